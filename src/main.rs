@@ -1,0 +1,2 @@
+//! The `oic` program: see the library for everything it does.
+fn main() {}

@@ -1,1 +1,12 @@
-//! x
+//! oic composes OS images: a YAML template and pre-built packages become a
+//! bootable disk image, through one lazy copy-on-write overlay.
+//!
+//! The modules stand in the order in which a build goes through them.
+
+pub mod cancel;
+pub mod durable;
+pub mod overlay;
+pub mod package;
+pub mod progress;
+pub mod repo;
+pub mod template;

@@ -1,0 +1,309 @@
+//! Files that are complete or absent, locks between processes, and removal that
+//! stays inside one mount.
+//!
+//! Invariant: a file under its final name was written whole and synced; names
+//! that start with [`TEMPORARY_PREFIX`] are leftovers and may be deleted by
+//! whoever holds the directory's lock.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
+
+/// Every temporary file and directory of oic starts like this.
+pub const TEMPORARY_PREFIX: &str = ".oic-tmp-";
+
+/// An I/O error that names the path and what was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct PathError {
+    /// What was tried, as a verb: `create`, `write`, `lock`.
+    pub action: &'static str,
+    /// The path it concerned.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl PathError {
+    /// For `map_err`: `fs::read(p).map_err(PathError::on("read", p))`.
+    pub fn on(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self { action, path, source }
+    }
+
+    /// Whether the file system was full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
+/// A file that appears under its final name only when [`AtomicFile::commit`] is
+/// called; dropped before that, it leaves nothing behind.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts writing what will become `target`, in the same directory, mode 0644.
+    ///
+    /// # Errors
+    /// If the temporary file cannot be created.
+    pub fn create(target: impl Into<PathBuf>) -> Result<Self, PathError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let target = target.into();
+        let directory = target.parent().unwrap_or(Path::new("/"));
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .permissions(fs::Permissions::from_mode(0o644))
+            .tempfile_in(directory)
+            .map_err(PathError::on("create a temporary file in", directory))?;
+        Ok(Self { file, target })
+    }
+
+    /// The open temporary file.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Where the temporary file lies until it is committed.
+    pub fn temporary_path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Syncs the file, renames it to its final name and syncs the directory.
+    ///
+    /// # Errors
+    /// If any of the three fails; the target is then as it was before.
+    pub fn commit(self) -> Result<File, PathError> {
+        let Self { file, target } = self;
+        file.as_file().sync_all().map_err(PathError::on("sync", &target))?;
+        let file = file
+            .persist(&target)
+            .map_err(|error| PathError::on("rename into place", &target)(error.error))?;
+        if let Some(directory) = target.parent() {
+            File::open(directory)
+                .and_then(|d| d.sync_all())
+                .map_err(PathError::on("sync", directory))?;
+        }
+        Ok(file)
+    }
+}
+
+/// Writes `contents` to `path` through an [`AtomicFile`].
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write_file(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<(), PathError> {
+    let path = path.as_ref();
+    let mut file = AtomicFile::create(path)?;
+    file.file()
+        .write_all(contents.as_ref())
+        .map_err(PathError::on("write", path))?;
+    file.commit().map(drop)
+}
+
+/// An advisory lock on a file, released when dropped or when the process ends.
+///
+/// It is a `flock(2)` lock, which Linux turns into a byte-range lock on NFS, so
+/// it also holds between hosts.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Waits for the exclusive lock on `path`, which is created if absent and never removed.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or the file system has no locks.
+    pub fn exclusive(path: impl AsRef<Path>) -> Result<Self, PathError> {
+        Self::acquire(path.as_ref(), FlockOperation::LockExclusive)
+    }
+
+    /// Waits for a shared lock on `path`.
+    ///
+    /// # Errors
+    /// As [`Self::exclusive`].
+    pub fn shared(path: impl AsRef<Path>) -> Result<Self, PathError> {
+        Self::acquire(path.as_ref(), FlockOperation::LockShared)
+    }
+
+    /// The exclusive lock on `path`, or `None` if somebody holds it.
+    ///
+    /// # Errors
+    /// As [`Self::exclusive`].
+    pub fn try_exclusive(path: impl AsRef<Path>) -> Result<Option<Self>, PathError> {
+        match Self::acquire(path.as_ref(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn acquire(path: &Path, operation: FlockOperation) -> Result<Self, PathError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(PathError::on("open lock file", path))?;
+        loop {
+            match rustix::fs::flock(&file, operation) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(PathError::on("lock", path)(errno.into())),
+            }
+        }
+    }
+}
+
+/// Removes `path` and everything below it, without following symbolic links and
+/// without ever entering another mount; a missing `path` is fine.
+///
+/// # Errors
+/// `EXDEV` if a mount point lies below `path` (nothing on it is touched), and
+/// whatever removing reports.
+pub fn remove_tree(path: &Path) -> Result<(), PathError> {
+    let fail = |source: io::Error| PathError {
+        action: "remove",
+        path: path.to_owned(),
+        source,
+    };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(fail(io::ErrorKind::InvalidInput.into()));
+    };
+    let parent = match File::open(if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    }) {
+        Ok(parent) => parent,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fail(error)),
+    };
+    remove_entry(parent.as_fd(), name).map_err(|errno| match errno {
+        rustix::io::Errno::XDEV => fail(io::Error::other(
+            "something is mounted at or below it; unmount it first (oic umount)",
+        )),
+        errno => fail(errno.into()),
+    })
+}
+
+/// Removes `name` in `parent`; recursion depth is bounded by descriptors, one per level.
+fn remove_entry(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    let directory = open_directory_here(parent, name)?;
+    let mut children = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            children.push(entry.file_name().to_owned());
+        }
+    }
+    for child in children {
+        use std::os::unix::ffi::OsStrExt as _;
+        remove_entry(directory.as_fd(), OsStr::from_bytes(child.to_bytes()))?;
+    }
+    drop(directory);
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Opens a directory only if it lies on the same mount as `parent` (openat2(2), `RESOLVE_NO_XDEV`).
+fn open_directory_here(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(
+        parent,
+        name,
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
+/// Deletes leftovers of killed processes in `directory`. The caller holds the
+/// lock that covers it.
+///
+/// # Errors
+/// If the directory cannot be read or a leftover cannot be removed.
+pub fn sweep_temporaries(directory: &Path) -> Result<(), PathError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(PathError::on("read", directory)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(PathError::on("read", directory))?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uncommitted_file_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("index");
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.file().write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        write_file(&target, "whole").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_lock_excludes_until_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let first = FileLock::exclusive(&path).unwrap();
+        assert!(FileLock::try_exclusive(&path).unwrap().is_none());
+        drop(first);
+        assert!(FileLock::try_exclusive(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn removal_does_not_follow_links() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, outside) = (directory.path().join("tree"), directory.path().join("outside"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("a/link")).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && outside.join("kept").exists());
+        remove_tree(&tree).unwrap();
+    }
+
+    #[test]
+    fn sweeping_takes_only_leftovers() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".oic-tmp-x"), "").unwrap();
+        fs::write(directory.path().join("kept"), "").unwrap();
+        sweep_temporaries(directory.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["kept"]);
+    }
+}

@@ -1,0 +1,189 @@
+//! What a read-only layer of the overlay is: the base, the package pool, a frozen step.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Debug;
+
+pub use rustix::io::Errno;
+
+/// A node of one layer. Hard links of one file share it. Meaningful only to the
+/// layer that gave it out, and stable for as long as that layer's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u64);
+
+/// The kind of a node (inode(7), "The file type and mode").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A FIFO.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+impl FileKind {
+    /// The `S_IFMT` bits of this kind.
+    pub fn mode_bits(self) -> u32 {
+        match self {
+            Self::Regular => libc::S_IFREG,
+            Self::Directory => libc::S_IFDIR,
+            Self::Symlink => libc::S_IFLNK,
+            Self::CharDevice => libc::S_IFCHR,
+            Self::BlockDevice => libc::S_IFBLK,
+            Self::Fifo => libc::S_IFIFO,
+            Self::Socket => libc::S_IFSOCK,
+        }
+    }
+
+    /// The kind that the `S_IFMT` bits of `mode` name, if they name one.
+    pub fn from_mode(mode: u32) -> Option<Self> {
+        Some(match mode & libc::S_IFMT {
+            libc::S_IFREG => Self::Regular,
+            libc::S_IFDIR => Self::Directory,
+            libc::S_IFLNK => Self::Symlink,
+            libc::S_IFCHR => Self::CharDevice,
+            libc::S_IFBLK => Self::BlockDevice,
+            libc::S_IFIFO => Self::Fifo,
+            libc::S_IFSOCK => Self::Socket,
+            _ => return None,
+        })
+    }
+}
+
+/// A point in time: seconds since 1970 (may be negative) and nanoseconds within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp {
+    /// Whole seconds since the epoch.
+    pub seconds: i64,
+    /// Nanoseconds, below 1,000,000,000.
+    pub nanoseconds: u32,
+}
+
+/// A node's metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Kind of node.
+    pub kind: FileKind,
+    /// Permission bits with set-id and sticky (the lower 12 bits of `st_mode`).
+    pub permissions: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size in bytes; the target's length for a symbolic link.
+    pub size_bytes: u64,
+    /// Time of last modification.
+    pub modified: Timestamp,
+    /// Number of hard links; for a directory 2 plus its subdirectories.
+    pub links: u32,
+    /// Major and minor number of a device node, else zeros.
+    pub device: (u32, u32),
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The name; any bytes but `/` and NUL.
+    pub name: &'a OsStr,
+    /// The node it names.
+    pub node: NodeId,
+    /// That node's kind.
+    pub kind: FileKind,
+    /// Pass this as `after` to go on behind this entry; never 0.
+    pub cookie: u64,
+}
+
+/// Why a layer could not answer: an errno for the caller, a sentence for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct LayerError {
+    /// What the system call reports.
+    pub errno: Errno,
+    /// What a person needs to know, with the file and the repair.
+    pub message: String,
+}
+
+impl LayerError {
+    /// An error with its explanation.
+    pub fn new(errno: Errno, message: impl Into<String>) -> Self {
+        Self {
+            errno,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<Errno> for LayerError {
+    fn from(errno: Errno) -> Self {
+        Self {
+            errno,
+            message: errno.to_string(),
+        }
+    }
+}
+
+/// A layer's answer.
+pub type LayerResult<T> = Result<T, LayerError>;
+
+/// A read-only tree. All methods may be called from many threads at once and
+/// must not hold a lock over I/O. Content never changes while it is in use.
+pub trait Layer: Debug + Send + Sync {
+    /// The root directory.
+    fn root(&self) -> NodeId;
+
+    /// The node named `name` in `directory`, or `None`.
+    ///
+    /// # Errors
+    /// `ENOTDIR` if `directory` is not one; `EIO` if the layer is damaged.
+    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>>;
+
+    /// The metadata of `node`.
+    ///
+    /// # Errors
+    /// `ESTALE` for an unknown node; `EIO` if the layer is damaged.
+    fn attributes(&self, node: NodeId) -> LayerResult<Attributes>;
+
+    /// Calls `visit` for the entries of `directory` behind cookie `after` (0: from
+    /// the start; `.` and `..` are not among them) until it returns `false`.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    fn entries(&self, directory: NodeId, after: u64, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> LayerResult<()>;
+
+    /// The target of the symbolic link `node`.
+    ///
+    /// # Errors
+    /// `EINVAL` if it is not one.
+    fn read_link(&self, node: NodeId) -> LayerResult<Vec<u8>>;
+
+    /// The value of extended attribute `name`, or `None`.
+    ///
+    /// # Errors
+    /// As [`Self::attributes`].
+    fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>>;
+
+    /// The names of all extended attributes.
+    ///
+    /// # Errors
+    /// As [`Self::attributes`].
+    fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>>;
+
+    /// Whether [`Self::read_at`] would answer at once, without inflating, verifying
+    /// or fetching; a FUSE thread hands everything else to a worker.
+    fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool;
+
+    /// Fills `buffer` from `offset` (bytes); returns the bytes read, fewer than
+    /// asked only at the end of the file. Only verified bytes are ever given.
+    ///
+    /// # Errors
+    /// `EIO` if the content fails verification or cannot be had; `EISDIR`, `EINVAL` for other kinds.
+    fn read_at(&self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize>;
+}

@@ -1,0 +1,10 @@
+//! The vocabulary of packages that deb and rpm share: digests, architectures,
+//! what a repository says about a package, and what a resolution keeps of it.
+
+mod arch;
+mod digest;
+mod record;
+
+pub use arch::{Arch, UnknownArch};
+pub use digest::{BadDigest, Sha256};
+pub use record::{Dependency, DependencyKind, MultiArch, PackageRecord, Resolution, ResolvedPackage};

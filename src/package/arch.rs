@@ -1,0 +1,84 @@
+//! Machine architectures under the names that templates, deb, UEFI and ELF use.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A target architecture, written as in templates (`target.arch`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit x86; `amd64` in Debian.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit ARM; `arm64` in Debian.
+    #[serde(rename = "aarch64")]
+    Aarch64,
+    /// 32-bit ARM with hardware floating point; `armhf` in Debian.
+    #[serde(rename = "armv7hl")]
+    Armv7hl,
+}
+
+/// The text is not the name of a supported architecture.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("unknown architecture {0:?}: expected x86_64, aarch64 or armv7hl")]
+pub struct UnknownArch(pub String);
+
+impl Arch {
+    /// Every architecture, in the order of the schema.
+    pub const ALL: [Self; 3] = [Self::X86_64, Self::Aarch64, Self::Armv7hl];
+
+    /// The name in templates and provider ids.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+            Self::Armv7hl => "armv7hl",
+        }
+    }
+
+    /// The dpkg architecture name (deb-src-control(5), "Architecture").
+    pub fn deb(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+            Self::Armv7hl => "armhf",
+        }
+    }
+
+    /// The suffix of UEFI binaries, as in `BOOTX64.EFI` (UEFI 2.10, 3.5.1.1), in lower case.
+    pub fn efi(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x64",
+            Self::Aarch64 => "aa64",
+            Self::Armv7hl => "arm",
+        }
+    }
+
+    /// The architecture of the machine that this program runs on, if it is a supported one.
+    pub fn host() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::X86_64),
+            "aarch64" => Some(Self::Aarch64),
+            "arm" => Some(Self::Armv7hl),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Arch {
+    type Err = UnknownArch;
+
+    fn from_str(text: &str) -> Result<Self, UnknownArch> {
+        Self::ALL
+            .into_iter()
+            .find(|arch| arch.as_str() == text)
+            .ok_or_else(|| UnknownArch(text.to_owned()))
+    }
+}

@@ -1,0 +1,175 @@
+//! What a repository index says about a package, and what a resolution keeps of it.
+
+use std::sync::Arc as Shared;
+
+use serde::{Deserialize, Serialize};
+
+use super::Sha256;
+
+/// The `Multi-Arch` field (deb-control(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MultiArch {
+    /// Absent or `no`: satisfies only its own architecture.
+    #[default]
+    No,
+    /// `same`: co-installable with itself of another architecture.
+    Same,
+    /// `foreign`: satisfies dependencies of any architecture.
+    Foreign,
+    /// `allowed`: satisfies `name:any`.
+    Allowed,
+}
+
+/// One package version as one repository offers it. Relation fields hold the
+/// field's text; `resolve` parses only those that it reaches.
+#[derive(Debug, Clone)]
+pub struct PackageRecord {
+    /// Package name.
+    pub name: Box<str>,
+    /// Full version, epoch and revision included.
+    pub version: Box<str>,
+    /// Architecture as the package system writes it (`amd64`, `all`).
+    pub architecture: Box<str>,
+    /// How it behaves towards other architectures.
+    pub multi_arch: MultiArch,
+    /// `Essential: yes`.
+    pub essential: bool,
+    /// `Priority` (`required`, `important`, …); empty if absent.
+    pub priority: Box<str>,
+    /// `Depends`, unparsed.
+    pub depends: Box<str>,
+    /// `Pre-Depends`, unparsed.
+    pub pre_depends: Box<str>,
+    /// `Recommends`, unparsed.
+    pub recommends: Box<str>,
+    /// `Provides`, unparsed.
+    pub provides: Box<str>,
+    /// `Conflicts`, unparsed.
+    pub conflicts: Box<str>,
+    /// `Breaks`, unparsed.
+    pub breaks: Box<str>,
+    /// `Replaces`, unparsed.
+    pub replaces: Box<str>,
+    /// Where the file lies, relative to the repository's base URL.
+    pub path: Box<str>,
+    /// Size of the package file in bytes.
+    pub size_bytes: u64,
+    /// Space that its files take when installed, in bytes (the field itself counts KiB).
+    pub installed_size_bytes: u64,
+    /// Digest of the package file.
+    pub sha256: Sha256,
+    /// Id of the repository that offers it (`repo::Repository::id`).
+    pub repository: Shared<str>,
+    /// Pin priority of that repository (apt_preferences(5)); 500 is the default.
+    pub priority_pin: i32,
+    /// The stanza as the index has it, for the pool's own index.
+    pub stanza: Stanza,
+}
+
+/// A stanza inside the text of an index, without a copy.
+#[derive(Clone)]
+pub struct Stanza {
+    text: Shared<str>,
+    start: usize,
+    end: usize,
+}
+
+impl Stanza {
+    /// The bytes `range` of `text`; clamped to what `text` has, so it cannot fail later.
+    pub fn new(text: Shared<str>, range: std::ops::Range<usize>) -> Self {
+        let valid = text.get(range.clone()).is_some();
+        let (start, end) = if valid { (range.start, range.end) } else { (0, 0) };
+        Self { text, start, end }
+    }
+
+    /// The stanza's text, without the empty line that ends it.
+    pub fn as_str(&self) -> &str {
+        &self.text[self.start..self.end]
+    }
+}
+
+impl std::fmt::Debug for Stanza {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stanza({} bytes)", self.end - self.start)
+    }
+}
+
+/// One package of a resolution: all that is needed to fetch, verify and name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedPackage {
+    /// Package name.
+    pub name: String,
+    /// Full version, epoch and revision included.
+    pub version: String,
+    /// Architecture as the package system writes it.
+    pub architecture: String,
+    /// Id of the repository that offers it.
+    pub repository: String,
+    /// Where the file lies, relative to the repository's base URL.
+    pub path: String,
+    /// Size of the package file in bytes.
+    pub size_bytes: u64,
+    /// Space that its files take when installed, in bytes.
+    pub installed_size_bytes: u64,
+    /// Digest of the package file.
+    pub sha256: Sha256,
+    /// The index's stanza, for the pool's own index; not part of a lockfile.
+    #[serde(skip)]
+    pub stanza: String,
+}
+
+impl ResolvedPackage {
+    /// The name of the file in the package cache: complete, flat, and the same
+    /// as in apt's archive directory (`:` of an epoch becomes `%3a`).
+    pub fn file_name(&self) -> String {
+        let version = self.version.replace(':', "%3a");
+        match self.path.rsplit_once('.') {
+            Some((_, "rpm")) => format!("{}-{version}.{}.rpm", self.name, self.architecture),
+            _ => format!("{}_{version}_{}.deb", self.name, self.architecture),
+        }
+    }
+}
+
+/// Why one package of a resolution needs another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DependencyKind {
+    /// Must be configured before the dependent is unpacked.
+    PreDepends,
+    /// Must be configured before the dependent is configured.
+    Depends,
+}
+
+/// An edge between two packages of a resolution, by their index in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dependency {
+    /// The package that needs.
+    pub from: usize,
+    /// The package that is needed.
+    pub to: usize,
+    /// The field that says so.
+    pub kind: DependencyKind,
+}
+
+/// The exact set of packages for a request, in installation order.
+#[derive(Debug, Clone, Default)]
+pub struct Resolution {
+    /// The packages; what a package needs comes before it, except in cycles.
+    pub packages: Vec<ResolvedPackage>,
+    /// The edges between them.
+    pub dependencies: Vec<Dependency>,
+    /// Indices of the packages that were asked for by name.
+    pub requested: Vec<usize>,
+}
+
+impl Resolution {
+    /// Sum of the package files' sizes in bytes.
+    pub fn download_size_bytes(&self) -> u64 {
+        self.packages.iter().map(|package| package.size_bytes).sum()
+    }
+
+    /// Sum of the installed sizes in bytes.
+    pub fn installed_size_bytes(&self) -> u64 {
+        self.packages.iter().map(|package| package.installed_size_bytes).sum()
+    }
+}

@@ -1,0 +1,3 @@
+//! WHAT to build: the template, merged over its provider's default and validated.
+
+pub mod model;

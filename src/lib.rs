@@ -5,6 +5,7 @@
 
 pub mod cancel;
 pub mod durable;
+pub mod fetch;
 pub mod overlay;
 pub mod package;
 pub mod progress;

@@ -1,0 +1,116 @@
+//! The command line: the only module that prints, reads the environment and
+//! knows exit codes. One file per command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod build;
+mod environment;
+mod error;
+mod interrupt;
+mod logging;
+mod mount;
+mod progress;
+mod report;
+mod validate;
+mod version;
+
+use error::CommandError;
+
+/// Composes OS images: a YAML template and pre-built packages become a bootable disk image.
+#[derive(Debug, Parser)]
+#[command(name = "oic", version = version::SHORT, propagate_version = false, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalOptions {
+    /// Configuration file [default: the first of the usual places that exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the package cache [default: /var/cache/os-image-composer]
+    #[arg(short = 'd', long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Directory of bases and images [default: /var/tmp/os-image-composer]
+    #[arg(long, global = true, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// How much to log
+    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// Also write the log to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// Same as --log-level debug
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Everything that helps to find a fault in oic.
+    Debug,
+    /// What is done.
+    Info,
+    /// What the user should look at.
+    Warn,
+    /// Only failures.
+    Error,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(build::BuildArgs),
+    Mount(mount::MountArgs),
+    Umount(mount::UmountArgs),
+    Validate(validate::ValidateArgs),
+    /// Print the version
+    Version,
+}
+
+/// Parses the process's arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CommandError> {
+    match cli.command {
+        Command::Build(args) => build::run(&cli.global, &args),
+        Command::Mount(args) => mount::mount(&cli.global, &args),
+        Command::Umount(args) => mount::umount(&cli.global, &args),
+        Command::Validate(args) => validate::run(&cli.global, &args),
+        Command::Version => version::print(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

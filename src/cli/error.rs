@@ -1,0 +1,62 @@
+//! From a module's error to what a person reads: one message, its cause, and what to do next.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anstream::eprintln;
+
+use super::interrupt;
+
+/// Why a command ended without success.
+#[derive(Debug)]
+pub struct CommandError {
+    exit_code: u8,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl CommandError {
+    /// The work failed: exit code 1.
+    pub fn failed(message: impl Display) -> Self {
+        Self { exit_code: 1, message: message.to_string(), hints: Vec::new() }
+    }
+
+    /// The command was used wrongly: exit code 2.
+    pub fn usage(message: impl Display) -> Self {
+        Self { exit_code: 2, message: message.to_string(), hints: Vec::new() }
+    }
+
+    /// The user asked to stop: exit code 130.
+    pub fn interrupted() -> Self {
+        Self { exit_code: interrupt::EXIT_CODE, message: "interrupted; everything was cleaned up".into(), hints: Vec::new() }
+    }
+
+    /// With a next step, if there is one.
+    pub fn hint(mut self, hint: Option<impl Display>) -> Self {
+        self.hints.extend(hint.map(|hint| hint.to_string()));
+        self
+    }
+
+    /// Prints it to standard error and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("\x1b[1;31merror:\x1b[0m {}", self.message);
+        for hint in &self.hints {
+            eprintln!("\x1b[1;36mhint:\x1b[0m {hint}");
+        }
+        ExitCode::from(self.exit_code)
+    }
+}
+
+/// Prints a line to standard output; a reader that went away is not an error.
+///
+/// # Errors
+/// If standard output cannot be written for another reason.
+pub fn print_line(line: &str) -> Result<(), CommandError> {
+    match writeln!(anstream::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CommandError::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

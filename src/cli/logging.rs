@@ -1,0 +1,48 @@
+//! The log: what and why, on standard error and in a file if one is wanted.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::Mutex;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::Layer as _;
+
+use super::LogLevel;
+use super::error::CommandError;
+
+impl LogLevel {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Info => LevelFilter::INFO,
+            Self::Warn => LevelFilter::WARN,
+            Self::Error => LevelFilter::ERROR,
+        }
+    }
+}
+
+/// Starts logging: warnings and up to the terminal unless `level` says otherwise,
+/// `level` (at least info) to `file`.
+///
+/// # Errors
+/// If the log file cannot be opened.
+pub fn start(level: Option<LogLevel>, file: Option<&Path>) -> Result<(), CommandError> {
+    let terminal = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .with_filter(level.unwrap_or(LogLevel::Warn).filter());
+    let file = match file {
+        Some(path) => {
+            let open = OpenOptions::new().create(true).append(true).open(path);
+            let file = open.map_err(|error| CommandError::failed(format!("cannot open log file {}: {error}", path.display())))?;
+            let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
+            Some(layer.with_filter(level.unwrap_or(LogLevel::Info).filter()))
+        }
+        None => None,
+    };
+    tracing_subscriber::registry().with(terminal).with(file).init();
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Where everything lies on disk (DESIGN "On disk"): names only, no I/O.
+
+use std::path::{Path, PathBuf};
+
+/// The directories of one provider.
+///
+/// ```text
+/// {cache_dir}/pkgCache/{provider-id}/      packages, metadata/, chrootpkgs.dot
+/// {work_dir}/{provider-id}/
+///     chrootenv/                           mount point of the live base
+///     chrootbuild/chrootenv.tar.gz, .idx   the snapshot and its index
+///     chrootbuild/chroot/                  the backing store
+///     imagebuild/{systemConfigName}/       one build: upper/ and what it made
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    package_cache: PathBuf,
+    provider: PathBuf,
+}
+
+impl Workspace {
+    /// The directories of `provider_id` below `cache_dir` and `work_dir`.
+    pub fn new(cache_dir: &Path, work_dir: &Path, provider_id: &str) -> Self {
+        Self { package_cache: cache_dir.join("pkgCache").join(provider_id), provider: work_dir.join(provider_id) }
+    }
+
+    /// Verified packages, flat.
+    pub fn package_cache(&self) -> &Path {
+        &self.package_cache
+    }
+
+    /// Verified repository indexes.
+    pub fn metadata(&self) -> PathBuf {
+        self.package_cache.join("metadata")
+    }
+
+    /// The dependency graph of what was resolved last.
+    pub fn dependency_graph(&self) -> PathBuf {
+        self.package_cache.join("chrootpkgs.dot")
+    }
+
+    /// The provider's directory.
+    pub fn provider(&self) -> &Path {
+        &self.provider
+    }
+
+    /// Where `oic mount` shows the base.
+    pub fn chrootenv(&self) -> PathBuf {
+        self.provider.join("chrootenv")
+    }
+
+    /// The snapshot's directory.
+    pub fn chrootbuild(&self) -> PathBuf {
+        self.provider.join("chrootbuild")
+    }
+
+    /// The snapshot.
+    pub fn tarball(&self) -> PathBuf {
+        self.chrootbuild().join("chrootenv.tar.gz")
+    }
+
+    /// The snapshot index.
+    pub fn index(&self) -> PathBuf {
+        self.chrootbuild().join("chrootenv.idx")
+    }
+
+    /// The backing store of the base.
+    pub fn backing_store(&self) -> PathBuf {
+        self.chrootbuild().join("chroot")
+    }
+
+    /// Held exclusively while a base is made, shared while one is used.
+    pub fn base_lock(&self) -> PathBuf {
+        self.chrootbuild().join("lock")
+    }
+
+    /// The directory of one image build.
+    pub fn image_build(&self, system_config: &str) -> ImageBuild {
+        ImageBuild { directory: self.provider.join("imagebuild").join(system_config) }
+    }
+}
+
+/// The directory of one image build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageBuild {
+    directory: PathBuf,
+}
+
+impl ImageBuild {
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Held exclusively by the build. It lies beside the directory, which a build removes.
+    pub fn lock(&self) -> PathBuf {
+        let mut name = self.directory.file_name().unwrap_or_default().to_owned();
+        name.push(".lock");
+        self.directory.with_file_name(name)
+    }
+
+    /// The build's thin layer.
+    pub fn upper(&self) -> PathBuf {
+        self.directory.join("upper")
+    }
+
+    /// The kernel overlay's work directory: same file system as the upper, gone after the build.
+    pub fn work(&self) -> PathBuf {
+        self.directory.join(".oic-tmp-work")
+    }
+
+    /// Mount point of the read-only layers, in the build's own mount namespace.
+    pub fn lower_mount(&self) -> PathBuf {
+        self.directory.join(".oic-tmp-lower")
+    }
+
+    /// Mount point of the merged tree, in the build's own mount namespace.
+    pub fn merged_mount(&self) -> PathBuf {
+        self.directory.join(".oic-tmp-merged")
+    }
+
+    /// The lockfile of what was installed.
+    pub fn lockfile(&self, image: &str) -> PathBuf {
+        self.directory.join(format!("{image}.lock.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let workspace = Workspace::new(Path::new("/c"), Path::new("/w"), "debian-debian13-x86_64");
+        assert_eq!(workspace.package_cache(), Path::new("/c/pkgCache/debian-debian13-x86_64"));
+        assert_eq!(workspace.tarball(), Path::new("/w/debian-debian13-x86_64/chrootbuild/chrootenv.tar.gz"));
+        let build = workspace.image_build("edge.1");
+        assert_eq!(build.directory(), Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1"));
+        assert_eq!(build.lock(), Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1.lock"));
+    }
+}

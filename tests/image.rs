@@ -1,0 +1,147 @@
+//! The product's promise, end to end: a template becomes an image that boots.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::qemu::Machine;
+use common::{Oic, tool};
+
+const SAMPLE: &str = "debian13-x86_64-minimal";
+const SECOND: &str = "debian13-x86_64-edge";
+
+/// Generous: emulation on a loaded machine takes minutes.
+const BOOT_LIMIT: Duration = Duration::from_secs(900);
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+
+/// One test, since each part needs what the one before made.
+#[test]
+fn a_template_becomes_an_image_that_boots() {
+    let oic = Oic::new("image");
+    let first = oic.run(&["build", SAMPLE, "--format", "json"]).json();
+    oic.assert_clean();
+    assert_eq!(first["base"]["reused"], false);
+    assert_eq!(first["packages"]["refetched"], 0);
+    let image = PathBuf::from(first["image"]["path"].as_str().unwrap());
+    file_systems_are_clean(&image);
+    the_digest_is_the_files(&first, &image);
+    boots_and_is_what_the_template_says(&image);
+
+    let second = oic.run(&["build", SECOND, "--format", "json"]).json();
+    the_base_was_reused_and_only_touched_files_inflated(&second);
+
+    mounts_within_milliseconds(&oic);
+    a_flipped_byte_in_a_cached_package_is_fetched_again(&oic);
+    a_truncated_snapshot_is_made_again(&oic);
+    oic.assert_clean();
+}
+
+fn file_systems_are_clean(image: &Path) {
+    let table = tool("sgdisk", &["-v".as_ref(), image.as_os_str()]);
+    assert!(table.contains("No problems found"), "{table}");
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for (number, check) in [(1, &["fsck.fat", "-n"]), (2, &["e2fsck", "-fn"])] {
+        let partition = directory.path().join(format!("{number}"));
+        copy_partition(image, number, &partition);
+        tool(check[0], &[check[1].as_ref(), partition.as_os_str()]);
+    }
+}
+
+/// Copies partition `number` of a GPT image to a file of its own.
+fn copy_partition(image: &Path, number: u32, target: &Path) {
+    let info = tool("sgdisk", &["-i".to_owned(), number.to_string(), image.display().to_string()]);
+    let sector = |label: &str| -> u64 {
+        let line = info.lines().find(|line| line.starts_with(label)).unwrap_or_else(|| panic!("{label}: {info}"));
+        line.split_whitespace().nth(2).unwrap().parse().unwrap()
+    };
+    let (first, last) = (sector("First sector:"), sector("Last sector:"));
+    tool("dd", &[
+        format!("if={}", image.display()),
+        format!("of={}", target.display()),
+        "bs=1M".into(),
+        "conv=sparse".into(),
+        "status=none".into(),
+        "iflag=skip_bytes,count_bytes".into(),
+        format!("skip={}", first * 512),
+        format!("count={}", (last + 1 - first) * 512),
+    ]);
+}
+
+fn the_digest_is_the_files(report: &serde_json::Value, image: &Path) {
+    let line = tool("sha256sum", &[image]);
+    assert_eq!(line.split(' ').next(), report["image"]["sha256"].as_str());
+}
+
+fn boots_and_is_what_the_template_says(image: &Path) {
+    let mut machine = Machine::boot(image);
+    machine.log_in("oic", "oic", BOOT_LIMIT);
+    let mut check = |command: &str, expected: &str| {
+        let (code, output) = machine.run(command, COMMAND_LIMIT);
+        assert_eq!((code, output.as_str()), (0, expected), "{command}");
+    };
+    check("systemctl is-system-running --wait", "running");
+    check("systemctl --failed --no-legend --plain", "");
+    check("hostname", "oic-minimal");
+    check("id -un", "oic");
+    check("cat /etc/oic-sample", "Built by oic.");
+    check("cat /etc/oic-built-by-command", "debian 13");
+    check("findmnt -n -o SOURCE,FSTYPE / | grep -c '^/dev/vda2 *ext4$'", "1");
+    check("findmnt -n -o FSTYPE --mountpoint /boot/efi || ls /boot/efi >/dev/null && findmnt -n -t vfat -o FSTYPE", "vfat");
+    check("/usr/sbin/dpkg --audit 2>/dev/null || dpkg --audit", "");
+    check("ls -d /cdrom /.oic* 2>/dev/null | wc -l", "0");
+}
+
+fn the_base_was_reused_and_only_touched_files_inflated(report: &serde_json::Value) {
+    let base = &report["base"];
+    assert_eq!(base["reused"], true, "{report}");
+    let number = |key: &str| base[key].as_u64().unwrap();
+    assert!(number("files_read") < number("files"), "{base}");
+    assert!(number("inflated_bytes") < number("bytes"), "{base}");
+    assert!(report["packages"]["reused"].as_u64() > Some(0), "{report}");
+}
+
+fn mounts_within_milliseconds(oic: &Oic) {
+    let begun = Instant::now();
+    let mounted = oic.run(&["mount", "debian-debian13-x86_64"]);
+    let took = begun.elapsed();
+    assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+    let root = oic.provider_dir().join("chrootenv");
+    let os_release = fs::read_to_string(root.join("usr/lib/os-release"));
+    let write = fs::write(root.join("etc/new"), "x");
+    let unmounted = oic.run(&["umount", "debian-debian13-x86_64"]);
+    assert_eq!(unmounted.code, Some(0), "{}", unmounted.stderr);
+    assert!(os_release.unwrap().contains("VERSION_ID=\"13\""));
+    assert_eq!(write.unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    assert!(took < Duration::from_millis(1500), "mounting took {took:?}, an unoptimized build on a loaded machine");
+}
+
+fn a_flipped_byte_in_a_cached_package_is_fetched_again(oic: &Oic) {
+    let packages = fs::read_dir(oic.package_cache()).unwrap().map(|entry| entry.unwrap().path());
+    let package = packages.into_iter().find(|path| path.to_string_lossy().contains("/bash_")).unwrap();
+    flip_byte(&package, 1000);
+    let report = oic.run(&["build", SAMPLE, "--format", "json"]);
+    assert!(report.stderr.contains("bash_"), "the log names the package: {}", report.stderr);
+    assert_eq!(report.json()["packages"]["refetched"], 1);
+}
+
+fn a_truncated_snapshot_is_made_again(oic: &Oic) {
+    let snapshot = oic.provider_dir().join("chrootbuild/chrootenv.tar.gz");
+    let file = File::options().write(true).open(&snapshot).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let report = oic.run(&["build", SAMPLE, "--format", "json"]);
+    assert!(report.stderr.contains("chrootenv.tar.gz"), "the log names the snapshot: {}", report.stderr);
+    assert_eq!(report.json()["base"]["reused"], false);
+    tool("gzip", &["-t".as_ref(), snapshot.as_os_str()]);
+}
+
+fn flip_byte(path: &Path, at: u64) {
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}

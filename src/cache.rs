@@ -130,9 +130,12 @@ impl PackageCache {
             Glance::Absent => return Ok(Lookup::Miss),
             Glance::Bad { .. } | Glance::Unverified { .. } => {}
         }
-        let _partial = self.lock(package, stop)?;
+        let partial = self.lock(package, stop)?;
         Ok(match self.inspect(package, &path, stop)? {
-            Inspected::Good(_) => Lookup::Hit(path),
+            Inspected::Good(_) => {
+                partial.discard();
+                Lookup::Hit(path)
+            }
             Inspected::Absent => Lookup::Miss,
             Inspected::Deleted(reason) => Lookup::Bad(reason),
         })
@@ -150,9 +153,12 @@ impl PackageCache {
             Glance::Absent => return Ok(None),
             Glance::Bad { .. } | Glance::Unverified { .. } => {}
         }
-        let _partial = self.lock(package, &[])?;
+        let partial = self.lock(package, &[])?;
         Ok(match self.inspect(package, &path, &[])? {
-            Inspected::Good(file) => Some(file),
+            Inspected::Good(file) => {
+                partial.discard();
+                Some(file)
+            }
             Inspected::Absent | Inspected::Deleted(_) => None,
         })
     }

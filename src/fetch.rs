@@ -10,6 +10,8 @@ mod retry;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! The one place that knows of tokio and reqwest: a blocking face over them.
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
@@ -226,7 +227,8 @@ impl Target {
 /// The HTTP client and its settings.
 #[derive(Debug)]
 pub(super) struct Engine {
-    client: Client,
+    /// Made when it is first needed: reading the host's certificates takes 10 ms.
+    client: OnceLock<Result<Client, String>>,
     options: FetchOptions,
 }
 
@@ -235,17 +237,25 @@ impl Engine {
         let set_up = |error: reqwest::Error| FetchError::SetUp {
             reason: error.to_string(),
         };
-        let client = match builder(&options).map_err(set_up)?.build() {
-            Ok(client) => client,
-            // A host without ca-certificates has no roots: http still works, https refuses every certificate.
-            Err(error) => {
-                tracing::warn!(%error, "no certificate authorities of the host can be used; https will not work");
-                builder(&options)
-                    .and_then(|builder| builder.tls_certs_only([]).build())
-                    .map_err(set_up)?
-            }
-        };
+        // A malformed proxy shows at once.
+        builder(&options).map(drop).map_err(set_up)?;
+        let client = OnceLock::new();
         Ok(Self { client, options })
+    }
+
+    fn client(&self) -> Result<&Client, FetchError> {
+        let client = self.client.get_or_init(|| {
+            let with_roots = builder(&self.options).and_then(ClientBuilder::build);
+            // A host without ca-certificates has no roots: http still works, https refuses every certificate.
+            let without_roots = |error: reqwest::Error| {
+                tracing::warn!(%error, "no certificate authorities of the host can be used; https will not work");
+                builder(&self.options).and_then(|builder| builder.tls_certs_only([]).build())
+            };
+            with_roots.or_else(without_roots).map_err(|error| error.to_string())
+        });
+        client
+            .as_ref()
+            .map_err(|reason| FetchError::SetUp { reason: reason.clone() })
     }
 
     pub(super) fn attempts(&self) -> Attempts {
@@ -256,8 +266,8 @@ impl Engine {
         self.options.stall_timeout
     }
 
-    pub(super) fn request(&self, url: &Url) -> RequestBuilder {
-        self.client.get(url.clone())
+    pub(super) fn request(&self, url: &Url) -> Result<RequestBuilder, FetchError> {
+        Ok(self.client()?.get(url.clone()))
     }
 
     /// Sends `request` and waits for the head of the answer.
@@ -280,7 +290,7 @@ impl Engine {
     /// One attempt at a small resource.
     async fn get(&self, target: &Target, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, Failure> {
         let request = self
-            .request(&target.url)
+            .request(&target.url)?
             .headers(known.map(conditions).unwrap_or_default());
         let mut pace = Pace::start(self.options.stall_timeout);
         let mut response = self.send(request, &target.shown, &mut pace).await?;
@@ -316,6 +326,7 @@ fn builder(options: &FetchOptions) -> Result<ClientBuilder, reqwest::Error> {
         .user_agent(options.user_agent.as_str())
         .connect_timeout(options.connect_timeout)
         .pool_max_idle_per_host(options.workers.max(1))
+        .http2_adaptive_window(true)
         .redirect(redirect::Policy::custom(follow))
         .no_proxy();
     let exceptions = options.proxies.exceptions.as_deref().and_then(NoProxy::from_string);

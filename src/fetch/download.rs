@@ -200,7 +200,7 @@ async fn attempt(engine: &Engine, url: &Url, transfer: &mut Transfer<'_>) -> Res
     if transfer.is_complete() && transfer.wanted.size_bytes > 0 {
         return Ok(());
     }
-    let mut request = engine.request(url).header(ACCEPT_ENCODING, "identity");
+    let mut request = engine.request(url)?.header(ACCEPT_ENCODING, "identity");
     if transfer.position_bytes > 0 {
         request = request.header(RANGE, format!("bytes={}-", transfer.position_bytes));
     }

@@ -254,7 +254,7 @@ fn empty(mut stream: &TcpStream, status: u16, lines: &str) -> std::io::Result<()
     )
 }
 
-/// A fetcher that does not wait long for anything.
+/// A fetcher that tries again soon, but is patient: the machine may be loaded.
 pub(crate) fn fetcher() -> Fetcher {
     fetcher_with(Cancel::default(), |_| {})
 }
@@ -263,8 +263,6 @@ pub(crate) fn fetcher() -> Fetcher {
 pub(crate) fn fetcher_with(cancel: Cancel, change: impl FnOnce(&mut FetchOptions)) -> Fetcher {
     let mut options = FetchOptions {
         first_backoff: Duration::from_millis(10),
-        stall_timeout: Duration::from_millis(500),
-        connect_timeout: Duration::from_secs(2),
         ..FetchOptions::default()
     };
     change(&mut options);

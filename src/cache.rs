@@ -200,7 +200,9 @@ impl PackageCache {
         let partial = self.lock(package, stop)?;
         let how = match self.inspect(package, &path, stop)? {
             Inspected::Good(file) => {
+                // Somebody else was faster, or hashing was enough.
                 partial.discard();
+                advance(package.size_bytes);
                 return Ok(reused(path, file));
             }
             Inspected::Absent => How::Fetched,

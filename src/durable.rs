@@ -117,7 +117,7 @@ pub fn write_file(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<
 /// it also holds between hosts.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
 }
 
 impl FileLock {
@@ -149,6 +149,11 @@ impl FileLock {
         }
     }
 
+    /// The locked file, open for reading and writing.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     fn acquire(path: &Path, operation: FlockOperation) -> Result<Self, PathError> {
         let file = OpenOptions::new()
             .create(true)
@@ -159,7 +164,7 @@ impl FileLock {
             .map_err(PathError::on("open lock file", path))?;
         loop {
             match rustix::fs::flock(&file, operation) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(PathError::on("lock", path)(errno.into())),
             }

@@ -1,10 +1,29 @@
 //! Download over HTTP(S) and from `file:` URLs. What arrives here is not trusted
 //! yet: `verify`, `repo` and `cache` decide what may be used.
 
+mod client;
+mod download;
+mod local;
+mod partial;
+mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tls_tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
+use crate::package::Sha256;
+
+pub use client::{FetchOptions, Fetcher, Proxies};
+pub use download::Download;
+pub(crate) use local::each_chunk;
+pub(crate) use partial::sweep;
+pub use partial::{Committed, Partial};
 
 /// What a server said about a version of a resource (RFC 9110, 8.8), for the next conditional request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,6 +81,26 @@ pub enum FetchError {
         /// The limit in bytes.
         limit_bytes: u64,
     },
+    /// What came is not as long as the index says.
+    #[error("{url} has {actual_bytes} bytes, expected {expected_bytes}")]
+    WrongSize {
+        /// What was asked for.
+        url: String,
+        /// The size in the index, in bytes.
+        expected_bytes: u64,
+        /// The size of what came, in bytes.
+        actual_bytes: u64,
+    },
+    /// What came is not what the index names.
+    #[error("{url} has the wrong content: SHA-256 {actual}, expected {expected}")]
+    WrongDigest {
+        /// What was asked for.
+        url: String,
+        /// The digest in the index.
+        expected: Sha256,
+        /// The digest of what came.
+        actual: Sha256,
+    },
     /// The URL cannot be used.
     #[error("{url} is not a usable URL: {reason}")]
     BadUrl {
@@ -76,12 +115,47 @@ pub enum FetchError {
         /// What would have been asked for.
         url: String,
     },
-    /// Writing what arrived failed.
+    /// The runtime or the HTTP client could not be set up.
+    #[error("cannot set up downloads: {reason}")]
+    SetUp {
+        /// The cause, in words.
+        reason: String,
+    },
+    /// Reading a `file:` URL or writing what arrived failed.
     #[error(transparent)]
     Path(#[from] PathError),
     /// The user asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+}
+
+impl FetchError {
+    /// What the user can do about it, if anything is known to help.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NotFound { .. } => {
+                "the mirror may have moved on since the index or lockfile was made: refresh it, or choose another mirror"
+            }
+            Self::Status {
+                status: 401 | 403 | 407,
+                ..
+            } => "check the credentials in the URL or of the proxy",
+            Self::Status { .. } => "the mirror has trouble: try again later, or choose another one with --mirror",
+            Self::Network { reason, .. } if reason.contains("certificate") => {
+                "check the host's clock and that its ca-certificates package is installed and current"
+            }
+            Self::Network { .. } => "check the network and the proxy, or choose another mirror with --mirror",
+            Self::WrongSize { .. } | Self::WrongDigest { .. } => {
+                "the mirror is out of step with its index, or something alters downloads: try again later, or choose another mirror with --mirror"
+            }
+            Self::Offline { .. } => "run once without --offline to fill the cache",
+            Self::Path(error) if error.is_no_space() => "free some space, or choose another place with --cache-dir",
+            Self::TooLarge { .. } | Self::BadUrl { .. } | Self::SetUp { .. } | Self::Path(_) | Self::Cancelled(_) => {
+                return None;
+            }
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// Fetches small resources (metadata) whole.

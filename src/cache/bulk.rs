@@ -1,0 +1,281 @@
+//! All packages of a resolution at once: verify what is there, download the rest.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::{path::PathBuf, thread};
+
+use super::verify::Glance;
+use super::{CacheError, How, Lookup, PackageCache};
+use crate::cancel::{Cancel, Cancelled};
+use crate::fetch::{Fetcher, Partial};
+use crate::package::ResolvedPackage;
+use crate::progress::{Progress, Unit};
+
+/// A package and where it can be downloaded.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// The package.
+    pub package: &'a ResolvedPackage,
+    /// URL of its file: `http`, `https` or `file`.
+    pub url: String,
+}
+
+/// One package of a [`CacheReport`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedPackage {
+    /// Where the verified file lies.
+    pub path: PathBuf,
+    /// How it came there.
+    pub how: How,
+}
+
+/// What [`PackageCache::obtain_all`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CacheReport {
+    /// Packages that were in the cache.
+    pub reused: usize,
+    /// Packages that were not.
+    pub fetched: usize,
+    /// Packages that were, but bad.
+    pub refetched: usize,
+    /// Bytes that were received.
+    pub fetched_bytes: u64,
+    /// Bytes that were read to verify cached packages.
+    pub hashed_bytes: u64,
+    /// Each package, in the order of the request.
+    pub packages: Vec<CachedPackage>,
+}
+
+impl PackageCache {
+    /// Brings every package of `wanted` into the cache, `workers` (at least one)
+    /// at a time. The first failure ends the other downloads.
+    ///
+    /// # Errors
+    /// [`CacheError::Missing`] with everything that is missing, when offline;
+    /// [`CacheError::NoSpace`] before anything is downloaded that would not fit;
+    /// otherwise the first failure.
+    pub fn obtain_all(
+        &self,
+        wanted: &[Wanted<'_>],
+        fetcher: &Fetcher,
+        workers: usize,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<CacheReport, CacheError> {
+        self.check_names(wanted)?;
+        let hashed_before_bytes = self.hashed_bytes();
+        let pool = Pool { workers, cancel };
+        let found = self.verify_all_of(wanted, &pool, progress)?;
+        let outcome = self.fetch_missing(wanted, &found, fetcher, &pool, progress);
+        // What was verified stays known, also after a failure; without it, only time is lost.
+        if let Err(error) = self.flush() {
+            tracing::debug!(%error, "the memo of verified packages was not saved");
+        }
+        let fetched = outcome?;
+        let mut report = CacheReport {
+            hashed_bytes: self.hashed_bytes().saturating_sub(hashed_before_bytes),
+            ..CacheReport::default()
+        };
+        for (index, item) in wanted.iter().enumerate() {
+            let (how, received_bytes) = fetched.get(&index).copied().unwrap_or((How::Reused, 0));
+            match how {
+                How::Reused => report.reused += 1,
+                How::Fetched => report.fetched += 1,
+                How::Refetched => report.refetched += 1,
+            }
+            report.fetched_bytes = report.fetched_bytes.saturating_add(received_bytes);
+            let path = self.path_of(item.package)?;
+            report.packages.push(CachedPackage { path, how });
+        }
+        Ok(report)
+    }
+
+    /// Refuses file names that lead elsewhere, and different packages of one name.
+    fn check_names(&self, wanted: &[Wanted<'_>]) -> Result<(), CacheError> {
+        let mut seen: HashMap<String, &ResolvedPackage> = HashMap::new();
+        for item in wanted {
+            let name = item.package.file_name();
+            self.path_of(item.package)?;
+            match seen.get(&name) {
+                Some(other) if other.sha256 != item.package.sha256 => {
+                    let tell = |package: &ResolvedPackage| format!("{} ({})", package.repository, package.sha256);
+                    let (first, second) = (tell(other), tell(item.package));
+                    return Err(CacheError::Conflict { name, first, second });
+                }
+                _ => {
+                    seen.insert(name, item.package);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks every package up, hashing in parallel those that the memo does not know.
+    fn verify_all_of(
+        &self,
+        wanted: &[Wanted<'_>],
+        pool: &Pool<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Lookup>, CacheError> {
+        let mut found = vec![Lookup::Miss; wanted.len()];
+        let mut doubtful = Vec::new();
+        for (index, item) in wanted.iter().enumerate() {
+            let path = self.path_of(item.package)?;
+            match self.glance(item.package, &path)? {
+                Glance::Absent => {}
+                Glance::Good(_) => set(&mut found, index, Lookup::Hit(path)),
+                Glance::Bad { .. } | Glance::Unverified { .. } => doubtful.push((index, item.package)),
+            }
+        }
+        if doubtful.is_empty() {
+            return Ok(found);
+        }
+        doubtful.sort_by_key(|(_, package)| Reverse(package.size_bytes));
+        let total_bytes = sum(doubtful.iter().map(|(_, package)| package.size_bytes));
+        let task = progress.start("verifying cached packages", Unit::Bytes, Some(total_bytes));
+        let lookups = pool.run(&doubtful, |(index, package), stop| {
+            let lookup = self.lookup_until(package, stop)?;
+            progress.advance(task, package.size_bytes);
+            Ok((*index, lookup))
+        });
+        progress.finish(task);
+        for (index, lookup) in lookups? {
+            if let (Lookup::Bad(reason), Some(item)) = (&lookup, wanted.get(index)) {
+                let name = item.package.file_name();
+                progress.note(&format!("deleted {name} from the package cache: {reason}"));
+            }
+            set(&mut found, index, lookup);
+        }
+        Ok(found)
+    }
+
+    /// Downloads what is not there; the result says by index how, and how many bytes came.
+    fn fetch_missing(
+        &self,
+        wanted: &[Wanted<'_>],
+        found: &[Lookup],
+        fetcher: &Fetcher,
+        pool: &Pool<'_>,
+        progress: &dyn Progress,
+    ) -> Result<HashMap<usize, (How, u64)>, CacheError> {
+        let mut missing: Vec<Missing<'_>> = wanted
+            .iter()
+            .zip(found)
+            .enumerate()
+            .filter(|(_, (_, lookup))| !matches!(lookup, Lookup::Hit(_)))
+            .map(|(index, (wanted, lookup))| Missing {
+                index,
+                wanted,
+                was_bad: matches!(lookup, Lookup::Bad(_)),
+            })
+            .collect();
+        let forbidden = missing.iter().filter(|item| !fetcher.may_fetch(&item.wanted.url));
+        let packages: Vec<_> = forbidden.map(|item| item.wanted.package.into()).collect();
+        if !packages.is_empty() {
+            return Err(CacheError::Missing { packages });
+        }
+        if missing.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.check_space(sum(missing.iter().map(|item| self.missing_bytes(item.wanted.package))))?;
+        // The largest first, so that none of them is left alone at the end.
+        missing.sort_by_key(|item| Reverse(item.wanted.package.size_bytes));
+        let total_bytes = sum(missing.iter().map(|item| item.wanted.package.size_bytes));
+        let task = progress.start("downloading packages", Unit::Bytes, Some(total_bytes));
+        let advance = |amount_bytes| progress.advance(task, amount_bytes);
+        let fetched = pool.run(&missing, |item, stop| {
+            let Wanted { package, url } = item.wanted;
+            let obtained = self.obtain_until(package, url, fetcher, &advance, stop)?;
+            let how = match obtained.how {
+                How::Fetched if item.was_bad => How::Refetched,
+                how => how,
+            };
+            Ok((item.index, (how, obtained.received_bytes)))
+        });
+        progress.finish(task);
+        if let Err(CacheError::NoSpace { .. }) = fetched {
+            self.discard_partials(&missing);
+        }
+        Ok(fetched?.into_iter().collect())
+    }
+
+    /// Gives back the space of downloads that were stopped because there is none.
+    fn discard_partials(&self, missing: &[Missing<'_>]) {
+        for item in missing {
+            if let Ok(Some(partial)) = Partial::try_lock(&self.directory, item.wanted.package.sha256) {
+                partial.discard();
+            }
+        }
+    }
+}
+
+/// A package that is to be downloaded.
+struct Missing<'a> {
+    index: usize,
+    wanted: &'a Wanted<'a>,
+    was_bad: bool,
+}
+
+/// The sizes come from an index: their sum must not overflow.
+fn sum(sizes_bytes: impl Iterator<Item = u64>) -> u64 {
+    sizes_bytes.fold(0, u64::saturating_add)
+}
+
+fn set(found: &mut [Lookup], index: usize, lookup: Lookup) {
+    if let Some(place) = found.get_mut(index) {
+        *place = lookup;
+    }
+}
+
+/// Threads that share work.
+struct Pool<'a> {
+    workers: usize,
+    cancel: &'a Cancel,
+}
+
+impl Pool<'_> {
+    /// Calls `work` for every item, on this thread and up to `workers - 1` others.
+    /// The first error sets a flag among those that `work` gets, and is returned.
+    fn run<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T, &[&Cancel]) -> Result<R, CacheError> + Sync,
+    ) -> Result<Vec<R>, CacheError> {
+        let failed = Cancel::default();
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new((Vec::with_capacity(items.len()), None));
+        let serve = || {
+            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let stop = [self.cancel, &failed];
+                let result = match stop.iter().any(|flag| flag.is_cancelled()) {
+                    true => Err(Cancelled.into()),
+                    false => work(item, &stop),
+                };
+                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                match result {
+                    Ok(result) => results.0.push(result),
+                    Err(error) => {
+                        failed.cancel();
+                        results.1.get_or_insert(error);
+                        return;
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..self.workers.min(items.len()) {
+                // With fewer threads than asked for, it only takes longer.
+                let _ = thread::Builder::new()
+                    .name("oic-cache".to_owned())
+                    .spawn_scoped(scope, serve);
+            }
+            serve();
+        });
+        match results.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            (results, None) => Ok(results),
+            (_, Some(error)) => Err(error),
+        }
+    }
+}

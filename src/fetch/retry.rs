@@ -1,0 +1,141 @@
+//! When a failed attempt is worth another one, and how long to wait before it.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use super::FetchError;
+
+/// No wait between attempts is longer, whatever a server asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another attempt would fail the same way.
+    Final(FetchError),
+    /// Another attempt may succeed, after `wait` if the server named a time.
+    Transient { error: FetchError, wait: Option<Duration> },
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Failure {
+    /// A failure that may pass, without a wish of the server.
+    pub(super) fn transient(error: FetchError) -> Self {
+        Self::Transient { error, wait: None }
+    }
+
+    /// A failure of the connection.
+    pub(super) fn network(url: &str, reason: impl Into<String>) -> Self {
+        Self::transient(FetchError::Network {
+            url: url.to_owned(),
+            reason: reason.into(),
+        })
+    }
+
+    /// What reqwest reports; a refused redirect or an impossible request is final.
+    pub(super) fn from_client(url: &str, error: reqwest::Error) -> Self {
+        let hopeless = error.is_redirect() || error.is_builder();
+        let error = FetchError::Network {
+            url: url.to_owned(),
+            reason: causes(&error.without_url()),
+        };
+        if hopeless {
+            Self::Final(error)
+        } else {
+            Self::transient(error)
+        }
+    }
+
+    /// A status that is not the one hoped for.
+    pub(super) fn from_status(url: &str, status: StatusCode, headers: &HeaderMap) -> Self {
+        let url = url.to_owned();
+        match status.as_u16() {
+            404 | 410 => Self::Final(FetchError::NotFound { url }),
+            status @ (408 | 425 | 429 | 500..=599) => Self::Transient {
+                error: FetchError::Status { url, status },
+                wait: retry_after(headers),
+            },
+            status => Self::Final(FetchError::Status { url, status }),
+        }
+    }
+}
+
+/// `Retry-After` in its form of seconds (RFC 9110, 10.2.3); a date falls back to our own back-off.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// What caused `error`, innermost last, without repetitions. The outermost text
+/// ("error sending request") says nothing unless it is alone.
+fn causes(error: &dyn std::error::Error) -> String {
+    let outer = error.source().unwrap_or(error);
+    let mut text = outer.to_string();
+    let mut source = outer.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The attempts that one request may make: exponential back-off with jitter.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    allowed: u32,
+    failed: u32,
+    first_backoff: Duration,
+}
+
+impl Attempts {
+    /// `allowed` attempts in all (at least one); the first wait is about `first_backoff`.
+    pub(super) fn new(allowed: u32, first_backoff: Duration) -> Self {
+        Self {
+            allowed,
+            failed: 0,
+            first_backoff,
+        }
+    }
+
+    /// Counts from the start again, because the last attempt got somewhere.
+    pub(super) fn renew(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Waits until the next attempt is due, or gives the error back if there is none left.
+    pub(super) async fn wait_after(&mut self, failure: Failure) -> Result<(), FetchError> {
+        let (error, wished) = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Transient { error, wait } => (error, wait),
+        };
+        self.failed = self.failed.saturating_add(1);
+        if self.failed >= self.allowed {
+            return Err(error);
+        }
+        let wait = wished.unwrap_or_else(|| self.backoff()).min(LONGEST_WAIT);
+        tracing::warn!(%error, attempt = self.failed, of = self.allowed, wait_ms = wait.as_millis(), "download failed, trying again");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Twice as long after each failure, and a random part of up to half of it taken off.
+    fn backoff(&self) -> Duration {
+        let doublings = self.failed.saturating_sub(1).min(16);
+        let whole = self.first_backoff.saturating_mul(1 << doublings);
+        let random = std::hash::RandomState::new().build_hasher().finish();
+        let random_percent = u32::try_from(random % 51).unwrap_or(0);
+        whole.saturating_sub(whole.saturating_mul(random_percent) / 100)
+    }
+}

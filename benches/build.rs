@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench build` needs root, a mirror for the first run, and mmdebstrap, e2fsprogs and dpkg-dev.
 //! All packages are cached before the first measurement; runs are interleaved; the medians are compared.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,11 @@ const PROVIDER: &str = "debian-debian13-x86_64";
 fn main() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-build");
     std::fs::create_dir_all(&root).unwrap();
-    let bench = Bench { cache: root.join("cache"), work: root.join("work"), peer: root.join("peer") };
+    let bench = Bench {
+        cache: root.join("cache"),
+        work: root.join("work"),
+        peer: root.join("peer"),
+    };
     bench.oic(); // fills the package cache
     let packages = bench.locked_packages();
     bench.make_peer_repository();
@@ -28,14 +33,21 @@ fn main() {
         peer.push(time(|| bench.mmdebstrap_and_mke2fs(&packages)));
     }
     let (cold, warm, peer) = (median(cold), median(warm), median(peer));
-    println!("{} packages, median of {RUNS} interleaved runs, packages cached", packages.len());
+    println!(
+        "{} packages, median of {RUNS} interleaved runs, packages cached",
+        packages.len()
+    );
     println!("{:<44} {:>9} {:>7}", "", "seconds", "ratio");
     for (name, value) in [
         ("mmdebstrap + mke2fs -d", peer),
         ("oic build, no base yet", cold),
         ("oic build again (base exists)", warm),
     ] {
-        println!("{name:<44} {:>9.2} {:>7.2}", value.as_secs_f64(), value.as_secs_f64() / peer.as_secs_f64());
+        println!(
+            "{name:<44} {:>9.2} {:>7.2}",
+            value.as_secs_f64(),
+            value.as_secs_f64() / peer.as_secs_f64()
+        );
     }
     oic::durable::remove_tree(&bench.work).unwrap();
     oic::durable::remove_tree(&bench.peer).unwrap();
@@ -63,7 +75,9 @@ impl Bench {
     /// `name=version` of every package of the lockfile that the build left.
     fn locked_packages(&self) -> Vec<String> {
         let builds = self.work.join(PROVIDER).join("imagebuild");
-        let files = std::fs::read_dir(builds).unwrap().flat_map(|entry| std::fs::read_dir(entry.unwrap().path()));
+        let files = std::fs::read_dir(builds)
+            .unwrap()
+            .flat_map(|entry| std::fs::read_dir(entry.unwrap().path()));
         let lockfile = files
             .flatten()
             .map(|entry| entry.unwrap().path())
@@ -72,7 +86,9 @@ impl Bench {
         let lock: serde_json::Value = serde_json::from_slice(&std::fs::read(lockfile).unwrap()).unwrap();
         let text = |package: &serde_json::Value, key: &str| package[key].as_str().unwrap().to_owned();
         let packages = lock["packages"].as_array().unwrap().iter();
-        packages.map(|package| format!("{}={}", text(package, "name"), text(package, "version"))).collect()
+        packages
+            .map(|package| format!("{}={}", text(package, "name"), text(package, "version")))
+            .collect()
     }
 
     /// A flat repository of exactly the cached packages, which apt may copy from.
@@ -106,13 +122,24 @@ impl Bench {
             .arg("trixie")
             .arg(&tree)
             .arg(source));
-        run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&image).arg("3G"));
+        run(Command::new("mke2fs")
+            .args(["-q", "-t", "ext4", "-d"])
+            .arg(&tree)
+            .arg(&image)
+            .arg("3G"));
     }
 }
 
 fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn time(work: impl FnOnce()) -> Duration {

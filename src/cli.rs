@@ -14,6 +14,7 @@ mod logging;
 mod mount;
 mod progress;
 mod report;
+mod templates;
 mod validate;
 mod version;
 
@@ -52,6 +53,13 @@ pub struct GlobalOptions {
     /// Same as --log-level debug
     #[arg(short, long, global = true)]
     verbose: bool,
+}
+
+impl GlobalOptions {
+    /// The log level that was asked for, if one was.
+    fn level(&self) -> Option<LogLevel> {
+        if self.verbose { Some(LogLevel::Debug) } else { self.log_level }
+    }
 }
 
 /// How much is logged.

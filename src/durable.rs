@@ -10,8 +10,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
+
+use crate::cancel::{Cancel, Cancelled};
 
 /// Every temporary file and directory of oic starts like this.
 pub const TEMPORARY_PREFIX: &str = ".oic-tmp-";
@@ -111,6 +114,17 @@ pub fn write_file(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<
     file.commit().map(drop)
 }
 
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The lock file could not be used.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
 /// An advisory lock on a file, released when dropped or when the process ends.
 ///
 /// It is a `flock(2)` lock, which Linux turns into a byte-range lock on NFS, so
@@ -154,6 +168,25 @@ impl FileLock {
         &self.file
     }
 
+    /// Waits for the exclusive lock on `path`, but not longer than until `cancel`; calls
+    /// `waiting` once if somebody else holds it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn exclusive_unless(path: &Path, cancel: &Cancel, waiting: impl FnOnce()) -> Result<Self, LockError> {
+        let mut waiting = Some(waiting);
+        loop {
+            cancel.check()?;
+            if let Some(lock) = Self::try_exclusive(path)? {
+                return Ok(lock);
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn acquire(path: &Path, operation: FlockOperation) -> Result<Self, PathError> {
         let file = OpenOptions::new()
             .create(true)
@@ -168,6 +201,39 @@ impl FileLock {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(PathError::on("lock", path)(errno.into())),
             }
+        }
+    }
+}
+
+/// A directory for the time of some work; removed when dropped, within its own mount.
+#[derive(Debug)]
+pub struct ScratchDir {
+    path: PathBuf,
+}
+
+impl ScratchDir {
+    /// Makes a directory with a temporary name in `parent`, mode 0700.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn create_in(parent: &Path) -> Result<Self, PathError> {
+        let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(parent);
+        let path = made
+            .map_err(PathError::on("create a temporary directory in", parent))?
+            .keep();
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.path) {
+            tracing::warn!(%error, "a temporary directory stays; the next build removes it");
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Bad input and bad luck: each ends with a message that names the culprit, and leaves nothing behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
 mod common;
 
@@ -59,7 +60,10 @@ fn an_unknown_package_is_named() {
 #[test]
 fn an_unreachable_mirror_is_named() {
     let _turn = turn();
-    let oic = Oic { cache_dir: Oic::new("unreachable").work_dir.join("cache"), ..Oic::new("unreachable") };
+    let oic = Oic {
+        cache_dir: Oic::new("unreachable").work_dir.join("cache"),
+        ..Oic::new("unreachable")
+    };
     let path = template(&oic.work_dir, "sudo", "");
     // Nothing listens on the discard port of the loopback address.
     let finished = build(&oic, &path, &["--mirror", "http://127.0.0.1:9/debian"]);
@@ -69,7 +73,10 @@ fn an_unreachable_mirror_is_named() {
 #[test]
 fn offline_without_a_cache_says_what_is_missing() {
     let _turn = turn();
-    let oic = Oic { cache_dir: Oic::new("offline").work_dir.join("cache"), ..Oic::new("offline") };
+    let oic = Oic {
+        cache_dir: Oic::new("offline").work_dir.join("cache"),
+        ..Oic::new("offline")
+    };
     let path = template(&oic.work_dir, "sudo", "");
     build(&oic, &path, &["--offline"]).assert_fails(1, &["offline", "trixie"]);
 }
@@ -80,7 +87,8 @@ fn in_release(suite: &str) -> Vec<u8> {
     let hints = oic::repo::sources::debian_mirrors(etc_apt);
     let base = hints.debian.expect("this host's apt sources name a Debian mirror");
     let url = format!("{base}/dists/{suite}/InRelease");
-    let fetcher = oic::fetch::Fetcher::new(oic::fetch::FetchOptions::default(), oic::cancel::Cancel::default()).unwrap();
+    let fetcher =
+        oic::fetch::Fetcher::new(oic::fetch::FetchOptions::default(), oic::cancel::Cancel::default()).unwrap();
     match oic::fetch::Transport::get(&fetcher, &url, 1 << 20, None).unwrap() {
         oic::fetch::Reply::Body { bytes, .. } => bytes,
         oic::fetch::Reply::NotModified => unreachable!("the request was unconditional"),
@@ -90,8 +98,13 @@ fn in_release(suite: &str) -> Vec<u8> {
 #[test]
 fn a_tampered_in_release_is_refused() {
     let _turn = turn();
-    let oic = Oic { cache_dir: Oic::new("tampered").work_dir.join("cache"), ..Oic::new("tampered") };
-    let tampered = String::from_utf8(in_release("trixie")).unwrap().replacen("Origin: Debian", "Origin: Debiam", 1);
+    let oic = Oic {
+        cache_dir: Oic::new("tampered").work_dir.join("cache"),
+        ..Oic::new("tampered")
+    };
+    let tampered = String::from_utf8(in_release("trixie"))
+        .unwrap()
+        .replacen("Origin: Debian", "Origin: Debiam", 1);
     let server = Server::start(move |path| path.ends_with("/InRelease").then(|| tampered.clone().into_bytes()));
     let path = template(&oic.work_dir, "sudo", "");
     let finished = build(&oic, &path, &["--mirror", &format!("{}/debian", server.url())]);
@@ -109,11 +122,24 @@ impl OwnRepository {
     fn new(fields: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let gpg = |args: &[&str]| {
-            let mut all = vec!["--homedir", home.path().to_str().unwrap(), "--batch", "--quiet", "--passphrase", ""];
+            let mut all = vec![
+                "--homedir",
+                home.path().to_str().unwrap(),
+                "--batch",
+                "--quiet",
+                "--passphrase",
+                "",
+            ];
             all.extend(args);
             tool("gpg", &all)
         };
-        gpg(&["--quick-gen-key", "oic test <test@oic.invalid>", "ed25519", "sign", "never"]);
+        gpg(&[
+            "--quick-gen-key",
+            "oic test <test@oic.invalid>",
+            "ed25519",
+            "sign",
+            "never",
+        ]);
         let key = home.path().join("key.asc");
         gpg(&["--armor", "--output", key.to_str().unwrap(), "--export"]);
         let packages = oic::package::Sha256::of("");
@@ -123,20 +149,34 @@ impl OwnRepository {
         );
         let (plain, signed) = (home.path().join("Release"), home.path().join("InRelease"));
         fs::write(&plain, release).unwrap();
-        gpg(&["--clear-sign", "--output", signed.to_str().unwrap(), plain.to_str().unwrap()]);
+        gpg(&[
+            "--clear-sign",
+            "--output",
+            signed.to_str().unwrap(),
+            plain.to_str().unwrap(),
+        ]);
         let signed = fs::read(signed).unwrap();
         let server = Server::start(move |path| match path {
             "/local/dists/local/InRelease" => Some(signed.clone()),
             "/local/dists/local/main/binary-amd64/Packages" => Some(Vec::new()),
             _ => None,
         });
-        tool("gpgconf", &["--homedir", home.path().to_str().unwrap(), "--kill", "all"]);
-        Self { server, key, _home: home }
+        tool(
+            "gpgconf",
+            &["--homedir", home.path().to_str().unwrap(), "--kill", "all"],
+        );
+        Self {
+            server,
+            key,
+            _home: home,
+        }
     }
 
     fn template_section(&self, key: &Path) -> String {
         let (url, key) = (self.server.url(), key.display());
-        format!("packageRepositories:\n  - codename: local\n    url: {url}/local\n    pkey: {key}\n    component: main\n")
+        format!(
+            "packageRepositories:\n  - codename: local\n    url: {url}/local\n    pkey: {key}\n    component: main\n"
+        )
     }
 }
 
@@ -154,7 +194,10 @@ fn an_expired_release_is_refused() {
 fn a_release_by_an_unknown_key_is_refused() {
     let _turn = turn();
     let oic = Oic::new("unknown-key");
-    let (signer, other) = (OwnRepository::new("Date: Sat, 01 Mar 2025 00:00:00 UTC\n"), OwnRepository::new(""));
+    let (signer, other) = (
+        OwnRepository::new("Date: Sat, 01 Mar 2025 00:00:00 UTC\n"),
+        OwnRepository::new(""),
+    );
     let path = template(&oic.work_dir, "sudo", &signer.template_section(&other.key));
     build(&oic, &path, &[]).assert_fails(1, &["local", "key"]);
 }
@@ -164,7 +207,10 @@ fn no_space_left_is_said_and_nothing_stays() {
     let _turn = turn();
     let oic = Oic::new("no-space");
     let small = Mounted::tmpfs(&oic.work_dir.join("small"), "size=40m");
-    let cramped = Oic { cache_dir: oic.cache_dir.clone(), work_dir: small.0.join("work") };
+    let cramped = Oic {
+        cache_dir: oic.cache_dir.clone(),
+        work_dir: small.0.join("work"),
+    };
     let path = template(&oic.work_dir, "sudo", "");
     let finished = cramped.run(&["build".as_ref(), path.as_os_str()]);
     finished.assert_fails(1, &["space", "small"]);
@@ -223,7 +269,12 @@ fn struck(oic: &Oic, delay: Duration, signal: Signal) -> (Option<i32>, Duration)
 fn an_interrupted_build_cleans_up_within_two_seconds() {
     let _turn = turn();
     let oic = Oic::new("interrupted");
-    for (milliseconds, signal) in [(300, Signal::SIGINT), (2_500, Signal::SIGTERM), (8_000, Signal::SIGINT), (20_000, Signal::SIGINT)] {
+    for (milliseconds, signal) in [
+        (300, Signal::SIGINT),
+        (2_500, Signal::SIGTERM),
+        (8_000, Signal::SIGINT),
+        (20_000, Signal::SIGINT),
+    ] {
         let (code, took) = struck(&oic, Duration::from_millis(milliseconds), signal);
         assert_eq!(code, Some(130), "after {milliseconds} ms");
         assert!(took < Duration::from_secs(2), "took {took:?} after {milliseconds} ms");
@@ -240,7 +291,9 @@ fn a_killed_build_leaves_no_mount_and_the_next_one_recovers() {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(oic.work_dir.to_str().unwrap()), "{mounts}");
     }
-    let report = oic.run(&["build", "debian13-x86_64-minimal", "--format", "json"]).json();
+    let report = oic
+        .run(&["build", "debian13-x86_64-minimal", "--format", "json"])
+        .json();
     assert!(report["image"]["size_bytes"].as_u64() > Some(0));
     oic.assert_clean();
 }

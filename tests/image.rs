@@ -1,4 +1,5 @@
 //! The product's promise, end to end: a template becomes an image that boots.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
 mod common;
 
@@ -52,22 +53,31 @@ fn file_systems_are_clean(image: &Path) {
 
 /// Copies partition `number` of a GPT image to a file of its own.
 fn copy_partition(image: &Path, number: u32, target: &Path) {
-    let info = tool("sgdisk", &["-i".to_owned(), number.to_string(), image.display().to_string()]);
+    let info = tool(
+        "sgdisk",
+        &["-i".to_owned(), number.to_string(), image.display().to_string()],
+    );
     let sector = |label: &str| -> u64 {
-        let line = info.lines().find(|line| line.starts_with(label)).unwrap_or_else(|| panic!("{label}: {info}"));
+        let line = info
+            .lines()
+            .find(|line| line.starts_with(label))
+            .unwrap_or_else(|| panic!("{label}: {info}"));
         line.split_whitespace().nth(2).unwrap().parse().unwrap()
     };
     let (first, last) = (sector("First sector:"), sector("Last sector:"));
-    tool("dd", &[
-        format!("if={}", image.display()),
-        format!("of={}", target.display()),
-        "bs=1M".into(),
-        "conv=sparse".into(),
-        "status=none".into(),
-        "iflag=skip_bytes,count_bytes".into(),
-        format!("skip={}", first * 512),
-        format!("count={}", (last + 1 - first) * 512),
-    ]);
+    tool(
+        "dd",
+        &[
+            format!("if={}", image.display()),
+            format!("of={}", target.display()),
+            "bs=1M".into(),
+            "conv=sparse".into(),
+            "status=none".into(),
+            "iflag=skip_bytes,count_bytes".into(),
+            format!("skip={}", first * 512),
+            format!("count={}", (last + 1 - first) * 512),
+        ],
+    );
 }
 
 fn the_digest_is_the_files(report: &serde_json::Value, image: &Path) {
@@ -89,7 +99,10 @@ fn boots_and_is_what_the_template_says(image: &Path) {
     check("cat /etc/oic-sample", "Built by oic.");
     check("cat /etc/oic-built-by-command", "debian 13");
     check("findmnt -n -o SOURCE,FSTYPE / | grep -c '^/dev/vda2 *ext4$'", "1");
-    check("findmnt -n -o FSTYPE --mountpoint /boot/efi || ls /boot/efi >/dev/null && findmnt -n -t vfat -o FSTYPE", "vfat");
+    check(
+        "findmnt -n -o FSTYPE --mountpoint /boot/efi || ls /boot/efi >/dev/null && findmnt -n -t vfat -o FSTYPE",
+        "vfat",
+    );
     check("/usr/sbin/dpkg --audit 2>/dev/null || dpkg --audit", "");
     check("ls -d /cdrom /.oic* 2>/dev/null | wc -l", "0");
 }
@@ -115,15 +128,27 @@ fn mounts_within_milliseconds(oic: &Oic) {
     assert_eq!(unmounted.code, Some(0), "{}", unmounted.stderr);
     assert!(os_release.unwrap().contains("VERSION_ID=\"13\""));
     assert_eq!(write.unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
-    assert!(took < Duration::from_millis(1500), "mounting took {took:?}, an unoptimized build on a loaded machine");
+    assert!(
+        took < Duration::from_millis(1500),
+        "mounting took {took:?}, an unoptimized build on a loaded machine"
+    );
 }
 
 fn a_flipped_byte_in_a_cached_package_is_fetched_again(oic: &Oic) {
-    let packages = fs::read_dir(oic.package_cache()).unwrap().map(|entry| entry.unwrap().path());
-    let package = packages.into_iter().find(|path| path.to_string_lossy().contains("/bash_")).unwrap();
+    let packages = fs::read_dir(oic.package_cache())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let package = packages
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("/bash_"))
+        .unwrap();
     flip_byte(&package, 1000);
     let report = oic.run(&["build", SAMPLE, "--format", "json"]);
-    assert!(report.stderr.contains("bash_"), "the log names the package: {}", report.stderr);
+    assert!(
+        report.stderr.contains("bash_"),
+        "the log names the package: {}",
+        report.stderr
+    );
     assert_eq!(report.json()["packages"]["refetched"], 1);
 }
 
@@ -132,7 +157,11 @@ fn a_truncated_snapshot_is_made_again(oic: &Oic) {
     let file = File::options().write(true).open(&snapshot).unwrap();
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     let report = oic.run(&["build", SAMPLE, "--format", "json"]);
-    assert!(report.stderr.contains("chrootenv.tar.gz"), "the log names the snapshot: {}", report.stderr);
+    assert!(
+        report.stderr.contains("chrootenv.tar.gz"),
+        "the log names the snapshot: {}",
+        report.stderr
+    );
     assert_eq!(report.json()["base"]["reused"], false);
     tool("gzip", &["-t".as_ref(), snapshot.as_os_str()]);
 }

@@ -165,11 +165,15 @@ pub struct Resolution {
 impl Resolution {
     /// Sum of the package files' sizes in bytes.
     pub fn download_size_bytes(&self) -> u64 {
-        self.packages.iter().map(|package| package.size_bytes).sum()
+        self.packages
+            .iter()
+            .fold(0, |sum, package| sum.saturating_add(package.size_bytes))
     }
 
     /// Sum of the installed sizes in bytes.
     pub fn installed_size_bytes(&self) -> u64 {
-        self.packages.iter().map(|package| package.installed_size_bytes).sum()
+        self.packages
+            .iter()
+            .fold(0, |sum, package| sum.saturating_add(package.installed_size_bytes))
     }
 }

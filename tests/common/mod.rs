@@ -20,7 +20,10 @@ impl Oic {
     /// Uses the package cache that all end-to-end tests share and a work directory named `name`, emptied.
     pub fn new(name: &str) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let oic = Self { cache_dir: root.join("cache"), work_dir: root.join("work").join(name) };
+        let oic = Self {
+            cache_dir: root.join("cache"),
+            work_dir: root.join("work").join(name),
+        };
         oic::durable::remove_tree(&oic.work_dir).unwrap();
         std::fs::create_dir_all(&oic.work_dir).unwrap();
         oic
@@ -29,8 +32,16 @@ impl Oic {
     /// A command line with the directories and nothing of the user's environment but PATH.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oic"));
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
-        command.args(args).arg("--cache-dir").arg(&self.cache_dir).arg("--work-dir").arg(&self.work_dir);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8");
+        command
+            .args(args)
+            .arg("--cache-dir")
+            .arg(&self.cache_dir)
+            .arg("--work-dir")
+            .arg(&self.work_dir);
         command
     }
 
@@ -95,7 +106,13 @@ impl Finished {
     /// Panics unless the run failed with `code` and a message that has all of `words`.
     #[track_caller]
     pub fn assert_fails(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout: {}\nstderr: {}",
+            self.stdout,
+            self.stderr
+        );
         for word in words {
             assert!(self.stderr.contains(word), "{word:?} is missing in: {}", self.stderr);
         }
@@ -111,7 +128,14 @@ pub fn tool(program: &str, args: &[impl AsRef<OsStr>]) -> String {
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .output()
         .unwrap_or_else(|error| panic!("{program} is needed (scripts/host-packages test installs it): {error}"));
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{program}: {}\n{stdout}\n{stderr}", output.status);
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{program}: {}\n{stdout}\n{stderr}",
+        output.status
+    );
     stdout.into_owned()
 }

@@ -25,11 +25,34 @@ impl Machine {
         std::fs::copy(FIRMWARE_VARIABLES, variables.path()).expect("the package ovmf is needed");
         let drive = |text: String| ["-drive".to_owned(), text];
         let mut child = Command::new("qemu-system-x86_64")
-            .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"])
-            .args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot", "-snapshot"])
+            .args([
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max",
+                "-smp",
+                "2",
+                "-m",
+                "1024",
+            ])
+            .args([
+                "-display",
+                "none",
+                "-monitor",
+                "none",
+                "-serial",
+                "stdio",
+                "-no-reboot",
+                "-snapshot",
+            ])
             .args(["-nic", "none"])
             .args(drive(format!("if=pflash,format=raw,readonly=on,file={FIRMWARE_CODE}")))
-            .args(drive(format!("if=pflash,format=raw,file={}", variables.path().display())))
+            .args(drive(format!(
+                "if=pflash,format=raw,file={}",
+                variables.path().display()
+            )))
             .args(drive(format!("if=virtio,format=raw,file={}", image.display())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -43,10 +66,18 @@ impl Machine {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
-                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+                sink.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&buffer[..count]));
             }
         });
-        Self { child, keyboard, screen, seen: 0, _variables: variables }
+        Self {
+            child,
+            keyboard,
+            screen,
+            seen: 0,
+            _variables: variables,
+        }
     }
 
     /// Waits until `text` appears behind what was seen so far; returns what came before it.
@@ -66,7 +97,10 @@ impl Machine {
                 let screen = self.screen.lock().unwrap();
                 let tail: Vec<_> = screen.lines().rev().take(60).collect();
                 let tail: Vec<_> = tail.into_iter().rev().collect();
-                panic!("{text:?} did not appear within {limit:?} (ended: {ended:?}); the console ends:\n{}", tail.join("\n"));
+                panic!(
+                    "{text:?} did not appear within {limit:?} (ended: {ended:?}); the console ends:\n{}",
+                    tail.join("\n")
+                );
             }
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -33,7 +33,11 @@ impl Server {
                 }
             }
         });
-        Self { address, stop, thread: Some(thread) }
+        Self {
+            address,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     /// `http://127.0.0.1:port`.
@@ -69,6 +73,10 @@ fn serve(connection: TcpStream, handler: &Handler) {
         None => ("404 Not Found", Vec::new()),
     };
     let mut writer = &connection;
-    let _ = write!(writer, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let _ = write!(
+        writer,
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     let _ = writer.write_all(&body);
 }

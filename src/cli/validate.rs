@@ -1,0 +1,43 @@
+//! `oic validate`.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueHint};
+
+use crate::template;
+
+use super::error::{CommandError, print_line};
+use super::{GlobalOptions, logging, templates};
+
+/// Check a template and show all findings
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic validate my-template.yml             all findings, each with file, line and column
+  oic validate my-template.yml --merged    the template merged over its provider's default")]
+pub struct ValidateArgs {
+    /// Template file, or the name of a template that oic brings
+    #[arg(value_hint = ValueHint::FilePath)]
+    template: OsString,
+    /// Merge it over its provider's default template, check that too, and print it
+    #[arg(long)]
+    merged: bool,
+}
+
+/// Validates and prints.
+pub fn run(global: &GlobalOptions, args: &ValidateArgs) -> Result<(), CommandError> {
+    logging::start(global.level(), global.log_file.as_deref())?;
+    if args.merged {
+        let loaded = templates::load(&args.template)?;
+        let text = loaded.to_yaml().map_err(CommandError::failed)?;
+        return print_line(text.trim_end());
+    }
+    let findings = template::validate(&templates::source(&args.template)?);
+    if findings.has_errors() {
+        return Err(templates::refused(&findings));
+    }
+    for finding in findings.iter() {
+        anstream::eprintln!("{finding}");
+    }
+    print_line(&format!("{} is valid", args.template.display()))
+}

@@ -1,0 +1,164 @@
+//! The build, from a template to an image: [`build`] reads as the product's flow.
+
+mod base;
+mod compose;
+mod error;
+mod packages;
+pub mod report;
+pub mod serve;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::cancel::Cancel;
+use crate::durable::{self, FileLock};
+use crate::fetch::{FetchOptions, Fetcher, Proxies};
+use crate::image::plan::{self, DiskPlan};
+use crate::image::raw::Tools;
+use crate::image::seed::ImageSeed;
+use crate::package::Sha256;
+use crate::progress::Progress;
+use crate::provider::mirror::Mirrors;
+use crate::template::Loaded;
+use crate::workspace::{ImageBuild, Workspace};
+
+pub use error::BuildError;
+use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+
+/// What to build, and with what.
+#[derive(Debug)]
+pub struct BuildRequest {
+    /// The template, and the provider it names.
+    pub loaded: Loaded,
+    /// Where packages may come from.
+    pub mirrors: Mirrors,
+    /// Directory of the package cache.
+    pub cache_dir: PathBuf,
+    /// Directory of bases and images.
+    pub work_dir: PathBuf,
+    /// Downloads at once.
+    pub workers: usize,
+    /// Proxies for downloads.
+    pub proxies: Proxies,
+    /// Use only what is cached.
+    pub offline: bool,
+    /// Write the dependency graph there as well.
+    pub dot_file: Option<PathBuf>,
+    /// Leave out of that graph what the template did not ask for by name.
+    pub system_packages_only: bool,
+    /// The time that `Valid-Until` is compared with.
+    pub now: SystemTime,
+    /// No time in the image is later, in seconds since 1970; by default the newest repository's date.
+    pub source_date_epoch: Option<u64>,
+}
+
+impl BuildRequest {
+    fn workspace(&self) -> Workspace {
+        Workspace::new(&self.cache_dir, &self.work_dir, &self.loaded.provider.id())
+    }
+
+    fn image_build(&self) -> ImageBuild {
+        self.workspace().image_build(&self.loaded.template.system.name)
+    }
+}
+
+/// What the stages share.
+struct Context<'a> {
+    request: &'a BuildRequest,
+    workspace: Workspace,
+    fetcher: Fetcher,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+}
+
+/// Builds the image of `request`. The caller is root, and in a mount namespace
+/// of its own ([`crate::mount::namespace::enter_private`]).
+///
+/// # Errors
+/// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
+/// of an earlier build is gone.
+pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
+    let mut clock = Stopwatch::new();
+    let template = &request.loaded.template;
+    let tools = check(request)?;
+    let workspace = request.workspace();
+    let output = request.image_build();
+    let _lock = claim(&output, progress, cancel)?;
+    let options = FetchOptions {
+        workers: request.workers,
+        offline: request.offline,
+        proxies: request.proxies.clone(),
+        ..FetchOptions::default()
+    };
+    let fetcher = Fetcher::new(options, cancel.clone())?;
+    let context = Context { request, workspace, fetcher, progress, cancel };
+    clock.lap("Configuration");
+
+    let metadata = packages::load_metadata(&context)?;
+    clock.lap("Repository metadata");
+    let selection = packages::select(&context, metadata)?;
+    clock.lap("Resolution");
+    let cached = packages::obtain(&context, &selection)?;
+    clock.lap("Packages");
+    let base = base::ensure(&context, &selection, &cached)?;
+    clock.lap("Base");
+
+    let lockfile = output.lockfile(&template.image.name);
+    let plan = disk_plan(request, selection.digest)?;
+    let mut tree = compose::Tree::mount(&context, &output, &selection)?;
+    tree.install(&context, &selection)?;
+    clock.lap("Install");
+    tree.configure(&context, &plan, &selection)?;
+    clock.lap("Configure");
+    let tree = tree.freeze(&context)?;
+    let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
+    clock.lap("Serialize");
+    let (image, artifacts) = compose::finish(&context, &output, image)?;
+    durable::write_file(&lockfile, selection.lockfile.to_json())?;
+    clock.lap("Convert and hash");
+    let base_use = tree.close(&output, base)?;
+    clock.lap("Clean up");
+
+    Ok(BuildReport {
+        schema_version: SCHEMA_VERSION,
+        provider: request.loaded.provider.id(),
+        system_config: template.system.name.clone(),
+        stages: clock.finish(),
+        packages: cached.counts(),
+        base: base_use,
+        image,
+        artifacts,
+        lockfile,
+        warnings: plan.warnings,
+    })
+}
+
+/// Finds out, before any work, what would fail at the end.
+fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
+    let findings = crate::template::check_buildable(&request.loaded);
+    if findings.has_errors() {
+        return Err(BuildError::NotBuildable(findings));
+    }
+    let plan = disk_plan(request, Sha256::of(""))?;
+    Ok(Tools::find(&plan)?)
+}
+
+/// The disk with identifiers that depend on the template and on what is installed, on nothing else.
+fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildError> {
+    let template = &request.loaded.template;
+    let seed = format!("{lock} {} {}", template.image.name, template.system.name);
+    Ok(plan::plan(&template.disk, template.target.arch, &ImageSeed(Sha256::of(seed)))?)
+}
+
+/// Takes the build's directory for this process and empties it.
+fn claim(output: &ImageBuild, progress: &dyn Progress, cancel: &Cancel) -> Result<FileLock, BuildError> {
+    let directory = output.directory();
+    let parent = directory.parent().unwrap_or(directory);
+    std::fs::create_dir_all(parent).map_err(durable::PathError::on("create", parent))?;
+    let lock = FileLock::exclusive_unless(&output.lock(), cancel, || {
+        progress.note(&format!("waiting for another build in {}", directory.display()));
+    })?;
+    durable::remove_tree(directory)?;
+    std::fs::create_dir(directory).map_err(durable::PathError::on("create", directory))?;
+    Ok(lock)
+}

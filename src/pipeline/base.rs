@@ -1,0 +1,105 @@
+//! The chroot base: reused if its key is the same, else made beside the old one and switched.
+
+use std::fs;
+
+use crate::base::{self, BaseRequest};
+use crate::durable::{self, FileLock, PathError, ScratchDir};
+use crate::package::{Resolution, Sha256};
+use crate::snapshot::{self, Snapshot, SnapshotPaths, WriteOptions};
+
+use super::packages::{Cached, Selection};
+use super::{BuildError, Context};
+
+/// Counts up when the same packages would become another base.
+const BASE_VERSION: u32 = 1;
+
+/// How the base came to be there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BaseState {
+    /// An earlier build made it.
+    pub reused: bool,
+    /// Packages in it.
+    pub packages: usize,
+}
+
+/// The files of the snapshot.
+pub(super) fn paths(context: &Context<'_>) -> SnapshotPaths {
+    SnapshotPaths {
+        tarball: context.workspace.tarball(),
+        index: context.workspace.index(),
+        backing_dir: context.workspace.backing_store(),
+    }
+}
+
+/// Makes sure that the snapshot is the one that `selection` needs.
+pub(super) fn ensure(context: &Context<'_>, selection: &Selection, cached: &Cached) -> Result<BaseState, BuildError> {
+    let directory = context.workspace.chrootbuild();
+    fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
+    let _lock = FileLock::exclusive_unless(&context.workspace.base_lock(), context.cancel, || {
+        context.progress.note("waiting for another build that makes the base");
+    })?;
+    durable::sweep_temporaries(&directory)?;
+    let key = key(context, &selection.base);
+    let state = |reused| BaseState { reused, packages: selection.base.packages.len() };
+    if is_usable(context, key) {
+        return Ok(state(true));
+    }
+    make(context, selection, cached, key)?;
+    Ok(state(false))
+}
+
+/// A digest over all that shapes the base.
+fn key(context: &Context<'_>, base: &Resolution) -> Sha256 {
+    let mut text = format!("oic base {BASE_VERSION}, snapshot {}\n", snapshot::VERSION);
+    text += &format!("provider {}\n", context.request.loaded.provider.id());
+    for package in &base.packages {
+        text += &format!("{} {} {} {}\n", package.name, package.version, package.architecture, package.sha256);
+    }
+    Sha256::of(text)
+}
+
+/// Whether the snapshot on disk is whole and has this key; says why not.
+fn is_usable(context: &Context<'_>, key: Sha256) -> bool {
+    let paths = paths(context);
+    if !paths.tarball.exists() {
+        return false;
+    }
+    match Snapshot::open(&paths).map(|snapshot| snapshot.base_key()) {
+        Ok(found) if found == key => true,
+        Ok(_) => {
+            tracing::info!("the base's packages have changed; it is made again");
+            false
+        }
+        Err(error) => {
+            let tarball = paths.tarball.display();
+            tracing::warn!(%error, "{tarball} cannot be used; the base is made again");
+            false
+        }
+    }
+}
+
+fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha256) -> Result<(), BuildError> {
+    let scratch = ScratchDir::create_in(&context.workspace.chrootbuild())?;
+    let root = scratch.path().join("root");
+    fs::create_dir(&root).map_err(PathError::on("create", &root))?;
+    let mut packages = Vec::new();
+    for package in &selection.base.packages {
+        let path = cached.path(package).ok_or_else(|| BuildError::NotCached(package.file_name()))?;
+        packages.push((package.clone(), path.to_owned()));
+    }
+    base::bootstrap(
+        &BaseRequest {
+            packages: &packages,
+            root: &root,
+            arch: context.request.loaded.template.target.arch,
+            epoch_seconds: selection.epoch_seconds,
+        },
+        context.progress,
+        context.cancel,
+    )?;
+    let options = WriteOptions { cancel: context.cancel.clone(), ..WriteOptions::new(key) };
+    let paths = paths(context);
+    let summary = snapshot::write(&root, &paths.tarball, &paths.index, &options)?;
+    tracing::info!(entries = summary.entries, bytes = summary.compressed_bytes, "snapshot written");
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The tree of one image: layers mounted, packages installed, settings applied, disk written.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::boot::{self, BootRequest};
+use crate::configure::{self, ConfigureRequest, FstabEntry};
+use crate::durable::{self, PathError};
+use crate::image::plan::DiskPlan;
+use crate::image::raw::{self, RawSummary, Tools};
+use crate::image::root::Root;
+use crate::image::{artifacts, populate};
+use crate::install::{self, InstallRequest};
+use crate::mount::kernel::Upper;
+use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, SnapshotRequest};
+use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
+use crate::mount::Restrictions;
+use crate::workspace::ImageBuild;
+
+use super::base::{self, BaseState};
+use super::packages::Selection;
+use super::report::{BaseUse, ImageFile};
+use super::serve::LayerStats;
+use super::{BuildError, Context};
+
+/// Threads that answer the kernel for one build.
+const SERVER_THREADS: usize = 2;
+
+/// The tree while it is written to: upper over pool over base.
+pub(super) struct Tree {
+    session: Session,
+    output: ImageBuild,
+}
+
+/// The tree as the image will have it: upper over base, read-only.
+pub(super) struct Frozen {
+    session: Session,
+    output: ImageBuild,
+    earlier: LayerStats,
+}
+
+impl Tree {
+    /// Mounts the layers with a new upper.
+    pub fn mount(context: &Context<'_>, output: &ImageBuild, selection: &Selection) -> Result<Self, BuildError> {
+        let view = View::Overlay {
+            upper: Some(Upper { directory: output.upper(), work: output.work(), volatile: true }),
+            steps: Vec::new(),
+        };
+        let pool = PoolRequest {
+            cache_dir: context.request.cache_dir.clone(),
+            provider_id: context.request.loaded.provider.id(),
+            packages: selection.image.packages.iter().cloned().map(Into::into).collect(),
+            base_urls: selection.base_urls.clone(),
+            offline: context.request.offline,
+        };
+        let session = mount(context, output, view, Some(pool))?;
+        Ok(Self { session, output: output.clone() })
+    }
+
+    /// Installs what the base does not bring, in one transaction.
+    pub fn install(&mut self, context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+        let request = InstallRequest {
+            root: self.session.mount_point(),
+            packages: &selection.beyond_base(),
+            requested: &selection.requested_names(),
+            epoch_seconds: selection.epoch_seconds,
+            log: &self.output.log(),
+        };
+        install::install(&request, context.progress, context.cancel)?;
+        Ok(())
+    }
+
+    /// Applies the template's settings.
+    pub fn configure(&mut self, context: &Context<'_>, plan: &DiskPlan, selection: &Selection) -> Result<(), BuildError> {
+        let root = Root::open(self.session.mount_point())?;
+        populate::ensure_mount_points(plan, &root)?;
+        let request = ConfigureRequest {
+            root: self.session.mount_point(),
+            template: &context.request.loaded.template,
+            fstab: &fstab(plan),
+            epoch_seconds: selection.epoch_seconds,
+            seed: selection.digest,
+            log: &self.output.log(),
+        };
+        configure::configure(&request, context.progress, context.cancel)?;
+        Ok(())
+    }
+
+    /// Ends writing: what is shown from now on is what the image gets.
+    pub fn freeze(mut self, context: &Context<'_>) -> Result<Frozen, BuildError> {
+        let earlier = LayerStats::of(&mut self.session)?;
+        self.session.close()?;
+        durable::remove_tree(&self.output.work())?;
+        let view = View::Overlay { upper: None, steps: vec![self.output.upper()] };
+        let session = mount(context, &self.output, view, None)?;
+        Ok(Frozen { session, output: self.output, earlier })
+    }
+}
+
+impl Frozen {
+    /// Writes the disk.
+    pub fn serialize(
+        &self,
+        context: &Context<'_>,
+        plan: &DiskPlan,
+        tools: &Tools,
+        epoch_seconds: u64,
+    ) -> Result<(PathBuf, RawSummary), BuildError> {
+        let template = &context.request.loaded.template;
+        let root = Root::open(self.session.mount_point())?;
+        let mut sources = populate::sources(plan);
+        if let Some(partition) = plan.root() {
+            let esp = boot::prepare(&BootRequest {
+                root: &root,
+                arch: template.target.arch,
+                kernel: &template.system.kernel,
+                root_partition: partition.uuid,
+            })?;
+            populate::add_to_esp(&mut sources, plan, esp)?;
+        }
+        let target = self.output.directory().join(format!("{}.raw", output_name(context)));
+        let (progress, cancel) = (context.progress, context.cancel);
+        let summary = raw::write(&target, plan, &root, &sources, tools, epoch_seconds, progress, cancel)?;
+        Ok((target, summary))
+    }
+
+    /// Unmounts everything; tells how much of the base was needed.
+    pub fn close(mut self, base: BaseState) -> Result<BaseUse, BuildError> {
+        let stats = self.earlier.with(&LayerStats::of(&mut self.session)?);
+        self.session.close()?;
+        for directory in [self.output.work(), self.output.merged_mount()] {
+            durable::remove_tree(&directory)?;
+        }
+        Ok(BaseUse {
+            reused: base.reused,
+            packages: base.packages,
+            files: stats.files_total,
+            files_read: stats.files_touched,
+            bytes: stats.content_bytes_total,
+            inflated_bytes: stats.bytes_inflated,
+        })
+    }
+}
+
+fn mount(
+    context: &Context<'_>,
+    output: &ImageBuild,
+    view: View,
+    pool: Option<PoolRequest>,
+) -> Result<Session, BuildError> {
+    let at = output.merged_mount();
+    fs::create_dir_all(&at).map_err(PathError::on("create", &at))?;
+    let snapshot = base::paths(context);
+    let request = MountRequest {
+        program: THIS_PROGRAM.into(),
+        layers: LayerRequest {
+            snapshot: Some(SnapshotRequest {
+                tarball: snapshot.tarball,
+                index: snapshot.index,
+                backing_dir: snapshot.backing_dir,
+            }),
+            pool,
+        },
+        view,
+        restrictions: Restrictions::BUILD,
+        allow_other: true,
+        threads: SERVER_THREADS,
+        lifetime: Lifetime::Caller,
+        log: None,
+    };
+    Ok(session::mount(&request, &at)?)
+}
+
+/// Every partition that is mounted, by PARTUUID (fstab(5)).
+fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
+    let mounted = plan.partitions.iter().filter_map(|planned| {
+        let file_system = planned.partition.file_system?;
+        let mount_point = planned.partition.mount_point.clone()?;
+        let pass = match mount_point.as_str() {
+            "/" => 1,
+            _ => 2,
+        };
+        Some(FstabEntry {
+            source: format!("PARTUUID={}", planned.uuid),
+            mount_point,
+            fs_type: file_system.fstab_type().to_owned(),
+            options: planned.partition.mount_options.clone(),
+            pass,
+        })
+    });
+    mounted.collect()
+}
+
+/// `{image.name}-{version}`, the base name of the output files.
+fn output_name(context: &Context<'_>) -> String {
+    let loaded = &context.request.loaded;
+    format!("{}-{}", loaded.template.image.name, loaded.provider.release_version)
+}
+
+/// Hashes the image and makes its other forms.
+pub(super) fn finish(
+    context: &Context<'_>,
+    output: &ImageBuild,
+    (path, summary): (PathBuf, RawSummary),
+) -> Result<(ImageFile, Vec<PathBuf>), BuildError> {
+    let _ = output;
+    let sha256 = raw::digest(&path, context.progress, context.cancel)?;
+    let made = artifacts::make(&path, &context.request.loaded.template.disk.artifacts, context.progress, context.cancel)?;
+    Ok((ImageFile { path, size_bytes: summary.size_bytes, data_bytes: summary.data_bytes, sha256 }, made))
+}

@@ -1,0 +1,83 @@
+//! Why a build failed: the stages' own errors, with their next steps.
+
+use crate::cancel::Cancelled;
+use crate::yaml::Findings;
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is the stage's own error
+pub enum BuildError {
+    /// The template asks for what this version cannot build.
+    #[error("{0}")]
+    NotBuildable(Findings),
+    /// A package is not where the cache stage put it.
+    #[error("{0} vanished from the package cache during the build")]
+    NotCached(String),
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error(transparent)]
+    Path(#[from] crate::durable::PathError),
+    #[error(transparent)]
+    Repositories(#[from] crate::provider::RepositoryError),
+    #[error(transparent)]
+    Fetch(#[from] crate::fetch::FetchError),
+    #[error(transparent)]
+    Repo(#[from] crate::repo::deb::RepoError),
+    #[error(transparent)]
+    Resolve(#[from] crate::resolve::ResolveError),
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
+    #[error(transparent)]
+    Base(#[from] crate::base::BaseError),
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error(transparent)]
+    Mount(#[from] crate::mount::MountError),
+    #[error(transparent)]
+    Install(#[from] crate::install::InstallError),
+    #[error(transparent)]
+    Configure(#[from] crate::configure::ConfigureError),
+    #[error(transparent)]
+    Plan(#[from] crate::image::plan::PlanError),
+    #[error(transparent)]
+    Tool(#[from] crate::image::tool::ToolError),
+    #[error(transparent)]
+    Boot(#[from] crate::boot::BootError),
+    #[error(transparent)]
+    Image(#[from] crate::image::raw::ImageError),
+}
+
+impl From<crate::durable::LockError> for BuildError {
+    fn from(error: crate::durable::LockError) -> Self {
+        match error {
+            crate::durable::LockError::Path(error) => Self::Path(error),
+            crate::durable::LockError::Cancelled(error) => Self::Cancelled(error),
+        }
+    }
+}
+
+impl BuildError {
+    /// What to do next, if there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repositories(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            Self::Repo(error) => error.hint(),
+            Self::Resolve(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
+            Self::Base(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
+            Self::Mount(error) => error.hint(),
+            Self::Install(error) => error.hint(),
+            Self::Configure(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Tool(error) => error.hint(),
+            Self::Boot(error) => error.hint(),
+            Self::Image(error) => error.hint(),
+            Self::Path(error) if error.is_no_space() => {
+                Some("free some space there, or choose another place with --work-dir or --cache-dir".to_owned())
+            }
+            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) => None,
+        }
+    }
+}

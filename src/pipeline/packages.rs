@@ -1,0 +1,181 @@
+//! From repositories to verified packages in the cache.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::cache::{CacheReport, PackageCache, Wanted};
+use crate::durable::{self, PathError};
+use crate::fetch::{Reply, Transport as _};
+use crate::package::{PackageRecord, Resolution, ResolvedPackage, Sha256};
+use crate::provider;
+use crate::repo::Repository;
+use crate::repo::deb::{self, LoadOptions, LoadedIndex};
+use crate::resolve::lockfile::{LockedRepository, Lockfile};
+use crate::resolve::{self, Request, dot};
+
+use super::report::PackageCounts;
+use super::{BuildError, Context};
+
+/// A key file is a few kilobytes; a certificate with many signatures some hundred.
+const KEY_LIMIT_BYTES: u64 = 1 << 20;
+
+/// What the repositories offer.
+pub(super) struct Metadata {
+    repositories: Vec<Repository>,
+    indexes: Vec<LoadedIndex>,
+}
+
+/// What will be installed.
+pub(super) struct Selection {
+    /// The base: the same for all templates of the provider.
+    pub base: Resolution,
+    /// The whole image, the base included.
+    pub image: Resolution,
+    /// Base URL of each repository, by its id.
+    pub base_urls: BTreeMap<String, String>,
+    /// The lockfile of `image`.
+    pub lockfile: Lockfile,
+    /// Digest of the lockfile.
+    pub digest: Sha256,
+    /// No time in the image is later; seconds since 1970.
+    pub epoch_seconds: u64,
+}
+
+impl Selection {
+    /// The packages that the base does not bring, or brings in another version, in installation order.
+    pub fn beyond_base(&self) -> Vec<ResolvedPackage> {
+        let base: BTreeSet<_> = self.base.packages.iter().map(|package| package.sha256).collect();
+        self.image.packages.iter().filter(|package| !base.contains(&package.sha256)).cloned().collect()
+    }
+
+    /// Names of the packages that were asked for, rather than needed by others.
+    pub fn requested_names(&self) -> Vec<String> {
+        let requested = self.image.requested.iter().filter_map(|index| self.image.packages.get(*index));
+        requested.map(|package| package.name.clone()).collect()
+    }
+
+    fn url(&self, package: &ResolvedPackage) -> String {
+        let base = self.base_urls.get(&package.repository).map_or("", String::as_str);
+        format!("{base}/{}", package.path)
+    }
+}
+
+/// Packages in the cache.
+pub(super) struct Cached {
+    report: CacheReport,
+    /// Where each package lies, by its digest.
+    paths: BTreeMap<Sha256, PathBuf>,
+}
+
+impl Cached {
+    /// Where `package` lies.
+    pub fn path(&self, package: &ResolvedPackage) -> Option<&Path> {
+        self.paths.get(&package.sha256).map(PathBuf::as_path)
+    }
+
+    pub fn counts(&self) -> PackageCounts {
+        PackageCounts {
+            total: self.report.packages.len(),
+            reused: self.report.reused,
+            fetched: self.report.fetched,
+            refetched: self.report.refetched,
+            fetched_bytes: self.report.fetched_bytes,
+        }
+    }
+}
+
+/// Fetches and verifies the indexes of all repositories.
+pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+    let request = context.request;
+    let loaded = &request.loaded;
+    let fetch_key = |url: &str| match context.fetcher.get(url, KEY_LIMIT_BYTES, None) {
+        Ok(Reply::Body { bytes, .. }) => Ok(bytes),
+        Ok(Reply::NotModified) => Err("the server says that it is unchanged, but it was never fetched".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let repositories = provider::repositories(&loaded.provider, &request.mirrors, &loaded.template, &fetch_key)?;
+    let metadata_dir = context.workspace.metadata();
+    std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
+    let options = LoadOptions {
+        arch: loaded.template.target.arch,
+        metadata_dir,
+        now: request.now,
+        offline: request.offline,
+        workers: request.workers,
+    };
+    let indexes = deb::load_all(&repositories, &options, &context.fetcher, context.progress, context.cancel)?;
+    Ok(Metadata { repositories, indexes })
+}
+
+/// Resolves base and image, and writes the dependency graph.
+pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Selection, BuildError> {
+    let Metadata { repositories, mut indexes } = metadata;
+    let request = context.request;
+    let template = &request.loaded.template;
+    let own: BTreeSet<&str> = request.loaded.provider.repositories.iter().map(|own| own.id.as_str()).collect();
+    // The provider's records come first: the base is resolved from them alone, so that all templates share it.
+    let (own, added): (Vec<_>, Vec<_>) = indexes.iter_mut().partition(|index| own.contains(index.repository_id.as_str()));
+    let mut records: Vec<PackageRecord> = Vec::new();
+    records.extend(own.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
+    let own_count = records.len();
+    records.extend(added.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
+
+    let mut wanted = Request {
+        arch: template.target.arch,
+        packages: request.loaded.provider.base_packages.clone(),
+        include_essential: true,
+    };
+    let base = resolve::deb::resolve(&wanted, records.get(..own_count).unwrap_or(&records))?;
+    wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
+    wanted.packages.extend(template.system.packages.iter().cloned());
+    wanted.packages.extend(template.system.kernel.packages.iter().cloned());
+    let image = resolve::deb::resolve(&wanted, &records)?;
+    write_graph(context, &image)?;
+
+    let lockfile = Lockfile::new(
+        &request.loaded.provider.id(),
+        indexes.iter().map(locked_repository).collect(),
+        &image,
+    );
+    let newest = indexes.iter().map(|index| index.release.date).max().unwrap_or(0);
+    Ok(Selection {
+        base,
+        image,
+        base_urls: repositories.into_iter().map(|repository| (repository.id, repository.base_url)).collect(),
+        digest: lockfile.digest(),
+        lockfile,
+        epoch_seconds: request.source_date_epoch.unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
+    })
+}
+
+fn locked_repository(index: &LoadedIndex) -> LockedRepository {
+    LockedRepository {
+        id: index.repository_id.clone(),
+        suite: index.release.suite.clone(),
+        date: deb::date::show(index.release.date),
+        digest: index.release.sha256.to_string(),
+    }
+}
+
+fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
+    durable::write_file(context.workspace.dependency_graph(), dot::dot(image, None))?;
+    let Some(path) = &context.request.dot_file else { return Ok(()) };
+    let asked: Vec<&str> = context.request.loaded.template.system.packages.iter().map(String::as_str).collect();
+    let roots = context.request.system_packages_only.then_some(asked.as_slice());
+    durable::write_file(path, dot::dot(image, roots))?;
+    Ok(())
+}
+
+/// Brings every package of the selection into the cache, verified.
+pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cached, BuildError> {
+    let cache = PackageCache::open(&context.request.cache_dir, &context.request.loaded.provider.id())?;
+    let mut seen = BTreeSet::new();
+    let all = selection.image.packages.iter().chain(&selection.base.packages);
+    let wanted: Vec<_> = all
+        .filter(|package| seen.insert(package.sha256))
+        .map(|package| Wanted { package, url: selection.url(package) })
+        .collect();
+    let report = cache.obtain_all(&wanted, &context.fetcher, context.request.workers, context.progress, context.cancel)?;
+    let paths = wanted.iter().zip(&report.packages).map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
+    Ok(Cached { paths: paths.collect(), report })
+}

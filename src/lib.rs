@@ -11,3 +11,4 @@ pub mod package;
 pub mod progress;
 pub mod repo;
 pub mod template;
+pub mod verify;

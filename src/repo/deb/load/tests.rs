@@ -1,1 +1,861 @@
+//! Small archives, signed by GnuPG and compressed by the usual tools, served from memory.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::super::compress::{Compression, tests::compress};
+use super::*;
+use crate::progress::Silent;
+use crate::verify::VerifyError;
+use crate::verify::gpg::Gpg;
+
+const BASE: &str = "http://mirror.example/debian";
+const DIST: &str = "http://mirror.example/debian/dists/stable";
+/// 2024-05-11 09:23:32 UTC, and the signatures are of then.
+const DATE: &str = "Sat, 11 May 2024 09:23:32 UTC";
+const SIGNED: u64 = 1_715_419_412;
+const PACKAGES: &str = "main/binary-amd64/Packages";
+
+/// Files by URL; counts what is asked for, and answers conditional requests.
+#[derive(Debug, Default)]
+struct Memory {
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+    asked: Mutex<Vec<String>>,
+    /// After that many requests, these files replace the ones there are (an update in between).
+    later: Mutex<Option<(usize, BTreeMap<String, Vec<u8>>)>>,
+}
+
+impl Transport for Memory {
+    fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(url.replace(DIST, "").trim_start_matches('/').to_owned());
+        let mut later = self.later.lock().unwrap();
+        if later.as_ref().is_some_and(|(after, _)| asked.len() > *after) {
+            *self.files.lock().unwrap() = later.take().unwrap().1;
+        }
+        let files = self.files.lock().unwrap();
+        let bytes = files
+            .get(url)
+            .cloned()
+            .ok_or_else(|| FetchError::NotFound { url: url.to_owned() })?;
+        if bytes.len() as u64 > limit_bytes {
+            return Err(FetchError::TooLarge {
+                url: url.to_owned(),
+                limit_bytes,
+            });
+        }
+        let validators = Validators {
+            etag: Some(Sha256::of(&bytes).to_string()),
+            last_modified: None,
+        };
+        if known == Some(&validators) {
+            Ok(Reply::NotModified)
+        } else {
+            Ok(Reply::Body { bytes, validators })
+        }
+    }
+}
+
+impl Memory {
+    fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.files
+            .lock()
+            .unwrap()
+            .insert(format!("{DIST}/{path}"), bytes.into());
+    }
+
+    fn change(&self, path: &str, change: impl Fn(&str) -> String) {
+        let text = String::from_utf8(self.files.lock().unwrap()[&format!("{DIST}/{path}")].clone()).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text, "the change must change something");
+        self.put(path, changed);
+    }
+
+    fn remove(&self, path: &str) {
+        self.files.lock().unwrap().remove(&format!("{DIST}/{path}")).unwrap();
+    }
+
+    /// What was asked for since the last time, in alphabetical order.
+    fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.sort();
+        asked
+    }
+}
+
+/// An archive in the making.
+struct Archive {
+    gpg: Gpg,
+    fields: String,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+fn stanza(name: &str, version: &str, architecture: &str) -> String {
+    let digest = Sha256::of(format!("{name} {version}"));
+    format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: T <t@example.org>\n\
+         Installed-Size: 7\nFilename: pool/main/{name}.deb\nSize: 3\nSHA256: {digest}\nDescription: test\n"
+    )
+}
+
+fn two_packages() -> String {
+    format!(
+        "{}\n{}",
+        stanza("hello", "1.0-1", "amd64"),
+        stanza("hello-data", "1:2.0", "all")
+    )
+}
+
+impl Archive {
+    /// `stable` with two packages in `main`, as `.xz` and `.gz`, the plain form listed.
+    fn new() -> Self {
+        let fields = format!(
+            "Origin: Test\nSuite: stable\nCodename: trixie\nDate: {DATE}\n\
+             Valid-Until: Sat, 18 May 2024 09:23:32 UTC\nArchitectures: all amd64\nComponents: main\n"
+        );
+        let mut archive = Self {
+            gpg: Gpg::new(),
+            fields,
+            files: Vec::new(),
+        };
+        archive.gpg.generate(
+            "archive",
+            "ed25519",
+            "never",
+            &["--faked-system-time", "20240101T000000"],
+        );
+        archive.index(
+            PACKAGES,
+            &two_packages(),
+            &[Compression::Plain, Compression::Xz, Compression::Gzip],
+        );
+        archive
+    }
+
+    fn index(&mut self, path: &str, text: &str, forms: &[Compression]) {
+        self.files.retain(|(name, _)| !name.starts_with(path));
+        for form in forms {
+            self.files
+                .push((format!("{path}{}", form.suffix()), compress(*form, text.as_bytes())));
+        }
+    }
+
+    fn release(&self) -> String {
+        let list = |(path, bytes): &(String, Vec<u8>)| format!(" {} {} {path}\n", Sha256::of(bytes), bytes.len());
+        format!(
+            "{}SHA256:\n{}",
+            self.fields,
+            self.files.iter().map(list).collect::<String>()
+        )
+    }
+
+    fn sign(&self, mode: &[&str]) -> Vec<u8> {
+        let at = ["--faked-system-time", "20240511T092332", "--local-user", "archive"];
+        self.gpg.run(&[&at[..], mode].concat(), self.release().as_bytes())
+    }
+
+    fn key(&self) -> Vec<u8> {
+        self.gpg.export("archive")
+    }
+
+    /// What a mirror has: everything but the plain index, which Debian only lists.
+    fn publish(&self) -> Memory {
+        let memory = Memory::default();
+        memory.put("InRelease", self.sign(&["--clear-sign"]));
+        for (path, bytes) in self.files.iter().filter(|(path, _)| !path.ends_with("Packages")) {
+            memory.put(path, bytes.clone());
+        }
+        memory
+    }
+
+    fn publish_detached(&self, signature: Option<Vec<u8>>) -> Memory {
+        let memory = self.publish();
+        memory.remove("InRelease");
+        memory.put("Release", self.release());
+        if let Some(signature) = signature {
+            memory.put("Release.gpg", signature);
+        }
+        memory
+    }
+
+    fn repository(&self) -> Repository {
+        Repository {
+            id: "test".to_owned(),
+            base_url: BASE.to_owned(),
+            suite: "stable".to_owned(),
+            components: vec!["main".to_owned()],
+            keys: vec![self.key()],
+            trusted: false,
+            priority: 500,
+            allow_packages: Vec::new(),
+        }
+    }
+}
+
+/// A cache directory and the options that use it.
+struct Cache {
+    directory: tempfile::TempDir,
+    options: LoadOptions,
+}
+
+impl Cache {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = LoadOptions {
+            arch: Arch::X86_64,
+            metadata_dir: directory.path().join("metadata"),
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED + 3600),
+            offline: false,
+            workers: 4,
+        };
+        Self { directory, options }
+    }
+
+    fn load(&self, repository: &Repository, memory: &Memory) -> Result<LoadedIndex, RepoError> {
+        let loaded = load_all(
+            std::slice::from_ref(repository),
+            &self.options,
+            memory,
+            &Silent,
+            &Cancel::default(),
+        );
+        loaded.map(|mut all| all.pop().unwrap())
+    }
+
+    fn offline(mut self) -> Self {
+        self.options.offline = true;
+        self
+    }
+
+    /// The files of the one repository's directory.
+    fn files(&self) -> Vec<PathBuf> {
+        let repository = std::fs::read_dir(&self.options.metadata_dir)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        let mut files: Vec<_> = std::fs::read_dir(repository)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn file(&self, start: &str) -> PathBuf {
+        let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(start);
+        self.files().into_iter().find(named).unwrap()
+    }
+}
+
+fn load_fresh(archive: &Archive, memory: &Memory) -> Result<LoadedIndex, RepoError> {
+    Cache::new().load(&archive.repository(), memory)
+}
+
+fn problem(result: Result<LoadedIndex, RepoError>) -> Problem {
+    match result {
+        Err(RepoError::Repository { repository, problem }) => {
+            assert_eq!(repository, "test");
+            *problem
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn names(index: &LoadedIndex) -> Vec<&str> {
+    index.records.iter().map(|record| &*record.name).collect()
+}
+
+#[test]
+fn loads_and_the_second_time_only_asks() {
+    let (archive, cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    let first = cache.load(&archive.repository(), &memory).unwrap();
+    assert_eq!(names(&first), ["hello", "hello-data"]);
+    assert_eq!(memory.asked(), ["InRelease", "main/binary-amd64/Packages.xz"]);
+    assert!(!first.from_cache && first.fetched_bytes > 0);
+    assert_eq!(
+        (first.release.date, &*first.release.codename),
+        (SIGNED as i64, "trixie")
+    );
+    assert_eq!(
+        first.release.signer,
+        Keyring::from_certificates(&[archive.key()])
+            .unwrap()
+            .fingerprints()
+            .pop()
+    );
+    assert_eq!(&*first.records[0].repository, "test");
+    let second = cache.load(&archive.repository(), &memory).unwrap();
+    assert_eq!(memory.asked(), ["InRelease"]);
+    assert!(second.from_cache && second.fetched_bytes == 0);
+    assert_eq!((names(&second), &second.release), (names(&first), &first.release));
+    // A restarted mirror or proxy may have lost its validators: the index is still not fetched again.
+    memory.change("InRelease", |text| format!("{text}\n"));
+    let third = cache.load(&archive.repository(), &memory).unwrap();
+    assert_eq!(
+        (memory.asked(), third.from_cache),
+        (vec!["InRelease".to_owned()], false)
+    );
+}
+
+#[test]
+fn a_new_index_replaces_the_old_one_in_the_cache() {
+    let (mut archive, cache) = (Archive::new(), Cache::new());
+    cache.load(&archive.repository(), &archive.publish()).unwrap();
+    let before = cache.files();
+    std::fs::write(cache.file("lock").with_file_name(".oic-tmp-left"), "").unwrap();
+    archive.index(
+        PACKAGES,
+        &stanza("newer", "1", "amd64"),
+        &[Compression::Plain, Compression::Xz],
+    );
+    assert_eq!(
+        names(&cache.load(&archive.repository(), &archive.publish()).unwrap()),
+        ["newer"]
+    );
+    let after = cache.files();
+    assert_eq!(
+        after.len(),
+        before.len(),
+        "old objects and leftovers are gone: {after:?}"
+    );
+    assert_ne!(after, before);
+}
+
+#[test]
+fn takes_any_compression_and_the_next_if_one_is_absent() {
+    for forms in [
+        &[Compression::Gzip][..],
+        &[Compression::Zstd],
+        &[Compression::Xz],
+        &[Compression::Zstd, Compression::Gzip, Compression::Plain],
+    ] {
+        let (mut archive, cache) = (Archive::new(), Cache::new());
+        archive.index(PACKAGES, &two_packages(), forms);
+        let memory = archive.publish();
+        assert_eq!(
+            names(&cache.load(&archive.repository(), &memory).unwrap()),
+            ["hello", "hello-data"]
+        );
+        assert_eq!(
+            memory.asked(),
+            ["InRelease".to_owned(), format!("{PACKAGES}{}", forms[0].suffix())]
+        );
+        assert!(
+            cache.load(&archive.repository(), &memory).unwrap().from_cache,
+            "{forms:?}"
+        );
+    }
+    let archive = Archive::new();
+    let memory = archive.publish();
+    memory.remove("main/binary-amd64/Packages.xz");
+    load_fresh(&archive, &memory).unwrap();
+    assert_eq!(memory.asked().last().unwrap(), "main/binary-amd64/Packages.xz");
+    memory.remove("main/binary-amd64/Packages.gz");
+    assert!(matches!(
+        problem(load_fresh(&archive, &memory)),
+        Problem::IndexNotFound { .. }
+    ));
+}
+
+#[test]
+fn asks_by_hash_when_the_release_file_says_so() {
+    let mut archive = Archive::new();
+    archive.fields.push_str("Acquire-By-Hash: yes\n");
+    let memory = archive.publish();
+    let (_, xz) = archive.files.iter().find(|(path, _)| path.ends_with(".xz")).unwrap();
+    let by_hash = format!("main/binary-amd64/by-hash/SHA256/{}", Sha256::of(xz));
+    memory.put(&by_hash, xz.clone());
+    memory.put("main/binary-amd64/Packages.xz", "of the next update");
+    load_fresh(&archive, &memory).unwrap();
+    assert_eq!(memory.asked(), ["InRelease", &by_hash]);
+    memory.remove(&by_hash);
+    memory.put("main/binary-amd64/Packages.xz", xz.clone());
+    load_fresh(&archive, &memory).unwrap();
+}
+
+#[test]
+fn loads_components_and_the_index_for_all() {
+    let mut archive = Archive::new();
+    let form = [Compression::Gzip];
+    archive.index("contrib/binary-amd64/Packages", &stanza("extra", "1", "amd64"), &form);
+    archive.index(
+        "main/binary-all/Packages",
+        &format!(
+            "{}\n{}",
+            stanza("hello-data", "1:2.0", "all"),
+            stanza("doc", "1", "all")
+        ),
+        &form,
+    );
+    archive.index("contrib/binary-i386/Packages", &stanza("foreign", "1", "i386"), &form);
+    let mut repository = archive.repository();
+    repository.components.push("contrib".to_owned());
+    let load = |archive: &Archive, repository: &Repository| Cache::new().load(repository, &archive.publish());
+    assert_eq!(
+        names(&load(&archive, &repository).unwrap()),
+        ["hello", "hello-data", "doc", "extra"]
+    );
+    repository.allow_packages = vec!["hello*".to_owned(), "extra".to_owned()];
+    assert_eq!(
+        names(&load(&archive, &repository).unwrap()),
+        ["hello", "hello-data", "extra"]
+    );
+    repository.allow_packages.clear();
+    archive.fields.push_str("No-Support-for-Architecture-all: Packages\n");
+    assert_eq!(
+        names(&load(&archive, &repository).unwrap()),
+        ["hello", "hello-data", "extra"]
+    );
+    repository.components.push("non-free".to_owned());
+    let error = load(&archive, &repository).unwrap_err().to_string();
+    assert!(
+        error.contains("\"non-free\" for amd64 (components: main; architectures: all amd64)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn refuses_what_is_not_signed_by_its_key() {
+    let archive = Archive::new();
+    let memory = archive.publish();
+    memory.change("InRelease", |text| text.replace("Origin: Test", "Origin: Evil"));
+    let error = load_fresh(&archive, &memory).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("repository test: http://mirror.example/debian/dists/stable/InRelease: bad signature"),
+        "{error}"
+    );
+    assert!(matches!(
+        problem(Err(error)),
+        Problem::Signature {
+            source: VerifyError::BadSignature { .. },
+            ..
+        }
+    ));
+
+    let mut repository = archive.repository();
+    repository.keys = vec![Gpg::with_key("stranger").export("stranger")];
+    let error = Cache::new().load(&repository, &archive.publish()).unwrap_err();
+    assert!(error.hint().is_some());
+    assert!(matches!(
+        problem(Err(error)),
+        Problem::Signature {
+            source: VerifyError::UnknownKey { .. },
+            ..
+        }
+    ));
+
+    repository.keys.clear();
+    assert!(matches!(
+        problem(Cache::new().load(&repository, &archive.publish())),
+        Problem::NoKey
+    ));
+    repository.keys = vec![b"nonsense".to_vec()];
+    assert!(matches!(
+        problem(Cache::new().load(&repository, &archive.publish())),
+        Problem::Keys(_)
+    ));
+}
+
+#[test]
+fn an_index_out_of_date_is_refused_and_only_warned_about_offline() {
+    let (archive, mut cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    cache.load(&archive.repository(), &memory).unwrap();
+    cache.options.now += Duration::from_secs(30 * 86_400);
+    let error = cache.load(&archive.repository(), &memory).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("was valid until 2024-05-18 09:23:32 UTC, and it is 2024-06-10 10:23:32 UTC now"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("clock"));
+    assert!(matches!(
+        problem(load_fresh_at(&archive, &memory, cache.options.now)),
+        Problem::Expired { .. }
+    ));
+    let cache = cache.offline();
+    assert_eq!(cache.load(&archive.repository(), &memory).unwrap().records.len(), 2);
+    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED - 3600);
+    assert!(
+        load_fresh_at(&archive, &memory, before).is_err(),
+        "signed in the future"
+    );
+}
+
+fn load_fresh_at(archive: &Archive, memory: &Memory, now: SystemTime) -> Result<LoadedIndex, RepoError> {
+    let mut cache = Cache::new();
+    cache.options.now = now;
+    cache.load(&archive.repository(), memory)
+}
+
+#[test]
+fn refuses_another_suite() {
+    let archive = Archive::new();
+    let memory = archive.publish();
+    for path in ["InRelease", "main/binary-amd64/Packages.xz"] {
+        let bytes = memory.files.lock().unwrap()[&format!("{DIST}/{path}")].clone();
+        memory
+            .files
+            .lock()
+            .unwrap()
+            .insert(format!("{BASE}/dists/sid/{path}"), bytes.clone());
+        memory
+            .files
+            .lock()
+            .unwrap()
+            .insert(format!("{BASE}/dists/trixie/{path}"), bytes);
+    }
+    let mut repository = archive.repository();
+    repository.suite = "trixie".to_owned();
+    Cache::new().load(&repository, &memory).unwrap();
+    repository.suite = "sid".to_owned();
+    let error = Cache::new().load(&repository, &memory).unwrap_err().to_string();
+    assert!(
+        error.contains("is for suite \"stable\" (codename \"trixie\"), not for \"sid\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn refuses_an_index_that_the_release_file_does_not_vouch_for() {
+    let archive = Archive::new();
+    let good = archive
+        .files
+        .iter()
+        .find(|(path, _)| path.ends_with(".xz"))
+        .unwrap()
+        .1
+        .clone();
+    let mut flipped = good.clone();
+    flipped[20] ^= 1;
+    for bad in [
+        flipped,
+        good[..good.len() - 1].to_vec(),
+        [&good[..], b"x"].concat(),
+        Vec::new(),
+    ] {
+        let (memory, cache) = (archive.publish(), Cache::new());
+        memory.put("main/binary-amd64/Packages.xz", bad);
+        let problem = problem(cache.load(&archive.repository(), &memory));
+        assert!(matches!(problem, Problem::Mismatch { .. }), "{problem}");
+        assert_eq!(memory.asked().len(), 4, "asked once more, then refused");
+        assert!(
+            cache.files().iter().all(|path| path.ends_with("lock")),
+            "nothing of it is kept"
+        );
+    }
+}
+
+#[test]
+fn refuses_a_vouched_for_but_damaged_or_overlong_index() {
+    let mut archive = Archive::new();
+    let (path, xz) = archive
+        .files
+        .iter()
+        .find(|(path, _)| path.ends_with(".xz"))
+        .cloned()
+        .unwrap();
+    let replace = |archive: &mut Archive, bytes: Vec<u8>| {
+        archive
+            .files
+            .retain(|(name, _)| !name.ends_with(".xz") && !name.ends_with(".gz"));
+        archive.files.push((path.clone(), bytes));
+    };
+    replace(&mut archive, xz[..xz.len() / 2].to_vec());
+    let truncated = problem(load_fresh(&archive, &archive.publish()));
+    assert!(matches!(truncated, Problem::Decompress { .. }), "{truncated}");
+    replace(
+        &mut archive,
+        compress(Compression::Xz, two_packages().repeat(1000).as_bytes()),
+    );
+    let bomb = problem(load_fresh(&archive, &archive.publish()));
+    assert!(matches!(bomb, Problem::Decompress { .. }), "{bomb}");
+    replace(
+        &mut archive,
+        compress(Compression::Xz, two_packages().replace("hello", "hallo").as_bytes()),
+    );
+    let other = problem(load_fresh(&archive, &archive.publish()));
+    assert!(matches!(other, Problem::Mismatch { .. }), "{other}");
+    archive.index(PACKAGES, "Package: x\nVersion: 1\n", &[Compression::Xz]);
+    let error = load_fresh(&archive, &archive.publish()).unwrap_err().to_string();
+    assert!(
+        error.contains("main/binary-amd64/Packages: line 1 (package \"x\"): field architecture is missing"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_mirror_that_changes_in_between_is_asked_once_more() {
+    let (mut archive, cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    archive.index(
+        PACKAGES,
+        &stanza("newer", "1", "amd64"),
+        &[Compression::Plain, Compression::Xz],
+    );
+    *memory.later.lock().unwrap() = Some((1, archive.publish().files.into_inner().unwrap()));
+    assert_eq!(names(&cache.load(&archive.repository(), &memory).unwrap()), ["newer"]);
+    assert_eq!(memory.asked().len(), 4);
+}
+
+#[test]
+fn the_newer_cached_index_wins_over_an_older_mirror() {
+    let (mut archive, cache) = (Archive::new(), Cache::new());
+    cache.load(&archive.repository(), &archive.publish()).unwrap();
+    archive.fields = archive.fields.replace("Date: Sat, 11", "Date: Fri, 10");
+    archive.index(
+        PACKAGES,
+        &stanza("old", "1", "amd64"),
+        &[Compression::Plain, Compression::Xz],
+    );
+    let kept = cache.load(&archive.repository(), &archive.publish()).unwrap();
+    assert_eq!(names(&kept), ["hello", "hello-data"]);
+    assert_eq!(kept.release.date, SIGNED as i64);
+}
+
+#[test]
+fn release_with_a_detached_signature() {
+    let archive = Archive::new();
+    for signature in [
+        archive.sign(&["--detach-sign"]),
+        archive.sign(&["--armor", "--detach-sign"]),
+    ] {
+        let (memory, cache) = (archive.publish_detached(Some(signature)), Cache::new());
+        assert_eq!(cache.load(&archive.repository(), &memory).unwrap().records.len(), 2);
+        assert_eq!(
+            memory.asked(),
+            ["InRelease", "Release", "Release.gpg", "main/binary-amd64/Packages.xz"]
+        );
+        assert!(cache.load(&archive.repository(), &memory).unwrap().from_cache);
+        assert_eq!(memory.asked(), ["InRelease", "Release"]);
+        assert_eq!(
+            cache
+                .offline()
+                .load(&archive.repository(), &memory)
+                .unwrap()
+                .records
+                .len(),
+            2
+        );
+    }
+    let memory = archive.publish_detached(Some(archive.sign(&["--detach-sign"])));
+    memory.change("Release", |text| text.replace("Origin: Test", "Origin: Evil"));
+    assert!(matches!(
+        problem(load_fresh(&archive, &memory)),
+        Problem::Signature { .. }
+    ));
+    let unsigned = archive.publish_detached(None);
+    assert!(matches!(
+        problem(load_fresh(&archive, &unsigned)),
+        Problem::Unsigned { .. }
+    ));
+    unsigned.remove("Release");
+    assert!(matches!(
+        problem(load_fresh(&archive, &unsigned)),
+        Problem::NoRelease { .. }
+    ));
+}
+
+#[test]
+fn a_trusted_repository_needs_no_signature_but_its_digests_hold() {
+    let archive = Archive::new();
+    let mut repository = archive.repository();
+    (repository.trusted, repository.keys) = (true, Vec::new());
+    for memory in [archive.publish_detached(None), archive.publish()] {
+        let cache = Cache::new();
+        let loaded = cache.load(&repository, &memory).unwrap();
+        assert_eq!((loaded.records.len(), &loaded.release.signer), (2, &None));
+        assert_eq!(cache.offline().load(&repository, &memory).unwrap().records.len(), 2);
+        memory.put("main/binary-amd64/Packages.xz", "x");
+        assert!(matches!(
+            problem(Cache::new().load(&repository, &memory)),
+            Problem::Mismatch { .. }
+        ));
+    }
+    repository.keys = vec![archive.key()];
+    let memory = archive.publish();
+    assert!(
+        Cache::new()
+            .load(&repository, &memory)
+            .unwrap()
+            .release
+            .signer
+            .is_some()
+    );
+    memory.change("InRelease", |text| text.replace("Origin: Test", "Origin: Else"));
+    assert!(
+        Cache::new()
+            .load(&repository, &memory)
+            .unwrap()
+            .release
+            .signer
+            .is_none()
+    );
+}
+
+#[test]
+fn offline_uses_the_cache_and_says_what_is_missing() {
+    let (archive, cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    cache.load(&archive.repository(), &memory).unwrap();
+    memory.asked();
+    let cache = cache.offline();
+    let loaded = cache.load(&archive.repository(), &memory).unwrap();
+    assert!(loaded.from_cache && memory.asked().is_empty());
+    assert_eq!(names(&loaded), ["hello", "hello-data"]);
+    // Another mirror's name finds the same verified cache.
+    let mut elsewhere = archive.repository();
+    elsewhere.base_url = "https://other.example/debian".to_owned();
+    assert_eq!(cache.load(&elsewhere, &memory).unwrap().records.len(), 2);
+
+    let mut other = archive.repository();
+    (other.id, other.suite) = ("other".to_owned(), "sid".to_owned());
+    let repositories = [archive.repository(), other];
+    std::fs::remove_file(cache.file("Packages.")).unwrap();
+    let error = load_all(&repositories, &cache.options, &memory, &Silent, &Cancel::default()).unwrap_err();
+    let expected = [
+        format!("{DIST}/main/binary-amd64/Packages (repository test)"),
+        format!("{BASE}/dists/sid/InRelease (repository other)"),
+    ];
+    assert!(
+        matches!(&error, RepoError::NotCached { missing } if *missing == expected),
+        "{error}"
+    );
+    assert!(error.hint().is_some() && memory.asked().is_empty());
+}
+
+#[test]
+fn a_damaged_cache_is_fetched_again_and_never_used() {
+    let (archive, cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    for start in ["Packages.", "Release.", "current"] {
+        cache.load(&archive.repository(), &memory).unwrap();
+        let path = cache.file(start);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let again = cache.load(&archive.repository(), &memory).unwrap();
+        assert!(!again.from_cache && again.records.len() == 2, "{start}");
+        assert!(
+            cache.load(&archive.repository(), &memory).unwrap().from_cache,
+            "{start} is repaired"
+        );
+    }
+    std::fs::write(cache.file("Packages."), "Package: evil\n").unwrap();
+    assert!(matches!(
+        cache.offline().load(&archive.repository(), &memory),
+        Err(RepoError::NotCached { .. })
+    ));
+}
+
+#[test]
+fn several_at_once_keep_their_order_and_two_processes_their_peace() {
+    let (archive, cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    let repositories: Vec<_> = (0..6)
+        .map(|n| Repository {
+            id: format!("r{n}"),
+            ..archive.repository()
+        })
+        .collect();
+    let load = || load_all(&repositories, &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in [scope.spawn(load), scope.spawn(load)] {
+            let ids: Vec<_> = thread
+                .join()
+                .unwrap()
+                .into_iter()
+                .map(|index| index.repository_id)
+                .collect();
+            assert_eq!(ids, ["r0", "r1", "r2", "r3", "r4", "r5"]);
+        }
+    });
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let error = load_all(&repositories, &cache.options, &memory, &Silent, &cancel).unwrap_err();
+    assert!(matches!(error, RepoError::Cancelled(_)));
+    let empty = load_all(&[], &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
+    assert!(empty.is_empty() && cache.directory.path().exists());
+}
+
+/// Runs apt on the archive, in a root of its own; gives its exit status and the versions that it sees.
+fn apt(root: &Path, archive: &Archive, memory: &Memory) -> (bool, String) {
+    for directory in [
+        "state/lists/partial",
+        "cache/archives/partial",
+        "etc/apt.conf.d",
+        "etc/preferences.d",
+    ] {
+        std::fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    for (url, bytes) in memory.files.lock().unwrap().iter() {
+        let path = root
+            .join("archive")
+            .join(url.strip_prefix(BASE).unwrap().trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    std::fs::write(root.join("etc/key.gpg"), archive.key()).unwrap();
+    std::fs::write(root.join("status"), "").unwrap();
+    let root = root.to_str().unwrap();
+    let source =
+        format!("deb [arch=amd64 check-valid-until=no signed-by={root}/etc/key.gpg] file:{root}/archive stable main\n");
+    std::fs::write(format!("{root}/etc/sources.list"), source).unwrap();
+    let settings = [
+        format!("Dir::Etc={root}/etc"),
+        format!("Dir::State={root}/state"),
+        format!("Dir::State::status={root}/status"),
+        format!("Dir::Cache={root}/cache"),
+        "APT::Architecture=amd64".to_owned(),
+        "APT::Architectures=amd64".to_owned(),
+        "APT::Sandbox::User=root".to_owned(),
+        "Dir::Etc::trustedparts=/dev/null".to_owned(),
+    ];
+    let run = |program: &str, arguments: &[&str]| {
+        let options = settings.iter().flat_map(|setting| ["-o", setting]);
+        let output = Command::new(program)
+            .args(options)
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .output();
+        output.unwrap_or_else(|_| panic!("this test needs {program}: install the package apt"))
+    };
+    let updated = run("apt-get", &["update"]).status.success();
+    let listed = run("apt-cache", &["dumpavail"]);
+    (updated, String::from_utf8(listed.stdout).unwrap())
+}
+
+#[test]
+fn apt_takes_the_same_archives_and_sees_the_same_packages() {
+    let archive = Archive::new();
+    let root = tempfile::tempdir().unwrap();
+    let memory = archive.publish();
+    let (accepted, listed) = apt(root.path(), &archive, &memory);
+    assert!(accepted);
+    let ours = load_fresh(&archive, &memory).unwrap();
+    let seen: Vec<_> = listed
+        .lines()
+        .filter(|line| line.starts_with("Package:") || line.starts_with("Version:"))
+        .collect();
+    let mut expected = Vec::new();
+    for record in &ours.records {
+        expected.extend([
+            format!("Package: {}", record.name),
+            format!("Version: {}", record.version),
+        ]);
+    }
+    assert_eq!(seen, expected);
+    let tampered = archive.publish();
+    tampered.change("InRelease", |text| text.replace("Origin: Test", "Origin: Evil"));
+    let root = tempfile::tempdir().unwrap();
+    assert_eq!(apt(root.path(), &archive, &tampered), (false, String::new()));
+    assert!(load_fresh(&archive, &tampered).is_err());
+}

@@ -1,6 +1,7 @@
 //! Repository metadata: a signed source becomes a verified index, an index becomes records.
 
 pub mod deb;
+pub mod sources;
 
 /// Where an index and its packages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -291,4 +291,6 @@ fn parallel<T: Sync, R: Send>(workers: usize, items: &[T], work: impl Fn(&T) -> 
 }
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod tests;

@@ -350,31 +350,37 @@ mod tests {
         assert_eq!(debian_mirrors(etc).debian.unwrap(), "http://first.example/debian");
     }
 
-    /// apt's own reader: which Release files it would fetch for the same file.
+    /// apt's own reader: which indexes it would fetch for the same file.
     #[test]
     fn apt_reads_the_same_sources() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("debian.sources");
         fs::write(&path, DEB822).unwrap();
         let output = Command::new("apt-get")
-            .args(["update", "--print-uris", "-o", "Dir::Etc::sourceparts=/dev/null", "-o"])
+            .args([
+                "update",
+                "--print-uris",
+                "-o",
+                "APT::Architecture=amd64",
+                "-o",
+                "APT::Architectures=amd64",
+            ])
+            .args(["-o", "Dir::Etc::sourceparts=/dev/null", "-o"])
             .arg(format!("Dir::Etc::sourcelist={}", path.display()))
             .output()
             .expect("this test needs apt-get: install the package apt");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed = String::from_utf8(output.stdout).unwrap();
-        let quoted = |line: &str| line.split('\'').nth(1).map(str::to_owned);
-        // The file also has a disabled source and one of source packages; apt asks for the latter.
-        let mut apts: Vec<_> = printed
-            .lines()
-            .filter_map(quoted)
-            .filter(|uri| !uri.contains("//src."))
-            .collect();
-        let sources = parse("debian.sources", DEB822).unwrap();
-        let mut ours: Vec<_> = sources
-            .iter()
-            .map(|source| format!("{}/dists/{}/InRelease", source.uri, source.suite))
-            .collect();
+        let index = |line: &str| {
+            line.split_once("/binary-amd64/Packages")
+                .map(|(before, _)| before.replace('\'', ""))
+        };
+        let mut apts: Vec<_> = printed.lines().filter_map(index).collect();
+        let mut ours = Vec::new();
+        for source in parse("debian.sources", DEB822).unwrap() {
+            let index = |component| format!("{}/dists/{}/{component}", source.uri, source.suite);
+            ours.extend(source.components.iter().map(index));
+        }
         apts.sort();
         ours.sort();
         assert_eq!(apts, ours);

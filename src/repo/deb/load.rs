@@ -291,6 +291,8 @@ fn parallel<T: Sync, R: Send>(workers: usize, items: &[T], work: impl Fn(&T) -> 
 }
 
 #[cfg(test)]
+mod apt;
+#[cfg(test)]
 mod archive;
 #[cfg(test)]
 mod tests;

@@ -351,7 +351,14 @@ impl<'k> Judge<'k> {
     }
 
     fn unknown(&self, signature: &Signature) -> VerifyError {
-        let mut signed_by: Vec<String> = signature.get_issuers().iter().map(ToString::to_string).collect();
+        let issuers: Vec<String> = signature.get_issuers().iter().map(ToString::to_string).collect();
+        // A signature may name its key twice, by key id and by fingerprint, which ends with the key id.
+        let named_longer = |id: &String| {
+            issuers
+                .iter()
+                .any(|other| other.len() > id.len() && other.ends_with(id.as_str()))
+        };
+        let mut signed_by: Vec<String> = issuers.iter().filter(|id| !named_longer(id)).cloned().collect();
         if signed_by.is_empty() {
             signed_by.push("(the signature names none)".to_owned());
         }

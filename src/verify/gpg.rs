@@ -20,6 +20,7 @@ impl Drop for Gpg {
 
 impl Gpg {
     pub(crate) fn new() -> Self {
+        // A short path: the agent's socket lies in it (sun_path holds 108 bytes).
         let home = tempfile::Builder::new().prefix("oic-gpg").tempdir_in("/tmp").unwrap();
         Self { home }
     }

@@ -59,10 +59,16 @@ impl Session<'_> {
     pub(super) fn refreshed(&self, cached: Option<&Current>, conditional: bool) -> Result<Current, Problem> {
         let known = cached.filter(|_| conditional);
         let answer = match self.ask(Form::Inline, known) {
-            Err(FetchError::NotFound { url }) => match self.ask(Form::Detached, known) {
-                Err(FetchError::NotFound { .. }) => return Err(Problem::NoRelease { url }),
-                answer => answer?,
-            },
+            // Some servers answer 403 for what they do not have.
+            Err(first @ (FetchError::NotFound { .. } | FetchError::Status { .. })) => {
+                match (self.ask(Form::Detached, known), first) {
+                    (Err(FetchError::NotFound { .. }), FetchError::NotFound { url }) => {
+                        return Err(Problem::NoRelease { url });
+                    }
+                    (Err(FetchError::NotFound { .. } | FetchError::Status { .. }), first) => return Err(first.into()),
+                    (answer, _) => answer?,
+                }
+            }
             answer => answer?,
         };
         let current = match (answer, cached) {
@@ -155,7 +161,9 @@ impl Session<'_> {
         let sha256 = Sha256::of(&text);
         let text = String::from_utf8(text).map_err(|_| malformed(super::ParseError::at(1, "the text is not UTF-8")))?;
         let release = Release::parse(&text).map_err(malformed)?;
-        if !release.is_for(&self.repository.suite) {
+        // Whoever trusts a hand-made archive has no use for the name that it lacks.
+        let nameless = self.repository.trusted && release.suite.is_empty() && release.codename.is_empty();
+        if !nameless && !release.is_for(&self.repository.suite) {
             let problem = Problem::WrongSuite {
                 url: pointer.url.clone(),
                 wanted: self.repository.suite.clone(),

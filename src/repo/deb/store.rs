@@ -67,12 +67,17 @@ impl Store {
         let directory = metadata_dir.join(directory_name(repository));
         fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
         let path = directory.join("lock");
+        let mut waits = false;
         let lock = loop {
             cancel.check()?;
-            match FileLock::try_exclusive(&path)? {
-                Some(lock) => break lock,
-                None => std::thread::sleep(Duration::from_millis(20)),
+            if let Some(lock) = FileLock::try_exclusive(&path)? {
+                break lock;
             }
+            if !waits {
+                tracing::info!(repository = repository.id, "another oic is loading it; waiting");
+                waits = true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         };
         durable::sweep_temporaries(&directory)?;
         Ok(Self { directory, _lock: lock })

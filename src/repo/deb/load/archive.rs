@@ -29,6 +29,8 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub(super) struct Memory {
     pub(super) files: Mutex<Files>,
     pub(super) asked: Mutex<Vec<String>>,
+    /// What is refused, with the status.
+    refused: Mutex<BTreeMap<String, u16>>,
     /// After that many requests, these files replace the ones there are (an update in between).
     pub(super) later: Mutex<Option<(usize, Files)>>,
 }
@@ -40,6 +42,12 @@ impl Transport for Memory {
         let mut later = self.later.lock().unwrap();
         if later.as_ref().is_some_and(|(after, _)| asked.len() > *after) {
             *self.files.lock().unwrap() = later.take().unwrap().1;
+        }
+        if let Some(&status) = self.refused.lock().unwrap().get(url) {
+            return Err(FetchError::Status {
+                url: url.to_owned(),
+                status,
+            });
         }
         let files = self.files.lock().unwrap();
         let bytes = files
@@ -77,6 +85,10 @@ impl Memory {
         let changed = change(&text);
         assert_ne!(changed, text, "the change must change something");
         self.put(path, changed);
+    }
+
+    pub(super) fn refuse(&self, path: &str, status: u16) {
+        self.refused.lock().unwrap().insert(format!("{DIST}/{path}"), status);
     }
 
     pub(super) fn remove(&self, path: &str) {

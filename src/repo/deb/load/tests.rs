@@ -410,6 +410,14 @@ fn release_with_a_detached_signature() {
         problem(load_fresh(&archive, &memory)),
         Problem::Signature { .. }
     ));
+    let memory = archive.publish_detached(Some(archive.sign(&["--detach-sign"])));
+    memory.refuse("InRelease", 403);
+    load_fresh(&archive, &memory).unwrap();
+    memory.refuse("Release", 403);
+    assert!(matches!(
+        problem(load_fresh(&archive, &memory)),
+        Problem::Fetch(FetchError::Status { status: 403, .. })
+    ));
     let unsigned = archive.publish_detached(None);
     assert!(matches!(
         problem(load_fresh(&archive, &unsigned)),
@@ -542,4 +550,17 @@ fn several_at_once_keep_their_order_and_two_processes_their_peace() {
     assert!(matches!(error, RepoError::Cancelled(_)));
     let empty = load_all(&[], &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
     assert!(empty.is_empty() && cache.directory.path().exists());
+}
+
+#[test]
+fn an_unreachable_mirror_is_named_with_what_helps() {
+    let archive = Archive::new();
+    let memory = archive.publish();
+    memory.refuse("InRelease", 503);
+    memory.refuse("Release", 503);
+    let error = load_fresh(&archive, &memory).unwrap_err();
+    let expected = format!("repository test: {DIST}/InRelease: the server answered 503");
+    assert_eq!(error.to_string(), expected);
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("--mirror") && hint.contains("--offline"), "{hint}");
 }

@@ -12,3 +12,4 @@ pub mod package;
 pub mod progress;
 pub mod repo;
 pub mod template;
+pub mod verify;

@@ -7,4 +7,4 @@ mod record;
 
 pub use arch::{Arch, UnknownArch};
 pub use digest::{BadDigest, Sha256};
-pub use record::{Dependency, DependencyKind, MultiArch, PackageRecord, Resolution, ResolvedPackage};
+pub use record::{Dependency, DependencyKind, MultiArch, PackageRecord, Resolution, ResolvedPackage, Stanza};

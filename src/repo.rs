@@ -1,5 +1,8 @@
 //! Repository metadata: a signed source becomes a verified index, an index becomes records.
 
+pub mod deb;
+pub mod sources;
+
 /// Where an index and its packages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {

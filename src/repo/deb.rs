@@ -1,0 +1,23 @@
+//! Debian repositories: `InRelease` (or `Release` and `Release.gpg`) → `Packages` → records.
+//!
+//! Invariant: a record comes from an index whose digest a verified Release file
+//! lists, and that Release file is for the suite that was asked for and in date.
+//! The only ways around are a repository that declares itself trusted (no
+//! signature) and working without the network (out of date); both warn.
+
+mod compress;
+mod current;
+pub mod date;
+pub mod deb822;
+mod error;
+mod glob;
+mod index;
+mod load;
+mod packages;
+pub mod release;
+mod store;
+
+pub use deb822::ParseError;
+pub use error::{Problem, RepoError};
+pub use load::{LoadOptions, LoadedIndex, ReleaseInfo, load, load_all};
+pub use packages::parse_packages;

@@ -1,0 +1,298 @@
+//! From repositories to records: verified, cached, several at once.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::current::Current;
+use super::error::{Problem, RepoError};
+use super::index;
+use super::store::{Kind, Store};
+use crate::cancel::Cancel;
+use crate::fetch::{FetchError, Reply, Transport, Validators};
+use crate::package::{Arch, PackageRecord, Sha256};
+use crate::progress::{Progress, Unit};
+use crate::repo::Repository;
+use crate::verify::Keyring;
+
+/// What holds for all repositories of a load.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The architecture whose packages are wanted; those for `all` come along.
+    pub arch: Arch,
+    /// Where verified indexes are kept (`pkgCache/{provider}/metadata`); created if absent.
+    pub metadata_dir: PathBuf,
+    /// The time at which signatures, keys and `Valid-Until` must hold.
+    pub now: SystemTime,
+    /// Use only what is cached.
+    pub offline: bool,
+    /// How many downloads go on at once, per level; at least 1 is used.
+    pub workers: usize,
+}
+
+impl LoadOptions {
+    /// `now` in seconds since 1970; 0 for times before.
+    pub(super) fn now_seconds(&self) -> i64 {
+        let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What one repository offers.
+#[derive(Debug, Clone)]
+pub struct LoadedIndex {
+    /// `Repository::id`.
+    pub repository_id: String,
+    /// The Release file that all of it hangs on.
+    pub release: ReleaseInfo,
+    /// The packages, in the order of components and indexes.
+    pub records: Vec<PackageRecord>,
+    /// Bytes that came over the network for it.
+    pub fetched_bytes: u64,
+    /// Nothing was downloaded, apart from asking whether the cache is current.
+    pub from_cache: bool,
+}
+
+/// A Release file, as a lockfile or a report names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseInfo {
+    /// `Date`, seconds since 1970.
+    pub date: i64,
+    /// `Suite`; empty if absent.
+    pub suite: String,
+    /// `Codename`; empty if absent.
+    pub codename: String,
+    /// Digest of the signed text.
+    pub sha256: Sha256,
+    /// Fingerprint of the pinned certificate that signed it; `None` only for trusted repositories.
+    pub signer: Option<String>,
+}
+
+/// Loads several repositories at once; the result is in their order.
+///
+/// # Errors
+/// [`RepoError`] of the first repository, in order, that cannot be loaded; what
+/// `--offline` misses is collected from all of them.
+pub fn load_all(
+    repositories: &[Repository],
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<LoadedIndex>, RepoError> {
+    let task = progress.start("package indexes", Unit::Items, Some(repositories.len() as u64));
+    let results = parallel(options.workers, repositories, |repository| {
+        let loaded = load(repository, options, transport, cancel);
+        progress.advance(task, 1);
+        loaded
+    });
+    progress.finish(task);
+    cancel.check()?;
+    let mut missing = Vec::new();
+    let mut loaded = Vec::with_capacity(results.len());
+    let mut failure = None;
+    for result in results {
+        match result {
+            Ok(index) => loaded.push(index),
+            Err(RepoError::NotCached { missing: more }) => missing.extend(more),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None if !missing.is_empty() => Err(RepoError::NotCached { missing }),
+        None => Ok(loaded),
+    }
+}
+
+/// Loads one repository: its Release file is verified, its indexes are fetched
+/// unless they are cached, checked against it and parsed.
+///
+/// # Errors
+/// [`RepoError`], which names the repository and the URL.
+pub fn load(
+    repository: &Repository,
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    cancel: &Cancel,
+) -> Result<LoadedIndex, RepoError> {
+    Session::open(repository, options, transport, cancel)
+        .and_then(|session| session.load())
+        .map_err(|problem| problem.of(&repository.id))
+}
+
+/// The load of one repository.
+pub(super) struct Session<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) options: &'a LoadOptions,
+    pub(super) cancel: &'a Cancel,
+    pub(super) keyring: Option<Keyring>,
+    pub(super) store: Store,
+    transport: &'a dyn Transport,
+    fetched_bytes: AtomicU64,
+}
+
+impl<'a> Session<'a> {
+    fn open(
+        repository: &'a Repository,
+        options: &'a LoadOptions,
+        transport: &'a dyn Transport,
+        cancel: &'a Cancel,
+    ) -> Result<Self, Problem> {
+        let keyring = match repository.keys.as_slice() {
+            [] if repository.trusted => None,
+            [] => return Err(Problem::NoKey),
+            keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
+        };
+        let store = Store::open(&options.metadata_dir, repository, cancel)?;
+        Ok(Self {
+            repository,
+            options,
+            cancel,
+            keyring,
+            store,
+            transport,
+            fetched_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// `path` below the Release file's directory as a URL.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/dists/{}/{path}", self.repository.base_url, self.repository.suite)
+    }
+
+    /// [`Transport::get`], counted and cancellable.
+    pub(super) fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
+        self.cancel.check()?;
+        let reply = self.transport.get(url, limit_bytes, known)?;
+        if let Reply::Body { bytes, .. } = &reply {
+            self.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    fn load(&self) -> Result<LoadedIndex, Problem> {
+        if self.options.offline {
+            let missing = || Problem::NotCached {
+                urls: vec![self.url("InRelease")],
+            };
+            let current = self.cached()?.ok_or_else(missing)?;
+            self.check_validity(&current)?;
+            let records = self.all_records(&current)?;
+            return Ok(self.loaded(current, records));
+        }
+        let cached = self.cached().unwrap_or_else(|problem| {
+            tracing::warn!(repository = self.repository.id, %problem, "the cached index is not used");
+            None
+        });
+        let attempt = |conditional| {
+            let current = self.refreshed(cached.as_ref(), conditional)?;
+            let records = self.all_records(&current)?;
+            Ok((current, records))
+        };
+        let (current, records) = match attempt(true) {
+            // The mirror was caught between its Release file and its indexes.
+            Err(problem) if Problem::may_be_a_race(&problem) => {
+                tracing::info!(repository = self.repository.id, %problem, "asking once more");
+                attempt(false)?
+            }
+            done => done?,
+        };
+        self.keep(&current)?;
+        Ok(self.loaded(current, records))
+    }
+
+    /// Makes `current` what the cache holds; its indexes are there already.
+    fn keep(&self, current: &Current) -> Result<(), Problem> {
+        if let Some(fresh) = &current.fresh {
+            self.store
+                .write(Kind::Release, current.pointer.release, &fresh.release)?;
+            if let (Some(signature), Some(digest)) = (&fresh.signature, current.pointer.signature) {
+                self.store.write(Kind::Signature, digest, signature)?;
+            }
+            self.store.point(&current.pointer)?;
+        }
+        Ok(self
+            .store
+            .prune(&current.pointer, &current.release.digests().collect())?)
+    }
+
+    /// The packages of all indexes that are wanted, in order.
+    fn all_records(&self, current: &Current) -> Result<Vec<PackageRecord>, Problem> {
+        let wanted = index::wanted(self, current)?;
+        let results = parallel(self.options.workers, &wanted, |wanted| {
+            self.records(&current.release, wanted)
+        });
+        let mut all = Vec::new();
+        let mut missing = Vec::new();
+        // An archive may list a package for `all` both in its own index and in each architecture's.
+        let mut seen: HashSet<Sha256> = HashSet::new();
+        for result in results {
+            match result {
+                Ok(records) if wanted.len() == 1 => all = records,
+                Ok(records) => all.extend(
+                    records
+                        .into_iter()
+                        .filter(|record| &*record.architecture != "all" || seen.insert(record.sha256)),
+                ),
+                Err(Problem::NotCached { urls }) => missing.extend(urls),
+                Err(problem) => return Err(problem),
+            }
+        }
+        if missing.is_empty() {
+            Ok(all)
+        } else {
+            Err(Problem::NotCached { urls: missing })
+        }
+    }
+
+    fn loaded(&self, current: Current, records: Vec<PackageRecord>) -> LoadedIndex {
+        let fetched_bytes = self.fetched_bytes.load(Ordering::Relaxed);
+        LoadedIndex {
+            repository_id: self.repository.id.clone(),
+            release: ReleaseInfo {
+                date: current.release.date,
+                suite: current.release.suite,
+                codename: current.release.codename,
+                sha256: current.sha256,
+                signer: current.signer.map(|signer| signer.fingerprint),
+            },
+            records,
+            fetched_bytes,
+            from_cache: fetched_bytes == 0,
+        }
+    }
+}
+
+/// Does `work` on each item, at most `workers` at once; the results are in the items' order.
+fn parallel<T: Sync, R: Send>(workers: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let take = || {
+        while let Some((at, item)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            items.get(at).map(|item| (at, item))
+        } {
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers.min(items.len()) {
+            scope.spawn(take);
+        }
+        take();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod apt;
+#[cfg(test)]
+mod archive;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! A small archive in memory, signed by GnuPG and compressed by the usual tools.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::super::compress::{Compression, tests::compress};
+use super::{LoadOptions, LoadedIndex, RepoError, load_all};
+use crate::cancel::Cancel;
+use crate::fetch::{FetchError, Reply, Transport, Validators};
+use crate::package::{Arch, Sha256};
+use crate::progress::Silent;
+use crate::repo::Repository;
+use crate::verify::gpg::Gpg;
+
+pub(super) const BASE: &str = "http://mirror.example/debian";
+pub(super) const DIST: &str = "http://mirror.example/debian/dists/stable";
+/// 2024-05-11 09:23:32 UTC, and the signatures are of then.
+pub(super) const DATE: &str = "Sat, 11 May 2024 09:23:32 UTC";
+pub(super) const SIGNED: u64 = 1_715_419_412;
+pub(super) const PACKAGES: &str = "main/binary-amd64/Packages";
+
+/// Contents by URL.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Files by URL; counts what is asked for, and answers conditional requests.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) files: Mutex<Files>,
+    pub(super) asked: Mutex<Vec<String>>,
+    /// What is refused, with the status.
+    refused: Mutex<BTreeMap<String, u16>>,
+    /// After that many requests, these files replace the ones there are (an update in between).
+    pub(super) later: Mutex<Option<(usize, Files)>>,
+}
+
+impl Transport for Memory {
+    fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(url.replace(DIST, "").trim_start_matches('/').to_owned());
+        let mut later = self.later.lock().unwrap();
+        if later.as_ref().is_some_and(|(after, _)| asked.len() > *after) {
+            *self.files.lock().unwrap() = later.take().unwrap().1;
+        }
+        if let Some(&status) = self.refused.lock().unwrap().get(url) {
+            return Err(FetchError::Status {
+                url: url.to_owned(),
+                status,
+            });
+        }
+        let files = self.files.lock().unwrap();
+        let bytes = files
+            .get(url)
+            .cloned()
+            .ok_or_else(|| FetchError::NotFound { url: url.to_owned() })?;
+        if bytes.len() as u64 > limit_bytes {
+            return Err(FetchError::TooLarge {
+                url: url.to_owned(),
+                limit_bytes,
+            });
+        }
+        let validators = Validators {
+            etag: Some(Sha256::of(&bytes).to_string()),
+            last_modified: None,
+        };
+        if known == Some(&validators) {
+            Ok(Reply::NotModified)
+        } else {
+            Ok(Reply::Body { bytes, validators })
+        }
+    }
+}
+
+impl Memory {
+    pub(super) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.files
+            .lock()
+            .unwrap()
+            .insert(format!("{DIST}/{path}"), bytes.into());
+    }
+
+    pub(super) fn change(&self, path: &str, change: impl Fn(&str) -> String) {
+        let text = String::from_utf8(self.files.lock().unwrap()[&format!("{DIST}/{path}")].clone()).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text, "the change must change something");
+        self.put(path, changed);
+    }
+
+    pub(super) fn refuse(&self, path: &str, status: u16) {
+        self.refused.lock().unwrap().insert(format!("{DIST}/{path}"), status);
+    }
+
+    pub(super) fn remove(&self, path: &str) {
+        self.files.lock().unwrap().remove(&format!("{DIST}/{path}")).unwrap();
+    }
+
+    /// What was asked for since the last time, in alphabetical order.
+    pub(super) fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.sort();
+        asked
+    }
+}
+
+/// An archive in the making.
+pub(super) struct Archive {
+    pub(super) gpg: Gpg,
+    pub(super) fields: String,
+    pub(super) files: Vec<(String, Vec<u8>)>,
+}
+
+pub(super) fn stanza(name: &str, version: &str, architecture: &str) -> String {
+    let digest = Sha256::of(format!("{name} {version}"));
+    format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: T <t@example.org>\n\
+         Installed-Size: 7\nFilename: pool/main/{name}.deb\nSize: 3\nSHA256: {digest}\nDescription: test\n"
+    )
+}
+
+pub(super) fn two_packages() -> String {
+    format!(
+        "{}\n{}",
+        stanza("hello", "1.0-1", "amd64"),
+        stanza("hello-data", "1:2.0", "all")
+    )
+}
+
+impl Archive {
+    /// `stable` with two packages in `main`, as `.xz` and `.gz`, the plain form listed.
+    pub(super) fn new() -> Self {
+        let fields = format!(
+            "Origin: Test\nSuite: stable\nCodename: trixie\nDate: {DATE}\n\
+             Valid-Until: Sat, 18 May 2024 09:23:32 UTC\nArchitectures: all amd64\nComponents: main\n"
+        );
+        let mut archive = Self {
+            gpg: Gpg::new(),
+            fields,
+            files: Vec::new(),
+        };
+        archive.gpg.generate(
+            "archive",
+            "ed25519",
+            "never",
+            &["--faked-system-time", "20240101T000000"],
+        );
+        archive.index(
+            PACKAGES,
+            &two_packages(),
+            &[Compression::Plain, Compression::Xz, Compression::Gzip],
+        );
+        archive
+    }
+
+    pub(super) fn index(&mut self, path: &str, text: &str, forms: &[Compression]) {
+        self.files.retain(|(name, _)| !name.starts_with(path));
+        for form in forms {
+            self.files
+                .push((format!("{path}{}", form.suffix()), compress(*form, text.as_bytes())));
+        }
+    }
+
+    pub(super) fn release(&self) -> String {
+        let list = |(path, bytes): &(String, Vec<u8>)| format!(" {} {} {path}\n", Sha256::of(bytes), bytes.len());
+        format!(
+            "{}SHA256:\n{}",
+            self.fields,
+            self.files.iter().map(list).collect::<String>()
+        )
+    }
+
+    pub(super) fn sign(&self, mode: &[&str]) -> Vec<u8> {
+        let at = ["--faked-system-time", "20240511T092332", "--local-user", "archive"];
+        self.gpg.run(&[&at[..], mode].concat(), self.release().as_bytes())
+    }
+
+    pub(super) fn key(&self) -> Vec<u8> {
+        self.gpg.export("archive")
+    }
+
+    /// What a mirror has: everything but the plain index, which Debian only lists.
+    pub(super) fn publish(&self) -> Memory {
+        let memory = Memory::default();
+        memory.put("InRelease", self.sign(&["--clear-sign"]));
+        for (path, bytes) in self.files.iter().filter(|(path, _)| !path.ends_with("Packages")) {
+            memory.put(path, bytes.clone());
+        }
+        memory
+    }
+
+    pub(super) fn publish_detached(&self, signature: Option<Vec<u8>>) -> Memory {
+        let memory = self.publish();
+        memory.remove("InRelease");
+        memory.put("Release", self.release());
+        if let Some(signature) = signature {
+            memory.put("Release.gpg", signature);
+        }
+        memory
+    }
+
+    pub(super) fn repository(&self) -> Repository {
+        Repository {
+            id: "test".to_owned(),
+            base_url: BASE.to_owned(),
+            suite: "stable".to_owned(),
+            components: vec!["main".to_owned()],
+            keys: vec![self.key()],
+            trusted: false,
+            priority: 500,
+            allow_packages: Vec::new(),
+        }
+    }
+}
+
+/// A cache directory and the options that use it.
+pub(super) struct Cache {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) options: LoadOptions,
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = LoadOptions {
+            arch: Arch::X86_64,
+            metadata_dir: directory.path().join("metadata"),
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED + 3600),
+            offline: false,
+            workers: 4,
+        };
+        Self { directory, options }
+    }
+
+    pub(super) fn load(&self, repository: &Repository, memory: &Memory) -> Result<LoadedIndex, RepoError> {
+        let loaded = load_all(
+            std::slice::from_ref(repository),
+            &self.options,
+            memory,
+            &Silent,
+            &Cancel::default(),
+        );
+        loaded.map(|mut all| all.pop().unwrap())
+    }
+
+    pub(super) fn offline(mut self) -> Self {
+        self.options.offline = true;
+        self
+    }
+
+    /// The files of the one repository's directory.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let repository = std::fs::read_dir(&self.options.metadata_dir)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        let mut files: Vec<_> = std::fs::read_dir(repository)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files
+    }
+
+    pub(super) fn file(&self, start: &str) -> PathBuf {
+        let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(start);
+        self.files().into_iter().find(named).unwrap()
+    }
+}

@@ -1,0 +1,428 @@
+//! OpenPGP signatures: who signed, with which pinned key, and was that key valid.
+//!
+//! Invariant: text leaves this module as verified only if a pinned certificate
+//! made a good signature over all of it, under sequoia's standard policy, with a
+//! key that was valid when it signed and still is at the given time.
+
+mod clearsign;
+#[cfg(test)]
+pub(crate) mod gpg;
+#[cfg(test)]
+mod tests;
+
+use std::time::SystemTime;
+
+use openpgp::Cert;
+use openpgp::cert::prelude::*;
+use openpgp::packet::Signature;
+use openpgp::packet::key::PublicParts;
+use openpgp::parse::Parse as _;
+use openpgp::parse::stream::{
+    DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationError, VerificationHelper,
+    VerifierBuilder,
+};
+use openpgp::policy::StandardPolicy;
+use openpgp::types::RevocationStatus;
+use sequoia_openpgp as openpgp;
+
+/// The certificates that may sign one source.
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    certificates: Vec<Cert>,
+}
+
+/// Who made a good signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// Fingerprint of the pinned certificate, in upper-case hexadecimal digits.
+    pub fingerprint: String,
+    /// When the signature says that it was made.
+    pub signed_at: SystemTime,
+}
+
+/// A clear-signed text whose signature was good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Exactly what was signed, dash escapes undone.
+    pub text: Vec<u8>,
+    /// Who signed it.
+    pub signer: Signer,
+}
+
+/// Why a signature, or a key, is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// No certificate was found where at least one is needed.
+    #[error("no OpenPGP certificate in the given keys{}", detail(.reason))]
+    NoCertificate {
+        /// What the parser said, if it said anything.
+        reason: String,
+    },
+    /// The document is not one clear-signed message.
+    #[error("not a clear-signed document: {reason}")]
+    NotClearSigned {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no signature in it.
+    #[error("no signature")]
+    NoSignature,
+    /// Only keys that are not pinned signed it.
+    #[error("signed by unknown key {}; accepted are {}", .signed_by.join(", "), .pinned.join(", "))]
+    UnknownKey {
+        /// Fingerprints or key ids that the signatures name.
+        signed_by: Vec<String>,
+        /// Fingerprints of the pinned certificates.
+        pinned: Vec<String>,
+    },
+    /// A pinned key is named, but the signature does not fit the text.
+    #[error("bad signature by key {key}: {reason}")]
+    BadSignature {
+        /// Fingerprint of the certificate.
+        key: String,
+        /// What the check said.
+        reason: String,
+    },
+    /// The signing key, or its certificate, has expired.
+    #[error("signed by key {key}, which has expired: {reason}")]
+    ExpiredKey {
+        /// Fingerprint of the certificate.
+        key: String,
+        /// When it expired, in words.
+        reason: String,
+    },
+    /// The signing key, or its certificate, was revoked.
+    #[error("signed by key {key}, which was revoked")]
+    RevokedKey {
+        /// Fingerprint of the certificate.
+        key: String,
+    },
+    /// The key may not make such signatures, or its algorithms are too weak.
+    #[error("signed by key {key}, which cannot be used: {reason}")]
+    UnusableKey {
+        /// Fingerprint of the certificate.
+        key: String,
+        /// What the policy said.
+        reason: String,
+    },
+    /// The signature cannot be read.
+    #[error("malformed signature: {reason}")]
+    Malformed {
+        /// What the parser said.
+        reason: String,
+    },
+}
+
+impl VerifyError {
+    /// What the user can do next, if anything helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoCertificate { .. } => Some("give the repository's public key (`pkey`)".to_owned()),
+            Self::UnknownKey { .. } => Some(
+                "if you trust that key, add it to the repository's keys; otherwise the mirror serves something else"
+                    .to_owned(),
+            ),
+            Self::ExpiredKey { .. } => Some("check the clock of this machine; else get the renewed key".to_owned()),
+            Self::BadSignature { .. } => Some("check the clock of this machine; else try another mirror".to_owned()),
+            Self::RevokedKey { .. } | Self::UnusableKey { .. } => {
+                Some("get the key that the repository signs with today".to_owned())
+            }
+            Self::NotClearSigned { .. } | Self::NoSignature | Self::Malformed { .. } => {
+                Some("try another mirror; a proxy or portal may have answered in its place".to_owned())
+            }
+        }
+    }
+
+    /// Of several failed signatures the one that says most is reported: a pinned key's before an unknown one's.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::RevokedKey { .. } => 5,
+            Self::ExpiredKey { .. } => 4,
+            Self::BadSignature { .. } => 3,
+            Self::UnusableKey { .. } => 2,
+            Self::UnknownKey { .. } => 1,
+            _ => 0,
+        }
+    }
+}
+
+fn detail(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
+}
+
+/// The signed text of a clear-signed document **without** looking at its
+/// signature, for sources that are trusted by declaration.
+///
+/// # Errors
+/// [`VerifyError::NotClearSigned`].
+pub fn signed_text_unverified(clear_signed: &[u8]) -> Result<Vec<u8>, VerifyError> {
+    let text = clearsign::signed_lines(clear_signed);
+    text.map(String::into_bytes)
+        .map_err(|reason| VerifyError::NotClearSigned { reason })
+}
+
+impl Keyring {
+    /// Reads certificates, armored or binary, one or many per blob.
+    ///
+    /// # Errors
+    /// [`VerifyError::NoCertificate`] if a blob holds none that can be read.
+    pub fn from_certificates(blobs: &[impl AsRef<[u8]>]) -> Result<Self, VerifyError> {
+        let mut certificates = Vec::new();
+        for blob in blobs {
+            certificates.extend(read_certificates(blob.as_ref())?);
+        }
+        if certificates.is_empty() {
+            return Err(VerifyError::NoCertificate { reason: String::new() });
+        }
+        Ok(Self { certificates })
+    }
+
+    /// Fingerprints of the pinned certificates, in upper-case hexadecimal digits.
+    pub fn fingerprints(&self) -> Vec<String> {
+        self.certificates
+            .iter()
+            .map(|cert| cert.fingerprint().to_hex())
+            .collect()
+    }
+
+    /// Verifies a clear-signed document (`InRelease`) and gives the text that was signed.
+    ///
+    /// `at` is the time at which keys and signatures must be valid.
+    ///
+    /// # Errors
+    /// [`VerifyError`] unless one pinned, valid key made a good signature and the
+    /// document holds nothing else.
+    pub fn verify_inline(&self, clear_signed: &[u8], at: SystemTime) -> Result<Verified, VerifyError> {
+        let lines = signed_text_unverified(clear_signed)?;
+        let policy = StandardPolicy::at(at);
+        let mut verifier = VerifierBuilder::from_bytes(clear_signed)
+            .and_then(|builder| {
+                let builder = builder.buffer_size(clear_signed.len().saturating_add(1));
+                builder.with_policy(&policy, at, Judge::new(self, &policy, at))
+            })
+            .map_err(from_sequoia)?;
+        let mut text = Vec::with_capacity(lines.len());
+        std::io::Read::read_to_end(&mut verifier, &mut text).map_err(|error| malformed(format!("{error:#}")))?;
+        if !same_lines(&text, &lines) {
+            return Err(malformed("the signed text does not fill the document".to_owned()));
+        }
+        let signer = verifier.into_helper().signer.ok_or(VerifyError::NoSignature)?;
+        Ok(Verified { text, signer })
+    }
+
+    /// Verifies a detached signature (`Release.gpg`), armored or binary, over `data`.
+    ///
+    /// # Errors
+    /// [`VerifyError`] unless one pinned, valid key made a good signature.
+    pub fn verify_detached(&self, data: &[u8], signature: &[u8], at: SystemTime) -> Result<Signer, VerifyError> {
+        if signature.trim_ascii().is_empty() {
+            return Err(VerifyError::NoSignature);
+        }
+        let policy = StandardPolicy::at(at);
+        let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
+            .and_then(|builder| builder.with_policy(&policy, at, Judge::new(self, &policy, at)))
+            .map_err(from_sequoia)?;
+        verifier.verify_bytes(data).map_err(from_sequoia)?;
+        verifier.into_helper().signer.ok_or(VerifyError::NoSignature)
+    }
+}
+
+/// Two independent readers of the frame must have seen the same text; trailing
+/// blanks and the kind of line end are not signed (RFC 9580, 7.2).
+fn same_lines(text: &[u8], lines: &[u8]) -> bool {
+    let trimmed = |text: &[u8]| -> Vec<Vec<u8>> {
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        text.split(|&byte| byte == b'\n')
+            .map(|line| line.trim_ascii_end().to_vec())
+            .collect()
+    };
+    trimmed(text) == trimmed(lines)
+}
+
+/// An armored blob may hold several blocks one after the other; each is read by itself.
+fn read_certificates(blob: &[u8]) -> Result<Vec<Cert>, VerifyError> {
+    const ARMOR: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
+    let mut starts: Vec<usize> = (0..blob.len())
+        .filter(|&at| blob.get(at..).is_some_and(|b| b.starts_with(ARMOR)))
+        .collect();
+    if starts.is_empty() {
+        starts.push(0);
+    }
+    let ends = starts.iter().skip(1).copied().chain([blob.len()]);
+    let mut certificates = Vec::new();
+    let mut reason = String::new();
+    for part in starts.iter().zip(ends).filter_map(|(&start, end)| blob.get(start..end)) {
+        match CertParser::from_bytes(part) {
+            Ok(parser) => {
+                for cert in parser {
+                    match cert {
+                        Ok(cert) => certificates.push(cert.strip_secret_key_material()),
+                        Err(error) => reason = format!("{error:#}"),
+                    }
+                }
+            }
+            Err(error) => reason = format!("{error:#}"),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(VerifyError::NoCertificate { reason });
+    }
+    if !reason.is_empty() {
+        tracing::warn!(reason, "a certificate of a keyring cannot be read and is ignored");
+    }
+    Ok(certificates)
+}
+
+fn malformed(reason: String) -> VerifyError {
+    VerifyError::Malformed { reason }
+}
+
+/// What `Judge::check` returned travels through sequoia as an opaque error.
+fn from_sequoia(error: openpgp::anyhow::Error) -> VerifyError {
+    error
+        .downcast::<VerifyError>()
+        .unwrap_or_else(|error| malformed(format!("{error:#}")))
+}
+
+/// Decides on the signatures of one document.
+struct Judge<'k> {
+    keyring: &'k Keyring,
+    policy: &'k StandardPolicy<'k>,
+    at: SystemTime,
+    signer: Option<Signer>,
+}
+
+impl<'k> Judge<'k> {
+    fn new(keyring: &'k Keyring, policy: &'k StandardPolicy<'k>, at: SystemTime) -> Self {
+        Self {
+            keyring,
+            policy,
+            at,
+            signer: None,
+        }
+    }
+
+    /// sequoia judged the key by the signature's time; it must also be valid now.
+    fn still_valid(&self, good: &GoodChecksum<'_>) -> Result<Signer, VerifyError> {
+        let key = good.ka.cert().fingerprint().to_hex();
+        let unusable = |reason: String| VerifyError::UnusableKey {
+            key: key.clone(),
+            reason,
+        };
+        let cert = good.ka.cert().with_policy(self.policy, self.at);
+        let cert = cert.map_err(|error| unusable(format!("{error:#}")))?;
+        let signing = cert.keys().key_handle(good.ka.key().fingerprint()).next();
+        let signing = signing.ok_or_else(|| unusable("the signing subkey is not valid any more".to_owned()))?;
+        usable(&signing)?;
+        let signed_at = good.sig.signature_creation_time();
+        let signed_at = signed_at.ok_or_else(|| malformed("it has no creation time".to_owned()))?;
+        Ok(Signer {
+            fingerprint: key,
+            signed_at,
+        })
+    }
+
+    fn explain(&self, error: &VerificationError<'_>) -> VerifyError {
+        match error {
+            VerificationError::MissingKey { sig } => self.unknown(sig),
+            VerificationError::UnboundKey { cert, error, .. } => VerifyError::UnusableKey {
+                key: cert.fingerprint().to_hex(),
+                reason: format!("{error:#}"),
+            },
+            VerificationError::BadKey { ka, error, .. } => match usable(ka) {
+                Err(reason) => reason,
+                Ok(()) => VerifyError::UnusableKey {
+                    key: ka.cert().fingerprint().to_hex(),
+                    reason: format!("{error:#}"),
+                },
+            },
+            VerificationError::BadSignature { ka, error, .. } => VerifyError::BadSignature {
+                key: ka.cert().fingerprint().to_hex(),
+                reason: format!("{error:#}"),
+            },
+            VerificationError::MalformedSignature { error, .. } => malformed(format!("{error:#}")),
+            VerificationError::UnknownSignature { sig } => malformed(format!("{:#}", sig.error())),
+            other => malformed(other.to_string()),
+        }
+    }
+
+    fn unknown(&self, signature: &Signature) -> VerifyError {
+        let issuers: Vec<String> = signature.get_issuers().iter().map(ToString::to_string).collect();
+        // A signature may name its key twice, by key id and by fingerprint, which ends with the key id.
+        let named_longer = |id: &String| {
+            issuers
+                .iter()
+                .any(|other| other.len() > id.len() && other.ends_with(id.as_str()))
+        };
+        let mut signed_by: Vec<String> = issuers.iter().filter(|id| !named_longer(id)).cloned().collect();
+        if signed_by.is_empty() {
+            signed_by.push("(the signature names none)".to_owned());
+        }
+        VerifyError::UnknownKey {
+            signed_by,
+            pinned: self.keyring.fingerprints(),
+        }
+    }
+}
+
+/// Alive, not revoked and meant for signing, at the time that the amalgamation carries.
+fn usable(ka: &ValidErasedKeyAmalgamation<'_, PublicParts>) -> Result<(), VerifyError> {
+    let key = ka.cert().fingerprint().to_hex();
+    let revoked = |status| matches!(status, RevocationStatus::Revoked(_));
+    if revoked(ka.valid_cert().revocation_status()) || revoked(ka.revocation_status()) {
+        return Err(VerifyError::RevokedKey { key });
+    }
+    match ka.valid_cert().alive().and_then(|()| ka.alive()) {
+        Err(error) => Err(VerifyError::ExpiredKey {
+            key,
+            reason: format!("{error:#}"),
+        }),
+        Ok(()) if ka.for_signing() => Ok(()),
+        Ok(()) => Err(VerifyError::UnusableKey {
+            key,
+            reason: "it is not meant for signing".to_owned(),
+        }),
+    }
+}
+
+impl VerificationHelper for Judge<'_> {
+    fn get_certs(&mut self, _ids: &[openpgp::KeyHandle]) -> openpgp::Result<Vec<Cert>> {
+        Ok(self.keyring.certificates.clone())
+    }
+
+    fn check(&mut self, structure: MessageStructure<'_>) -> openpgp::Result<()> {
+        let mut failure = VerifyError::NoSignature;
+        let mut unknown = Vec::new();
+        for layer in structure {
+            let MessageLayer::SignatureGroup { results } = layer else {
+                return Err(malformed("encrypted or compressed data".to_owned()).into());
+            };
+            for result in results {
+                let verdict = match result {
+                    Ok(good) => self.still_valid(&good),
+                    Err(error) => Err(self.explain(&error)),
+                };
+                match verdict {
+                    Ok(signer) => {
+                        self.signer = Some(signer);
+                        return Ok(());
+                    }
+                    Err(VerifyError::UnknownKey { signed_by, .. }) => unknown.extend(signed_by),
+                    Err(error) if error.rank() >= failure.rank() => failure = error,
+                    Err(_) => {}
+                }
+            }
+        }
+        if failure.rank() == 0 && !unknown.is_empty() {
+            failure = VerifyError::UnknownKey {
+                signed_by: unknown,
+                pinned: self.keyring.fingerprints(),
+            };
+        }
+        Err(failure.into())
+    }
+}

@@ -6,8 +6,10 @@
 pub mod cancel;
 pub mod durable;
 pub mod fetch;
+pub mod mount;
 pub mod overlay;
 pub mod package;
+pub mod pool;
 pub mod progress;
 pub mod repo;
 pub mod template;

@@ -101,6 +101,28 @@ pub struct Entry<'a> {
     pub cookie: u64,
 }
 
+/// What is known of a layer as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// `false` only if no node has an extended attribute: then the kernel is told
+    /// to stop asking, which saves a round trip per `execve` and per line of `ls -l`.
+    pub has_xattrs: bool,
+    /// Number of nodes, 0 if not known.
+    pub nodes: u64,
+    /// Sum of all file sizes in bytes, 0 if not known.
+    pub size_bytes: u64,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            has_xattrs: true,
+            nodes: 0,
+            size_bytes: 0,
+        }
+    }
+}
+
 /// Why a layer could not answer: an errno for the caller, a sentence for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
@@ -139,6 +161,11 @@ pub trait Layer: Debug + Send + Sync {
     /// The root directory.
     fn root(&self) -> NodeId;
 
+    /// What is known without looking at every node. Must not block.
+    fn summary(&self) -> Summary {
+        Summary::default()
+    }
+
     /// The node named `name` in `directory`, or `None`.
     ///
     /// # Errors
@@ -153,6 +180,7 @@ pub trait Layer: Debug + Send + Sync {
 
     /// Calls `visit` for the entries of `directory` behind cookie `after` (0: from
     /// the start; `.` and `..` are not among them) until it returns `false`.
+    /// `visit` may call back into the layer. Cookies stay below 2^62.
     ///
     /// # Errors
     /// As [`Self::lookup`].

@@ -1,0 +1,64 @@
+//! What a mount was asked, for `--stats` and the build report.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// A snapshot of a server's counters since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Names looked up one by one.
+    pub lookups: u64,
+    /// Attribute requests.
+    pub attributes: u64,
+    /// Directory listing requests.
+    pub listings: u64,
+    /// Symbolic links read.
+    pub links: u64,
+    /// Extended attribute requests.
+    pub xattrs: u64,
+    /// Read requests that reached the server (the page cache answers the others).
+    pub reads: u64,
+    /// Bytes given for them.
+    pub read_bytes: u64,
+    /// Read requests that had to wait for inflating or fetching.
+    pub slow_reads: u64,
+    /// Requests answered with an error other than "does not exist".
+    pub errors: u64,
+}
+
+/// The live counters.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) lookups: AtomicU64,
+    pub(super) attributes: AtomicU64,
+    pub(super) listings: AtomicU64,
+    pub(super) links: AtomicU64,
+    pub(super) xattrs: AtomicU64,
+    pub(super) reads: AtomicU64,
+    pub(super) read_bytes: AtomicU64,
+    pub(super) slow_reads: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn counts(&self) -> Counts {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            lookups: value(&self.lookups),
+            attributes: value(&self.attributes),
+            listings: value(&self.listings),
+            links: value(&self.links),
+            xattrs: value(&self.xattrs),
+            reads: value(&self.reads),
+            read_bytes: value(&self.read_bytes),
+            slow_reads: value(&self.slow_reads),
+            errors: value(&self.errors),
+        }
+    }
+}
+
+/// Adds `amount` to `counter`.
+pub(super) fn count(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}

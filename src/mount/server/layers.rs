@@ -1,0 +1,159 @@
+//! Which layers a server is to open, in a form that crosses a process boundary.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::overlay::layer::Layer;
+use crate::package::ResolvedPackage;
+
+/// The layers of a mount.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LayerRequest {
+    /// The base.
+    pub snapshot: Option<SnapshotRequest>,
+    /// The package pool.
+    pub pool: Option<PoolRequest>,
+}
+
+/// A snapshot to unpack lazily.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SnapshotRequest {
+    /// `chrootenv.tar.gz`.
+    #[serde(with = "path_bytes")]
+    pub tarball: PathBuf,
+    /// Its index.
+    #[serde(with = "path_bytes")]
+    pub index: PathBuf,
+    /// The directory of the backing store.
+    #[serde(with = "path_bytes")]
+    pub backing_dir: PathBuf,
+}
+
+/// A package pool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PoolRequest {
+    /// `pkgCache`'s parent, as configured.
+    #[serde(with = "path_bytes")]
+    pub cache_dir: PathBuf,
+    /// Whose packages.
+    pub provider_id: String,
+    /// What it lists.
+    pub packages: Vec<PoolPackage>,
+    /// Base URL by repository id.
+    pub base_urls: BTreeMap<String, String>,
+    /// Use the cache only.
+    pub offline: bool,
+}
+
+/// A package with its stanza, which a lockfile leaves out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PoolPackage {
+    /// The package.
+    pub package: ResolvedPackage,
+    /// Its [`ResolvedPackage::stanza`].
+    pub stanza: String,
+}
+
+impl From<ResolvedPackage> for PoolPackage {
+    fn from(mut package: ResolvedPackage) -> Self {
+        let stanza = std::mem::take(&mut package.stanza);
+        Self { package, stanza }
+    }
+}
+
+impl From<PoolPackage> for ResolvedPackage {
+    fn from(PoolPackage { mut package, stanza }: PoolPackage) -> Self {
+        package.stanza = stanza;
+        package
+    }
+}
+
+/// Layers, opened in the server.
+pub struct OpenedLayers {
+    /// Name (a directory name) and layer, the topmost first.
+    pub layers: Vec<(String, Arc<dyn Layer>)>,
+    /// What the layers have done so far, for reports.
+    pub stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+}
+
+impl fmt::Debug for OpenedLayers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedLayers")
+            .field("layers", &self.layers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why layers could not be opened, as it crosses the process boundary.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct OpenFailure {
+    /// The cause.
+    pub message: String,
+    /// The next step, if there is one.
+    pub hint: Option<String>,
+}
+
+/// Paths in JSON: text if they are UTF-8, else their bytes as numbers. For `#[serde(with)]`.
+pub mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes a path.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => text.serialize(serializer),
+            None => path.as_os_str().as_bytes().serialize(serializer),
+        }
+    }
+
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// If it is neither text nor a list of bytes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Bytes(Vec<u8>),
+        }
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Text(text) => text.into(),
+            Form::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_request_crosses_unchanged() {
+        let request = SnapshotRequest {
+            tarball: OsStr::from_bytes(b"/a\xff b").into(),
+            index: "/ü".into(),
+            backing_dir: "/c".into(),
+        };
+        let text = serde_json::to_string(&request).unwrap();
+        let back: SnapshotRequest = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (back.tarball, back.index, back.backing_dir),
+            (request.tarball, request.index, request.backing_dir)
+        );
+    }
+}

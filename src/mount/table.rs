@@ -1,0 +1,271 @@
+//! What is mounted (`/proc/self/mountinfo`, proc_pid_mountinfo(5)), who uses it, and how to take it down.
+//!
+//! Nothing here touches the mounted file systems themselves: a dead one cannot block us.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::mount::UnmountFlags;
+
+use super::{MountError, SOURCE};
+use crate::durable::PathError;
+
+/// Not `/proc/self`: a thread can have a mount namespace of its own.
+const MOUNT_INFO: &str = "/proc/thread-self/mountinfo";
+
+/// One line of the mount table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Unique among the mounts that exist now.
+    pub id: u64,
+    /// The mount it is attached to.
+    pub parent: u64,
+    /// Major and minor device number of its file system.
+    pub device: (u32, u32),
+    /// The directory of the file system that is its root.
+    pub root: PathBuf,
+    /// Where it is attached, from our root.
+    pub mount_point: PathBuf,
+    /// Options of the mount, such as `ro,nosuid`.
+    pub options: String,
+    /// File system type with subtype, such as `fuse.oic`.
+    pub file_system: String,
+    /// Source as given when it was mounted.
+    pub source: OsString,
+    /// Options of the file system.
+    pub super_options: OsString,
+}
+
+impl Mount {
+    /// Whether oic made it.
+    pub fn is_ours(&self) -> bool {
+        self.source == SOURCE && matches!(self.file_system.as_str(), "fuse.oic" | "overlay")
+    }
+}
+
+/// All mounts of our namespace, in the order of the kernel: what covers comes behind what is covered.
+///
+/// # Errors
+/// If `/proc` is not there.
+pub fn mounts() -> Result<Vec<Mount>, MountError> {
+    let text = fs::read(MOUNT_INFO).map_err(PathError::on("read", MOUNT_INFO))?;
+    Ok(text.split(|&byte| byte == b'\n').filter_map(parse).collect())
+}
+
+/// The topmost mount attached exactly at `path`, which must be canonical.
+///
+/// # Errors
+/// As [`mounts`].
+pub fn mount_at(path: &Path) -> Result<Option<Mount>, MountError> {
+    Ok(mounts()?.into_iter().rev().find(|mount| mount.mount_point == path))
+}
+
+/// Whether something is mounted exactly at `path`, which must be canonical.
+///
+/// # Errors
+/// As [`mounts`].
+pub fn is_mount_point(path: &Path) -> Result<bool, MountError> {
+    Ok(mount_at(path)?.is_some())
+}
+
+/// The mounts at and below `path`, which must be canonical, in the order in which to unmount them.
+///
+/// # Errors
+/// As [`mounts`].
+pub fn mounts_below(path: &Path) -> Result<Vec<Mount>, MountError> {
+    let mut below = mounts()?;
+    below.retain(|mount| mount.mount_point.starts_with(path));
+    below.reverse();
+    Ok(below)
+}
+
+/// Parses one line; `None` for an empty or unintelligible one.
+fn parse(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let id = number(fields.next()?)?;
+    let parent = number(fields.next()?)?;
+    let device = std::str::from_utf8(fields.next()?).ok()?;
+    let (major, minor) = device.split_once(':')?;
+    let root = unescape(fields.next()?);
+    let mount_point = unescape(fields.next()?);
+    let options = String::from_utf8_lossy(fields.next()?).into_owned();
+    // Any number of optional fields, then a single hyphen.
+    fields.find(|field| *field == b"-")?;
+    let file_system = String::from_utf8_lossy(unescape(fields.next()?).as_bytes()).into_owned();
+    let source = unescape(fields.next()?);
+    let super_options = unescape(fields.next().unwrap_or_default());
+    Some(Mount {
+        id,
+        parent,
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        root: root.into(),
+        mount_point: mount_point.into(),
+        options,
+        file_system,
+        source,
+        super_options,
+    })
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// Undoes the kernel's `\ooo` for space, tab, newline, backslash and `#`.
+fn unescape(field: &[u8]) -> OsString {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        let octal = (byte == b'\\').then(|| tail.split_first_chunk::<3>()).flatten();
+        match octal.and_then(|(digits, tail)| Some((octal_byte(*digits)?, tail))) {
+            Some((value, tail)) => {
+                plain.push(value);
+                rest = tail;
+            }
+            None => plain.push(byte),
+        }
+    }
+    OsString::from_vec(plain)
+}
+
+fn octal_byte(digits: [u8; 3]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()
+}
+
+/// A process that uses something below a mount point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name (`/proc/PID/comm`).
+    pub command: String,
+    /// One of the things it uses.
+    pub path: PathBuf,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {}, {})", self.command, self.pid, self.path.display())
+    }
+}
+
+/// Holders as a list in words.
+pub(super) fn list(holders: &[Holder]) -> String {
+    const SHOWN: usize = 5;
+    if holders.is_empty() {
+        return "a process that cannot be seen from here, or another mount".to_owned();
+    }
+    let mut words: Vec<_> = holders.iter().take(SHOWN).map(Holder::to_string).collect();
+    if holders.len() > SHOWN {
+        words.push(format!("and {} more", holders.len() - SHOWN));
+    }
+    words.join(", ")
+}
+
+/// The processes whose working directory, root, program, open files or mappings lie at or below `path`.
+/// Processes that may not be looked at, or that end meanwhile, are left out.
+pub fn holders(path: &Path) -> Vec<Holder> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = processes
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let used = used_path(&entry.path(), path)?;
+            let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            Some(Holder {
+                pid,
+                command: command.trim_end().to_owned(),
+                path: used,
+            })
+        })
+        .collect();
+    found.sort_by_key(|holder| holder.pid);
+    found
+}
+
+/// The first thing at or below `path` that the process `process` (its `/proc` directory) uses.
+fn used_path(process: &Path, path: &Path) -> Option<PathBuf> {
+    let below = |link: PathBuf| fs::read_link(link).ok().filter(|target| target.starts_with(path));
+    ["cwd", "root", "exe"]
+        .into_iter()
+        .find_map(|name| below(process.join(name)))
+        .or_else(|| {
+            let descriptors = fs::read_dir(process.join("fd")).ok()?;
+            descriptors.flatten().find_map(|entry| below(entry.path()))
+        })
+        .or_else(|| {
+            let maps = fs::read(process.join("maps")).ok()?;
+            maps.split(|&byte| byte == b'\n')
+                .filter_map(|line| line.iter().position(|&byte| byte == b'/').and_then(|at| line.get(at..)))
+                .map(|mapped| PathBuf::from(OsStr::from_bytes(mapped)))
+                .find(|mapped| mapped.starts_with(path))
+        })
+}
+
+/// Unmounts what is mounted topmost at `path` (canonical); `lazy` takes it out of sight now and ends it
+/// when its last user is done.
+///
+/// # Errors
+/// [`MountError::NotMounted`], [`MountError::Busy`] with those who use it, or the kernel's refusal.
+pub fn unmount(path: &Path, lazy: bool) -> Result<(), MountError> {
+    let mut flags = UnmountFlags::NOFOLLOW;
+    flags.set(UnmountFlags::DETACH, lazy);
+    match rustix::mount::unmount(path, flags) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::BUSY) => Err(MountError::Busy {
+            mount_point: path.to_owned(),
+            holders: holders(path),
+        }),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Err(MountError::NotMounted(path.to_owned())),
+        Err(errno) => Err(MountError::refused(format!("unmount {}", path.display()))(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_escapes_and_optional_fields() {
+        let line = br"36 35 98:0 /mnt\0401 /mnt\134a\011b rw,noatime master:1 shared:7 - fuse.oic oic rw,a\040b";
+        let mount = parse(line).unwrap();
+        assert_eq!((mount.id, mount.parent, mount.device), (36, 35, (98, 0)));
+        assert_eq!(mount.root, Path::new("/mnt 1"));
+        assert_eq!(mount.mount_point, Path::new("/mnt\\a\tb"));
+        assert_eq!(mount.options, "rw,noatime");
+        assert_eq!(mount.super_options, "rw,a b");
+        assert!(mount.is_ours());
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        for line in [&b""[..], b"1 2", b"x 1 0:1 / / rw - a b c", b"1 2 0:3 / / rw a b c"] {
+            assert_eq!(parse(line), None);
+        }
+        assert_eq!(unescape(br"a\0\99\999"), OsString::from(r"a\0\99\999"));
+    }
+
+    #[test]
+    fn the_root_is_mounted() {
+        assert!(is_mount_point(Path::new("/")).unwrap());
+        assert!(mounts_below(Path::new("/proc")).unwrap().last().unwrap().file_system == "proc");
+    }
+
+    #[test]
+    fn an_open_file_has_a_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = fs::canonicalize(directory.path()).unwrap();
+        assert_eq!(holders(&path), []);
+        let _file = fs::File::create(path.join("open")).unwrap();
+        let found = holders(&path);
+        assert_eq!(found[0].pid, std::process::id());
+        assert_eq!(found[0].path, path.join("open"));
+        assert!(matches!(unmount(&path, false), Err(MountError::NotMounted(_))));
+    }
+}

@@ -109,14 +109,14 @@ impl ImageBuild {
         self.directory.join(".oic-tmp-work")
     }
 
-    /// Mount point of the read-only layers, in the build's own mount namespace.
-    pub fn lower_mount(&self) -> PathBuf {
-        self.directory.join(".oic-tmp-lower")
-    }
-
     /// Mount point of the merged tree, in the build's own mount namespace.
     pub fn merged_mount(&self) -> PathBuf {
         self.directory.join(".oic-tmp-merged")
+    }
+
+    /// What the scripts of packages and the template's commands printed.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("build.log")
     }
 
     /// The lockfile of what was installed.

@@ -1,12 +1,28 @@
 //! Opens the layers that a mount server is asked for, and tells what was taken from them.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs::File;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::PackageCache;
+use crate::cancel::Cancel;
+use crate::fetch::{FetchOptions, Fetcher};
 use crate::mount::MountError;
+use crate::mount::server::{LayerRequest, OpenFailure, OpenedLayers, PoolRequest, SnapshotRequest};
 use crate::mount::session::Session;
-use crate::snapshot::Snapshot;
+use crate::overlay::layer::{Errno, Layer, LayerError, Timestamp};
+use crate::package::ResolvedPackage;
+use crate::pool::{PackageSource, PoolLayer};
+use crate::progress::Silent;
+use crate::snapshot::{Snapshot, SnapshotPaths};
+
+/// The name of the base among a mount's layers.
+pub const BASE: &str = "base";
+/// The name of the package pool among a mount's layers.
+pub const POOL: &str = "pool";
 
 /// What was taken from the base.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,4 +35,95 @@ pub struct LayerStats {
     pub content_bytes_total: u64,
     /// Bytes that were inflated.
     pub bytes_inflated: u64,
+}
+
+impl LayerStats {
+    /// Asks the server of `session`.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn of(session: &mut Session) -> Result<Self, MountError> {
+        Ok(serde_json::from_value(session.stats()?.layers).unwrap_or_default())
+    }
+
+    /// This and what a later mount of the same base took.
+    #[must_use]
+    pub fn with(self, later: &Self) -> Self {
+        Self {
+            // Both have mostly read the same files.
+            files_touched: self.files_touched.max(later.files_touched),
+            bytes_inflated: self.bytes_inflated.saturating_add(later.bytes_inflated),
+            ..*later
+        }
+    }
+}
+
+/// Opens what `request` names, the topmost layer first. Runs in the server process.
+///
+/// # Errors
+/// In words, with a next step where there is one.
+pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> {
+    let mut layers: Vec<(String, Arc<dyn Layer>)> = Vec::new();
+    if let Some(pool) = &request.pool {
+        layers.push((POOL.to_owned(), Arc::new(open_pool(pool)?)));
+    }
+    let mut base = None;
+    if let Some(request) = &request.snapshot {
+        let snapshot = Arc::new(open_snapshot(request)?);
+        base = Some(Arc::clone(&snapshot));
+        layers.push((BASE.to_owned(), snapshot));
+    }
+    let stats = move || {
+        let stats = base.as_ref().map(|snapshot| snapshot.stats());
+        let stats = stats.map_or_else(LayerStats::default, |stats| LayerStats {
+            files_total: stats.files_total,
+            files_touched: stats.files_touched,
+            content_bytes_total: stats.content_bytes_total,
+            bytes_inflated: stats.bytes_inflated,
+        });
+        serde_json::to_value(stats).unwrap_or_default()
+    };
+    Ok(OpenedLayers { layers, stats: Box::new(stats) })
+}
+
+fn failure(error: impl Display, hint: Option<String>) -> OpenFailure {
+    OpenFailure { message: error.to_string(), hint }
+}
+
+fn open_snapshot(request: &SnapshotRequest) -> Result<Snapshot, OpenFailure> {
+    let paths = SnapshotPaths {
+        tarball: request.tarball.clone(),
+        index: request.index.clone(),
+        backing_dir: request.backing_dir.clone(),
+    };
+    Snapshot::open(&paths).map_err(|error| failure(&error, error.hint()))
+}
+
+fn open_pool(request: &PoolRequest) -> Result<PoolLayer, OpenFailure> {
+    let cache = PackageCache::open(&request.cache_dir, &request.provider_id);
+    let cache = cache.map_err(|error| failure(&error, error.hint()))?;
+    let options = FetchOptions { offline: request.offline, ..FetchOptions::default() };
+    let fetcher = Fetcher::new(options, Cancel::default()).map_err(|error| failure(&error, error.hint()))?;
+    let source = CachedPackages { cache, fetcher, base_urls: request.base_urls.clone() };
+    let packages: Vec<_> = request.packages.iter().cloned().map(ResolvedPackage::from).collect();
+    PoolLayer::new(&packages, Timestamp::default(), Arc::new(source)).map_err(|error| failure(error, None))
+}
+
+/// Packages from the cache, downloaded into it when they are first opened.
+#[derive(Debug)]
+struct CachedPackages {
+    cache: PackageCache,
+    fetcher: Fetcher,
+    base_urls: BTreeMap<String, String>,
+}
+
+impl PackageSource for CachedPackages {
+    fn open(&self, package: &ResolvedPackage) -> Result<File, LayerError> {
+        let base = self.base_urls.get(&package.repository).map_or("", String::as_str);
+        let url = format!("{base}/{}", package.path);
+        match self.cache.obtain(package, &url, &self.fetcher, &Silent) {
+            Ok(obtained) => Ok(obtained.file),
+            Err(error) => Err(LayerError::new(Errno::IO, error.to_string())),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //!
 //! The modules stand in the order in which a build goes through them.
 
+pub mod archive;
 pub mod cancel;
 pub mod durable;
 pub mod fetch;
@@ -10,4 +11,5 @@ pub mod overlay;
 pub mod package;
 pub mod progress;
 pub mod repo;
+pub mod snapshot;
 pub mod template;

@@ -22,7 +22,16 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In memory, where syncing costs nothing, for tests that rewrite files thousands of times.
+    fn in_memory() -> Self {
+        Self::within(Path::new("/dev/shm"))
+    }
+
+    fn within(directory: &Path) -> Self {
+        let directory = tempfile::tempdir_in(directory).unwrap();
         fs::create_dir(directory.path().join("tree")).unwrap();
         Self { directory }
     }

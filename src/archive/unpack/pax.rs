@@ -107,11 +107,23 @@ fn xattr_name(mut encoded: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn record(rest: &str) -> String {
+        let length = rest.len() + 4;
+        assert!((10..100).contains(&length));
+        format!("{length} {rest}\n")
+    }
+
     #[test]
     fn records_of_every_kind() {
-        let records =
-            parse(b"12 path=a\nb\n20 mtime=-1.5000000\n13 uid=65534\n29 SCHILY.xattr.user.a%3D=x\ny\n").unwrap();
-        assert_eq!(records.path.unwrap(), b"a\nb");
+        let text = [
+            "path=a\nbcd",
+            "mtime=-1.5000000",
+            "uid=65534",
+            "SCHILY.xattr.user.a%3D=x\ny",
+        ]
+        .map(record);
+        let records = parse(text.concat().as_bytes()).unwrap();
+        assert_eq!(records.path.unwrap(), b"a\nbcd");
         assert_eq!(records.uid, Some(65534));
         let modified = records.modified.unwrap();
         assert_eq!((modified.tv_sec, modified.tv_nsec), (-2, 500_000_000));
@@ -121,17 +133,24 @@ mod tests {
     #[test]
     fn refuses_what_does_not_add_up() {
         for bad in [
-            &b"9 path=a\n"[..],
-            b"99 path=a\n",
-            b"path=a\n",
-            b"0 \n",
-            b"13 uid=-5534\n",
-            b"13 uid=655x4\n",
-            b"18446744073709551616 path=a\n",
-            b"16 mtime=1.2.3.4\n",
-            b"18 SCHILY.xattr.=a\n",
+            "8 path=a\n",
+            "99 path=a\n",
+            "path=a\n",
+            "0 \n",
+            "18446744073709551616 path=a\n",
+            "10 pathab\n",
         ] {
-            assert!(parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        for bad in [
+            "uid=-5534",
+            "uid=655x4",
+            "uid=+6554",
+            "mtime=1.2.3.4",
+            "mtime=1e9",
+            "SCHILY.xattr.=a",
+        ] {
+            assert!(parse(record(bad).as_bytes()).is_err(), "{bad:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::overlay::layer::{FileKind, LayerResult};
 
 /// A small tree, so that thousands of damaged copies can be read whole.
 fn small() -> Fixture {
-    let fixture = Fixture::new();
+    let fixture = Fixture::in_memory();
     let root = fixture.tree();
     fs::create_dir_all(root.join("usr/bin")).unwrap();
     for name in ["a", "b", "c"] {
@@ -25,7 +25,7 @@ fn small() -> Fixture {
     fs::write(root.join("large"), tree::noise(3, (1 << 20) + 5000)).unwrap();
     rustix::fs::setxattr(
         root.join("usr/bin/a"),
-        "user.x",
+        "trusted.x",
         b"value",
         rustix::fs::XattrFlags::empty(),
     )
@@ -52,7 +52,9 @@ fn visit(layer: &dyn Layer, node: NodeId, path: &[u8], answers: &mut Answers) {
     put("link", layer.read_link(node).map(|target| format!("{target:?}")));
     put(
         "xattrs",
-        layer.xattr(node, "user.x".as_ref()).map(|value| format!("{value:?}")),
+        layer
+            .xattr(node, "trusted.x".as_ref())
+            .map(|value| format!("{value:?}")),
     );
     let Ok(meta) = attributes else { return };
     if meta.kind == FileKind::Regular {

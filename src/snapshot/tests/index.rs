@@ -41,7 +41,7 @@ fn exercise(snapshot: &Snapshot) {
 }
 
 fn fixture() -> (Fixture, Header, Vec<u8>) {
-    let fixture = Fixture::new();
+    let fixture = Fixture::in_memory();
     fs::write(fixture.tree().join("a"), tree::noise(1, 5000)).unwrap();
     fs::create_dir(fixture.tree().join("d")).unwrap();
     std::os::unix::fs::symlink("a", fixture.tree().join("d/l")).unwrap();

@@ -4,6 +4,7 @@
 //! The modules stand in the order in which a build goes through them.
 
 pub mod cache;
+pub mod archive;
 pub mod cancel;
 pub mod durable;
 pub mod fetch;
@@ -13,5 +14,6 @@ pub mod package;
 pub mod pool;
 pub mod progress;
 pub mod repo;
+pub mod snapshot;
 pub mod template;
 pub mod verify;

@@ -1,0 +1,95 @@
+//! Unpacks a tar stream into a directory: all kinds of members, owners, exact modes,
+//! times and extended attributes, and never a byte outside the directory.
+
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use super::ArchiveError;
+use crate::cancel::Cancel;
+
+mod member;
+mod pax;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+/// Bounds for unpacking.
+#[derive(Debug, Clone)]
+pub struct UnpackOptions {
+    /// Refuse an archive with more content than this, in bytes.
+    pub content_bytes_max: u64,
+    /// Refuse an archive with more members than this.
+    pub members_max: u64,
+    /// Stops the work between two members.
+    pub cancel: Cancel,
+}
+
+impl Default for UnpackOptions {
+    fn default() -> Self {
+        Self {
+            content_bytes_max: 64 << 30,
+            members_max: 4_000_000,
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The members in archive order, relative to the root (which is the empty path).
+    pub paths: Vec<PathBuf>,
+    /// Bytes of regular files.
+    pub content_bytes: u64,
+}
+
+/// Unpacks the tar stream `reader` below the directory `root`, as `dpkg` does: symbolic
+/// links to directories are followed inside the root, and an existing directory (or
+/// link to one) is kept as it is when a directory member comes. Anything else in the way
+/// is replaced, save a directory that is not empty. `archive` names the stream in messages.
+///
+/// # Errors
+/// If the stream is damaged or ends early; if a member is absolute, holds `..`, is a GNU
+/// sparse file or of an unknown type, or carries overlay attributes; if the bounds of
+/// `options` are exceeded; or if creating fails. What was unpacked before stays.
+pub fn unpack_tar(
+    reader: impl Read,
+    root: BorrowedFd<'_>,
+    archive: &Path,
+    options: &UnpackOptions,
+) -> Result<Unpacked, ArchiveError> {
+    let mut stream = tar::Archive::new(reader);
+    let mut pending = member::Pending::default();
+    let mut tree = tree::Tree::new(root);
+    let mut unpacked = Unpacked::default();
+    let place = |member: &Path, (action, source): tree::Failure| ArchiveError::Place {
+        archive: archive.to_owned(),
+        member: member.to_owned(),
+        action,
+        source,
+    };
+    // Raw entries: long names and extended headers are read here, within bounds.
+    let entries = stream.entries().map_err(ArchiveError::read(archive))?.raw(true);
+    for entry in entries {
+        options.cancel.check()?;
+        let mut entry = entry.map_err(ArchiveError::read(archive))?;
+        let Some(member) = pending.take(&mut entry, archive)? else {
+            continue;
+        };
+        unpacked.content_bytes = unpacked.content_bytes.saturating_add(member.size_bytes);
+        if unpacked.content_bytes > options.content_bytes_max {
+            let problem = format!("more than {} bytes in one archive", options.content_bytes_max);
+            return Err(ArchiveError::refused(archive, &member.name, problem));
+        }
+        if unpacked.paths.len() as u64 >= options.members_max {
+            let problem = format!("more than {} members in one archive", options.members_max);
+            return Err(ArchiveError::refused(archive, &member.name, problem));
+        }
+        tree.place(&member, &mut entry)
+            .map_err(|failure| place(&member.name, failure))?;
+        unpacked.paths.push(member.path);
+    }
+    tree.finish().map_err(|(path, failure)| place(&path, failure))?;
+    Ok(unpacked)
+}

@@ -1,0 +1,350 @@
+//! The index's records, as little-endian bytes. Decoding takes any bytes and never panics.
+
+use crate::overlay::layer::{Attributes, FileKind, Timestamp};
+use crate::package::Sha256;
+
+/// Identifies an index file.
+pub(super) const MAGIC: [u8; 8] = *b"OICSNAP\0";
+/// The format version that this code writes, and the only one it reads.
+pub const VERSION: u32 = 1;
+/// Size of the header.
+pub(super) const HEADER_BYTES: usize = 256;
+/// Unit of the body that has a checksum of its own.
+pub(super) const BLOCK_BYTES: usize = 16 << 10;
+/// "None" where a record names another one.
+pub(super) const NONE: u32 = u32::MAX;
+/// No member is longer than this, compressed or not; more is damage.
+pub(super) const MEMBER_BYTES_MAX: u32 = 256 << 20;
+
+/// A member of the tarball's gzip: its place in the member table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberId(pub u32);
+
+/// Takes little-endian fields off the front of a record.
+#[derive(Debug)]
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+    pub(super) fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(head)
+    }
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+/// A record of fixed size.
+pub(super) trait Record: Sized {
+    /// Its size in bytes.
+    const BYTES: usize;
+    fn encode(&self, out: &mut Vec<u8>);
+    fn decode(fields: &mut Fields<'_>) -> Option<Self>;
+}
+
+/// Where a table lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Section {
+    /// Offset of its first byte in the body.
+    pub(super) offset: u64,
+    /// Its length in bytes.
+    pub(super) size_bytes: u64,
+}
+
+/// The first bytes of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) base_key: Sha256,
+    /// SHA-256 over the base key and the body: what ties index, tarball and backing store together.
+    pub(super) snapshot_id: Sha256,
+    /// Size of the tarball; 0 in the copy inside the tarball.
+    pub(super) tarball_bytes: u64,
+    /// Size of the tar stream, uncompressed.
+    pub(super) tar_bytes: u64,
+    /// Bytes of all regular files together.
+    pub(super) content_bytes: u64,
+    /// Number of regular files.
+    pub(super) files: u32,
+    pub(super) nodes: Section,
+    pub(super) dirents: Section,
+    pub(super) members: Section,
+    pub(super) digests: Section,
+    pub(super) heap: Section,
+    pub(super) body_bytes: u64,
+    /// CRC-32 of the table of block checksums between header and body.
+    pub(super) blocks_crc: u32,
+}
+
+impl Header {
+    /// The header's bytes, checksum included.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        out.extend(MAGIC);
+        out.extend(VERSION.to_le_bytes());
+        out.extend((BLOCK_BYTES as u32).to_le_bytes());
+        out.extend(self.base_key.0);
+        out.extend(self.snapshot_id.0);
+        for number in [self.tarball_bytes, self.tar_bytes, self.content_bytes, self.body_bytes] {
+            out.extend(number.to_le_bytes());
+        }
+        for section in [self.nodes, self.dirents, self.members, self.digests, self.heap] {
+            out.extend(section.offset.to_le_bytes());
+            out.extend(section.size_bytes.to_le_bytes());
+        }
+        out.extend(self.files.to_le_bytes());
+        out.extend(self.blocks_crc.to_le_bytes());
+        out.resize(HEADER_BYTES - 4, 0);
+        out.extend(crc32fast::hash(&out).to_le_bytes());
+        out
+    }
+
+    /// Reads a header; the error is a sentence's end.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let bytes = bytes.get(..HEADER_BYTES).ok_or("it is shorter than a header")?;
+        if !bytes.starts_with(&MAGIC) {
+            return Err("it is not a snapshot index".into());
+        }
+        let (covered, crc) = bytes.split_at(HEADER_BYTES - 4);
+        if crc != crc32fast::hash(covered).to_le_bytes() {
+            return Err("its header is damaged".into());
+        }
+        let mut fields = Fields(covered.get(MAGIC.len()..).unwrap_or_default());
+        match fields.u32() {
+            Some(VERSION) => {}
+            found => return Err(format!("its format version is {}, not {VERSION}", found.unwrap_or(0))),
+        }
+        Self::fields(&mut fields).ok_or_else(|| "its header is damaged".into())
+    }
+
+    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let block_bytes = fields.u32()?;
+        if block_bytes as usize != BLOCK_BYTES {
+            return None;
+        }
+        let base_key = Sha256(fields.array()?);
+        let snapshot_id = Sha256(fields.array()?);
+        let [tarball_bytes, tar_bytes, content_bytes, body_bytes] =
+            [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
+        let mut section = || {
+            let (offset, size_bytes) = (fields.u64()?, fields.u64()?);
+            let inside = offset.checked_add(size_bytes).is_some_and(|end| end <= body_bytes);
+            inside.then_some(Section { offset, size_bytes })
+        };
+        Some(Self {
+            base_key,
+            snapshot_id,
+            tarball_bytes,
+            tar_bytes,
+            content_bytes,
+            body_bytes,
+            nodes: section()?,
+            dirents: section()?,
+            members: section()?,
+            digests: section()?,
+            heap: section()?,
+            files: fields.u32()?,
+            blocks_crc: fields.u32()?,
+        })
+    }
+
+    /// Number of body blocks.
+    pub(super) fn blocks(&self) -> u64 {
+        self.body_bytes.div_ceil(BLOCK_BYTES as u64)
+    }
+
+    /// Offset of the body in the file, if it can be told.
+    pub(super) fn body_offset(&self) -> Option<u64> {
+        self.blocks().checked_mul(4)?.checked_add(HEADER_BYTES as u64)
+    }
+}
+
+/// An inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Node {
+    /// `st_mode`.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) links: u32,
+    pub(super) size_bytes: u64,
+    pub(super) modified: Timestamp,
+    pub(super) device: (u32, u32),
+    /// Regular: offset of the content in the tar stream. Directory: its first dirent.
+    /// Symbolic link: offset of the target in the heap.
+    pub(super) data: u64,
+    /// Directory: number of dirents.
+    pub(super) entries: u32,
+    /// The file's place in the digest table, or [`NONE`].
+    pub(super) digest: u32,
+    /// Offset of the attribute set in the heap; 0 for none.
+    pub(super) xattrs: u64,
+    /// The dirent that names it first; [`NONE`] for the root.
+    pub(super) dirent: u32,
+}
+
+impl Node {
+    /// The node's kind; `None` is damage.
+    pub(super) fn kind(&self) -> Option<FileKind> {
+        FileKind::from_mode(self.mode)
+    }
+
+    pub(super) fn attributes(&self) -> Option<Attributes> {
+        Some(Attributes {
+            kind: self.kind()?,
+            permissions: self.mode & 0o7777,
+            uid: self.uid,
+            gid: self.gid,
+            size_bytes: self.size_bytes,
+            modified: self.modified,
+            links: self.links,
+            device: self.device,
+        })
+    }
+}
+
+impl Record for Node {
+    const BYTES: usize = 80;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        for field in [self.mode, self.uid, self.gid, self.links] {
+            out.extend(field.to_le_bytes());
+        }
+        out.extend(self.size_bytes.to_le_bytes());
+        out.extend(self.modified.seconds.to_le_bytes());
+        for field in [self.modified.nanoseconds, self.device.0, self.device.1, self.entries] {
+            out.extend(field.to_le_bytes());
+        }
+        out.extend(self.data.to_le_bytes());
+        out.extend(self.xattrs.to_le_bytes());
+        for field in [self.digest, self.dirent, 0, 0] {
+            out.extend(field.to_le_bytes());
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        let [mode, uid, gid, links] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        let (size_bytes, seconds) = (fields.u64()?, i64::from_le_bytes(fields.array()?));
+        let [nanoseconds, major, minor, entries] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        let (data, xattrs) = (fields.u64()?, fields.u64()?);
+        let [digest, dirent, _, _] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        Some(Self {
+            mode,
+            uid,
+            gid,
+            links,
+            size_bytes,
+            modified: Timestamp { seconds, nanoseconds },
+            device: (major, minor),
+            data,
+            entries,
+            digest,
+            xattrs,
+            dirent,
+        })
+    }
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dirent {
+    /// Offset of the name in the heap.
+    pub(super) name: u32,
+    pub(super) name_bytes: u16,
+    /// The `S_IFMT` bits of the node, so that listing needs no node.
+    pub(super) kind: u16,
+    pub(super) node: u32,
+    /// The directory's node.
+    pub(super) parent: u32,
+}
+
+impl Record for Dirent {
+    const BYTES: usize = 16;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.name.to_le_bytes());
+        out.extend(self.name_bytes.to_le_bytes());
+        out.extend(self.kind.to_le_bytes());
+        out.extend(self.node.to_le_bytes());
+        out.extend(self.parent.to_le_bytes());
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            name: fields.u32()?,
+            name_bytes: fields.u16()?,
+            kind: fields.u16()?,
+            node: fields.u32()?,
+            parent: fields.u32()?,
+        })
+    }
+}
+
+/// A gzip member: a run of the tar stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Offset of its gzip header in the tarball.
+    pub(super) offset: u64,
+    /// Offset of its first byte in the tar stream.
+    pub(super) tar_offset: u64,
+    pub(super) compressed_bytes: u32,
+    pub(super) tar_bytes: u32,
+    /// CRC-32 of the uncompressed bytes (the one of its gzip trailer).
+    pub(super) crc: u32,
+    /// SHA-256 of the compressed bytes.
+    pub(super) digest: Sha256,
+}
+
+impl Record for Member {
+    const BYTES: usize = 64;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.offset.to_le_bytes());
+        out.extend(self.tar_offset.to_le_bytes());
+        for field in [self.compressed_bytes, self.tar_bytes, self.crc, 0] {
+            out.extend(field.to_le_bytes());
+        }
+        out.extend(self.digest.0);
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        let (offset, tar_offset) = (fields.u64()?, fields.u64()?);
+        let [compressed_bytes, tar_bytes, crc, _] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        let digest = Sha256(fields.array()?);
+        let sane = compressed_bytes <= MEMBER_BYTES_MAX
+            && tar_bytes <= MEMBER_BYTES_MAX
+            && tar_offset.checked_add(tar_bytes.into()).is_some()
+            && offset.checked_add(compressed_bytes.into()).is_some();
+        sane.then_some(Self {
+            offset,
+            tar_offset,
+            compressed_bytes,
+            tar_bytes,
+            crc,
+            digest,
+        })
+    }
+}
+
+impl Record for Sha256 {
+    const BYTES: usize = 32;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.0);
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        fields.array().map(Self)
+    }
+}

@@ -1,0 +1,237 @@
+//! Reads the index in place. Opening looks at the header alone; each block of the body
+//! is checked the first time something in it is read.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::SnapshotError;
+use super::format::{BLOCK_BYTES, Dirent, Fields, HEADER_BYTES, Header, Member, MemberId, NONE, Node, Record, Section};
+use super::map::Map;
+use crate::durable::PathError;
+use crate::package::Sha256;
+
+/// Nothing in a tree lies deeper; more is a loop, thus damage.
+const DEPTH_MAX: usize = 4096;
+
+/// An open index.
+#[derive(Debug)]
+pub(super) struct Index {
+    path: PathBuf,
+    map: Map,
+    header: Header,
+    body_offset: usize,
+    /// One bit per body block: its checksum was found right.
+    verified: Vec<AtomicU64>,
+}
+
+impl Index {
+    /// Opens the index at `path`.
+    pub(super) fn open(path: &Path) -> Result<Self, SnapshotError> {
+        let file = File::open(path).map_err(PathError::on("open", path))?;
+        let fail = |problem: String| SnapshotError::Index {
+            path: path.to_owned(),
+            problem,
+        };
+        if file.metadata().map_err(PathError::on("read", path))?.len() < HEADER_BYTES as u64 {
+            return Err(fail("it is shorter than a header".into()));
+        }
+        let map = Map::new(&file).map_err(PathError::on("map", path))?;
+        let header = Header::decode(&map).map_err(fail)?;
+        let body_offset = header.body_offset();
+        let expected = body_offset.and_then(|offset| offset.checked_add(header.body_bytes));
+        if expected != Some(map.len() as u64) {
+            return Err(fail(format!(
+                "it is {} bytes long, which is not what its header says",
+                map.len()
+            )));
+        }
+        let body_offset = body_offset
+            .and_then(|offset| usize::try_from(offset).ok())
+            .unwrap_or(usize::MAX);
+        let checksums = map.get(HEADER_BYTES..body_offset).unwrap_or_default();
+        if crc32fast::hash(checksums) != header.blocks_crc {
+            return Err(fail("its table of checksums is damaged".into()));
+        }
+        let words = header.blocks().div_ceil(64);
+        Ok(Self {
+            path: path.to_owned(),
+            verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            header,
+            body_offset,
+            map,
+        })
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(super) fn nodes(&self) -> u32 {
+        count::<Node>(self.header.nodes)
+    }
+
+    pub(super) fn members(&self) -> u32 {
+        count::<Member>(self.header.members)
+    }
+
+    pub(super) fn node(&self, id: u32) -> Result<Node, SnapshotError> {
+        self.record(self.header.nodes, id)
+    }
+
+    pub(super) fn dirent(&self, id: u32) -> Result<Dirent, SnapshotError> {
+        self.record(self.header.dirents, id)
+    }
+
+    pub(super) fn member(&self, id: MemberId) -> Result<Member, SnapshotError> {
+        self.record(self.header.members, id.0)
+    }
+
+    pub(super) fn digest(&self, id: u32) -> Result<Sha256, SnapshotError> {
+        self.record(self.header.digests, id)
+    }
+
+    /// A dirent's name.
+    pub(super) fn name(&self, dirent: &Dirent) -> Result<&OsStr, SnapshotError> {
+        self.heap(dirent.name.into(), dirent.name_bytes.into())
+            .map(OsStr::from_bytes)
+    }
+
+    /// `size_bytes` bytes of the heap.
+    pub(super) fn heap(&self, offset: u64, size_bytes: u64) -> Result<&[u8], SnapshotError> {
+        self.slice(self.header.heap, offset, size_bytes)
+    }
+
+    /// The dirent numbers of the directory `node`.
+    pub(super) fn entries(&self, node: &Node) -> Result<std::ops::Range<u32>, SnapshotError> {
+        let first = u32::try_from(node.data).ok();
+        let range = first.and_then(|first| Some(first..first.checked_add(node.entries)?));
+        range.ok_or_else(|| self.damage("a directory lies outside the table of names"))
+    }
+
+    /// The dirent of `directory` that bears `name`.
+    pub(super) fn find(&self, directory: &Node, name: &OsStr) -> Result<Option<Dirent>, SnapshotError> {
+        let mut range = self.entries(directory)?;
+        while !range.is_empty() {
+            let middle = range.start + (range.end - range.start) / 2;
+            let dirent = self.dirent(middle)?;
+            match self.name(&dirent)?.cmp(name) {
+                std::cmp::Ordering::Less => range.start = middle + 1,
+                std::cmp::Ordering::Greater => range.end = middle,
+                std::cmp::Ordering::Equal => return Ok(Some(dirent)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The member that holds byte `tar_offset` of the tar stream.
+    pub(super) fn member_at(&self, tar_offset: u64) -> Result<(MemberId, Member), SnapshotError> {
+        let mut range = 0..self.members();
+        while !range.is_empty() {
+            let id = MemberId(range.start + (range.end - range.start) / 2);
+            let member = self.member(id)?;
+            if tar_offset < member.tar_offset {
+                range.end = id.0;
+            } else if tar_offset - member.tar_offset >= member.tar_bytes.into() {
+                range.start = id.0 + 1;
+            } else {
+                return Ok((id, member));
+            }
+        }
+        Err(self.damage("a file lies outside the tar stream"))
+    }
+
+    /// The attributes of `node`: names and values.
+    pub(super) fn xattrs(&self, node: &Node) -> Result<Vec<(&OsStr, &[u8])>, SnapshotError> {
+        if node.xattrs == 0 {
+            return Ok(Vec::new());
+        }
+        let damage = || self.damage("a set of extended attributes is malformed");
+        let size = Fields(self.heap(node.xattrs, 4)?).u32().ok_or_else(damage)?;
+        let start = node.xattrs.checked_add(4).ok_or_else(damage)?;
+        let mut fields = Fields(self.heap(start, size.into())?);
+        let mut set = Vec::new();
+        while !fields.0.is_empty() {
+            let mut attribute = || {
+                let (name_bytes, value_bytes) = (fields.u16()?, fields.u32()?);
+                let name = fields.bytes(name_bytes.into())?;
+                Some((OsStr::from_bytes(name), fields.bytes(value_bytes as usize)?))
+            };
+            set.push(attribute().ok_or_else(damage)?);
+        }
+        Ok(set)
+    }
+
+    /// The path of `node` from the root (`/etc/passwd`), for messages.
+    pub(super) fn path_of(&self, node: &Node) -> Result<PathBuf, SnapshotError> {
+        let (mut names, mut dirent) = (Vec::new(), node.dirent);
+        while dirent != NONE {
+            if names.len() == DEPTH_MAX {
+                return Err(self.damage("its directories form a loop"));
+            }
+            let entry = self.dirent(dirent)?;
+            names.push(self.name(&entry)?);
+            dirent = self.node(entry.parent)?.dirent;
+        }
+        Ok(std::iter::once(OsStr::new("/"))
+            .chain(names.into_iter().rev())
+            .collect())
+    }
+
+    /// An error that names this index.
+    pub(super) fn damage(&self, problem: impl Into<String>) -> SnapshotError {
+        SnapshotError::Index {
+            path: self.path.clone(),
+            problem: problem.into(),
+        }
+    }
+
+    fn record<T: Record>(&self, section: Section, id: u32) -> Result<T, SnapshotError> {
+        // Cannot overflow: 2^32 records of at most 80 bytes.
+        let bytes = self.slice(section, u64::from(id) * T::BYTES as u64, T::BYTES as u64)?;
+        T::decode(&mut Fields(bytes)).ok_or_else(|| self.damage("a record holds values out of bounds"))
+    }
+
+    /// Bytes of a section, after their blocks were verified.
+    fn slice(&self, section: Section, offset: u64, size_bytes: u64) -> Result<&[u8], SnapshotError> {
+        let outside = || self.damage("a record lies outside its table");
+        let end = offset.checked_add(size_bytes).filter(|end| *end <= section.size_bytes);
+        let end = end
+            .and_then(|end| end.checked_add(section.offset))
+            .ok_or_else(outside)?;
+        // Both are within the body (see Header::decode), which is mapped, so they fit a usize.
+        let (start, end) = ((end - size_bytes) as usize, end as usize);
+        if start == end {
+            return Ok(&[]);
+        }
+        let body = self.map.get(self.body_offset..).unwrap_or_default();
+        for block in start / BLOCK_BYTES..=(end - 1) / BLOCK_BYTES {
+            self.verify(body, block)?;
+        }
+        body.get(start..end).ok_or_else(outside)
+    }
+
+    fn verify(&self, body: &[u8], block: usize) -> Result<(), SnapshotError> {
+        let (word, bit) = (self.verified.get(block / 64), 1 << (block % 64));
+        if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
+            return Ok(());
+        }
+        let start = block * BLOCK_BYTES;
+        let end = body.len().min(start.saturating_add(BLOCK_BYTES));
+        let expected = Fields(self.map.get(HEADER_BYTES + block * 4..).unwrap_or_default()).u32();
+        if body.get(start..end).map(crc32fast::hash) != expected {
+            let (from, to) = (self.body_offset + start, self.body_offset + end);
+            return Err(self.damage(format!("it is damaged between bytes {from} and {to}")));
+        }
+        if let Some(word) = word {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn count<T: Record>(section: Section) -> u32 {
+    u32::try_from(section.size_bytes / T::BYTES as u64).unwrap_or(NONE)
+}

@@ -1,0 +1,157 @@
+//! The snapshot as a layer of the overlay.
+
+use std::ffi::{OsStr, OsString};
+
+use super::SnapshotError;
+use super::format::Node;
+use super::reader::Snapshot;
+use crate::overlay::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId};
+use crate::package::Sha256;
+
+/// The root is the first node.
+const ROOT: NodeId = NodeId(0);
+
+impl From<SnapshotError> for LayerError {
+    fn from(error: SnapshotError) -> Self {
+        let message = match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        Self::new(Errno::IO, message)
+    }
+}
+
+impl Snapshot {
+    /// The SHA-256 of a regular file's content, as it was when the snapshot was written.
+    ///
+    /// # Errors
+    /// `ESTALE` for an unknown node; `EIO` if the index is damaged.
+    pub fn file_digest(&self, node: NodeId) -> LayerResult<Option<Sha256>> {
+        let (_, node) = self.node(node)?;
+        if node.kind() != Some(FileKind::Regular) {
+            return Ok(None);
+        }
+        Ok(Some(self.index.digest(node.digest)?))
+    }
+
+    fn node(&self, id: NodeId) -> LayerResult<(u32, Node)> {
+        let number = u32::try_from(id.0).ok().filter(|id| *id < self.index.nodes());
+        let number = number.ok_or(Errno::STALE)?;
+        Ok((number, self.index.node(number)?))
+    }
+
+    fn directory(&self, id: NodeId) -> LayerResult<Node> {
+        let (_, node) = self.node(id)?;
+        match node.kind() {
+            Some(FileKind::Directory) => Ok(node),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// Where `length` bytes from `offset` of a regular file lie in the tar stream, cut at its end.
+    fn stream_range(&self, node: &Node, offset: u64, length: usize) -> LayerResult<(u64, usize)> {
+        let length = node.size_bytes.saturating_sub(offset).min(length as u64) as usize;
+        if length == 0 {
+            return Ok((0, 0));
+        }
+        let start = node
+            .data
+            .checked_add(offset)
+            .filter(|start| start.checked_add(length as u64).is_some());
+        let start = start.ok_or_else(|| self.index.damage("a file lies outside the tar stream"));
+        Ok((start?, length))
+    }
+}
+
+impl Layer for Snapshot {
+    fn root(&self) -> NodeId {
+        ROOT
+    }
+
+    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {
+        let directory = self.directory(directory)?;
+        let found = self.index.find(&directory, name)?;
+        Ok(found.map(|dirent| NodeId(dirent.node.into())))
+    }
+
+    fn attributes(&self, node: NodeId) -> LayerResult<Attributes> {
+        let (_, node) = self.node(node)?;
+        let attributes = node.attributes();
+        Ok(attributes.ok_or_else(|| self.index.damage("a node is of no known kind"))?)
+    }
+
+    fn entries(&self, directory: NodeId, after: u64, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> LayerResult<()> {
+        let directory = self.directory(directory)?;
+        let range = self.index.entries(&directory)?;
+        let skip = u32::try_from(after).unwrap_or(u32::MAX);
+        for number in range.start.saturating_add(skip)..range.end {
+            let dirent = self.index.dirent(number)?;
+            let kind = FileKind::from_mode(dirent.kind.into());
+            let entry = Entry {
+                name: self.index.name(&dirent)?,
+                node: NodeId(dirent.node.into()),
+                kind: kind.ok_or_else(|| self.index.damage("a name is of no known kind"))?,
+                cookie: u64::from(number - range.start) + 1,
+            };
+            if !visit(entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_link(&self, node: NodeId) -> LayerResult<Vec<u8>> {
+        let (_, node) = self.node(node)?;
+        if node.kind() != Some(FileKind::Symlink) {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(self.index.heap(node.data, node.size_bytes)?.to_vec())
+    }
+
+    fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
+        let (_, node) = self.node(node)?;
+        let set = self.index.xattrs(&node)?;
+        Ok(set
+            .into_iter()
+            .find(|(own, _)| *own == name)
+            .map(|(_, value)| value.to_vec()))
+    }
+
+    fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>> {
+        let (_, node) = self.node(node)?;
+        let set = self.index.xattrs(&node)?;
+        Ok(set.into_iter().map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool {
+        let range = self.node(node).and_then(|(_, node)| match node.kind() {
+            Some(FileKind::Regular) => self.stream_range(&node, offset, length),
+            _ => Ok((0, 0)),
+        });
+        // An error needs no worker to be reported.
+        range.is_ok_and(|(start, length)| self.range_is_ready(start, start + length as u64).unwrap_or(true))
+    }
+
+    fn read_at(&self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize> {
+        let (number, node) = self.node(node)?;
+        match node.kind() {
+            Some(FileKind::Regular) => {}
+            Some(FileKind::Directory) => return Err(Errno::ISDIR.into()),
+            _ => return Err(Errno::INVAL.into()),
+        }
+        let (start, length) = self.stream_range(&node, offset, buffer.len())?;
+        let part = buffer.get_mut(..length).unwrap_or_default();
+        self.read_stream(start, part).map_err(|error| {
+            let named = LayerError::from(error);
+            let path = self.index.path_of(&node).unwrap_or_default();
+            LayerError::new(
+                named.errno,
+                format!("cannot read {path:?} of the base: {}", named.message),
+            )
+        })?;
+        if length > 0 {
+            self.note_touch(number);
+        }
+        Ok(length)
+    }
+}

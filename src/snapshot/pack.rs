@@ -1,0 +1,171 @@
+//! Cuts a tar stream into gzip members and compresses them on several threads. Where
+//! it cuts and what comes out does not depend on the number of threads.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
+
+use super::format::Member;
+use crate::package::Sha256;
+
+/// A new member starts before a file's header once the open one holds this much.
+const MEMBER_BYTES: usize = 128 << 10;
+/// A file above this starts its own member, and is cut each time this much of it was written.
+pub(super) const CHUNK_BYTES: u64 = 1 << 20;
+/// Bytes of our gzip header: no name, no time.
+pub(super) const GZIP_HEADER_BYTES: usize = 10;
+
+/// The other end was dropped: the writing thread failed, and its result tells why.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
+/// Collects the tar stream and passes on whole members.
+#[derive(Debug)]
+pub(super) struct Cutter {
+    /// The member being filled.
+    pub(super) open: Vec<u8>,
+    /// Offset of `open` in the tar stream.
+    start: u64,
+    sink: Sink,
+}
+
+impl Cutter {
+    pub(super) fn new(sink: Sink) -> Self {
+        Self {
+            open: Vec::new(),
+            start: 0,
+            sink,
+        }
+    }
+
+    /// Call before the headers of an entry with `content` bytes.
+    pub(super) fn begin_entry(&mut self, content: u64) -> Result<(), Stopped> {
+        if self.open.len() >= MEMBER_BYTES || (content > CHUNK_BYTES && !self.open.is_empty()) {
+            self.cut()?;
+        }
+        Ok(())
+    }
+
+    /// Offset in the tar stream of what is appended next.
+    pub(super) fn position(&self) -> u64 {
+        self.start + self.open.len() as u64
+    }
+
+    /// Ends the open member.
+    pub(super) fn cut(&mut self) -> Result<(), Stopped> {
+        let tar = std::mem::take(&mut self.open);
+        self.start += tar.len() as u64;
+        self.sink.send(tar)
+    }
+
+    /// Ends the tar stream.
+    pub(super) fn finish(mut self) -> Result<(), Stopped> {
+        // POSIX ustar: at least two blocks of zeros.
+        self.open.resize(self.open.len() + 1024, 0);
+        self.cut()
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    tar: Vec<u8>,
+    reply: SyncSender<io::Result<Packed>>,
+}
+
+#[derive(Debug)]
+struct Packed {
+    gzip: Vec<u8>,
+    tar_bytes: u32,
+    crc: u32,
+    digest: Sha256,
+}
+
+/// Takes members in order; blocks when too many are under way.
+#[derive(Debug)]
+pub(super) struct Sink {
+    jobs: SyncSender<Job>,
+    order: SyncSender<Receiver<io::Result<Packed>>>,
+}
+
+impl Sink {
+    fn send(&self, tar: Vec<u8>) -> Result<(), Stopped> {
+        let (reply, packed) = sync_channel(1);
+        self.order.send(packed).map_err(|_| Stopped)?;
+        self.jobs.send(Job { tar, reply }).map_err(|_| Stopped)
+    }
+}
+
+/// What the compressed members came to.
+pub(super) type Written = io::Result<Vec<Member>>;
+
+/// Starts `threads` compressing threads and one that writes to `out`. Dropping the
+/// sink ends them; the handle then gives the members written.
+pub(super) fn start<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    out: impl Write + Send + 'scope,
+    threads: usize,
+    level: u32,
+) -> (Sink, std::thread::ScopedJoinHandle<'scope, Written>) {
+    let threads = threads.clamp(1, 64);
+    let (jobs, queue) = sync_channel::<Job>(threads);
+    let (order, results) = sync_channel(threads * 2);
+    let queue = std::sync::Arc::new(Mutex::new(queue));
+    for _ in 0..threads {
+        let queue = std::sync::Arc::clone(&queue);
+        scope.spawn(move || {
+            loop {
+                let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(Job { tar, reply }) = job else { return };
+                // A failed send means that the writer gave up; it says why itself.
+                let _ = reply.send(pack(&tar, level));
+            }
+        });
+    }
+    let writer = scope.spawn(move || write_in_order(out, &results));
+    (Sink { jobs, order }, writer)
+}
+
+fn write_in_order(mut out: impl Write, results: &Receiver<Receiver<io::Result<Packed>>>) -> Written {
+    let mut members: Vec<Member> = Vec::new();
+    for packed in results {
+        let packed = packed
+            .recv()
+            .map_err(|_| io::Error::other("a compressing thread died"))??;
+        out.write_all(&packed.gzip)?;
+        let (offset, tar_offset) = members.last().map_or((0, 0), |last| {
+            (
+                last.offset + u64::from(last.compressed_bytes),
+                last.tar_offset + u64::from(last.tar_bytes),
+            )
+        });
+        members.push(Member {
+            offset,
+            tar_offset,
+            compressed_bytes: packed.gzip.len() as u32,
+            tar_bytes: packed.tar_bytes,
+            crc: packed.crc,
+            digest: packed.digest,
+        });
+    }
+    out.flush()?;
+    Ok(members)
+}
+
+fn pack(tar: &[u8], level: u32) -> io::Result<Packed> {
+    let too_large = |_| io::Error::other("a member is too large");
+    let tar_bytes = u32::try_from(tar.len()).map_err(too_large)?;
+    let out = Vec::with_capacity(tar.len() / 2 + 64);
+    let mut encoder = flate2::GzBuilder::new()
+        .operating_system(255)
+        .write(out, flate2::Compression::new(level.min(9)));
+    encoder.write_all(tar)?;
+    let gzip = encoder.finish()?;
+    u32::try_from(gzip.len()).map_err(too_large)?;
+    Ok(Packed {
+        tar_bytes,
+        crc: crc32fast::hash(tar),
+        digest: Sha256::of(&gzip),
+        gzip,
+    })
+}

@@ -1,0 +1,138 @@
+//! The backing store: what was unpacked once, kept for every mount and process.
+//!
+//! One sparse file holds the tar stream's bytes at their own offsets, and a map beside it
+//! one byte per member that says "unpacked". The bytes are written first, then the mark.
+//! Neither is synced: after a crash a mark may have outlived its bytes, so a marked
+//! member is checked against its CRC-32 before this process uses it for the first time.
+//! A mark is thus only a hint, and two processes that unpack the same member at once
+//! write the same bytes.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::format::{Member, MemberId};
+use crate::durable::{FileLock, PathError};
+use crate::package::Sha256;
+
+const MAP_MAGIC: [u8; 8] = *b"OICMAP\0\x01";
+/// Magic, snapshot id, CRC-32 of both, padding.
+const MAP_HEADER_BYTES: u64 = 64;
+/// Not 1, so that a stray bit does not make a mark.
+const UNPACKED: u8 = 0xa5;
+/// Every file of a store starts like this.
+const PREFIX: &str = "members-";
+
+/// An open backing store.
+#[derive(Debug)]
+pub(super) struct Store {
+    data: File,
+    map: File,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the store of the snapshot `id` in `directory`, and makes it if it is not there.
+    /// Stores of other snapshots are removed; who still has one open keeps it.
+    pub(super) fn open(directory: &Path, id: Sha256, tar_bytes: u64, members: u32) -> Result<Self, PathError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(PathError::on("create", directory))?;
+        let _lock = FileLock::exclusive(directory.join("lock"))?;
+        let stem = format!("{PREFIX}{}", hex::encode(id.0.get(..16).unwrap_or_default()));
+        remove_others(directory, &stem).map_err(PathError::on("clean", directory))?;
+        let path = directory.join(format!("{stem}.data"));
+        let data = open(&path)?;
+        let size = data.metadata().map_err(PathError::on("read", &path))?.len();
+        if size != tar_bytes {
+            data.set_len(tar_bytes).map_err(PathError::on("resize", &path))?;
+        }
+        let map_path = directory.join(format!("{stem}.map"));
+        let map = open(&map_path)?;
+        prepare_map(&map, id, members).map_err(PathError::on("prepare", &map_path))?;
+        Ok(Self { data, map, path })
+    }
+
+    /// Whether some process has unpacked `member`.
+    pub(super) fn is_marked(&self, member: MemberId) -> bool {
+        let mut mark = [0];
+        let read = self
+            .map
+            .read_exact_at(&mut mark, MAP_HEADER_BYTES + u64::from(member.0));
+        read.is_ok() && mark == [UNPACKED]
+    }
+
+    /// Whether the bytes kept for `member` are the right ones.
+    pub(super) fn holds(&self, member: &Member) -> bool {
+        let mut bytes = vec![0; member.tar_bytes as usize];
+        let read = self.data.read_exact_at(&mut bytes, member.tar_offset);
+        read.is_ok() && crc32fast::hash(&bytes) == member.crc
+    }
+
+    /// Keeps `bytes` as those of `member`.
+    pub(super) fn put(&self, id: MemberId, member: &Member, bytes: &[u8]) -> Result<(), PathError> {
+        let fail = || PathError::on("write", &self.path);
+        // A hole where all is zero, but punched: there may be damage to overwrite.
+        let hole = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        let zero = bytes.iter().all(|byte| *byte == 0);
+        if !zero || rustix::fs::fallocate(&self.data, hole, member.tar_offset, bytes.len() as u64).is_err() {
+            self.data.write_all_at(bytes, member.tar_offset).map_err(fail())?;
+        }
+        let mark = MAP_HEADER_BYTES + u64::from(id.0);
+        self.map.write_all_at(&[UNPACKED], mark).map_err(fail())
+    }
+
+    /// Fills `buffer` from `tar_offset`.
+    pub(super) fn read(&self, buffer: &mut [u8], tar_offset: u64) -> Result<(), PathError> {
+        self.data
+            .read_exact_at(buffer, tar_offset)
+            .map_err(PathError::on("read", &self.path))
+    }
+}
+
+fn open(path: &Path) -> Result<File, PathError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(PathError::on("open", path))
+}
+
+/// Starts the map anew, without marks, unless it is this snapshot's.
+fn prepare_map(map: &File, id: Sha256, members: u32) -> io::Result<()> {
+    let mut header = Vec::from(MAP_MAGIC);
+    header.extend(id.0);
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    header.resize(MAP_HEADER_BYTES as usize, 0);
+    let size = MAP_HEADER_BYTES + u64::from(members);
+    let mut found = [0; MAP_HEADER_BYTES as usize];
+    let known = map.read_exact_at(&mut found, 0).is_ok() && found[..] == header[..];
+    if known && map.metadata()?.len() == size {
+        return Ok(());
+    }
+    map.set_len(0)?;
+    map.set_len(size)?;
+    map.write_all_at(&header, 0)
+}
+
+fn remove_others(directory: &Path, stem: &str) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let other = |name: &OsStr| {
+            let name = name.as_encoded_bytes();
+            name.starts_with(PREFIX.as_bytes()) && !name.starts_with(stem.as_bytes())
+        };
+        if other(&name) {
+            fs::remove_file(directory.join(name))?;
+        }
+    }
+    Ok(())
+}

@@ -15,5 +15,6 @@ pub mod pool;
 pub mod progress;
 pub mod repo;
 pub mod snapshot;
+pub mod resolve;
 pub mod template;
 pub mod verify;

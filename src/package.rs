@@ -4,7 +4,11 @@
 mod arch;
 mod digest;
 mod record;
+mod relation;
+mod version;
 
 pub use arch::{Arch, UnknownArch};
 pub use digest::{BadDigest, Sha256};
 pub use record::{Dependency, DependencyKind, MultiArch, PackageRecord, Resolution, ResolvedPackage, Stanza};
+pub use relation::{Operator, OrGroup, Relation, RelationError, parse_relations};
+pub use version::DebVersion;

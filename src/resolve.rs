@@ -1,0 +1,60 @@
+//! Which packages: a request and the records of all repositories become a
+//! [`Resolution`](crate::package::Resolution), the exact set in the order of installation.
+//!
+//! Invariant: the same request and records give the same resolution, byte for byte.
+
+pub mod deb;
+pub mod dot;
+pub mod lockfile;
+
+mod error;
+mod glob;
+mod order;
+mod solver;
+mod why;
+
+pub use error::ResolveError;
+pub use why::why;
+
+use crate::package::Arch;
+
+/// What to resolve.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The target architecture.
+    pub arch: Arch,
+    /// Packages: `name`, `name=version`, `name:architecture`, or a pattern with `*`, `?`, `[…]`.
+    pub packages: Vec<String>,
+    /// Also take every package that is `Essential: yes` (Debian Policy 3.8).
+    pub include_essential: bool,
+}
+
+#[cfg(test)]
+mod test_support {
+    use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256};
+
+    /// A resolution of packages that have little more than a name.
+    pub(super) fn resolution(names: &[&str], edges: &[(usize, usize)], requested: &[usize]) -> Resolution {
+        let package = |name: &&str| ResolvedPackage {
+            name: (*name).to_owned(),
+            version: "1:1.0-1".to_owned(),
+            architecture: "amd64".to_owned(),
+            repository: "main".to_owned(),
+            path: format!("pool/{name}.deb"),
+            size_bytes: 1000,
+            installed_size_bytes: 4096,
+            sha256: Sha256::of(name),
+            stanza: String::new(),
+        };
+        let edge = |&(from, to): &(usize, usize)| Dependency {
+            from,
+            to,
+            kind: DependencyKind::Depends,
+        };
+        Resolution {
+            packages: names.iter().map(package).collect(),
+            dependencies: edges.iter().map(edge).collect(),
+            requested: requested.to_vec(),
+        }
+    }
+}

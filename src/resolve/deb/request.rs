@@ -1,0 +1,158 @@
+//! From the words of a request to packages of the universe.
+
+use std::collections::HashMap;
+
+use crate::package::DebVersion;
+use crate::resolve::error::similar;
+use crate::resolve::solver::PackageId;
+use crate::resolve::{Request, ResolveError, glob};
+
+use super::universe::Universe;
+
+/// Something that must be in the resolution.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    /// What fulfils it, best first; never empty.
+    pub(super) candidates: Vec<PackageId>,
+    /// Nobody asked for it by name; it is essential.
+    pub(super) implied: bool,
+    /// A version was asked for.
+    exact: bool,
+}
+
+impl Root {
+    fn new(candidates: Vec<PackageId>) -> Self {
+        Self {
+            candidates,
+            implied: false,
+            exact: false,
+        }
+    }
+
+    /// The candidate that is taken if nothing speaks against it.
+    pub(super) fn preferred(&self) -> PackageId {
+        self.candidates.first().copied().unwrap_or_default()
+    }
+
+    /// The best candidate among `chosen`.
+    pub(super) fn fulfilled_by(&self, chosen: &std::collections::HashSet<PackageId>) -> Option<PackageId> {
+        self.candidates.iter().copied().find(|id| chosen.contains(id))
+    }
+}
+
+/// Looks up everything that was asked for; essential packages come first.
+pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Root>, ResolveError> {
+    let mut roots = Vec::new();
+    if request.include_essential {
+        let candidates = universe
+            .package_names()
+            .filter_map(|name| universe.versions_of(name).first().copied());
+        let mut essential: Vec<_> = candidates.filter(|id| universe.record(*id).essential).collect();
+        essential.sort_unstable();
+        roots.extend(essential.into_iter().map(|id| Root {
+            implied: true,
+            ..Root::new(universe.versions_of(&universe.record(id).name).to_vec())
+        }));
+    }
+    for text in &request.packages {
+        roots.extend(look_up(universe, text)?);
+    }
+    // A version that is asked for also counts where the name alone is asked for.
+    let exact: HashMap<_, _> = roots
+        .iter()
+        .filter(|root| root.exact)
+        .map(|root| (universe.candidate(root.preferred()), root.candidates.clone()))
+        .collect();
+    for root in roots.iter_mut().filter(|root| !root.exact) {
+        if let Some(candidates) = exact.get(&root.preferred()) {
+            root.candidates.clone_from(candidates);
+        }
+    }
+    Ok(roots)
+}
+
+/// `name[:architecture][=version]`, where the name may be a glob.
+fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveError> {
+    let (rest, version) = match text.split_once('=') {
+        Some((rest, version)) => (rest, Some(version)),
+        None => (text, None),
+    };
+    let (name, arch) = match rest.split_once(':') {
+        Some((name, arch)) => (name, Some(arch)),
+        None => (rest, None),
+    };
+    if name.is_empty() || version.is_some_and(str::is_empty) {
+        return Err(ResolveError::Malformed { text: text.to_owned() });
+    }
+    if let Some(arch) = arch.filter(|arch| !["any", "all", "native", universe.arch.deb()].contains(arch)) {
+        return Err(ResolveError::OtherArchitecture {
+            text: text.to_owned(),
+            architecture: arch.to_owned(),
+            target: universe.arch.deb(),
+        });
+    }
+    if !glob::is_pattern(name) {
+        return Ok(vec![root(universe, name, version)?]);
+    }
+    let mut names: Vec<_> = universe
+        .package_names()
+        .filter(|other| glob::matches(name, other))
+        .collect();
+    if names.is_empty() {
+        return Err(ResolveError::NothingMatches {
+            pattern: text.to_owned(),
+        });
+    }
+    names.sort_unstable();
+    names.into_iter().map(|name| root(universe, name, version)).collect()
+}
+
+fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Root, ResolveError> {
+    let versions = universe.versions_of(name);
+    if versions.is_empty() {
+        return virtual_root(universe, name);
+    }
+    let Some(wanted) = version else {
+        return Ok(Root::new(versions.to_vec()));
+    };
+    let fits = |id: &PackageId| DebVersion::new(&universe.record(*id).version) == DebVersion::new(wanted);
+    let candidates: Vec<_> = versions.iter().copied().filter(fits).collect();
+    if candidates.is_empty() {
+        return Err(ResolveError::NoSuchVersion {
+            name: name.to_owned(),
+            version: wanted.to_owned(),
+            available: versions
+                .iter()
+                .map(|id| universe.record(*id).version.to_string())
+                .collect(),
+        });
+    }
+    Ok(Root {
+        exact: true,
+        ..Root::new(candidates)
+    })
+}
+
+/// A name that only `Provides` fields have can be asked for if it leaves no choice, as with apt.
+fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveError> {
+    let mut providers = universe.providers_of(name);
+    providers.retain(|id| universe.candidate(*id) == *id);
+    match providers[..] {
+        [only] => Ok(Root::new(vec![only])),
+        [] => Err(ResolveError::UnknownPackage {
+            name: name.to_owned(),
+            similar: similar(name, universe.package_names()),
+        }),
+        _ => {
+            let mut names: Vec<_> = providers
+                .iter()
+                .map(|id| universe.record(*id).name.to_string())
+                .collect();
+            names.sort_unstable();
+            Err(ResolveError::Virtual {
+                name: name.to_owned(),
+                providers: names,
+            })
+        }
+    }
+}

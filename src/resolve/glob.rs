@@ -1,0 +1,110 @@
+//! Shell patterns over package names: `*`, `?`, `[a-z]`, `[!a-z]` (glob(7), without a meaning for `/`).
+
+/// Whether `text` has any of the characters that make it a pattern.
+pub(super) fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// Whether the whole of `name` matches `pattern`. An unclosed `[` stands for itself.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut at, mut done) = (0, 0);
+    // Where to go on when a star has to take one more byte.
+    let mut retry = None;
+    while done < name.len() {
+        match step(&pattern[at..], name[done]) {
+            Step::Star => {
+                at += 1;
+                retry = Some((at, done));
+            }
+            Step::Taken(length) => {
+                at += length;
+                done += 1;
+            }
+            Step::Differs => {
+                let Some((star, taken)) = retry else { return false };
+                (at, done) = (star, taken + 1);
+                retry = Some((star, taken + 1));
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// What the head of a pattern says to one byte.
+enum Step {
+    Star,
+    /// It matches, and this many bytes of the pattern said so.
+    Taken(usize),
+    Differs,
+}
+
+fn step(pattern: &[u8], byte: u8) -> Step {
+    match pattern {
+        [] => Step::Differs,
+        [b'*', ..] => Step::Star,
+        [b'?', ..] => Step::Taken(1),
+        [b'[', rest @ ..] => match class(rest, byte) {
+            Some((length, true)) => Step::Taken(length + 1),
+            Some((_, false)) => Step::Differs,
+            None if byte == b'[' => Step::Taken(1),
+            None => Step::Differs,
+        },
+        [literal, ..] if *literal == byte => Step::Taken(1),
+        _ => Step::Differs,
+    }
+}
+
+/// The length of the class up to and with its `]`, and whether it has the byte.
+fn class(rest: &[u8], byte: u8) -> Option<(usize, bool)> {
+    let negated = matches!(rest, [b'!' | b'^', ..]);
+    let body = &rest[usize::from(negated)..];
+    // A `]` in the first place is a member.
+    let end = 1 + body.get(1..)?.iter().position(|other| *other == b']')?;
+    let (mut members, mut found) = (&body[..end], false);
+    while let [first, tail @ ..] = members {
+        (found, members) = match tail {
+            [b'-', last, tail @ ..] => (found || (*first..=*last).contains(&byte), tail),
+            _ => (found || *first == byte, tail),
+        };
+    }
+    Some((usize::from(negated) + end + 1, found != negated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn patterns_of_the_manual() {
+        for (pattern, yes, no) in [
+            (
+                "linux-image-*-amd64",
+                "linux-image-6.12-amd64",
+                "linux-image-6.12-arm64",
+            ),
+            ("python3.?", "python3.1", "python3.13"),
+            ("lib[a-c]z", "libbz", "libdz"),
+            ("lib[!a-c]z", "libdz", "libbz"),
+            ("[]]x", "]x", "[x"),
+            ("a[", "a[", "a"),
+            ("*", "anything", "\n_never_"),
+            ("a*b*c", "aXbXbc", "aXcXb"),
+        ] {
+            assert!(matches(pattern, yes), "{pattern} {yes}");
+            assert!(!matches(pattern, no) || no == "\n_never_", "{pattern} {no}");
+        }
+        assert!(matches("", "") && !matches("", "a") && matches("**", ""));
+        assert!(is_pattern("a*") && !is_pattern("a+b.c"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_stars_take_all(pattern in "[ab*?\\[\\]!-]{0,10}", name in "[ab]{0,10}") {
+            let _ = matches(&pattern, &name);
+            let everything = format!("*{}*", name);
+            prop_assert!(matches(&everything, &name));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a package is part of a resolution.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::package::{Dependency, Resolution};
+
+/// The shortest chain of dependencies from a package that was asked for to the one
+/// called `name`: empty if that was asked for itself, `None` if it is not part of
+/// the resolution or if nothing asked for leads to it (it is essential, or an
+/// essential package needs it).
+pub fn why(resolution: &Resolution, name: &str) -> Option<Vec<Dependency>> {
+    let target = resolution.packages.iter().position(|package| package.name == name)?;
+    let mut outgoing: HashMap<usize, Vec<&Dependency>> = HashMap::new();
+    for edge in &resolution.dependencies {
+        outgoing.entry(edge.from).or_default().push(edge);
+    }
+    let mut reached: HashMap<usize, Option<&Dependency>> = resolution.requested.iter().map(|at| (*at, None)).collect();
+    let mut queue: VecDeque<usize> = resolution.requested.iter().copied().collect();
+    while let Some(from) = queue.pop_front() {
+        for edge in outgoing.get(&from).into_iter().flatten() {
+            reached.entry(edge.to).or_insert_with(|| {
+                queue.push_back(edge.to);
+                Some(edge)
+            });
+        }
+    }
+    let mut chain = Vec::new();
+    let mut last = reached.get(&target)?;
+    while let Some(edge) = last {
+        chain.push(**edge);
+        last = reached.get(&edge.from)?;
+    }
+    chain.reverse();
+    Some(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::test_support::resolution;
+
+    #[test]
+    fn the_shortest_chain_is_told() {
+        // 3 and 4 were asked for; 3 → 2 → 1 → 0, 4 → 1.
+        let resolution = resolution(
+            &["a", "b", "c", "d", "e", "f"],
+            &[(3, 2), (2, 1), (1, 0), (4, 1)],
+            &[3, 4],
+        );
+        let steps = |name| {
+            Some(
+                why(&resolution, name)?
+                    .iter()
+                    .map(|edge| (edge.from, edge.to))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(steps("a"), Some(vec![(4, 1), (1, 0)]));
+        assert_eq!(steps("c"), Some(vec![(3, 2)]));
+        assert_eq!(steps("d"), Some(vec![]));
+        assert_eq!(steps("f"), None);
+        assert_eq!(steps("absent"), None);
+    }
+}

@@ -4,10 +4,14 @@
 //! The modules stand in the order in which a build goes through them.
 
 pub mod cancel;
+pub mod config;
+mod data;
 pub mod durable;
 pub mod fetch;
 pub mod overlay;
 pub mod package;
 pub mod progress;
+pub mod provider;
 pub mod repo;
 pub mod template;
+pub mod yaml;

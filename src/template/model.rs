@@ -290,10 +290,28 @@ pub enum BootProvider {
 /// `systemConfig.additionalFiles[]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdditionalFile {
-    /// The file on the build host; absolute after the merge.
-    pub local: PathBuf,
+    /// Where its content comes from.
+    pub source: FileSource,
     /// Where it goes in the image; absolute.
     pub destination: String,
+}
+
+/// The content of an additional file.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// A file on the build host, absolute.
+    Host(PathBuf),
+    /// A file that came with oic: samples have no directory of their own.
+    Embedded(&'static [u8]),
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host(path) => f.debug_tuple("Host").field(path).finish(),
+            Self::Embedded(bytes) => write!(f, "Embedded({} bytes)", bytes.len()),
+        }
+    }
 }
 
 /// `systemConfig.kernel`.

@@ -1,0 +1,162 @@
+//! Distributions as data: repositories, keys, base packages and default templates of each
+//! `(os, dist, arch)`.
+//!
+//! Invariant: provider data names no mirror; a key is never taken from where packages come from.
+
+mod data;
+pub mod mirror;
+mod repositories;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::package::Arch;
+use crate::template::model::ImageType;
+use crate::yaml::{Findings, Source, did_you_mean};
+
+pub use repositories::{RepositoryError, repositories};
+
+/// Everything that is known about one distribution on one architecture.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// `os` of its templates.
+    pub os: String,
+    /// `dist` of its templates.
+    pub dist: String,
+    /// `arch` of its templates.
+    pub arch: Arch,
+    /// How its packages are packed.
+    pub package_system: PackageSystem,
+    /// Version of the distribution, such as `13`.
+    pub release_version: String,
+    /// Where its packages come from.
+    pub repositories: Vec<ProviderRepository>,
+    /// What every image starts from, by name; dependencies are not listed.
+    pub base_packages: Vec<String>,
+    /// Its default templates.
+    pub defaults: Vec<DefaultTemplate>,
+}
+
+/// Kind of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackageSystem {
+    /// `.deb`, dpkg and apt.
+    Deb,
+    /// `.rpm`.
+    Rpm,
+}
+
+/// A repository of a provider, but for its mirror.
+#[derive(Debug, Clone)]
+pub struct ProviderRepository {
+    /// Unique in the provider.
+    pub id: String,
+    /// Which archive holds it: what a mirror is given for.
+    pub archive: String,
+    /// Suite directory below `dists/`.
+    pub suite: String,
+    /// Components.
+    pub components: Vec<String>,
+    /// Pin priority (apt_preferences(5)).
+    pub priority: i32,
+    /// Certificates that may sign it.
+    pub keys: Vec<Vec<u8>>,
+}
+
+/// What a template of one image type is merged over.
+#[derive(Debug, Clone)]
+pub struct DefaultTemplate {
+    /// The image type.
+    pub image_type: ImageType,
+    /// Its text.
+    pub source: Arc<Source>,
+    /// The directory in the embedded data that its file names are relative to.
+    pub directory: String,
+}
+
+/// There is no such provider.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("there is no provider {wanted}: this version has {}", known.join(", "))]
+pub struct ProviderError {
+    /// The id that was asked for.
+    pub wanted: String,
+    /// The ids that there are.
+    pub known: Vec<String>,
+}
+
+impl ProviderError {
+    /// The provider that was probably meant.
+    pub fn hint(&self) -> Option<String> {
+        did_you_mean(&self.wanted, self.known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"))
+    }
+}
+
+impl Provider {
+    /// The provider id, `{os}-{dist}-{arch}`.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}", self.os, self.dist, self.arch)
+    }
+
+    /// The default template for an image type.
+    pub fn default_for(&self, image_type: ImageType) -> Option<&DefaultTemplate> {
+        self.defaults.iter().find(|default| default.image_type == image_type)
+    }
+
+    /// The archives of its repositories, each once, the main one first.
+    pub fn archives(&self) -> Vec<&str> {
+        let mut archives: Vec<&str> = Vec::new();
+        for repository in &self.repositories {
+            if !archives.contains(&repository.archive.as_str()) {
+                archives.push(&repository.archive);
+            }
+        }
+        archives
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+/// The providers that a program run knows.
+#[derive(Debug, Clone)]
+pub struct Providers(Vec<Provider>);
+
+impl Providers {
+    /// The providers that come with oic.
+    ///
+    /// # Errors
+    /// The findings in a data file; a test holds that there are none.
+    pub fn embedded() -> Result<Self, Findings> {
+        data::embedded().map(Self)
+    }
+
+    /// The provider of a template's target.
+    ///
+    /// # Errors
+    /// [`ProviderError`], which lists the known ones.
+    pub fn find(&self, os: &str, dist: &str, arch: Arch) -> Result<&Provider, ProviderError> {
+        self.by_id(&format!("{os}-{dist}-{arch}"))
+    }
+
+    /// The provider with an id such as `debian-debian13-x86_64`.
+    ///
+    /// # Errors
+    /// [`ProviderError`], which lists the known ones.
+    pub fn by_id(&self, id: &str) -> Result<&Provider, ProviderError> {
+        self.0
+            .iter()
+            .find(|provider| provider.id() == id)
+            .ok_or_else(|| ProviderError {
+                wanted: id.to_owned(),
+                known: self.0.iter().map(Provider::id).collect(),
+            })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Provider] {
+        &self.0
+    }
+}

@@ -1,0 +1,156 @@
+//! The repositories of one build: the provider's from their mirrors, then the template's.
+
+use super::Provider;
+use super::mirror::{MirrorError, Mirrors, mirrored};
+use crate::repo::Repository;
+use crate::template::model::{PackageRepository, Template};
+
+/// A key file larger than this is none.
+const MAX_KEY_BYTES: u64 = 4 << 20;
+
+/// A repository of the build cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// Its mirror.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// It has no key, so nothing of it could be verified.
+    #[error("the repository {codename} ({url}) of the template has no key")]
+    NoKey {
+        /// Its codename.
+        codename: String,
+        /// Its URL.
+        url: String,
+    },
+    /// A key could not be had.
+    #[error("the key {key} of the repository {codename}: {reason}")]
+    Key {
+        /// The repository's codename.
+        codename: String,
+        /// Where the key should be.
+        key: String,
+        /// The cause.
+        reason: String,
+    },
+}
+
+impl RepositoryError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoKey { .. } => {
+                Some("give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified".to_owned())
+            }
+            Self::Mirror(_) | Self::Key { .. } => None,
+        }
+    }
+}
+
+/// The repositories of a build in their order: the provider's, then the template's, with ids
+/// that are unique. `fetch_key` downloads the key at an `http:` or `https:` URL; it says in
+/// words why it cannot.
+///
+/// # Errors
+/// [`RepositoryError`] for the first repository that cannot be used: one that is left out
+/// would make an image of other, perhaps older, packages.
+pub fn repositories(
+    provider: &Provider,
+    mirrors: &Mirrors,
+    template: &Template,
+    fetch_key: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Vec<Repository>, RepositoryError> {
+    let mut all: Vec<Repository> = Vec::new();
+    for repository in &provider.repositories {
+        let (base_url, origin) = mirrors.resolve(provider, template, &repository.archive)?;
+        tracing::debug!(repository = repository.id, %base_url, %origin, "mirror");
+        all.push(Repository {
+            id: repository.id.clone(),
+            base_url,
+            suite: repository.suite.clone(),
+            components: repository.components.clone(),
+            keys: repository.keys.clone(),
+            trusted: false,
+            priority: repository.priority,
+            allow_packages: Vec::new(),
+        });
+    }
+    for repository in &template.repositories {
+        match mirrored(repository, provider) {
+            // The same archive once more: it can only add components.
+            Some(same) => {
+                for known in all.iter_mut().filter(|known| known.id == same.id) {
+                    let more = repository.components.iter().filter(|c| !same.components.contains(c));
+                    known.components.extend(more.cloned());
+                }
+            }
+            None => {
+                let id = unique_id(&repository.codename, &all);
+                all.push(additional(repository, id, fetch_key)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn additional(
+    repository: &PackageRepository,
+    id: String,
+    fetch_key: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+) -> Result<Repository, RepositoryError> {
+    if repository.keys.is_empty() && !repository.trusted {
+        return Err(RepositoryError::NoKey {
+            codename: repository.codename.clone(),
+            url: repository.url.clone(),
+        });
+    }
+    let mut keys = Vec::new();
+    for key in &repository.keys {
+        let content = match key.strip_prefix("file://").unwrap_or(key) {
+            path if path.starts_with('/') => read_key(path),
+            url => fetch_key(url),
+        };
+        keys.push(content.map_err(|reason| RepositoryError::Key {
+            codename: repository.codename.clone(),
+            key: key.clone(),
+            reason,
+        })?);
+    }
+    let is_directory = repository.url.starts_with('/');
+    Ok(Repository {
+        id,
+        base_url: if is_directory {
+            format!("file://{}", repository.url)
+        } else {
+            repository.url.clone()
+        },
+        suite: repository.codename.clone(),
+        components: repository.components.clone(),
+        keys,
+        trusted: repository.trusted,
+        priority: repository.priority,
+        allow_packages: repository.allow_packages.clone(),
+    })
+}
+
+/// Several repositories may have one codename; lockfiles need to tell them apart.
+fn unique_id(codename: &str, taken: &[Repository]) -> String {
+    let is_free = |id: &str| taken.iter().all(|repository| repository.id != id);
+    if is_free(codename) {
+        return codename.to_owned();
+    }
+    let numbered = (2..).map(|n: u64| format!("{codename}-{n}"));
+    numbered.into_iter().find(|id| is_free(id)).unwrap_or_default()
+}
+
+fn read_key(path: &str) -> Result<Vec<u8>, String> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_KEY_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_KEY_BYTES {
+        return Err(format!("is larger than {MAX_KEY_BYTES} bytes"));
+    }
+    Ok(bytes)
+}

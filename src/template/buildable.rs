@@ -1,0 +1,198 @@
+//! What this version cannot build is refused before any work, with the field that asks for it.
+
+use std::path::Path;
+
+use super::Loaded;
+use super::model::FileSource;
+use crate::package::Arch;
+use crate::provider::PackageSystem;
+use crate::yaml::{Finding, Findings, Node, Span};
+
+/// Values that are valid in a template and not built yet: where, which, and what is.
+const UNSUPPORTED: &[(&[&str], &[&str], &str)] = &[
+    (&["target", "imageType"], &["iso", "img"], "raw images"),
+    (&["disk", "partitionTableType"], &["mbr"], "gpt"),
+    (
+        &["systemConfig", "bootloader", "bootType"],
+        &["legacy"],
+        "bootType: efi",
+    ),
+    (
+        &["systemConfig", "bootloader", "provider"],
+        &["grub", "grub2"],
+        "provider: systemd-boot",
+    ),
+];
+
+/// Flags that end up in a GPT entry or in its type.
+const FLAGS: [&str; 8] = [
+    "esp",
+    "boot",
+    "required",
+    "no_block_io",
+    "legacy_boot",
+    "grow_file_system",
+    "read_only",
+    "no_auto",
+];
+
+/// Everything in the template that this version cannot build, each with what it can build.
+pub fn check_buildable(loaded: &Loaded) -> Findings {
+    let mut findings = Findings::new();
+    let root = &loaded.merged;
+    for (path, values, supported) in UNSUPPORTED {
+        if let Some(node) = root.at(path)
+            && let Some(value) = node.text().filter(|value| values.contains(value))
+        {
+            refuse(
+                &mut findings,
+                &node.span,
+                path.join("."),
+                &format!("{value} is"),
+                supported,
+            );
+        }
+    }
+    target(loaded, &mut findings);
+    if let Some(disk) = root.get("disk") {
+        self::disk(disk, &mut findings);
+    }
+    if let Some(system) = root.get("systemConfig") {
+        self::system(system, &mut findings);
+    }
+    files(loaded, &mut findings);
+    findings
+}
+
+fn refuse(findings: &mut Findings, at: &Span, field: impl Into<String>, what: &str, supported: &str) {
+    let finding = Finding::error(at, field, format!("{what} not built by this version"));
+    findings.push(finding.hint(format!("this version builds {supported}")));
+}
+
+fn target(loaded: &Loaded, findings: &mut Findings) {
+    let Some(target) = loaded.merged.get("target") else {
+        return;
+    };
+    let at = |key: &str| &target.get(key).unwrap_or(target).span;
+    if loaded.provider.package_system == PackageSystem::Rpm {
+        refuse(
+            findings,
+            at("dist"),
+            "target.dist",
+            "images of .rpm packages are",
+            "images of .deb packages",
+        );
+    }
+    let wanted = loaded.template.target.arch;
+    if Arch::host() != Some(wanted) {
+        let what = format!("{wanted} on a machine of another architecture is");
+        refuse(
+            findings,
+            at("arch"),
+            "target.arch",
+            &what,
+            "for the architecture that it runs on",
+        );
+    }
+}
+
+fn disk(disk: &Node, findings: &mut Findings) {
+    for (index, artifact) in disk.items_at("artifacts").iter().enumerate() {
+        let path = format!("disk.artifacts[{index}]");
+        if let Some(format) = artifact.get("type").filter(|format| format.text() != Some("raw")) {
+            let what = format!("{} is", format.text().unwrap_or_default());
+            refuse(findings, &format.span, format!("{path}.type"), &what, "type: raw");
+        }
+        if let Some(compression) = artifact.get("compression") {
+            let what = format!("{} is", compression.text().unwrap_or_default());
+            refuse(
+                findings,
+                &compression.span,
+                format!("{path}.compression"),
+                &what,
+                "uncompressed images",
+            );
+        }
+    }
+    for (index, partition) in disk.items_at("partitions").iter().enumerate() {
+        let path = format!("disk.partitions[{index}]");
+        if let Some(kind) = partition.get("fsType").filter(|kind| kind.text() == Some("xfs")) {
+            refuse(
+                findings,
+                &kind.span,
+                format!("{path}.fsType"),
+                "xfs is",
+                "fat32, fat16, ext2, ext3, ext4 and swap",
+            );
+        }
+        for (number, flag) in partition.items_at("flags").iter().enumerate() {
+            if let Some(name) = flag.text().filter(|name| !FLAGS.contains(name)) {
+                let what = format!("the flag {name} is");
+                refuse(
+                    findings,
+                    &flag.span,
+                    format!("{path}.flags[{number}]"),
+                    &what,
+                    &FLAGS.join(", "),
+                );
+            }
+        }
+    }
+}
+
+fn system(system: &Node, findings: &mut Findings) {
+    if let Some(section) = system.get("immutability") {
+        let path = "systemConfig.immutability";
+        if let Some(enabled) = section.get("enabled").filter(|node| node.bool() == Some(true)) {
+            refuse(
+                findings,
+                &enabled.span,
+                format!("{path}.enabled"),
+                "a verified root is",
+                "enabled: false",
+            );
+        }
+        if let Some(key) = section.get("secureBootDBKey") {
+            refuse(
+                findings,
+                &key.span,
+                format!("{path}.secureBootDBKey"),
+                "a signed loader is",
+                "unsigned images",
+            );
+        }
+    }
+    if let Some(uki) = system.at(&["kernel", "uki"]).filter(|uki| uki.bool() == Some(false)) {
+        let what = "systemd-boot without a unified kernel image is";
+        refuse(findings, &uki.span, "systemConfig.kernel.uki", what, "uki: true");
+    }
+    for (index, user) in system.items_at("users").iter().enumerate() {
+        if let Some(method) = user.get("hash_algo")
+            && let Some(name @ ("bcrypt" | "yescrypt")) = method.text()
+        {
+            let path = format!("systemConfig.users[{index}].hash_algo");
+            let supported = "sha512 and sha256, and takes hashes of any kind as they are";
+            refuse(findings, &method.span, path, &format!("{name} is"), supported);
+        }
+    }
+}
+
+/// A file that is not there is odd in a template that is only looked at, and the end of a build.
+fn files(loaded: &Loaded, findings: &mut Findings) {
+    let nodes = loaded
+        .merged
+        .at(&["systemConfig", "additionalFiles"])
+        .map_or(&[][..], Node::items);
+    for (index, (file, node)) in loaded.template.system.additional_files.iter().zip(nodes).enumerate() {
+        let FileSource::Host(path) = &file.source else { continue };
+        if !Path::is_file(path) {
+            let at = node.get("local").unwrap_or(node);
+            let field = format!("systemConfig.additionalFiles[{index}].local");
+            findings.push(Finding::error(
+                &at.span,
+                field,
+                format!("there is no file {}", path.display()),
+            ));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! YAML with positions: every file that people write (templates, configuration,
+//! provider data) is parsed into a [`Node`] tree, checked against a table of
+//! [`schema::Field`]s, and everything wrong with it is told at once as [`Findings`].
+//!
+//! Invariant: no text, however hostile, panics, nests deeper than
+//! [`parse::MAX_DEPTH`] or grows beyond [`parse::MAX_NODES`].
+
+mod emit;
+mod finding;
+pub mod parse;
+mod read;
+pub mod schema;
+mod suggest;
+mod tree;
+
+pub use emit::{EmitError, to_yaml};
+pub use finding::{Finding, Findings, Severity};
+pub use parse::parse;
+pub use read::read_source;
+pub use suggest::did_you_mean;
+pub use tree::{Key, Node, Source, Span, Value};

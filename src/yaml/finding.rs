@@ -1,0 +1,252 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use super::tree::Span;
+
+/// Characters of a source line that are shown; a longer line is cut around the fault.
+const SHOWN_CHARS: usize = 120;
+
+/// Whether a finding stops the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, but something in it is probably not what was meant.
+    Warning,
+}
+
+/// One thing that is wrong, with its place.
+///
+/// `Display` renders it as compilers do: place, message, source line, caret, hint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The file, or what else the value came from (`OIC_WORKERS`, `--workers`).
+    #[serde(serialize_with = "lossy")]
+    pub file: PathBuf,
+    /// Line, counted from 1; 0 if there is no position in a file.
+    pub line: usize,
+    /// Column in characters, counted from 1; 0 if there is no position in a file.
+    pub column: usize,
+    /// The field, such as `disk.partitions[1].fsType`; empty for the file as a whole.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// The values that the field takes, if they are few.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(skip)]
+    excerpt: Option<Excerpt>,
+}
+
+// JSON has no bytes; the file name in it is for people.
+fn lossy<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The source line as shown, and the marked part of it in characters from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    line: String,
+    start: usize,
+    width: usize,
+}
+
+impl Finding {
+    /// An error at a place in a file.
+    pub fn error(at: &Span, field: impl Into<String>, message: impl Into<String>) -> Self {
+        let (line, column) = at.position();
+        Self {
+            line,
+            column,
+            excerpt: excerpt(at, column),
+            ..Self::without_position(&at.source().name, field, message)
+        }
+    }
+
+    /// A warning at a place in a file.
+    pub fn warning(at: &Span, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(at, field, message)
+        }
+    }
+
+    /// An error about something that has no position: a whole file, an environment variable, a flag.
+    pub fn without_position(file: impl Into<PathBuf>, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.into(),
+            line: 0,
+            column: 0,
+            field: field.into(),
+            message: message.into(),
+            allowed: Vec::new(),
+            hint: None,
+            excerpt: None,
+        }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the values that the field takes.
+    #[must_use]
+    pub fn allowed<'a>(mut self, values: impl IntoIterator<Item = &'a str>) -> Self {
+        self.allowed = values.into_iter().map(str::to_owned).collect();
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        f.write_str(match self.severity {
+            Severity::Error => " error: ",
+            Severity::Warning => " warning: ",
+        })?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(excerpt) = &self.excerpt {
+            let number = self.line.to_string();
+            let gutter = " ".repeat(number.len());
+            let (before, marks) = (" ".repeat(excerpt.start), "^".repeat(excerpt.width));
+            write!(f, "\n  {number} | {}\n  {gutter} | {before}{marks}", excerpt.line)?;
+        }
+        if !self.allowed.is_empty() {
+            write!(f, "\n  allowed: {}", self.allowed.join(", "))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The line at `at`, made safe to print.
+fn excerpt(at: &Span, column: usize) -> Option<Excerpt> {
+    let line = at.line_text();
+    if line.trim().is_empty() {
+        return None;
+    }
+    let start = column.saturating_sub(1);
+    let mut chars: Vec<char> = line.chars().map(printable).collect();
+    // The value of anything like a password must not reach a log.
+    if line.to_lowercase().contains("pas")
+        && let Some(colon) = chars.iter().position(|c| *c == ':')
+    {
+        chars.truncate(colon + 1);
+        chars.extend(" …".chars());
+    }
+    let skipped = if start + 40 > SHOWN_CHARS { start - 40 } else { 0 };
+    let rest = chars.len().saturating_sub(start).max(1);
+    Some(Excerpt {
+        line: chars.iter().skip(skipped).take(SHOWN_CHARS).collect(),
+        start: start - skipped,
+        width: at.line_chars().clamp(1, rest.min(SHOWN_CHARS - 40)),
+    })
+}
+
+/// Terminals obey control characters, and tabs would shift the caret.
+fn printable(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// All findings of one check, in the order of their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a finding, unless the very same was found before.
+    pub fn push(&mut self, finding: Finding) {
+        if !self.0.contains(&finding) {
+            self.0.push(finding);
+        }
+    }
+
+    /// Adds the findings of another check.
+    pub fn extend(&mut self, other: Self) {
+        for finding in other.0 {
+            self.push(finding);
+        }
+    }
+
+    /// Whether the work must stop.
+    pub fn has_errors(&self) -> bool {
+        self.errors() > 0
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.0.iter().filter(|f| f.severity == Severity::Error).count()
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The findings in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_by_key(|f| (&f.file, f.line, f.column));
+        sorted.into_iter()
+    }
+
+    /// `Err` with everything if there is an error, else the warnings.
+    ///
+    /// # Errors
+    /// The findings themselves.
+    pub fn into_result(self) -> Result<Self, Self> {
+        if self.has_errors() { Err(self) } else { Ok(self) }
+    }
+}
+
+impl From<Finding> for Findings {
+    fn from(finding: Finding) -> Self {
+        Self(vec![finding])
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for finding in self.iter() {
+            if !std::mem::take(&mut first) {
+                f.write_char('\n')?;
+            }
+            write!(f, "{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Findings {}

@@ -1,0 +1,245 @@
+//! The values of a YAML document, each with its place.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A named text.
+#[derive(Debug)]
+pub struct Source {
+    /// File name, as shown in messages.
+    pub name: PathBuf,
+    /// All of it.
+    pub text: String,
+}
+
+impl Source {
+    /// A text under a name.
+    pub fn new(name: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            text: text.into(),
+        })
+    }
+}
+
+/// A range of bytes in a [`Source`].
+#[derive(Clone)]
+pub struct Span {
+    source: Arc<Source>,
+    start: usize,
+    end: usize,
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.position();
+        write!(f, "{}:{line}:{column}", self.source.name.display())
+    }
+}
+
+impl Span {
+    /// The start of a source, for what concerns all of it.
+    pub fn start_of(source: &Arc<Source>) -> Self {
+        Self {
+            source: Arc::clone(source),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    pub(in crate::yaml) fn new(source: &Arc<Source>, start: usize, end: usize) -> Self {
+        Self {
+            source: Arc::clone(source),
+            start,
+            end,
+        }
+    }
+
+    /// The text that it points into.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Line and column (in characters), both counted from 1.
+    pub fn position(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+
+    /// The line that it starts on, without the line break.
+    pub(in crate::yaml) fn line_text(&self) -> &str {
+        let text = &self.source.text;
+        let start = text
+            .get(..self.start)
+            .and_then(|before| before.rfind('\n'))
+            .map_or(0, |at| at + 1);
+        text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("")
+    }
+
+    /// The exact text.
+    pub(in crate::yaml) fn text(&self) -> &str {
+        self.source.text.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Characters on its first line.
+    pub(in crate::yaml) fn line_chars(&self) -> usize {
+        self.text()
+            .lines()
+            .next()
+            .map_or(0, |line| line.trim_end().chars().count())
+    }
+}
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Where it stands; for lists and maps their first byte.
+    pub span: Span,
+    /// What it is.
+    pub value: Value,
+}
+
+/// A YAML value, resolved by the core schema (YAML 1.2.2, 10.3).
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// `null`, `~` or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// Anything else, and whatever is quoted.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping; keys are unique.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map and its place.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The key.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Node {
+    /// The value below `key`, if this is a map that has it; a null counts as absent.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries()
+            .iter()
+            .find(|(k, _)| k.text == key)
+            .map(|(_, node)| node)
+            .filter(|node| !matches!(node.value, Value::Null))
+    }
+
+    /// The value below a chain of keys.
+    pub fn at(&self, keys: &[&str]) -> Option<&Self> {
+        keys.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// The text below `key`, if it is there and not empty.
+    pub fn text_at(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(Self::text).filter(|text| !text.is_empty())
+    }
+
+    /// The items of the list below `key`; none if there is no such list.
+    pub fn items_at(&self, key: &str) -> &[Self] {
+        self.get(key).map_or(&[], Self::items)
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if it is one.
+    pub fn bool(&self) -> Option<bool> {
+        match self.value {
+            Value::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The whole number, if it is one.
+    pub fn int(&self) -> Option<i64> {
+        match self.value {
+            Value::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The items, if it is a list.
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The entries, if it is a map.
+    pub fn entries(&self) -> &[(Key, Self)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// Puts `node` below `key`, in the place of what was there; without effect if this is no map.
+    pub fn set(&mut self, key: &str, node: Self) {
+        let Value::Map(entries) = &mut self.value else { return };
+        match entries.iter_mut().find(|(k, _)| k.text == key) {
+            Some((_, old)) => *old = node,
+            None => {
+                let key = Key {
+                    text: key.to_owned(),
+                    span: node.span.clone(),
+                };
+                entries.push((key, node));
+            }
+        }
+    }
+
+    /// Takes away what is below `key`.
+    pub fn remove(&mut self, key: &str) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|(k, _)| k.text != key);
+        }
+    }
+
+    /// What kind of value it is, in words.
+    pub fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a truth value",
+            Value::Int(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    /// Number of values in it and how deep they nest.
+    pub(in crate::yaml) fn measure(&self) -> (usize, usize) {
+        let children: Vec<&Self> = match &self.value {
+            Value::List(items) => items.iter().collect(),
+            Value::Map(entries) => entries.iter().map(|(_, node)| node).collect(),
+            _ => return (1, 0),
+        };
+        children.iter().fold((1, 1), |(count, height), child| {
+            let (c, h) = child.measure();
+            (count + c, height.max(h + 1))
+        })
+    }
+}

@@ -6,6 +6,7 @@
 pub mod cancel;
 pub mod durable;
 pub mod fetch;
+pub mod image;
 pub mod overlay;
 pub mod package;
 pub mod progress;

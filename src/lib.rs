@@ -3,6 +3,7 @@
 //!
 //! The modules stand in the order in which a build goes through them.
 
+pub mod boot;
 pub mod cancel;
 pub mod durable;
 pub mod fetch;

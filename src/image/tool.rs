@@ -155,7 +155,7 @@ fn tail(mut stream: impl Read) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Runs a program of `package` that must succeed; its stdout and stderr.

@@ -190,10 +190,7 @@ mod tests {
         let many: Vec<String> = (0..1200).map(|i| format!("same prefix {i}")).collect();
         let many = shorts(&many.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(many.iter().collect::<HashSet<_>>().len(), 1200);
-        assert_eq!(
-            many[1199],
-            "SAME~1200  ".get(..11).unwrap().replace("SAME~1200", "SAM~1200")
-        );
+        assert_eq!(many[1199], "SAM~1200   ");
     }
 
     #[test]

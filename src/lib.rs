@@ -5,12 +5,14 @@
 
 pub mod cache;
 pub mod archive;
+pub mod boot;
 pub mod cancel;
 pub mod config;
 mod data;
 pub mod durable;
 pub mod fetch;
 pub mod mount;
+pub mod image;
 pub mod overlay;
 pub mod package;
 pub mod pool;

@@ -1,0 +1,165 @@
+//! The kernel and initrd of a tree, by version.
+
+use std::cmp::Ordering;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::BootError;
+use crate::image::root::Root;
+use crate::package::Arch;
+
+/// A kernel that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its version, as `uname -r` will say.
+    pub version: String,
+    /// The kernel, from the image's root.
+    pub image: PathBuf,
+    /// Its initrd, from the image's root.
+    pub initrd: PathBuf,
+}
+
+/// Finds the newest `/boot/vmlinuz-VERSION` of `root`, or the newest one whose
+/// version is `wanted` or continues it (`6.12` is met by `6.12.48-amd64`).
+///
+/// # Errors
+/// [`BootError`] if there is no such kernel, or no initrd for it.
+pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
+    let boot = Path::new("/boot");
+    let entries = if root.exists(boot) {
+        root.entries(boot)?
+    } else {
+        Vec::new()
+    };
+    let mut versions: Vec<String> = entries
+        .iter()
+        .filter(|(_, kind)| matches!(kind, FileType::RegularFile | FileType::Symlink))
+        .filter_map(|(name, _)| name.as_bytes().strip_prefix(b"vmlinuz-"))
+        .filter_map(|version| String::from_utf8(version.to_owned()).ok())
+        .filter(|version| !version.is_empty() && !version.chars().any(char::is_control))
+        .collect();
+    versions.sort_by(|a, b| compare(a, b));
+    let version = match wanted {
+        None => versions.last(),
+        Some(wanted) => versions.iter().rev().find(|version| meets(version, wanted)),
+    };
+    let Some(version) = version else {
+        return Err(match wanted {
+            Some(wanted) if !versions.is_empty() => BootError::KernelVersion {
+                wanted: wanted.to_owned(),
+                found: versions,
+            },
+            _ => BootError::Missing {
+                path: "/boot/vmlinuz-*".into(),
+                hint: format!(
+                    "add a kernel, such as linux-image-{} on Debian, to systemConfig.kernel.packages",
+                    arch.deb()
+                ),
+            },
+        });
+    };
+    let names = [format!("initrd.img-{version}"), format!("initramfs-{version}.img")].map(|name| boot.join(name));
+    let [usual, _] = &names;
+    let initrd = names
+        .iter()
+        .find(|path| root.exists(path))
+        .ok_or_else(|| BootError::Missing {
+            path: usual.clone(),
+            hint: "add a package that makes it, such as initramfs-tools or dracut, to systemConfig.packages".into(),
+        })?;
+    Ok(Found {
+        version: version.clone(),
+        image: boot.join(format!("vmlinuz-{version}")),
+        initrd: initrd.clone(),
+    })
+}
+
+fn meets(version: &str, wanted: &str) -> bool {
+    version
+        .strip_prefix(wanted)
+        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()) || wanted.is_empty())
+}
+
+/// Orders kernel versions: numbers by value, `~` before anything, even the end.
+pub fn compare(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let number = |text: &[u8]| text.iter().take_while(|c| c.is_ascii_digit()).count();
+        let (a_digits, a_rest) = a.split_at(number(a));
+        let (b_digits, b_rest) = b.split_at(number(b));
+        let by_number = by_value(a_digits, b_digits);
+        if by_number != Ordering::Equal {
+            return by_number;
+        }
+        (a, b) = (a_rest, b_rest);
+        let rank = |text: &[u8]| match text.first() {
+            Some(b'~') => -1,
+            None => 0,
+            Some(c) => i32::from(*c),
+        };
+        match rank(a).cmp(&rank(b)) {
+            Ordering::Equal if a.is_empty() => return Ordering::Equal,
+            Ordering::Equal => (a, b) = (a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default()),
+            other => return other,
+        }
+    }
+}
+
+/// Compares two runs of digits of any length by value.
+fn by_value(a: &[u8], b: &[u8]) -> Ordering {
+    let significant = |digits: &[u8]| digits.iter().skip_while(|c| **c == b'0').copied().collect::<Vec<_>>();
+    let (a, b) = (significant(a), significant(b));
+    a.len().cmp(&b.len()).then(a.cmp(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        let ordered = [
+            "6.1.0-9-amd64",
+            "6.1.0-37-amd64",
+            "6.12~rc1-amd64",
+            "6.12.9+deb13-amd64",
+            "6.12.48+deb13-amd64",
+            "6.12.48+deb13-cloud-amd64",
+            "10.0",
+        ];
+        for pair in ordered.windows(2) {
+            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+            assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
+        }
+        assert_eq!(compare("6.01", "6.1"), Ordering::Equal);
+        assert!(meets("6.12.48-amd64", "6.12") && !meets("6.120", "6.12") && meets("6.12", "6.12"));
+    }
+
+    #[test]
+    fn the_newest_kernel_or_the_wanted_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let boot = directory.path().join("boot");
+        std::fs::create_dir(&boot).unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let error = find(&root, Arch::X86_64, None).unwrap_err();
+        assert!(error.hint().unwrap().contains("linux-image-amd64"), "{error}");
+        for name in [
+            "vmlinuz-6.1.0-9-amd64",
+            "vmlinuz-6.1.0-37-amd64",
+            "initrd.img-6.1.0-37-amd64",
+            "vmlinuz-",
+        ] {
+            std::fs::write(boot.join(name), "MZ").unwrap();
+        }
+        assert_eq!(find(&root, Arch::X86_64, None).unwrap().version, "6.1.0-37-amd64");
+        let error = find(&root, Arch::X86_64, Some("6.1.0-9")).unwrap_err();
+        assert_eq!(error.to_string(), "the image has no /boot/initrd.img-6.1.0-9-amd64");
+        let error = find(&root, Arch::X86_64, Some("6.12")).unwrap_err().to_string();
+        assert!(
+            error.contains("\"6.12\"") && error.contains("6.1.0-37-amd64"),
+            "{error}"
+        );
+    }
+}

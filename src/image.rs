@@ -1,0 +1,23 @@
+//! SERIALIZE: a disk plan and a tree become one sparse `.raw`, written in user
+//! space: no loop device, no kernel mount of what is written.
+//!
+//! Invariant: whatever is written is a function of the plan, the contents and
+//! the epoch alone; clocks and random numbers have no say.
+//!
+//! The way through: [`plan::plan`] → [`populate::sources`] → [`raw::write`] →
+//! [`raw::digest`] and [`artifacts::make`].
+
+pub mod artifacts;
+mod chunked;
+pub mod content;
+pub mod ext4;
+pub mod fat;
+pub mod gpt;
+pub mod partition_type;
+pub mod plan;
+pub mod populate;
+pub mod raw;
+pub mod root;
+pub mod seed;
+pub mod swap;
+pub mod tool;

@@ -1,0 +1,146 @@
+//! How a FAT file system divides its partition.
+
+use super::FatError;
+use crate::template::model::FileSystem;
+
+pub(super) const SECTOR_BYTES: u64 = 512;
+/// Bytes of a directory entry.
+pub(super) const ENTRY_BYTES: u64 = 32;
+/// Entries of FAT16's root directory, which has a place of its own.
+const FAT16_ROOT_ENTRIES: u32 = 512;
+
+/// Where the parts of a FAT file system lie, in sectors of 512 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Whether table entries have 32 bits.
+    pub is_fat32: bool,
+    /// All sectors of the file system.
+    pub total_sectors: u32,
+    /// Sectors before the first table.
+    pub reserved_sectors: u32,
+    /// Sectors of each of the two tables.
+    pub table_sectors: u32,
+    /// Entries in the fixed root directory; 0 on FAT32.
+    pub root_entries: u32,
+    /// Sectors in a cluster.
+    pub cluster_sectors: u32,
+    /// Clusters in the data area.
+    pub clusters: u32,
+}
+
+impl Geometry {
+    /// Divides `size_bytes` for `kind` ([`FileSystem::Fat16`], otherwise FAT32).
+    ///
+    /// # Errors
+    /// [`FatError::Size`] if no cluster size gives a number of clusters that
+    /// makes it this kind of FAT (the count alone decides).
+    pub fn of(kind: FileSystem, size_bytes: u64) -> Result<Self, FatError> {
+        let is_fat32 = kind != FileSystem::Fat16;
+        let fail = |what| FatError::Size { size_bytes, what };
+        let total_sectors = u32::try_from(size_bytes / SECTOR_BYTES).map_err(|_| fail("large for FAT (2 TiB)"))?;
+        // FAT32: the cluster sizes of mkfs.fat(8) by size, smaller if that gives too few clusters.
+        let preferred: &[u32] = match size_bytes >> 20 {
+            _ if !is_fat32 => &[4, 8, 16, 32, 64, 2, 1],
+            0..=260 => &[1],
+            261..8192 => &[8, 4, 2, 1],
+            8192..16384 => &[16],
+            16384..32768 => &[32],
+            _ => &[64],
+        };
+        let (least, most) = if is_fat32 {
+            (65_525, 0x0fff_fff5)
+        } else {
+            (4_085, 65_524)
+        };
+        let mut too_few = false;
+        for &cluster_sectors in preferred {
+            match Self::with_cluster(is_fat32, total_sectors, cluster_sectors) {
+                Some(geometry) if (least..=most).contains(&geometry.clusters) => return Ok(geometry),
+                Some(geometry) if geometry.clusters > most => {}
+                _ => too_few = true,
+            }
+        }
+        Err(fail(match (is_fat32, too_few) {
+            (true, true) => "small for FAT32",
+            (true, false) => "large for FAT32",
+            (false, true) => "small for FAT16",
+            (false, false) => "large for FAT16",
+        }))
+    }
+
+    fn with_cluster(is_fat32: bool, total_sectors: u32, cluster_sectors: u32) -> Option<Self> {
+        let (reserved_sectors, root_entries) = if is_fat32 { (32, 0) } else { (1, FAT16_ROOT_ENTRIES) };
+        let root_sectors = root_entries * ENTRY_BYTES as u32 / SECTOR_BYTES as u32;
+        let rest = total_sectors.checked_sub(reserved_sectors + root_sectors)?;
+        // The two tables and the clusters share the rest: each cluster costs its own
+        // sectors and one entry in both tables; two entries more are reserved.
+        let entry_bytes = if is_fat32 { 4 } else { 2 };
+        let per_cluster = u64::from(cluster_sectors) * SECTOR_BYTES + 2 * entry_bytes;
+        let fitting = (u64::from(rest) * SECTOR_BYTES) / per_cluster;
+        let mut table_sectors = u32::try_from(((fitting + 2) * entry_bytes).div_ceil(SECTOR_BYTES)).ok()?;
+        if is_fat32 {
+            // Puts clusters on multiples of their size.
+            table_sectors = table_sectors.next_multiple_of(cluster_sectors);
+        }
+        let clusters = rest.checked_sub(2 * table_sectors)? / cluster_sectors;
+        Some(Self {
+            is_fat32,
+            total_sectors,
+            reserved_sectors,
+            table_sectors,
+            root_entries,
+            cluster_sectors,
+            clusters,
+        })
+    }
+
+    /// Bytes of a cluster.
+    pub fn cluster_bytes(&self) -> u64 {
+        u64::from(self.cluster_sectors) * SECTOR_BYTES
+    }
+
+    /// Where table 0 or 1 starts, in bytes from the start of the file system.
+    pub(super) fn table_offset_bytes(&self, table: u32) -> u64 {
+        (u64::from(self.reserved_sectors) + u64::from(table) * u64::from(self.table_sectors)) * SECTOR_BYTES
+    }
+
+    /// Where `cluster` starts, in bytes from the start of the file system;
+    /// cluster 0 stands for FAT16's fixed root directory.
+    pub(super) fn cluster_offset_bytes(&self, cluster: u32) -> u64 {
+        let root = self.table_offset_bytes(2);
+        match cluster.checked_sub(2) {
+            Some(index) => root + u64::from(self.root_entries) * ENTRY_BYTES + u64::from(index) * self.cluster_bytes(),
+            None => root,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_clusters_fits_the_kind_and_the_tables() {
+        for mib in [
+            2_u64, 3, 8, 16, 33, 34, 64, 100, 259, 260, 261, 300, 512, 1024, 2047, 8192, 20_000, 70_000,
+        ] {
+            for kind in [FileSystem::Fat16, FileSystem::Fat32] {
+                let Ok(g) = Geometry::of(kind, mib << 20) else {
+                    assert!(
+                        if kind == FileSystem::Fat32 {
+                            mib < 34
+                        } else {
+                            mib < 3 || mib > 2047
+                        },
+                        "{mib}"
+                    );
+                    continue;
+                };
+                let entry = if g.is_fat32 { 4 } else { 2 };
+                assert!(u64::from(g.table_sectors) * 512 >= (u64::from(g.clusters) + 2) * entry);
+                assert!(g.cluster_offset_bytes(g.clusters + 2) <= mib << 20);
+                assert_eq!(g.is_fat32, g.clusters >= 65_525);
+            }
+        }
+    }
+}

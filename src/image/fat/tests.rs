@@ -1,0 +1,203 @@
+//! fsck.fat (dosfstools) and mtools judge what is written.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::*;
+use crate::cancel::Cancel;
+use crate::image::content::Source;
+use crate::image::root::Root;
+use crate::image::tool::tests::{run, run_any};
+use crate::template::model::FileSystem;
+
+const OFFSET_BYTES: u64 = 1 << 20;
+
+struct Made {
+    directory: tempfile::TempDir,
+    offset_bytes: u64,
+}
+
+impl Made {
+    fn of(kind: FileSystem, size_mib: u64, tree: &Tree) -> Result<Self, FatError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("raw");
+        let file = File::create_new(&path).unwrap();
+        file.set_len(OFFSET_BYTES + (size_mib << 20)).unwrap();
+        let spec = Spec {
+            geometry: Geometry::of(kind, size_mib << 20)?,
+            offset_bytes: OFFSET_BYTES,
+            volume_id: 0x1234_abcd,
+            label: volume_label("esp"),
+            epoch_seconds: 1_700_000_000,
+        };
+        write(&file, &path, &spec, tree, &Cancel::default())?;
+        Ok(Self {
+            directory,
+            offset_bytes: OFFSET_BYTES,
+        })
+    }
+
+    fn at(&self) -> String {
+        format!("{}@@{}", self.directory.path().join("raw").display(), self.offset_bytes)
+    }
+
+    /// fsck.fat takes no offset: it gets a copy of the partition.
+    fn check(&self) -> String {
+        use std::io::{Seek as _, SeekFrom};
+        let mut raw = File::open(self.directory.path().join("raw")).unwrap();
+        raw.seek(SeekFrom::Start(self.offset_bytes)).unwrap();
+        let copy = self.directory.path().join("partition");
+        std::io::copy(&mut raw, &mut File::create(&copy).unwrap()).unwrap();
+        let copy = copy.to_str().unwrap();
+        let found = run("dosfstools", "fsck.fat", &["-n", "-v", copy]);
+        let seen = run("util-linux", "blkid", &["-p", "-o", "export", copy]);
+        assert!(seen.contains("LABEL=ESP") && seen.contains("UUID=1234-ABCD"), "{seen}");
+        found
+    }
+
+    /// What mtools copies out of the root directory.
+    fn extract(&self) -> Root {
+        let out = self.directory.path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        run(
+            "mtools",
+            "mcopy",
+            &["-s", "-m", "-n", "-i", &self.at(), "::*", out.to_str().unwrap()],
+        );
+        Root::open(&out).unwrap()
+    }
+}
+
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+fn sample() -> (Tree, Vec<(String, Vec<u8>)>) {
+    let mut files: Vec<(String, Vec<u8>)> = vec![
+        ("EFI/BOOT/BOOTX64.EFI".into(), pattern(100_000)),
+        (
+            "EFI/Linux/debian-6.12.48+deb13-cloud-amd64.efi".into(),
+            pattern(3 << 20),
+        ),
+        ("loader/loader.conf".into(), b"timeout 0\n".to_vec()),
+        ("empty".into(), Vec::new()),
+        ("one cluster.bin".into(), pattern(512)),
+        ("eight sectors.bin".into(), pattern(4096)),
+        ("and one more.bin".into(), pattern(4097)),
+        ("thirteen char".into(), pattern(13)),
+        ("Größe und 日本語 ✓.txt".into(), pattern(9)),
+        ("a/b/c/d/e/f/deep".into(), pattern(3)),
+        (format!("{}.txt", "long ".repeat(50)), pattern(5)),
+    ];
+    for i in 0..700 {
+        files.push((format!("many/entry with a long name {i}"), format!("{i}").into_bytes()));
+    }
+    let mut tree = Tree::default();
+    for (path, contents) in &files {
+        tree.add_file(Path::new(path), Source::Bytes(contents.clone())).unwrap();
+    }
+    tree.add_directory(Path::new("nothing in here")).unwrap();
+    (tree, files)
+}
+
+fn round_trip(kind: FileSystem, size_mib: u64) {
+    let (tree, files) = sample();
+    let made = Made::of(kind, size_mib, &tree).unwrap();
+    let found = made.check();
+    assert!(found.contains(&format!("{} files", files.len() + 13)), "{found}");
+    let back = made.extract();
+    for (path, contents) in &files {
+        let read = back.read(Path::new(path), 1 << 30).unwrap();
+        assert!(read == *contents, "{path}");
+    }
+    assert!(back.entries(Path::new("nothing in here")).unwrap().is_empty());
+    let time = std::fs::metadata(back.describe(Path::new("empty")))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let listing = run("mtools", "mdir", &["-i", &made.at(), "::loader"]);
+    assert!(listing.contains("2023-11-14  22:13"), "{listing} {time:?}");
+}
+
+#[test]
+fn fat32_with_small_clusters() {
+    round_trip(FileSystem::Fat32, 64);
+}
+
+#[test]
+fn fat32_with_4k_clusters() {
+    round_trip(FileSystem::Fat32, 300);
+}
+
+#[test]
+fn fat16() {
+    round_trip(FileSystem::Fat16, 32);
+}
+
+#[test]
+fn the_same_tree_gives_the_same_bytes() {
+    let bytes = |made: &Made| std::fs::read(made.directory.path().join("raw")).unwrap();
+    let (tree, mut files) = sample();
+    files.reverse();
+    let mut other = Tree::default();
+    other.add_directory(Path::new("nothing in here")).unwrap();
+    for (path, contents) in files {
+        other.add_file(Path::new(&path), Source::Bytes(contents)).unwrap();
+    }
+    let a = Made::of(FileSystem::Fat32, 40, &tree).unwrap();
+    let b = Made::of(FileSystem::Fat32, 40, &other).unwrap();
+    assert!(bytes(&a) == bytes(&b));
+}
+
+#[test]
+fn case_is_one_name_and_later_files_win() {
+    let mut tree = Tree::default();
+    tree.add_file(Path::new("/efi/boot/x"), "old".into()).unwrap();
+    tree.add_file(Path::new("EFI/BOOT/X"), "new".into()).unwrap();
+    let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
+    made.check();
+    assert_eq!(made.extract().read(Path::new("efi/boot/x"), 10).unwrap(), b"new");
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let mut tree = Tree::default();
+    tree.add_file(Path::new("big"), Source::Zeros(40 << 20)).unwrap();
+    let error = Made::of(FileSystem::Fat32, 40, &tree).err().unwrap().to_string();
+    assert!(error.contains("/big is where"), "{error}");
+    let mut tree = Tree::default();
+    for i in 0..200 {
+        tree.add_file(Path::new(&format!("a long file name {i}")), "".into())
+            .unwrap();
+    }
+    assert!(matches!(
+        Made::of(FileSystem::Fat16, 16, &tree),
+        Err(FatError::Full { .. })
+    ));
+    let error = Geometry::of(FileSystem::Fat32, 32 << 20).unwrap_err().to_string();
+    assert!(error.contains("too small for FAT32"), "{error}");
+    assert!(
+        Tree::default()
+            .add_file(Path::new("x"), Source::Zeros(1 << 32))
+            .is_err()
+    );
+    assert!(Tree::default().add_file(Path::new("a:b"), "".into()).is_err());
+    assert!(Tree::default().add_file(Path::new("../b"), "".into()).is_err());
+}
+
+#[test]
+fn trees_are_taken_in_without_links() {
+    let source = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(source.path().join("boot/efi/EFI/x")).unwrap();
+    std::fs::write(source.path().join("boot/efi/EFI/x/y"), "yes").unwrap();
+    let root = Root::open(source.path()).unwrap();
+    let mut tree = Tree::default();
+    tree.add_tree(&root, Path::new("boot/efi")).unwrap();
+    let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
+    assert_eq!(made.extract().read(Path::new("EFI/x/y"), 10).unwrap(), b"yes");
+    std::os::unix::fs::symlink("/etc/passwd", source.path().join("boot/efi/link")).unwrap();
+    let error = tree.add_tree(&root, Path::new("boot/efi")).unwrap_err().to_string();
+    assert!(error.contains("boot/efi/link") && error.contains("link"), "{error}");
+    let (ok, _) = run_any("mtools", "mdir", &["-i", &made.at(), "::nothing"]);
+    assert!(!ok);
+}

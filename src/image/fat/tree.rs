@@ -1,0 +1,141 @@
+//! The files and directories that go onto a FAT file system.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::FatError;
+use super::name;
+use crate::image::content::Source;
+use crate::image::root::Root;
+
+/// Directories deeper than this are refused, so that recursion is bounded.
+const DEEPEST: usize = 64;
+
+/// A tree of files, sorted by name. Names that differ in case alone are one.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    pub(super) root: Directory,
+}
+
+/// Entries by folded name.
+pub(super) type Directory = BTreeMap<String, Entry>;
+
+/// A named file or directory.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) node: Node,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    File(Source),
+    Directory(Directory),
+}
+
+impl Tree {
+    /// Puts a file at `path`, replacing a file there; directories above it come into being.
+    ///
+    /// # Errors
+    /// [`FatError::Unstorable`] if FAT cannot hold such a name, size or path.
+    pub fn add_file(&mut self, path: &Path, source: Source) -> Result<(), FatError> {
+        if source.size_bytes() > u64::from(u32::MAX) {
+            return Err(unstorable(path, "it is larger than 4 GiB"));
+        }
+        let (Some(parent), Some(file_name)) = (path.parent(), path.file_name()) else {
+            return Err(unstorable(path, "it has no name"));
+        };
+        let file_name = checked_name(path, file_name)?;
+        let directory = self.directory(parent)?;
+        match directory.get_mut(&name::folded(file_name)) {
+            Some(Entry {
+                node: Node::Directory(_),
+                ..
+            }) => return Err(unstorable(path, "a directory is in its place")),
+            Some(entry) => entry.node = Node::File(source),
+            None => insert(directory, file_name, Node::File(source)),
+        }
+        Ok(())
+    }
+
+    /// Makes a directory at `path` unless it is there, and those above it.
+    ///
+    /// # Errors
+    /// As [`Self::add_file`].
+    pub fn add_directory(&mut self, path: &Path) -> Result<(), FatError> {
+        self.directory(path).map(drop)
+    }
+
+    /// Adds everything below `path` of `root`.
+    ///
+    /// # Errors
+    /// As [`Self::add_file`], also for links and special files, and if reading fails.
+    pub fn add_tree(&mut self, root: &Root, path: &Path) -> Result<(), FatError> {
+        self.add_below(root, path, &mut PathBuf::new())
+    }
+
+    fn add_below(&mut self, root: &Root, path: &Path, inner: &mut PathBuf) -> Result<(), FatError> {
+        for (file_name, kind) in root.entries(&path.join(&*inner))? {
+            inner.push(file_name);
+            match kind {
+                FileType::Directory => {
+                    self.add_directory(inner)?;
+                    self.add_below(root, path, inner)?;
+                }
+                FileType::RegularFile => self.add_file(inner, root.source(&path.join(&*inner))?)?,
+                _ => return Err(unstorable(&path.join(&*inner), "it is a link or a special file")),
+            }
+            inner.pop();
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &Path) -> Result<&mut Directory, FatError> {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        if path.components().count() > DEEPEST {
+            return Err(unstorable(path, "it lies too deep"));
+        }
+        let mut directory = &mut self.root;
+        for part in path {
+            let part = checked_name(path, part)?;
+            let key = name::folded(part);
+            if !directory.contains_key(&key) {
+                insert(directory, part, Node::Directory(Directory::new()));
+            }
+            match directory.get_mut(&key) {
+                Some(Entry {
+                    node: Node::Directory(inner),
+                    ..
+                }) => directory = inner,
+                _ => return Err(unstorable(path, "a file is in its place")),
+            }
+        }
+        Ok(directory)
+    }
+}
+
+fn insert(directory: &mut Directory, name: &str, node: Node) {
+    let entry = Entry {
+        name: name.to_owned(),
+        node,
+    };
+    directory.insert(name::folded(name), entry);
+}
+
+fn checked_name<'a>(path: &Path, name: &'a OsStr) -> Result<&'a str, FatError> {
+    let text = name.to_str().ok_or_else(|| unstorable(path, "its name is not UTF-8"))?;
+    match name::complaint(text) {
+        Some(reason) => Err(unstorable(path, reason)),
+        None => Ok(text),
+    }
+}
+
+fn unstorable(path: &Path, reason: &'static str) -> FatError {
+    FatError::Unstorable {
+        path: path.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,128 @@
+//! What must hold for a partition's contents, and between partitions.
+
+use std::collections::HashMap;
+
+use super::{PlanError, PlannedPartition, is_ext};
+use crate::image::{fat, swap};
+use crate::template::model::FileSystem;
+
+/// Checks names, labels, file system and mount point of one partition.
+pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
+    let partition = &planned.partition;
+    if partition.name.encode_utf16().count() > 36 {
+        return Err(PlanError::field(
+            field("name"),
+            "GPT names have at most 36 UTF-16 units",
+        ));
+    }
+    let label = partition.label.as_deref();
+    let label_limit = match partition.file_system {
+        Some(kind @ (FileSystem::Fat16 | FileSystem::Fat32)) => {
+            fat::Geometry::of(kind, planned.size_bytes()).map_err(|error| {
+                PlanError::field(field("fsType"), error.to_string())
+                    .with_hint("change the partition's size, or take the other one of fat16 and fat32")
+            })?;
+            if label.is_some_and(|label| fat::volume_label(label).is_none()) {
+                return Err(PlanError::field(
+                    field("fsLabel"),
+                    "a FAT label has at most 11 characters, ASCII letters, digits and some signs",
+                ));
+            }
+            11
+        }
+        Some(FileSystem::Swap) => {
+            if planned.size_bytes() < swap::MINIMUM_BYTES {
+                return Err(PlanError::field(field("end"), "too small for swap space"));
+            }
+            15
+        }
+        Some(FileSystem::Xfs) => {
+            return Err(PlanError::Unsupported {
+                field: field("fsType"),
+                what: "xfs".into(),
+                hint: "use ext4".into(),
+            });
+        }
+        Some(_) => 16,
+        None if label.is_some() => {
+            return Err(PlanError::field(
+                field("fsLabel"),
+                "a partition without fsType has no label",
+            ));
+        }
+        None => 0,
+    };
+    if label.is_some_and(|label| label.len() > label_limit || label.contains('\0')) {
+        return Err(PlanError::field(
+            field("fsLabel"),
+            format!("a label has at most {label_limit} bytes here"),
+        ));
+    }
+    match partition.mount_point.as_deref() {
+        Some(path) => mount_point(path, planned, field),
+        None => Ok(()),
+    }
+}
+
+fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
+    let is_plain = path == "/"
+        || path.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(|part| !matches!(part, "" | "." | "..")) && !rest.contains(['\0', '\n'])
+        });
+    let file_system = planned.partition.file_system;
+    let reason = match file_system {
+        _ if !is_plain => format!("{path:?} is not a plain absolute path"),
+        None => "a partition without fsType cannot be mounted".to_owned(),
+        Some(FileSystem::Swap) => "swap space is not mounted".to_owned(),
+        Some(_) if path == "/" && !is_ext(file_system) => "the root needs ext2, ext3 or ext4".to_owned(),
+        Some(_) => return Ok(()),
+    };
+    let name = if path == "/" && is_plain {
+        "fsType"
+    } else {
+        "mountPoint"
+    };
+    Err(PlanError::field(field(name), reason))
+}
+
+/// Checks what partitions must not share.
+pub(super) fn together(partitions: &[PlannedPartition]) -> Result<(), PlanError> {
+    let mut by_start: Vec<_> = partitions.iter().collect();
+    by_start.sort_by_key(|p| p.first_lba);
+    for pair in by_start.windows(2) {
+        if let [before, after] = pair
+            && after.first_lba <= before.last_lba
+        {
+            let field = format!(
+                "disk.partitions[{}].start (id {:?})",
+                after.number - 1,
+                after.partition.id
+            );
+            let reason = format!("overlaps with partition {:?}", before.partition.id);
+            return Err(PlanError::field(field, reason));
+        }
+    }
+    let mut seen = HashMap::new();
+    for planned in partitions {
+        let Some(path) = planned.partition.mount_point.as_deref() else {
+            continue;
+        };
+        if let Some(other) = seen.insert(path, &planned.partition.id) {
+            let field = format!(
+                "disk.partitions[{}].mountPoint (id {:?})",
+                planned.number - 1,
+                planned.partition.id
+            );
+            return Err(PlanError::field(
+                field,
+                format!("{path:?} is taken by partition {other:?}"),
+            ));
+        }
+    }
+    if !seen.contains_key("/") {
+        return Err(
+            PlanError::field("disk.partitions", "no partition is mounted at /").with_hint("give one `mountPoint: /`")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+use super::*;
+use crate::package::Sha256;
+
+pub fn partition(id: &str, kind: &str, fs: Option<FileSystem>, start_mib: u64, end_mib: Option<u64>) -> Partition {
+    Partition {
+        id: id.into(),
+        name: id.into(),
+        kind: kind.into(),
+        type_uuid: None,
+        file_system: fs,
+        label: None,
+        start_bytes: start_mib << 20,
+        end_bytes: end_mib.map(|mib| mib << 20),
+        mount_point: None,
+        mount_options: "defaults".into(),
+        flags: Vec::new(),
+    }
+}
+
+pub fn disk(size_mib: Option<u64>, partitions: Vec<Partition>) -> Disk {
+    Disk {
+        name: "test".into(),
+        artifacts: Vec::new(),
+        size_bytes: size_mib.map(|mib| mib << 20),
+        table: PartitionTable::Gpt,
+        partitions,
+    }
+}
+
+pub fn plan_of(disk: &Disk) -> DiskPlan {
+    plan(disk, Arch::X86_64, &ImageSeed(Sha256::of("test"))).unwrap()
+}
+
+fn usual() -> Disk {
+    let mut esp = partition("esp", "esp", Some(FileSystem::Fat32), 1, Some(65));
+    esp.mount_point = Some("/boot/efi".into());
+    let mut root = partition("root", "linux-root-amd64", Some(FileSystem::Ext4), 65, None);
+    root.mount_point = Some("/".into());
+    disk(Some(256), vec![esp, root])
+}
+
+#[test]
+fn the_usual_disk() {
+    let plan = plan_of(&usual());
+    assert_eq!(plan.warnings, Vec::<String>::new());
+    let (esp, root) = (plan.esp().unwrap(), plan.root().unwrap());
+    assert_eq!((esp.first_lba, esp.last_lba), (2048, 65 * 2048 - 1));
+    assert_eq!((root.offset_bytes(), root.size_bytes()), (65 << 20, (255 - 65) << 20));
+    assert_ne!(esp.uuid, root.uuid);
+    assert_ne!(root.fs_uuid, root.uuid);
+    assert_eq!(plan, plan_of(&usual()));
+    let mut fixed = usual();
+    fixed.size_bytes = None;
+    fixed.partitions[1].end_bytes = Some(200 << 20);
+    assert_eq!(plan_of(&fixed).size_bytes, 201 << 20);
+}
+
+type Change = fn(&mut Disk);
+
+#[test]
+fn what_cannot_be_names_its_field() {
+    let cases: [(Change, &str, &str); 19] = [
+        (
+            |d| d.table = PartitionTable::Mbr,
+            "disk.partitionTableType",
+            "not supported yet",
+        ),
+        (|d| d.partitions.clear(), "disk.partitions:", "at least one"),
+        (|d| d.size_bytes = None, "disk.size", "is needed"),
+        (|d| d.size_bytes = Some((256 << 20) + 1), "disk.size", "multiple"),
+        (|d| d.size_bytes = Some(u64::MAX - 511), "disk.size", "cannot be made"),
+        (
+            |d| d.partitions[0].start_bytes = 512,
+            "disk.partitions[0].start (id \"esp\")",
+            "in the partition table",
+        ),
+        (
+            |d| d.partitions[0].start_bytes = 1_000_001,
+            "partitions[0].start",
+            "not on a sector",
+        ),
+        (
+            |d| d.partitions[1].end_bytes = Some(256 << 20),
+            "partitions[1].end",
+            "behind the usable part",
+        ),
+        (
+            |d| d.partitions[1].start_bytes = 255 << 20,
+            "partitions[1].start",
+            "nothing is left",
+        ),
+        (
+            |d| d.partitions[1].start_bytes = 64 << 20,
+            "partitions[1].start",
+            "overlaps with partition \"esp\"",
+        ),
+        (
+            |d| d.partitions[0].end_bytes = Some(1 << 20),
+            "partitions[0].end",
+            "not behind the start",
+        ),
+        (
+            |d| d.partitions[0].end_bytes = Some(20 << 20),
+            "partitions[0].fsType",
+            "too small for FAT32",
+        ),
+        (
+            |d| d.partitions[1].kind = "linux-root-arm64".into(),
+            "partitions[1].type",
+            "is for aarch64",
+        ),
+        (
+            |d| d.partitions[1].kind = "root".into(),
+            "partitions[1].type",
+            "unknown type \"root\"",
+        ),
+        (
+            |d| d.partitions[1].flags = vec!["bootable".into()],
+            "partitions[1].flags",
+            "unknown flag",
+        ),
+        (
+            |d| d.partitions[1].mount_point = None,
+            "disk.partitions:",
+            "no partition is mounted at /",
+        ),
+        (
+            |d| d.partitions[0].mount_point = Some("/".into()),
+            "partitions[0].fsType",
+            "root needs ext",
+        ),
+        (
+            |d| d.partitions[0].mount_point = Some("/boot/../x".into()),
+            "partitions[0].mountPoint",
+            "not a plain",
+        ),
+        (
+            |d| d.partitions[1].file_system = Some(FileSystem::Xfs),
+            "partitions[1].fsType",
+            "xfs is not supported",
+        ),
+    ];
+    for (change, field, reason) in cases {
+        let mut disk = usual();
+        change(&mut disk);
+        let error = plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("test"))).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(field) && text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn an_odd_start_warns() {
+    let mut disk = usual();
+    disk.partitions[0].start_bytes = 20480;
+    let plan = plan_of(&disk);
+    assert!(plan.warnings[0].contains("partitions[0].start"), "{:?}", plan.warnings);
+}

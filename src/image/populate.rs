@@ -1,0 +1,205 @@
+//! Which part of the tree goes onto which partition.
+//!
+//! The directory below a mount point belongs to the partition mounted there;
+//! the partition above keeps the directory itself, empty.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::content::Source;
+use super::plan::{DiskPlan, PlanError, PlannedPartition};
+use super::root::Root;
+use crate::durable::PathError;
+use crate::template::model::FileSystem;
+
+/// What goes onto one partition.
+#[derive(Debug, Clone)]
+pub struct PartitionSource {
+    /// Number of the partition.
+    pub number: u32,
+    /// The directory of the tree whose contents it gets, from the tree's root; `None` for none.
+    pub path: Option<PathBuf>,
+    /// Mount points below that (from the tree's root): empty directories here.
+    pub excluded: Vec<PathBuf>,
+    /// Files besides, by their path on the partition (FAT only); they replace those of the tree.
+    pub extra: Vec<(PathBuf, Source)>,
+}
+
+/// The sources of all partitions of `plan`, in its order.
+pub fn sources(plan: &DiskPlan) -> Vec<PartitionSource> {
+    let mount_points: Vec<&Path> = plan.partitions.iter().filter_map(mount_point).collect();
+    plan.partitions
+        .iter()
+        .map(|planned| {
+            let path = mount_point(planned);
+            // Below a mount point that is left out there is nothing left to exclude.
+            let inside = |inner: &Path, outer: &Path| inner != outer && inner.starts_with(outer);
+            let below = |outer| mount_points.iter().copied().filter(move |inner| inside(inner, outer));
+            let excluded = path.map_or(Vec::new(), |path| {
+                below(path)
+                    .filter(|inner| !below(path).any(|between| inside(inner, between)))
+                    .map(Path::to_owned)
+                    .collect()
+            });
+            PartitionSource {
+                number: planned.number,
+                path: path.map(Path::to_owned),
+                excluded,
+                extra: Vec::new(),
+            }
+        })
+        .collect()
+}
+
+fn mount_point(planned: &PlannedPartition) -> Option<&Path> {
+    planned.partition.mount_point.as_deref().map(Path::new)
+}
+
+/// Makes sure, before the tree is frozen, that every mount point of `plan` is a
+/// directory in the tree at `root`; missing ones are made with mode 0755.
+///
+/// # Errors
+/// If a mount point is something else or cannot be made.
+pub fn ensure_mount_points(plan: &DiskPlan, root: &Root) -> Result<(), PathError> {
+    for path in plan.partitions.iter().filter_map(mount_point) {
+        let mut parent = PathBuf::from("/");
+        for part in path.strip_prefix("/").unwrap_or(path) {
+            let directory = root.open_at(&parent, rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY)?;
+            parent.push(part);
+            match rustix::fs::mkdirat(&directory, part, rustix::fs::Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(errno) => return Err(PathError::on("create", root.describe(&parent))(errno.into())),
+            }
+        }
+        root.resolve_directory(path)?;
+    }
+    Ok(())
+}
+
+/// Puts `extra` files onto the EFI system partition of `plan`.
+///
+/// # Errors
+/// [`PlanError`] if there is no such partition or it is not FAT.
+pub fn add_to_esp(
+    sources: &mut [PartitionSource],
+    plan: &DiskPlan,
+    extra: Vec<(PathBuf, Source)>,
+) -> Result<(), PlanError> {
+    let missing = |reason: &str| PlanError::Field {
+        field: "disk.partitions".into(),
+        reason: reason.into(),
+        hint: Some("the boot loader needs a partition with `type: esp` and `fsType: fat32`".into()),
+    };
+    let esp = plan.esp().ok_or_else(|| missing("no EFI system partition"))?;
+    if !matches!(esp.partition.file_system, Some(FileSystem::Fat16 | FileSystem::Fat32)) {
+        return Err(missing("the EFI system partition is not FAT"));
+    }
+    let source = sources.iter_mut().find(|source| source.number == esp.number);
+    source
+        .ok_or_else(|| missing("the EFI system partition has no source"))?
+        .extra
+        .extend(extra);
+    Ok(())
+}
+
+/// Empty directories in the place of mount points, gone when dropped.
+///
+/// They are mounts: the caller is in a mount namespace of its own.
+#[derive(Debug, Default)]
+pub struct Hidden(Vec<PathBuf>);
+
+impl Hidden {
+    /// Covers each of `paths` of the tree with an empty directory of the same
+    /// owner, mode and modification time. Missing directories are left alone.
+    ///
+    /// # Errors
+    /// If mounting fails; nothing stays covered then.
+    pub fn cover(root: &Root, paths: &[PathBuf]) -> Result<Self, PathError> {
+        let mut hidden = Self::default();
+        for path in paths.iter().filter(|path| root.exists(path)) {
+            let target = root.resolve_directory(path)?;
+            let metadata = std::fs::symlink_metadata(&target).map_err(PathError::on("read", &target))?;
+            let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
+            let options = format!("mode={mode:o},uid={uid},gid={gid},size=4k");
+            let options = std::ffi::CString::new(options).map_err(|e| PathError::on("cover", &target)(e.into()))?;
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            rustix::mount::mount("tmpfs", &target, "tmpfs", flags, options.as_c_str())
+                .map_err(|errno| PathError::on("cover", &target)(errno.into()))?;
+            hidden.0.push(target.clone());
+            let time = metadata.modified().map_err(PathError::on("read", &target))?;
+            let times = std::fs::FileTimes::new().set_modified(time);
+            std::fs::File::open(&target)
+                .and_then(|directory| directory.set_times(times))
+                .map_err(PathError::on("set the times of", &target))?;
+        }
+        Ok(hidden)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        while let Some(target) = self.0.pop() {
+            if let Err(errno) = rustix::mount::unmount(&target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+                tracing::warn!(?target, %errno, "cannot uncover");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::plan::tests::{disk, partition, plan_of};
+
+    #[test]
+    fn each_subtree_has_one_partition() {
+        let mounted = |id: &str, at: u64, path: &str| {
+            let mut p = partition(id, "linux", Some(FileSystem::Ext4), at, Some(at + 10));
+            p.mount_point = Some(path.into());
+            p
+        };
+        let parts = vec![
+            mounted("efi", 1, "/boot/efi"),
+            mounted("root", 11, "/"),
+            mounted("boot", 21, "/boot"),
+            mounted("home", 31, "/home"),
+            partition("spare", "linux", None, 41, Some(42)),
+        ];
+        let plan = plan_of(&disk(Some(100), parts));
+        let found = sources(&plan);
+        let excluded: Vec<Vec<_>> = found.iter().map(|s| s.excluded.clone()).collect();
+        let none: Vec<PathBuf> = Vec::new();
+        let [boot, home, efi] = ["/boot", "/home", "/boot/efi"].map(PathBuf::from);
+        assert_eq!(
+            excluded,
+            [none.clone(), vec![boot, home], vec![efi], none.clone(), none]
+        );
+        assert_eq!(found[4].path, None);
+        let tree = tempfile::tempdir().unwrap();
+        let root = Root::open(tree.path()).unwrap();
+        ensure_mount_points(&plan, &root).unwrap();
+        assert!(tree.path().join("boot/efi").is_dir() && tree.path().join("home").is_dir());
+        std::os::unix::fs::symlink("/etc", tree.path().join("opt")).unwrap();
+        ensure_mount_points(&plan, &root).unwrap();
+    }
+
+    #[test]
+    fn covered_directories_look_empty_until_dropped() {
+        let tree = tempfile::tempdir().unwrap();
+        let home = tree.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join("file"), "x").unwrap();
+        std::os::unix::fs::chown(&home, Some(7), Some(8)).unwrap();
+        let before = std::fs::metadata(&home).unwrap();
+        let root = Root::open(tree.path()).unwrap();
+        let hidden = Hidden::cover(&root, &["/home".into(), "/missing".into()]).unwrap();
+        let covered = std::fs::metadata(&home).unwrap();
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+        assert_eq!((covered.uid(), covered.gid(), covered.mode()), (7, 8, before.mode()));
+        assert_eq!(covered.modified().unwrap(), before.modified().unwrap());
+        drop(hidden);
+        assert_eq!(std::fs::read(home.join("file")).unwrap(), b"x");
+    }
+}

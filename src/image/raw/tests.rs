@@ -1,0 +1,141 @@
+//! A whole disk, judged by sgdisk, fsck.fat, e2fsck and util-linux.
+
+use std::fs;
+
+use super::*;
+use crate::durable::TEMPORARY_PREFIX;
+use crate::image::ext4::tests::Tmpfs;
+use crate::image::plan::tests::{disk, partition, plan_of};
+use crate::image::populate;
+use crate::image::tool::tests::run;
+use crate::progress::Silent;
+
+fn plan() -> DiskPlan {
+    let mounted = |id: &str, kind: &str, fs, start, end, path: Option<&str>| {
+        let mut p = partition(id, kind, Some(fs), start, end);
+        p.mount_point = path.map(str::to_owned);
+        p
+    };
+    let mut esp = mounted("esp", "esp", FileSystem::Fat32, 1, Some(41), Some("/boot/efi"));
+    esp.label = Some("esp".into());
+    plan_of(&disk(
+        Some(160),
+        vec![
+            esp,
+            mounted("root", "linux-root-amd64", FileSystem::Ext4, 41, Some(101), Some("/")),
+            mounted("swap", "linux-swap", FileSystem::Swap, 101, Some(111), None),
+            mounted("home", "linux-home", FileSystem::Ext4, 111, None, Some("/home")),
+        ],
+    ))
+}
+
+fn tree(path: &Path) -> Root {
+    for directory in ["boot/efi/EFI/debian", "etc", "home/user", "usr/bin"] {
+        fs::create_dir_all(path.join(directory)).unwrap();
+    }
+    fs::write(path.join("boot/efi/EFI/debian/grub.cfg"), "old").unwrap();
+    fs::write(path.join("etc/hostname"), "oic\n").unwrap();
+    fs::write(path.join("home/user/notes"), "mine").unwrap();
+    fs::write(path.join("usr/bin/tool"), vec![0x5a; 3_000_000]).unwrap();
+    Root::open(path).unwrap()
+}
+
+fn make(target: &Path, root: &Root, cancel: &Cancel) -> Result<RawSummary, ImageError> {
+    let plan = plan();
+    let mut sources = populate::sources(&plan);
+    let extra = vec![("EFI/BOOT/BOOTX64.EFI".into(), "not really".into())];
+    populate::add_to_esp(&mut sources, &plan, extra).unwrap();
+    let tools = Tools::find(&plan).unwrap();
+    write(target, &plan, root, &sources, &tools, 1_700_000_000, &Silent, cancel)
+}
+
+/// Copies a partition out, keeping holes, for tools that take no offset.
+fn cut(raw: &Path, planned: &PlannedPartition) -> PathBuf {
+    let to = raw.with_extension(&planned.partition.id);
+    let numbers = [("skip", planned.offset_bytes()), ("count", planned.size_bytes())];
+    let [skip, count] = numbers.map(|(name, bytes)| format!("{name}={}", bytes >> 20));
+    let (from, to_arg) = (format!("if={}", raw.display()), format!("of={}", to.display()));
+    run(
+        "coreutils",
+        "dd",
+        &[&from, &to_arg, "bs=1M", "conv=sparse", &skip, &count],
+    );
+    to
+}
+
+#[test]
+fn every_checker_is_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = tree(&directory.path().join("tree"));
+    let target = directory.path().join("image-1.0.raw");
+    let summary = make(&target, &root, &Cancel::default()).unwrap();
+    assert_eq!(summary.size_bytes, 160 << 20);
+    assert!(summary.data_bytes < 10 << 20, "{summary:?}");
+    let raw = target.to_str().unwrap();
+    assert!(run("gdisk", "sgdisk", &["-v", raw]).contains("No problems found"));
+    let plan = plan();
+    let [esp, root_fs, swap, home] =
+        [0, 1, 2, 3].map(|i| cut(&target, &plan.partitions[i]).to_str().unwrap().to_owned());
+    run("dosfstools", "fsck.fat", &["-n", &esp]);
+    let listing = run("mtools", "mdir", &["-b", "-/", "-i", &esp, "::"]);
+    assert!(
+        listing.contains("EFI/debian/grub.cfg") && listing.contains("EFI/BOOT/BOOTX64.EFI"),
+        "{listing}"
+    );
+    for file_system in [&root_fs, &home] {
+        run("e2fsprogs", "e2fsck", &["-fn", file_system]);
+    }
+    assert!(run("e2fsprogs", "debugfs", &["-R", "cat /etc/hostname", &root_fs]).starts_with("oic"));
+    assert!(run("e2fsprogs", "debugfs", &["-R", "cat /user/notes", &home]).starts_with("mine"));
+    for empty in ["/home", "/boot/efi"] {
+        let names = run("e2fsprogs", "debugfs", &["-R", &format!("ls -p {empty}"), &root_fs]);
+        assert_eq!(names.lines().filter(|line| line.starts_with('/')).count(), 2, "{names}");
+    }
+    assert!(run("util-linux", "blkid", &["-p", "-o", "export", &swap]).contains("TYPE=swap"));
+    let hashed = run("coreutils", "sha256sum", &[raw]);
+    assert!(hashed.starts_with(&digest(&target, &Silent, &Cancel::default()).unwrap().to_string()));
+}
+
+#[test]
+fn two_images_are_equal() {
+    let directory = tempfile::tempdir().unwrap();
+    let digests = ["a", "b"].map(|name| {
+        let root = tree(&directory.path().join(name));
+        let target = directory.path().join(name).with_extension("raw");
+        make(&target, &root, &Cancel::default()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        digest(&target, &Silent, &Cancel::default()).unwrap()
+    });
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn failures_leave_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = tree(&directory.path().join("tree"));
+    let full = directory.path().join("full");
+    fs::create_dir(&full).unwrap();
+    let tmpfs = Tmpfs::mount(&full, "size=1m");
+    let error = make(&full.join("image.raw"), &root, &Cancel::default()).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 0);
+    drop(tmpfs);
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let error = make(&directory.path().join("image.raw"), &root, &cancel).unwrap_err();
+    assert!(error.is_cancelled(), "{error}");
+    fs::write(directory.path().join("tree/usr/bin/large"), vec![1; 80 << 20]).unwrap();
+    let error = make(&directory.path().join("image.raw"), &root, &Cancel::default()).unwrap_err();
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("enlarge the partition \"root\"")),
+        "{error}"
+    );
+    let left = fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name());
+    let left: Vec<_> = left
+        .filter(|name| name.to_string_lossy().contains(".raw") || name.to_string_lossy().starts_with(TEMPORARY_PREFIX))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!run("util-linux", "findmnt", &["-rn", "-o", "TARGET"]).contains(directory.path().to_str().unwrap()));
+}

@@ -1,0 +1,74 @@
+//! The header of Linux swap space: version 1, pages of 4 KiB (mkswap(8);
+//! `union swap_header` in the kernel's `include/linux/swap.h`).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use crate::durable::PathError;
+
+const PAGE_BYTES: usize = 4096;
+/// mkswap refuses less than ten pages.
+pub const MINIMUM_BYTES: u64 = 10 * PAGE_BYTES as u64;
+
+/// Writes the header of a swap space of `size_bytes` at `offset_bytes` of
+/// `file`. `label` is cut at 15 bytes. `path` is for messages.
+///
+/// # Errors
+/// If writing fails.
+pub fn write(
+    file: &File,
+    path: &Path,
+    offset_bytes: u64,
+    size_bytes: u64,
+    uuid: Uuid,
+    label: Option<&str>,
+) -> Result<(), PathError> {
+    let mut page = vec![0_u8; PAGE_BYTES];
+    let pages = u32::try_from(size_bytes / PAGE_BYTES as u64).unwrap_or(u32::MAX);
+    let mut put = |offset: usize, bytes: &[u8]| page[offset..offset + bytes.len()].copy_from_slice(bytes);
+    put(1024, &1_u32.to_le_bytes());
+    put(1028, &pages.saturating_sub(1).to_le_bytes());
+    put(1036, uuid.as_bytes());
+    let label = label.unwrap_or_default().as_bytes();
+    put(1052, &label[..label.len().min(15)]);
+    put(PAGE_BYTES - 10, b"SWAPSPACE2");
+    file.write_all_at(&page, offset_bytes)
+        .map_err(PathError::on("write swap space to", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::tool::tests::run;
+
+    /// blkid and swaplabel (package util-linux) know it as swap space.
+    #[test]
+    fn util_linux_agrees() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("swap");
+        let file = File::create_new(&path).unwrap();
+        file.set_len(1 << 20).unwrap();
+        let uuid = Uuid::from_u128(0x1234_5678_9abc_8def_8123_4567_89ab_cdef);
+        write(&file, &path, 0, 1 << 20, uuid, Some("swappy")).unwrap();
+        let path = path.to_str().unwrap();
+        let found = run("util-linux", "blkid", &["-p", "-o", "export", path]);
+        assert!(found.contains("TYPE=swap") && found.contains("LABEL=swappy"), "{found}");
+        let found = run("util-linux", "swaplabel", &[path]);
+        assert!(found.contains(&uuid.to_string()), "{found}");
+        // The kernel's own tool computes the same header.
+        let made = directory.path().join("made");
+        File::create_new(&made).unwrap().set_len(1 << 20).unwrap();
+        run(
+            "util-linux",
+            "mkswap",
+            &["-L", "swappy", "-U", &uuid.to_string(), made.to_str().unwrap()],
+        );
+        assert_eq!(
+            std::fs::read(made).unwrap()[..4096],
+            std::fs::read(path).unwrap()[..4096]
+        );
+    }
+}

@@ -106,7 +106,11 @@ struct Layers {
 impl Layers {
     fn open(spec: &OverlaySpec) -> Result<Self, MountError> {
         Ok(Self {
-            lower: spec.lower.iter().map(|path| open_directory(path)).collect::<Result<_, _>>()?,
+            lower: spec
+                .lower
+                .iter()
+                .map(|path| open_directory(path))
+                .collect::<Result<_, _>>()?,
             upper: match &spec.upper {
                 None => None,
                 Some(upper) => Some((open_directory(&upper.directory)?, open_directory(&upper.work)?)),

@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    Config, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyStatfs,
-    ReplyXattr, Request, Session, SessionACL,
+    Config, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, Session, SessionACL,
 };
 
 use serde::{Deserialize, Serialize};
@@ -216,10 +216,7 @@ impl Lower {
 
     fn node_attributes(&self, index: usize, node: NodeId) -> LayerResult<FileAttr> {
         let served = self.layers.get(index).ok_or(Errno::STALE)?;
-        Ok(file_attr(
-            self.ino(index, node)?,
-            &served.layer.attributes(node)?,
-        ))
+        Ok(file_attr(self.ino(index, node)?, &served.layer.attributes(node)?))
     }
 
     fn attributes(&self, ino: INodeNo) -> LayerResult<FileAttr> {
@@ -267,7 +264,11 @@ impl Lower {
         add: &mut dyn FnMut(INodeNo, u64, FileKind, &OsStr) -> LayerResult<bool>,
     ) -> LayerResult<()> {
         let place = self.place(ino)?;
-        for (position, name) in [".", ".."].into_iter().enumerate().skip(usize::try_from(offset).unwrap_or(2)) {
+        for (position, name) in [".", ".."]
+            .into_iter()
+            .enumerate()
+            .skip(usize::try_from(offset).unwrap_or(2))
+        {
             if !add(ino, position as u64 + 1, FileKind::Directory, OsStr::new(name))? {
                 return Ok(());
             }
@@ -275,7 +276,12 @@ impl Lower {
         let after = offset.saturating_sub(DOT_ENTRIES);
         match place {
             Place::Listing => {
-                for (index, served) in self.layers.iter().enumerate().skip(usize::try_from(after).unwrap_or(usize::MAX)) {
+                for (index, served) in self
+                    .layers
+                    .iter()
+                    .enumerate()
+                    .skip(usize::try_from(after).unwrap_or(usize::MAX))
+                {
                     let root = self.ino(index, served.layer.root())?;
                     let next = index as u64 + 1 + DOT_ENTRIES;
                     if !add(root, next, FileKind::Directory, OsStr::new(&served.name))? {
@@ -507,6 +513,47 @@ impl Filesystem for Lower {
             Err(error) if empty => reply.error(self.fail("readdir", ino, &error)),
             _ => reply.ok(),
         }
+    }
+
+    // The rest is what the kernel may ask on a read-only mount. ENOSYS is remembered by it,
+    // and then the page cache and the generic code answer.
+    fn flush(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: ReplyLseek,
+    ) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    /// Inode flags (`FS_IOC_GETFLAGS`), which overlayfs asks for before each copy-up: a layer has none.
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _input: &[u8],
+        _output_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(fuser::Errno::ENOTTY);
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

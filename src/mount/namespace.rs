@@ -16,8 +16,7 @@ use crate::durable::PathError;
 /// # Errors
 /// Without the privilege to do so (`CAP_SYS_ADMIN`).
 pub fn enter_private() -> Result<(), MountError> {
-    unshare(CloneFlags::CLONE_NEWNS)
-        .map_err(|errno| refused("make a private mount namespace", errno))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| refused("make a private mount namespace", errno))?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(MountError::refused("make the mounts of the namespace private"))
 }

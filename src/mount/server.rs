@@ -16,9 +16,7 @@ mod layers;
 
 pub use child::child_main;
 pub use client::Server;
-pub use layers::{
-    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, path_bytes,
-};
+pub use layers::{LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, path_bytes};
 
 use std::path::PathBuf;
 

@@ -19,7 +19,10 @@ impl PackageSource for Source {
         self.opened.fetch_add(1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(50));
         if self.fail {
-            return Err(LayerError::new(Errno::IO, format!("{}: no route to mirror", package.name)));
+            return Err(LayerError::new(
+                Errno::IO,
+                format!("{}: no route to mirror", package.name),
+            ));
         }
         let mut file = tempfile::tempfile().unwrap();
         let size = usize::try_from(package.size_bytes).unwrap() - usize::from(self.short);
@@ -46,10 +49,19 @@ fn package(name: &str, version: &str, stanza: &str) -> ResolvedPackage {
 fn pool(source: Source) -> (PoolLayer, Arc<Source>) {
     let source = Arc::new(source);
     let packages = [
-        package("a", "1:2", "Package: a\nfilename: x\n y\nSize: 1000\nDescription: d\n Filename: z"),
+        package(
+            "a",
+            "1:2",
+            "Package: a\nfilename: x\n y\nSize: 1000\nDescription: d\n Filename: z",
+        ),
         package("b", "3", ""),
     ];
-    let layer = PoolLayer::new(&packages, Timestamp::default(), Arc::clone(&source) as Arc<dyn PackageSource>).unwrap();
+    let layer = PoolLayer::new(
+        &packages,
+        Timestamp::default(),
+        Arc::clone(&source) as Arc<dyn PackageSource>,
+    )
+    .unwrap();
     (layer, source)
 }
 
@@ -124,7 +136,10 @@ fn a_failure_reaches_all_who_wait_and_is_tried_again_later() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let error = layer.read_at(node, 0, &mut [0; 10]).unwrap_err();
-                assert_eq!((error.errno, error.message.as_str()), (Errno::IO, "b: no route to mirror"));
+                assert_eq!(
+                    (error.errno, error.message.as_str()),
+                    (Errno::IO, "b: no route to mirror")
+                );
             });
         }
     });
@@ -140,8 +155,13 @@ fn a_file_of_another_size_is_not_believed() {
         short: true,
         ..Source::default()
     });
-    let error = layer.read_at(find(&layer, "b_3_amd64.deb"), 0, &mut [0; 10]).unwrap_err();
-    assert_eq!(error.message, "package b_3_amd64.deb: its file has 999 bytes instead of 1000");
+    let error = layer
+        .read_at(find(&layer, "b_3_amd64.deb"), 0, &mut [0; 10])
+        .unwrap_err();
+    assert_eq!(
+        error.message,
+        "package b_3_amd64.deb: its file has 999 bytes instead of 1000"
+    );
 }
 
 #[test]

@@ -60,7 +60,11 @@ impl Workers {
         if let Err(error) = started {
             let mut state = self.shared.lock();
             state.threads -= 1;
-            let orphan = if state.threads == 0 { state.queue.pop_front() } else { None };
+            let orphan = if state.threads == 0 {
+                state.queue.pop_front()
+            } else {
+                None
+            };
             drop(state);
             tracing::warn!("cannot start a read thread: {error}");
             if let Some(job) = orphan {
@@ -102,7 +106,9 @@ impl Drop for Workers {
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Workers")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +124,9 @@ mod tests {
         let workers = Workers::new(2);
         let (release, blocked) = mpsc::channel::<()>();
         let (done, results) = mpsc::channel();
-        workers.run(move || drop(blocked.recv()));
+        workers.run(move || {
+            let _ = blocked.recv();
+        });
         for number in 0..100 {
             let done = done.clone();
             workers.run(move || done.send(number).unwrap());

@@ -139,4 +139,3 @@ impl Drop for Server {
 fn failed(message: String) -> MountError {
     MountError::Server { message, hint: None }
 }
-

@@ -1,0 +1,201 @@
+//! What the tests share: the server's side, mounting, running programs.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oic::mount::kernel::Upper;
+use oic::mount::server::{
+    LayerRequest, Lifetime, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, child_main,
+};
+use oic::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
+use oic::mount::{MountError, Restrictions};
+use oic::overlay::layer::{Errno, Layer, LayerError, Timestamp};
+use oic::package::ResolvedPackage;
+use oic::pool::{PackageSource, PoolLayer};
+
+use crate::memory::MemoryLayer;
+
+/// The mount server: the base comes from the directory named as "tarball".
+pub fn serve() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    child_main(|request| {
+        let mut layers: Vec<(String, Arc<dyn Layer>)> = Vec::new();
+        if let Some(snapshot) = &request.snapshot {
+            layers.push(("base".to_owned(), Arc::new(base(snapshot)?)));
+        }
+        if let Some(pool) = &request.pool {
+            let packages: Vec<ResolvedPackage> = pool.packages.iter().cloned().map(Into::into).collect();
+            let source = Arc::new(DirectorySource(pool.cache_dir.clone()));
+            let pool = PoolLayer::new(&packages, Timestamp::default(), source).map_err(|error| OpenFailure {
+                message: error.to_string(),
+                hint: None,
+            })?;
+            layers.push(("pool".to_owned(), Arc::new(pool)));
+        }
+        Ok(OpenedLayers {
+            layers,
+            stats: Box::new(|| serde_json::json!({"inflated_bytes": 7})),
+        })
+    })
+}
+
+fn base(snapshot: &SnapshotRequest) -> Result<MemoryLayer, OpenFailure> {
+    if let Some(count) = snapshot.tarball.to_str().and_then(|path| path.strip_prefix("files:")) {
+        return Ok(MemoryLayer::with_files(count.parse().unwrap()));
+    }
+    if !snapshot.tarball.exists() {
+        return Err(OpenFailure {
+            message: format!("{} does not exist", snapshot.tarball.display()),
+            hint: Some("make it first".to_owned()),
+        });
+    }
+    Ok(MemoryLayer::from_directory(&snapshot.tarball))
+}
+
+/// Package files of a directory; every opening leaves a line in its file `log`.
+#[derive(Debug)]
+struct DirectorySource(PathBuf);
+
+impl PackageSource for DirectorySource {
+    fn open(&self, package: &ResolvedPackage) -> Result<File, LayerError> {
+        let mut log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.0.join("log"))
+            .unwrap();
+        writeln!(log, "{}", package.name).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        File::open(self.0.join(package.file_name())).map_err(|error| {
+            LayerError::new(
+                Errno::IO,
+                format!("package {}: the mirror does not answer: {error}", package.name),
+            )
+        })
+    }
+}
+
+/// A base made of this directory.
+pub fn layers(directory: impl AsRef<Path>) -> LayerRequest {
+    LayerRequest {
+        snapshot: Some(SnapshotRequest {
+            tarball: directory.as_ref().to_owned(),
+            index: PathBuf::new(),
+            backing_dir: PathBuf::new(),
+        }),
+        pool: None,
+    }
+}
+
+/// A pool of these packages, whose files are in this directory.
+pub fn pool(directory: &Path, packages: Vec<PoolPackage>) -> PoolRequest {
+    PoolRequest {
+        cache_dir: directory.to_owned(),
+        provider_id: "test".to_owned(),
+        packages,
+        base_urls: Default::default(),
+        offline: true,
+    }
+}
+
+/// A request with the defaults of the tests: everything allowed, ends with us.
+pub fn request(layers: LayerRequest, view: View) -> MountRequest {
+    MountRequest {
+        program: THIS_PROGRAM.into(),
+        layers,
+        view,
+        restrictions: Restrictions::BUILD,
+        allow_other: true,
+        threads: 2,
+        lifetime: Lifetime::Caller,
+        log: None,
+    }
+}
+
+/// A directory for a test: `base` to be filled, `mnt` to mount at, `upper` and `work` for an upper.
+pub struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("oic mount,:\\test").tempdir().unwrap();
+        for name in ["base", "mnt", "cache"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        Self { directory }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn base(&self) -> PathBuf {
+        self.path("base")
+    }
+
+    pub fn mnt(&self) -> PathBuf {
+        self.path("mnt")
+    }
+
+    pub fn upper(&self, volatile: bool) -> Upper {
+        Upper {
+            directory: self.path("upper"),
+            work: self.path("work"),
+            volatile,
+        }
+    }
+
+    /// Mounts the base alone.
+    pub fn mount_base(&self) -> Session {
+        let view = View::Layer("base".to_owned());
+        session::mount(&request(layers(self.base()), view), &self.mnt()).unwrap()
+    }
+
+    /// Mounts the base with an upper.
+    pub fn mount_overlay(&self, volatile: bool) -> Result<Session, MountError> {
+        let view = View::Overlay {
+            upper: Some(self.upper(volatile)),
+            steps: Vec::new(),
+        };
+        session::mount(&request(layers(self.base()), view), &self.mnt())
+    }
+}
+
+/// Runs a program in `directory` and gives its standard output.
+pub fn run(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(arguments[0])
+        .args(&arguments[1..])
+        .current_dir(directory)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap_or_else(|error| panic!("{} (is its package installed?): {error}", arguments[0]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {} {errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether `condition` comes true within two seconds.
+pub fn soon(condition: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    condition()
+}
+
+/// Whether a process exists and is not a zombie.
+pub fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')))
+}

@@ -10,4 +10,5 @@ pub mod overlay;
 pub mod package;
 pub mod progress;
 pub mod repo;
+pub mod sandbox;
 pub mod template;

@@ -3,12 +3,15 @@
 //!
 //! The modules stand in the order in which a build goes through them.
 
+pub mod base;
 pub mod cancel;
+pub mod dpkg;
 pub mod durable;
 pub mod fetch;
 pub mod overlay;
 pub mod package;
 pub mod progress;
 pub mod repo;
+pub mod root;
 pub mod sandbox;
 pub mod template;

@@ -1,5 +1,6 @@
 //! The sandbox, through the real helper program, on a root directory that
 //! borrows the host's `/usr` read-only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::ffi::OsString;
 use std::fs;

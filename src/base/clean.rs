@@ -1,0 +1,56 @@
+//! Removes what an installation leaves and an image must not contain: logs,
+//! caches, locks, backups of the package database, the machine's identity.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::durable::PathError;
+use crate::root::Root;
+
+const FILES: [&str; 8] = [
+    "/var/log/dpkg.log",
+    "/var/log/alternatives.log",
+    "/var/log/bootstrap.log",
+    "/var/cache/apt/pkgcache.bin",
+    "/var/cache/apt/srcpkgcache.bin",
+    "/var/cache/ldconfig/aux-cache",
+    "/var/lib/apt/lists/lock",
+    "/etc/.pwd.lock",
+];
+/// Directories whose content goes, and whose own entry stays.
+const CLEARED: [&str; 4] = ["/tmp", "/var/tmp", "/var/log/apt", "/var/lib/apt/lists/auxfiles"];
+/// Directories in which `*-old` is a backup.
+const BACKUPS: [&str; 2] = ["/var/lib/dpkg", "/var/cache/debconf"];
+
+/// Removes the traces of an installation from `root`.
+///
+/// An existing `/etc/machine-id` becomes empty: the first boot then draws one (machine-id(5)).
+///
+/// # Errors
+/// If something cannot be removed.
+pub fn remove_traces(root: &Root) -> Result<(), PathError> {
+    for file in FILES {
+        root.remove(file)?;
+    }
+    for directory in CLEARED {
+        root.clear(directory)?;
+    }
+    for directory in BACKUPS {
+        for name in root.names(directory)? {
+            if name.as_bytes().ends_with(b"-old") {
+                root.remove(std::path::Path::new(directory).join(name))?;
+            }
+        }
+    }
+    for name in root.names("/run")? {
+        // `/var/lock` leads to it (Debian Policy 9.1.4).
+        if name != OsStr::new("lock") {
+            root.remove(std::path::Path::new("/run").join(name))?;
+        }
+    }
+    root.remove("/var/lib/dbus/machine-id")?;
+    if root.exists("/etc/machine-id")? {
+        root.write("/etc/machine-id", "", 0o444)?;
+    }
+    Ok(())
+}

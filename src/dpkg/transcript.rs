@@ -1,0 +1,156 @@
+//! Follows a dpkg run by its status lines (dpkg(1), `--status-fd`), which stand
+//! between the lines that maintainer scripts write.
+
+use crate::progress::{Progress, TaskId, Unit};
+
+/// How much of one package's output is kept for an error.
+const KEPT_LINES: usize = 200;
+
+/// A package that dpkg could not unpack or configure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptFailure {
+    /// The package, with `:arch` where dpkg writes it; an archive's path if that could not be read.
+    pub package: String,
+    /// What dpkg says about it.
+    pub message: String,
+    /// What it wrote while dpkg worked on it.
+    pub output: Vec<String>,
+}
+
+/// Takes a run's lines one by one, tells progress, and keeps what explains a failure.
+#[derive(Debug)]
+pub struct Transcript<'a> {
+    progress: &'a dyn Progress,
+    task: TaskId,
+    stage: String,
+    output: Vec<String>,
+    failures: Vec<ScriptFailure>,
+    unpacked: u64,
+    configured: u64,
+}
+
+impl<'a> Transcript<'a> {
+    /// Starts a task of `2 × packages` steps (unpack and configure) on `progress`.
+    pub fn new(progress: &'a dyn Progress, label: &str, packages: u64) -> Self {
+        let task = progress.start(label, Unit::Items, Some(packages.saturating_mul(2)));
+        Self {
+            progress,
+            task,
+            stage: String::new(),
+            output: Vec::new(),
+            failures: Vec::new(),
+            unpacked: 0,
+            configured: 0,
+        }
+    }
+
+    /// Takes the next line. Status lines are counted; all others are logged under
+    /// the package that is being worked on.
+    pub fn line(&mut self, line: &str) {
+        if let Some(status) = line.strip_prefix("status: ") {
+            self.status(status);
+        } else if let Some(stage) = line.strip_prefix("processing: ") {
+            stage.clone_into(&mut self.stage);
+            self.output.clear();
+        } else {
+            tracing::debug!(stage = %self.stage, "{line}");
+            if self.output.len() < KEPT_LINES {
+                self.output.push(line.to_owned());
+            }
+        }
+    }
+
+    /// How many packages became configured.
+    pub fn configured(&self) -> u64 {
+        self.configured
+    }
+
+    /// How many packages were unpacked.
+    pub fn unpacked(&self) -> u64 {
+        self.unpacked
+    }
+
+    /// The packages that failed, the first (and mostly the cause of the others) first.
+    pub fn failures(&self) -> &[ScriptFailure] {
+        &self.failures
+    }
+
+    fn status(&mut self, status: &str) {
+        let Some((package, state)) = status.split_once(": ") else {
+            return;
+        };
+        match state.trim() {
+            "unpacked" => {
+                self.unpacked += 1;
+                self.progress.advance(self.task, 1);
+            }
+            "installed" => {
+                self.configured += 1;
+                self.progress.advance(self.task, 1);
+            }
+            _ => {
+                // `status: package : error : message`
+                if let Some(message) = state.strip_prefix("error : ") {
+                    self.failures.push(ScriptFailure {
+                        package: package.trim().to_owned(),
+                        message: message.trim().to_owned(),
+                        output: std::mem::take(&mut self.output),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Transcript<'_> {
+    fn drop(&mut self) {
+        self.progress.finish(self.task);
+    }
+}
+
+impl std::fmt::Display for ScriptFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN_LINES: usize = 20;
+        write!(f, "package {}: {}", self.package, self.message)?;
+        let skipped = self.output.len().saturating_sub(SHOWN_LINES);
+        for line in self.output.iter().skip(skipped) {
+            write!(f, "\n    {line}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    /// Lines of a real run of dpkg 1.22 whose second package's postinst fails.
+    #[test]
+    fn a_failure_gets_the_lines_of_its_package() {
+        let mut transcript = Transcript::new(&Silent, "Install", 2);
+        let run = "processing: install: good
+status: good: half-installed
+status: good: unpacked
+Unpacking good (1) ...
+processing: install: bad
+status: bad: unpacked
+processing: configure: good
+Setting up good (1) ...
+fine
+status: good: half-configured
+status: good: installed
+processing: configure: bad
+Setting up bad (1) ...
+no such thing
+dpkg: error processing package bad (--configure):
+status: bad : error : installed bad package post-installation script subprocess returned error exit status 3";
+        run.lines().for_each(|line| transcript.line(line));
+        assert_eq!((transcript.unpacked(), transcript.configured()), (2, 1));
+        let [failure] = transcript.failures() else { panic!() };
+        assert_eq!(failure.package, "bad");
+        assert!(failure.message.ends_with("exit status 3"));
+        assert_eq!(failure.output.get(1).map(String::as_str), Some("no such thing"));
+        assert!(failure.to_string().contains("\n    no such thing\n"));
+    }
+}

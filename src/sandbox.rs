@@ -1,0 +1,158 @@
+//! Runs one command of the target system in namespaces of its own.
+//!
+//! Maintainer scripts and user commands are code of the image, run as root.
+//! They see the image's root directory, a fresh `/proc`, a minimal `/dev`, empty
+//! `/run`, `/tmp` and `/sys`, no network unless it is asked for, and nothing of
+//! the build host. When the command ends, everything that it started ends too.
+//!
+//! The program runs itself again as two hidden children (`__sandbox`), because
+//! namespaces must be entered by a process with a single thread:
+//!
+//! ```text
+//! oic ──► outer: unshare, waits, kills on SIGTERM ──► inner: PID 1, mounts, reaps ──► the command
+//! ```
+//!
+//! The job, with the command's standard input, goes through a socket: nothing
+//! secret is ever on a command line. Invariant: [`Sandbox::run`] returns only
+//! after every process in the sandbox is gone.
+
+mod child;
+mod error;
+mod inner;
+mod job;
+mod lines;
+mod run;
+mod tree;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use child::child_main;
+pub use error::{Ended, SandboxError};
+pub use run::{Output, Sandbox, Stream};
+
+/// First argument that makes the `oic` program a child of a sandbox: `main`
+/// hands such a call to [`child_main`] before anything else.
+pub const CHILD_COMMAND: &str = "__sandbox";
+
+/// The executable search path inside (Debian Policy 10.1, root's path).
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a sandbox is like.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Path of the `oic` executable.
+    #[serde(with = "job::path")]
+    pub helper: PathBuf,
+    /// The directory that becomes `/`; a plain directory or any mount.
+    #[serde(with = "job::path")]
+    pub root: PathBuf,
+    /// Host name inside.
+    pub hostname: String,
+    /// Whether the host's network can be reached; else there is only loopback.
+    pub network: bool,
+    /// What of the host is visible inside, in this order.
+    pub binds: Vec<Bind>,
+    /// Empty, writable directories in memory, besides `/run`, `/tmp` and `/dev/shm`.
+    pub scratch: Vec<OsString>,
+    /// Files that exist only inside and only during a run.
+    pub files: Vec<SandboxFile>,
+    /// The environment besides `PATH`, `HOME`, `LC_ALL` and `TERM`; it wins over them.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl SandboxSpec {
+    /// A sandbox on `root` without network, binds and files, whose helper is the running program.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            helper: PathBuf::from("/proc/self/exe"),
+            root: root.into(),
+            hostname: "localhost".to_owned(),
+            network: false,
+            binds: Vec::new(),
+            scratch: Vec::new(),
+            files: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+}
+
+/// A file or directory of the host that is visible inside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bind {
+    /// On the host.
+    #[serde(with = "job::path")]
+    pub source: PathBuf,
+    /// Absolute path inside; created for the run if missing, and then removed.
+    #[serde(with = "job::path")]
+    pub target: PathBuf,
+    /// Whether writing is refused (set-id bits and device nodes then have no effect either).
+    pub read_only: bool,
+}
+
+/// A file that is mounted inside for the run and never becomes part of the image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SandboxFile {
+    /// Absolute path inside; created for the run if missing, and then removed.
+    #[serde(with = "job::path")]
+    pub target: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// Content.
+    pub contents: Vec<u8>,
+}
+
+/// A command line, with what it reads.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Command {
+    /// Program and arguments; the program is looked up in the image's `PATH`.
+    pub argv: Vec<OsString>,
+    /// Everything that the command can read from its standard input. Secrets belong here.
+    pub stdin: Vec<u8>,
+    /// Environment on top of the sandbox's.
+    pub env: Vec<(OsString, OsString)>,
+    /// Working directory inside; empty means `/`.
+    #[serde(with = "job::path")]
+    pub cwd: PathBuf,
+}
+
+impl Command {
+    /// A command without input, in `/`.
+    pub fn new<A: Into<OsString>>(argv: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The same command with `bytes` as its standard input.
+    #[must_use]
+    pub fn with_stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// The command line for people, shortened when it is long.
+    pub fn display(&self) -> String {
+        const LIMIT: usize = 160;
+        let words: Vec<_> = self.argv.iter().map(|word| word.to_string_lossy()).collect();
+        let line = words.join(" ");
+        match line.char_indices().nth(LIMIT) {
+            Some((end, _)) => format!("{} …", line.get(..end).unwrap_or_default()),
+            None => line,
+        }
+    }
+}
+
+// Standard input carries password hashes: it must not reach a log through `{:?}`.
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Command")
+            .field("argv", &self.argv)
+            .field("stdin_bytes", &self.stdin.len())
+            .field("cwd", &self.cwd)
+            .finish_non_exhaustive()
+    }
+}

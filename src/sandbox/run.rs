@@ -1,0 +1,232 @@
+//! The program's side of a sandbox: starts it, forwards output, stops it.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::job::{Job, Outcome};
+use super::lines::read_lines;
+use super::{CHILD_COMMAND, Command, Ended, SandboxError, SandboxSpec};
+use crate::cancel::{Cancel, Cancelled};
+
+/// How many of the last output lines an error shows.
+const TAIL_LINES: usize = 20;
+/// How often a silent command's cancellation is looked at.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
+/// Largest answer of a child, in bytes.
+const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
+
+/// Which output a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// What a successful command left besides its effects.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// The last lines of both streams, at most 20.
+    pub tail: Vec<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Runs commands on one root directory, each in namespaces of its own.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    spec: SandboxSpec,
+}
+
+impl Sandbox {
+    /// A sandbox like `spec`; nothing is set up before [`Self::run`].
+    pub fn new(spec: SandboxSpec) -> Self {
+        Self { spec }
+    }
+
+    /// What this sandbox is like.
+    pub fn spec(&self) -> &SandboxSpec {
+        &self.spec
+    }
+
+    /// Runs `command` to its end. `on_line` gets every line of output as it comes.
+    ///
+    /// When `cancel` fires, everything inside is killed within a second.
+    ///
+    /// # Errors
+    /// [`SandboxError`]; a status other than 0 is [`SandboxError::Failed`].
+    pub fn run(
+        &self,
+        command: &Command,
+        on_line: &mut dyn FnMut(Stream, &str),
+        cancel: &Cancel,
+    ) -> Result<Output, SandboxError> {
+        cancel.check()?;
+        let started = Instant::now();
+        let (child, control) = self.start(command)?;
+        let mut child = Guard(child);
+        let (tail, cancelled) = self.forward(&mut child.0, on_line, cancel);
+        child.0.wait().map_err(|source| self.cannot_start(source))?;
+        if cancelled {
+            return Err(Cancelled.into());
+        }
+        let ended = match self.answer(control)? {
+            Outcome::Exited(0) => {
+                return Ok(Output {
+                    tail,
+                    elapsed: started.elapsed(),
+                });
+            }
+            Outcome::Exited(status) => Ended::Status(status),
+            Outcome::Signaled(signal) => Ended::Signal(signal),
+            Outcome::NotFound => {
+                return Err(SandboxError::NotFound {
+                    command: command.display(),
+                });
+            }
+            Outcome::Setup(reason) => return Err(self.cannot_set_up(reason)),
+        };
+        Err(SandboxError::Failed {
+            command: command.display(),
+            ended,
+            tail,
+        })
+    }
+
+    /// Starts the outer child and hands it the job.
+    fn start(&self, command: &Command) -> Result<(Child, UnixStream), SandboxError> {
+        let (mut ours, theirs) = UnixStream::pair().map_err(|source| self.cannot_start(source))?;
+        let child = std::process::Command::new(&self.spec.helper)
+            .args([
+                CHILD_COMMAND,
+                "outer",
+                if self.spec.network { "host-net" } else { "own-net" },
+            ])
+            .arg(std::process::id().to_string())
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A Ctrl-C at the terminal is oic's to handle, not the maintainer script's.
+            .process_group(0)
+            .spawn()
+            .map_err(|source| self.cannot_start(source))?;
+        let job = Job {
+            spec: self.spec.clone(),
+            command: command.clone(),
+        };
+        let sent = serde_json::to_vec(&job)
+            .map_err(std::io::Error::other)
+            .and_then(|bytes| ours.write_all(&bytes))
+            .and_then(|()| ours.shutdown(Shutdown::Write));
+        // A child that failed before it read the job says why; that is worth more than "broken pipe".
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the sandbox did not take its job");
+        }
+        Ok((child, ours))
+    }
+
+    /// Forwards output until both streams end; returns the last lines and whether it was cancelled.
+    fn forward(
+        &self,
+        child: &mut Child,
+        on_line: &mut dyn FnMut(Stream, &str),
+        cancel: &Cancel,
+    ) -> (Vec<String>, bool) {
+        let (sender, lines) = mpsc::sync_channel::<(Stream, String)>(1024);
+        let out = child
+            .stdout
+            .take()
+            .map(|pipe| (Stream::Out, Box::new(pipe) as Box<dyn Read + Send>));
+        let err = child
+            .stderr
+            .take()
+            .map(|pipe| (Stream::Err, Box::new(pipe) as Box<dyn Read + Send>));
+        let mut tail = VecDeque::with_capacity(TAIL_LINES);
+        let mut cancelled = false;
+        std::thread::scope(|scope| {
+            for (stream, pipe) in [out, err].into_iter().flatten() {
+                let sender = sender.clone();
+                // Lines behind the end of the receiver have nobody to go to.
+                scope.spawn(move || read_lines(pipe, |line| drop(sender.send((stream, line)))));
+            }
+            drop(sender);
+            loop {
+                match lines.recv_timeout(CANCEL_INTERVAL) {
+                    Ok((stream, line)) => {
+                        on_line(stream, &line);
+                        if tail.len() == TAIL_LINES {
+                            tail.pop_front();
+                        }
+                        tail.push_back(line);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                if cancel.is_cancelled() && !cancelled {
+                    cancelled = true;
+                    stop(child);
+                }
+            }
+        });
+        (tail.into(), cancelled)
+    }
+
+    fn answer(&self, control: UnixStream) -> Result<Outcome, SandboxError> {
+        let mut bytes = Vec::new();
+        control
+            .take(ANSWER_LIMIT_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|source| self.cannot_start(source))?;
+        // The first answer counts: whoever fails later only reports the consequence.
+        match serde_json::Deserializer::from_slice(&bytes).into_iter().next() {
+            Some(Ok(outcome)) => Ok(outcome),
+            _ => Err(self.cannot_set_up("the helper ended without an answer; was it killed?".to_owned())),
+        }
+    }
+
+    fn cannot_start(&self, source: std::io::Error) -> SandboxError {
+        SandboxError::Start {
+            helper: self.spec.helper.clone(),
+            source,
+        }
+    }
+
+    fn cannot_set_up(&self, reason: String) -> SandboxError {
+        SandboxError::Setup {
+            root: self.spec.root.clone(),
+            reason,
+        }
+    }
+}
+
+/// Asks the outer child to kill PID 1 and with it the whole sandbox.
+fn stop(child: &Child) {
+    if let Ok(id) = i32::try_from(child.id()) {
+        // It may just have ended: then there is nothing to stop.
+        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    }
+}
+
+/// Ends the sandbox when `run` is left early, by a panic in `on_line` for instance.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            stop(&self.0);
+            let _ = self.0.wait();
+        }
+    }
+}

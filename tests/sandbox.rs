@@ -1,0 +1,313 @@
+//! The sandbox, through the real helper program, on a root directory that
+//! borrows the host's `/usr` read-only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use oic::cancel::Cancel;
+use oic::sandbox::{Bind, Command, Ended, Output, Sandbox, SandboxError, SandboxFile, SandboxSpec, Stream};
+
+struct Root {
+    directory: tempfile::TempDir,
+    spec: SandboxSpec,
+}
+
+impl Root {
+    /// A root with nothing but links into the bound `/usr`.
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            symlink(format!("usr/{name}"), root.join(name)).unwrap();
+        }
+        let mut spec = SandboxSpec::new(root);
+        spec.helper = PathBuf::from(env!("CARGO_BIN_EXE_oic"));
+        spec.binds.push(Bind {
+            source: "/usr".into(),
+            target: "/usr".into(),
+            read_only: true,
+        });
+        Self { directory, spec }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn run(&self, command: &Command) -> (Result<Output, SandboxError>, Vec<String>) {
+        let mut lines = Vec::new();
+        let result = Sandbox::new(self.spec.clone()).run(
+            command,
+            &mut |_, line| lines.push(line.to_owned()),
+            &Cancel::default(),
+        );
+        (result, lines)
+    }
+
+    /// The output of a shell script that must succeed.
+    fn script(&self, script: &str) -> String {
+        let (result, lines) = self.run(&Command::new(["sh", "-euc", script]));
+        result.unwrap_or_else(|error| panic!("{error}"));
+        lines.join("\n")
+    }
+
+    fn names(&self) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(self.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn the_command_sees_only_its_own_world() {
+    let mut root = Root::new();
+    root.spec.hostname = "image".into();
+    let before = root.names();
+    assert_eq!(root.script("hostname; echo $$; umask; pwd"), "image\n2\n0022\n/");
+    assert_eq!(
+        root.script("env | sort"),
+        "HOME=/root\nLC_ALL=C.UTF-8\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nTERM=dumb"
+    );
+    assert_eq!(
+        root.script("ls / /sys /tmp /run"),
+        "/:\nbin\ndev\nlib\nlib64\nproc\nrun\nsbin\nsys\ntmp\nusr\n\n/run:\nlock\n\n/sys:\n\n/tmp:"
+    );
+    // Processes, interfaces and mounts of the host are not there.
+    assert_eq!(
+        root.script("ls -d /proc/[0-9]* | wc -l; cut -d: -f1 -s /proc/net/dev | tr -d ' '"),
+        "4\nlo"
+    );
+    assert!(!root.script("cut -d' ' -f5 /proc/self/mountinfo").contains("/work"));
+    assert_eq!(root.names(), before, "no mount point may stay behind");
+}
+
+#[test]
+fn devices_work() {
+    let root = Root::new();
+    let script = "echo gone >/dev/null; head -c4 /dev/zero | od -An -tx1; head -c9 /dev/urandom | wc -c
+        echo fd >/dev/stdout; (echo x >/dev/full) 2>/dev/null || echo full; stat -c %a /dev/null /dev/shm /run/lock /tmp
+        test -c /dev/ptmx && test -d /dev/fd && mknod /tmp/device c 1 3 && echo made";
+    assert_eq!(
+        root.script(script),
+        " 00 00 00 00\n9\nfd\nfull\n666\n1777\n1777\n1777\nmade"
+    );
+}
+
+#[test]
+fn the_host_cannot_be_changed() {
+    let root = Root::new();
+    let script = "for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /usr/oic-test /sys/x
+        do (echo b >$f) 2>/dev/null && echo \"wrote $f\"; done; mount -t tmpfs none /tmp 2>/dev/null && echo mounted; true";
+    assert_eq!(root.script(script), "");
+}
+
+#[test]
+fn input_environment_and_directory_reach_the_command() {
+    let root = Root::new();
+    let mut command = Command::new(["sh", "-c", "cat; echo; echo $WORD; pwd"]).with_stdin("secret");
+    command.env.push(("WORD".into(), "a $(b) 'c'".into()));
+    command.cwd = "/usr/bin".into();
+    let (result, lines) = root.run(&command);
+    result.unwrap();
+    assert_eq!(lines, ["secret", "a $(b) 'c'", "/usr/bin"]);
+    assert!(!format!("{command:?}").contains("secret"));
+}
+
+#[test]
+fn arguments_are_passed_as_they_are() {
+    let root = Root::new();
+    let argument = "$HOME `id` \"q\" \\n *\nline";
+    let (result, lines) = root.run(&Command::new(["printf", "%s", argument]));
+    result.unwrap();
+    assert_eq!(lines.join("\n"), argument);
+}
+
+#[test]
+fn a_failure_names_command_status_and_output() {
+    let root = Root::new();
+    let (result, lines) = root.run(&Command::new(["sh", "-c", "seq 30; echo broken >&2; exit 7"]));
+    assert_eq!(lines.len(), 31);
+    let error = result.unwrap_err();
+    let SandboxError::Failed { ended, tail, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(*ended, Ended::Status(7));
+    assert_eq!(tail.len(), 20);
+    let message = error.to_string();
+    assert!(message.contains("`sh -c seq 30") && message.contains("exit status 7") && message.contains("broken"));
+
+    let (result, _) = root.run(&Command::new(["sh", "-c", "kill -SEGV $$"]));
+    assert!(result.unwrap_err().to_string().contains("ended with signal SIGSEGV"));
+
+    let (result, _) = root.run(&Command::new(["no-such-program", "x"]));
+    let error = result.unwrap_err();
+    assert!(matches!(error, SandboxError::NotFound { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("no-such-program"));
+}
+
+#[test]
+fn what_the_command_left_running_ends_with_it() {
+    let root = Root::new();
+    let started = Instant::now();
+    // An orphan that ignores everything but SIGKILL and holds the output open.
+    root.script("setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000' & sleep 0.1");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn cancelling_kills_everything_at_once() {
+    let root = Root::new();
+    let cancel = Cancel::default();
+    let mut seen = None;
+    let script = "setsid sleep 1003 & trap '' TERM; echo ready; exec >&- 2>&-; while :; do sleep 1; done";
+    let result = Sandbox::new(root.spec.clone()).run(
+        &Command::new(["sh", "-c", script]),
+        &mut |stream, line| {
+            assert_eq!((stream, line), (Stream::Out, "ready"));
+            seen = Some(Instant::now());
+            cancel.cancel();
+        },
+        &cancel,
+    );
+    assert!(matches!(result, Err(SandboxError::Cancelled(_))));
+    assert!(seen.unwrap().elapsed() < Duration::from_secs(1));
+    assert_eq!(find_process("sleep\u{0}1003"), None);
+}
+
+#[test]
+fn the_sandbox_dies_with_its_caller() {
+    let mut root = Root::new();
+    // A name of its own tells this sandbox's outer child from those of other tests.
+    let helper = root.path().join("helper");
+    symlink(&root.spec.helper, &helper).unwrap();
+    root.spec.helper.clone_from(&helper);
+    let marker = root.path().join("started");
+    // The outer child is killed as the kernel would kill it if oic died.
+    let killer = std::thread::spawn(move || {
+        while !marker.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let pid = find_process(helper.to_str().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    });
+    let (result, _) = root.run(&Command::new(["sh", "-c", "touch /started; exec sleep 1007"]));
+    killer.join().unwrap();
+    assert!(result.unwrap_err().to_string().contains("was it killed?"));
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while find_process("sleep\u{0}1007").is_some() {
+        assert!(Instant::now() < deadline, "the command outlived its sandbox");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process whose command line starts like this.
+fn find_process(command: &str) -> Option<i32> {
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        line.starts_with(command.as_bytes()).then_some(pid)
+    })
+}
+
+#[test]
+fn binds_and_files_leave_no_residue() {
+    let mut root = Root::new();
+    fs::create_dir(root.path().join("etc")).unwrap();
+    symlink("../run/resolve/stub.conf", root.path().join("etc/link.conf")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("package"), "bytes").unwrap();
+    for (target, read_only) in [("/cdrom/cache-repo", true), ("/run/writable", false)] {
+        root.spec.binds.push(Bind {
+            source: outside.path().into(),
+            target: target.into(),
+            read_only,
+        });
+    }
+    for (target, mode) in [
+        ("/etc/policy", 0o755),
+        ("/etc/link.conf", 0o644),
+        ("/run/oic/list", 0o600),
+    ] {
+        root.spec.files.push(SandboxFile {
+            target: target.into(),
+            mode,
+            contents: b"#!/bin/sh\necho policy\n".to_vec(),
+        });
+    }
+    let modified = fs::metadata(root.path().join("etc")).unwrap().modified().unwrap();
+    let before = root.names();
+    let script =
+        "/etc/policy; cat /etc/link.conf | wc -l; stat -c %a /etc/policy /run/oic/list; cat /cdrom/cache-repo/package
+        echo; echo new >/run/writable/new; touch /cdrom/cache-repo/x 2>/dev/null || echo read-only";
+    assert_eq!(root.script(script), "policy\n2\n755\n600\nbytes\nread-only");
+    assert_eq!(fs::read_to_string(outside.path().join("new")).unwrap(), "new\n");
+    assert_eq!(root.names(), before);
+    assert_eq!(fs::read_dir(root.path().join("etc")).unwrap().count(), 1);
+    assert_eq!(
+        fs::metadata(root.path().join("etc")).unwrap().modified().unwrap(),
+        modified
+    );
+}
+
+#[test]
+fn mount_points_of_the_image_stay_as_they_are() {
+    let root = Root::new();
+    for name in ["dev", "dev/pts", "proc", "tmp"] {
+        fs::create_dir(root.path().join(name)).unwrap();
+    }
+    fs::set_permissions(root.path().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write(root.path().join("dev/kept"), "").unwrap();
+    root.script("test ! -e /dev/kept; touch /tmp/gone /made");
+    assert!(root.path().join("dev/pts").is_dir() && root.path().join("dev/kept").exists());
+    assert!(root.path().join("made").exists() && !root.path().join("tmp/gone").exists());
+}
+
+#[test]
+fn a_link_in_the_image_does_not_lead_to_the_host() {
+    let root = Root::new();
+    let outside = tempfile::tempdir().unwrap();
+    symlink(outside.path(), root.path().join("tmp")).unwrap();
+    let (result, _) = root.run(&Command::new(["touch", "/tmp/x"]));
+    drop(result);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_unusable_root_is_named() {
+    let mut root = Root::new();
+    root.spec.root = "/no/such/root".into();
+    let (result, _) = root.run(&Command::new(["true"]));
+    assert!(result.unwrap_err().to_string().contains("/no/such/root"));
+    root.spec.root = "/".into();
+    assert!(
+        root.run(&Command::new(["true"]))
+            .0
+            .unwrap_err()
+            .to_string()
+            .contains("host's own")
+    );
+    root.spec.helper = "/no/such/helper".into();
+    assert!(matches!(
+        root.run(&Command::new(["true"])).0,
+        Err(SandboxError::Start { .. })
+    ));
+}
+
+#[test]
+fn an_inherited_descriptor_does_not_leak() {
+    let root = Root::new();
+    // Not close-on-exec: as from a careless shell above oic.
+    let file = fs::File::open("/etc/hostname").unwrap();
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    assert_eq!(
+        root.script("for fd in /proc/self/fd/*; do readlink $fd; done | grep -c hostname || true"),
+        "0"
+    );
+}

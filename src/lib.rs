@@ -3,29 +3,44 @@
 //!
 //! The modules stand in the order in which a build goes through them.
 
-pub mod cache;
-pub mod archive;
-pub mod boot;
-pub mod cancel;
+// WHAT to build.
 pub mod config;
 mod data;
-pub mod base;
-pub mod cancel;
-pub mod dpkg;
-pub mod durable;
-pub mod fetch;
-pub mod mount;
-pub mod image;
-pub mod overlay;
-pub mod package;
-pub mod pool;
-pub mod progress;
 pub mod provider;
+pub mod template;
+pub mod yaml;
+
+// WHICH packages, verified.
+pub mod cache;
+pub mod fetch;
+pub mod package;
 pub mod repo;
-pub mod snapshot;
 pub mod resolve;
+pub mod verify;
+
+// The lazy layers and the overlay.
+pub mod archive;
+pub mod base;
+pub mod mount;
+pub mod overlay;
+pub mod pool;
+pub mod snapshot;
+
+// Installing and configuring.
+pub mod dpkg;
 pub mod root;
 pub mod sandbox;
-pub mod template;
-pub mod verify;
-pub mod yaml;
+
+// The disk.
+pub mod boot;
+pub mod image;
+
+// The whole build, and the command line.
+pub mod cli;
+pub mod pipeline;
+
+// What all of them use.
+pub mod cancel;
+pub mod durable;
+pub mod progress;
+pub mod workspace;

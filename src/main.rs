@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use oic::{cli, mount, pipeline, sandbox};
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments
-        .next()
-        .is_some_and(|first| first == oic::sandbox::CHILD_COMMAND)
-    {
-        return oic::sandbox::child_main(arguments);
+    match arguments.next() {
+        // Children of a build, started by itself; single-threaded at this point.
+        Some(first) if first == sandbox::CHILD_COMMAND => sandbox::child_main(arguments),
+        Some(first) if first == mount::server::CHILD_COMMAND => mount::server::child_main(pipeline::serve::open_layers),
+        _ => cli::main(),
     }
-    ExitCode::SUCCESS
 }

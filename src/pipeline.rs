@@ -113,10 +113,10 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let tree = tree.freeze(&context)?;
     let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
     clock.lap("Serialize");
-    let (image, artifacts) = compose::finish(&context, &output, image)?;
+    let (image, artifacts) = compose::finish(&context, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
     clock.lap("Convert and hash");
-    let base_use = tree.close(&output, base)?;
+    let base_use = tree.close(base)?;
     clock.lap("Clean up");
 
     Ok(BuildReport {

@@ -1,8 +1,15 @@
 //! The chroot base: reused if its key is the same, else made beside the old one and switched.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::Path;
 
+use crate::archive::deb::Deb;
+use crate::archive::unpack::UnpackOptions;
+use crate::archive;
 use crate::base::{self, BaseRequest};
+use crate::cancel::Cancel;
+use crate::mount::session::THIS_PROGRAM;
 use crate::durable::{self, FileLock, PathError, ScratchDir};
 use crate::package::{Resolution, Sha256};
 use crate::snapshot::{self, Snapshot, SnapshotPaths, WriteOptions};
@@ -92,14 +99,25 @@ fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha2
             packages: &packages,
             root: &root,
             arch: context.request.loaded.template.target.arch,
-            epoch_seconds: selection.epoch_seconds,
+            epoch: selection.epoch_seconds,
+            helper: Path::new(THIS_PROGRAM),
+            unpack: &|file, root| unpack(file, root, context.cancel),
         },
         context.progress,
         context.cancel,
     )?;
+    context.cancel.check()?;
     let options = WriteOptions { cancel: context.cancel.clone(), ..WriteOptions::new(key) };
     let paths = paths(context);
     let summary = snapshot::write(&root, &paths.tarball, &paths.index, &options)?;
     tracing::info!(entries = summary.entries, bytes = summary.compressed_bytes, "snapshot written");
+    Ok(())
+}
+
+/// Unpacks the files of the package `file` into `root`.
+fn unpack(file: &Path, root: &Path, cancel: &Cancel) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let options = UnpackOptions { cancel: cancel.clone(), ..UnpackOptions::default() };
+    let root = File::open(root)?;
+    archive::deb::extract(&mut Deb::open(file)?, root.as_fd(), &options)?;
     Ok(())
 }

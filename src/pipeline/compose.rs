@@ -1,9 +1,9 @@
 //! The tree of one image: layers mounted, packages installed, settings applied, disk written.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::boot::{self, BootRequest};
+use crate::boot;
 use crate::configure::{self, ConfigureRequest, FstabEntry};
 use crate::durable::{self, PathError};
 use crate::image::plan::DiskPlan;
@@ -110,13 +110,10 @@ impl Frozen {
         let root = Root::open(self.session.mount_point())?;
         let mut sources = populate::sources(plan);
         if let Some(partition) = plan.root() {
-            let esp = boot::prepare(&BootRequest {
-                root: &root,
-                arch: template.target.arch,
-                kernel: &template.system.kernel,
-                root_partition: partition.uuid,
-            })?;
-            populate::add_to_esp(&mut sources, plan, esp)?;
+            let esp = plan.esp().and_then(|esp| esp.partition.mount_point.as_deref()).map(Path::new);
+            let arch = template.target.arch;
+            let contents = boot::prepare(&root, arch, &template.system.kernel, partition.uuid, esp)?;
+            populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
         let target = self.output.directory().join(format!("{}.raw", output_name(context)));
         let (progress, cancel) = (context.progress, context.cancel);
@@ -197,14 +194,24 @@ fn output_name(context: &Context<'_>) -> String {
     format!("{}-{}", loaded.template.image.name, loaded.provider.release_version)
 }
 
-/// Hashes the image and makes its other forms.
+/// Hashes the image and makes its other forms, both at once.
 pub(super) fn finish(
     context: &Context<'_>,
-    output: &ImageBuild,
     (path, summary): (PathBuf, RawSummary),
 ) -> Result<(ImageFile, Vec<PathBuf>), BuildError> {
-    let _ = output;
-    let sha256 = raw::digest(&path, context.progress, context.cancel)?;
-    let made = artifacts::make(&path, &context.request.loaded.template.disk.artifacts, context.progress, context.cancel)?;
-    Ok((ImageFile { path, size_bytes: summary.size_bytes, data_bytes: summary.data_bytes, sha256 }, made))
+    let wanted = &context.request.loaded.template.disk.artifacts;
+    let (progress, cancel) = (context.progress, context.cancel);
+    let (sha256, made) = std::thread::scope(|scope| {
+        let digest = scope.spawn(|| raw::digest(&path, progress, cancel));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let made = artifacts::make(&path, &output_name(context), wanted, threads, progress, cancel);
+        (digest.join(), made)
+    });
+    let sha256 = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let made = made?.into_iter().map(|made| made.path).collect();
+    let image = ImageFile { path, size_bytes: summary.size_bytes, data_bytes: summary.data_bytes, sha256 };
+    if !artifacts::keeps_raw(wanted) {
+        std::fs::remove_file(&image.path).map_err(PathError::on("remove", &image.path))?;
+    }
+    Ok((image, made))
 }

@@ -12,6 +12,7 @@ use crate::repo::Repository;
 use crate::repo::deb::{self, LoadOptions, LoadedIndex};
 use crate::resolve::lockfile::{LockedRepository, Lockfile};
 use crate::resolve::{self, Request, dot};
+use crate::template::model::Template;
 
 use super::report::PackageCounts;
 use super::{BuildError, Context};
@@ -127,16 +128,16 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
     };
     let base = resolve::deb::resolve(&wanted, records.get(..own_count).unwrap_or(&records))?;
     wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
-    wanted.packages.extend(template.system.packages.iter().cloned());
-    wanted.packages.extend(template.system.kernel.packages.iter().cloned());
+    wanted.packages.extend(asked_for(template));
     let image = resolve::deb::resolve(&wanted, &records)?;
     write_graph(context, &image)?;
 
-    let lockfile = Lockfile::new(
-        &request.loaded.provider.id(),
-        indexes.iter().map(locked_repository).collect(),
-        &image,
-    );
+    let lockfile = Lockfile {
+        provider: request.loaded.provider.id(),
+        repositories: indexes.iter().map(locked_repository).collect(),
+        requested: asked_for(template),
+        packages: image.packages.clone(),
+    };
     let newest = indexes.iter().map(|index| index.release.date).max().unwrap_or(0);
     Ok(Selection {
         base,
@@ -146,6 +147,11 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         lockfile,
         epoch_seconds: request.source_date_epoch.unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
     })
+}
+
+/// What the template asks for by name.
+fn asked_for(template: &Template) -> Vec<String> {
+    template.system.packages.iter().chain(&template.system.kernel.packages).cloned().collect()
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {

@@ -3,6 +3,7 @@
 //!
 //! Invariant: provider data names no mirror; a key is never taken from where packages come from.
 
+mod apt_sources;
 mod data;
 pub mod mirror;
 mod repositories;
@@ -14,6 +15,7 @@ use crate::package::Arch;
 use crate::template::model::ImageType;
 use crate::yaml::{Findings, Source, did_you_mean};
 
+pub use apt_sources::{AptSource, host_sources};
 pub use repositories::{RepositoryError, repositories};
 
 /// Everything that is known about one distribution on one architecture.
@@ -158,5 +160,46 @@ impl Providers {
     /// All of them.
     pub fn all(&self) -> &[Provider] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn unknown_providers_are_answered_with_the_known_ones() {
+        let providers = Providers::embedded().unwrap();
+        assert_eq!(providers.all().len(), 2);
+        let error = providers.find("debian", "debian31", Arch::X86_64).unwrap_err();
+        assert!(error.to_string().contains("debian-debian13-aarch64"), "{error}");
+        assert_eq!(error.hint().as_deref(), Some("did you mean debian-debian13-x86_64?"));
+    }
+
+    #[test]
+    fn pinned_keys_are_those_of_the_table() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/keys");
+        let table = std::fs::read_to_string(root.join("README.md")).unwrap();
+        let mut checked = 0;
+        for line in table.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split('`').collect();
+            let output = Command::new("gpg")
+                .args(["--show-keys", "--with-colons"])
+                .arg(root.join(cells[1]))
+                .output()
+                .expect("gpg of the package gpg");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let first = text.lines().find_map(|line| line.strip_prefix("fpr:::::::::"));
+            assert_eq!(
+                first.and_then(|line| line.strip_suffix(':')),
+                Some(cells[3]),
+                "{}",
+                cells[1]
+            );
+            checked += 1;
+        }
+        assert_eq!(checked, crate::data::names("keys/").count());
     }
 }

@@ -4,10 +4,13 @@
 //! `--mirror`, the environment (`OIC_MIRROR_DEBIAN`), `mirrors:` of the configuration, the
 //! template's `packageRepositories`, the host's apt sources. Signatures make any mirror safe.
 
+use std::ffi::OsString;
 use std::fmt;
 
-use crate::provider::{Provider, ProviderRepository};
+use crate::provider::{AptSource, Provider, ProviderRepository};
 use crate::template::model::{PackageRepository, Template};
+
+const PREFIX: &str = "OIC_MIRROR_";
 
 /// What said where an archive is, in the order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +83,7 @@ pub fn variable(archive: &str) -> String {
             }
         })
         .collect();
-    format!("OIC_MIRROR_{name}")
+    format!("{PREFIX}{name}")
 }
 
 /// The mirrors that a program run was given. The template's are added by [`Mirrors::resolve`].
@@ -107,6 +110,31 @@ impl Mirrors {
             Some((name, url)) if is_name(name) => self.add(Some(name), url, Origin::Flag),
             _ if argument.contains("://") => self.add(None, argument, Origin::Flag),
             _ => Err(bad()),
+        }
+    }
+
+    /// Adds every `OIC_MIRROR_*` of the environment; other variables are not looked at.
+    ///
+    /// # Errors
+    /// [`MirrorError::BadUrl`].
+    pub fn add_environment(&mut self, variables: &[(OsString, OsString)]) -> Result<(), MirrorError> {
+        for (name, url) in variables.iter().filter(|(_, url)| !url.is_empty()) {
+            let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+                continue;
+            };
+            let archive = name.to_ascii_lowercase().replace('_', "-");
+            self.add(Some(&archive), &url.to_string_lossy(), Origin::Environment)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what the host's own apt is fetched from, for the archives of `provider`.
+    pub fn add_host(&mut self, provider: &Provider, sources: &[AptSource]) {
+        for archive in provider.archives() {
+            if let Some(url) = AptSource::best_for(archive, sources) {
+                self.entries
+                    .push((Some(archive.to_owned()), url.to_owned(), Origin::Host));
+            }
         }
     }
 
@@ -207,3 +235,6 @@ pub(super) fn mirrored<'a>(repository: &PackageRepository, provider: &'a Provide
     }
     provider.repositories.iter().find(|r| r.suite == repository.codename)
 }
+
+#[cfg(test)]
+mod tests;

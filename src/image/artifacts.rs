@@ -155,13 +155,13 @@ mod tests {
     use crate::image::tool::tests::run;
     use crate::progress::Silent;
 
-    /// 70 MiB with data at both ends and in the middle.
+    /// 36 MiB with data at both ends and in the middle.
     fn raw(directory: &Path) -> PathBuf {
         let path = directory.join("image-1.0.raw");
         let file = File::create_new(&path).unwrap();
-        file.set_len((70 << 20) + 512).unwrap();
-        let text: Vec<u8> = (0..300_000_u32).flat_map(|i| i.wrapping_mul(i).to_le_bytes()).collect();
-        for offset in [0, 33 << 20, (70 << 20) + 512 - text.len() as u64] {
+        file.set_len((36 << 20) + 512).unwrap();
+        let text: Vec<u8> = (0..50_000_u32).flat_map(|i| i.wrapping_mul(i).to_le_bytes()).collect();
+        for offset in [0, 17 << 20, (36 << 20) + 512 - text.len() as u64] {
             file.write_all_at(&text, offset).unwrap();
         }
         path

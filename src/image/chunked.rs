@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use super::raw::next_data;
@@ -36,11 +36,7 @@ pub(super) fn compress(
     cancel: &Cancel,
 ) -> io::Result<()> {
     let step = chunk_bytes(method);
-    let chunks = Mutex::new(
-        (0..size_bytes)
-            .step_by(usize::try_from(step).unwrap_or(usize::MAX))
-            .enumerate(),
-    );
+    let mut chunks = (0..size_bytes).step_by(usize::try_from(step).unwrap_or(usize::MAX));
     let hole = OnceLock::new();
     thread::scope(|scope| {
         // One slot for each thread: the memory in use stays bounded.
@@ -61,10 +57,8 @@ pub(super) fn compress(
                 (orders, receiver)
             })
             .collect();
-        let order = |worker: &mpsc::SyncSender<u64>| {
-            let next = chunks.lock().ok().and_then(|mut chunks| chunks.next());
-            next.is_some_and(|(_, offset)| worker.send(offset).is_ok())
-        };
+        let mut order =
+            |worker: &mpsc::SyncSender<u64>| chunks.next().is_some_and(|offset| worker.send(offset).is_ok());
         let mut waiting = workers.iter().filter(|(orders, _)| order(orders)).count();
         for (orders, receiver) in workers.iter().cycle() {
             if waiting == 0 {

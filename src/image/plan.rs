@@ -85,9 +85,19 @@ impl DiskPlan {
         self.partitions.iter().find(|p| p.is_mounted_at("/"))
     }
 
-    /// The EFI system partition, if there is one.
-    pub fn esp(&self) -> Option<&PlannedPartition> {
-        self.partitions.iter().find(|p| p.type_uuid == ESP)
+    /// The EFI system partition, which every UEFI boot loader needs.
+    ///
+    /// # Errors
+    /// [`PlanError`] if there is none.
+    pub fn esp(&self) -> Result<&PlannedPartition, PlanError> {
+        let esp = self.partitions.iter().find(|p| p.type_uuid == ESP);
+        esp.ok_or_else(|| {
+            PlanError::field(
+                "disk.partitions",
+                "no EFI system partition, which the boot loader needs",
+            )
+            .with_hint("add a partition with `type: esp` and `fsType: fat32`")
+        })
     }
 }
 

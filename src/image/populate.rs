@@ -12,7 +12,6 @@ use super::content::Source;
 use super::plan::{DiskPlan, PlanError, PlannedPartition};
 use super::root::Root;
 use crate::durable::PathError;
-use crate::template::model::FileSystem;
 
 /// What goes onto one partition.
 #[derive(Debug, Clone)]
@@ -78,29 +77,19 @@ pub fn ensure_mount_points(plan: &DiskPlan, root: &Root) -> Result<(), PathError
     Ok(())
 }
 
-/// Puts `extra` files onto the EFI system partition of `plan`.
+/// Puts `extra` files onto the EFI system partition of `plan`, which `sources` are of.
 ///
 /// # Errors
-/// [`PlanError`] if there is no such partition or it is not FAT.
+/// [`PlanError`] if there is no such partition.
 pub fn add_to_esp(
     sources: &mut [PartitionSource],
     plan: &DiskPlan,
     extra: Vec<(PathBuf, Source)>,
 ) -> Result<(), PlanError> {
-    let missing = |reason: &str| PlanError::Field {
-        field: "disk.partitions".into(),
-        reason: reason.into(),
-        hint: Some("the boot loader needs a partition with `type: esp` and `fsType: fat32`".into()),
-    };
-    let esp = plan.esp().ok_or_else(|| missing("no EFI system partition"))?;
-    if !matches!(esp.partition.file_system, Some(FileSystem::Fat16 | FileSystem::Fat32)) {
-        return Err(missing("the EFI system partition is not FAT"));
+    let number = plan.esp()?.number;
+    if let Some(source) = sources.iter_mut().find(|source| source.number == number) {
+        source.extra.extend(extra);
     }
-    let source = sources.iter_mut().find(|source| source.number == esp.number);
-    source
-        .ok_or_else(|| missing("the EFI system partition has no source"))?
-        .extra
-        .extend(extra);
     Ok(())
 }
 
@@ -152,6 +141,7 @@ impl Drop for Hidden {
 mod tests {
     use super::*;
     use crate::image::plan::tests::{disk, partition, plan_of};
+    use crate::template::model::FileSystem;
 
     #[test]
     fn each_subtree_has_one_partition() {

@@ -145,26 +145,34 @@ impl Tools {
     }
 }
 
-/// Writes the image `target`: tables and partitions of `plan`, filled from the
-/// tree `root` as `sources` say. No time in it is later than `epoch_seconds`
-/// (since 1970, UTC). Afterwards the file is synced and gets its name.
-///
-/// If a source excludes something, this mounts: the caller is in a mount
-/// namespace of its own.
+/// What an image is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The disk, laid out.
+    pub plan: &'a DiskPlan,
+    /// The installed tree. If a source excludes something, mounts are made over
+    /// it: opened in the calling thread's mount namespace, which is a private one.
+    pub root: &'a Root,
+    /// What goes onto which partition, from [`super::populate::sources`].
+    pub sources: &'a [PartitionSource],
+    /// From [`Tools::find`].
+    pub tools: &'a Tools,
+    /// No time in the image is later. Seconds since 1970, UTC.
+    pub epoch_seconds: u64,
+}
+
+/// Writes the image `target`: the tables and the filled partitions. Then the
+/// file is synced and gets its name.
 ///
 /// # Errors
 /// [`ImageError`]; `target` is then as it was before.
-#[allow(clippy::too_many_arguments)]
 pub fn write(
     target: &Path,
-    plan: &DiskPlan,
-    root: &Root,
-    sources: &[PartitionSource],
-    tools: &Tools,
-    epoch_seconds: u64,
+    inputs: Inputs<'_>,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<RawSummary, ImageError> {
+    let Inputs { plan, sources, .. } = inputs;
     let mut atomic = AtomicFile::create(target)?;
     let raw = atomic.temporary_path().to_owned();
     atomic
@@ -175,9 +183,7 @@ pub fn write(
     let job = Job {
         raw: &raw,
         file: atomic.file(),
-        root,
-        tools,
-        epoch_seconds,
+        inputs,
         cancel,
     };
     let task = progress.start("write partitions", Unit::Items, Some(plan.partitions.len() as u64));
@@ -200,9 +206,7 @@ pub fn write(
 struct Job<'a> {
     raw: &'a Path,
     file: &'a File,
-    root: &'a Root,
-    tools: &'a Tools,
-    epoch_seconds: u64,
+    inputs: Inputs<'a>,
     cancel: &'a Cancel,
 }
 
@@ -215,7 +219,10 @@ impl Job<'_> {
         if !extra.is_empty() && !matches!(kind, Some(FileSystem::Fat16 | FileSystem::Fat32)) {
             return Err(ImageError::NoFileSystem(id.clone()));
         }
-        let hidden = Hidden::cover(self.root, source.map(|s| s.excluded.as_slice()).unwrap_or_default())?;
+        let hidden = Hidden::cover(
+            self.inputs.root,
+            source.map(|s| s.excluded.as_slice()).unwrap_or_default(),
+        )?;
         match kind {
             None if path.is_some() => return Err(ImageError::NoFileSystem(id.clone())),
             None => {}
@@ -246,7 +253,7 @@ impl Job<'_> {
     ) -> Result<(), FatError> {
         let mut tree = fat::Tree::default();
         if let Some(path) = path {
-            tree.add_tree(self.root, path)?;
+            tree.add_tree(self.inputs.root, path)?;
         }
         for (path, source) in extra {
             tree.add_file(path, source.clone())?;
@@ -256,17 +263,17 @@ impl Job<'_> {
             offset_bytes: planned.offset_bytes(),
             volume_id: planned.fat_volume_id(),
             label: planned.partition.label.as_deref().and_then(fat::volume_label),
-            epoch_seconds: self.epoch_seconds,
+            epoch_seconds: self.inputs.epoch_seconds,
         };
         fat::write(self.file, self.raw, &spec, &tree, self.cancel)
     }
 
     fn ext(&self, planned: &PlannedPartition, kind: FileSystem, path: Option<&Path>) -> Result<(), ImageError> {
-        let mke2fs = match &self.tools.mke2fs {
+        let mke2fs = match &self.inputs.tools.mke2fs {
             Some(mke2fs) => mke2fs.clone(),
             None => Mke2fs::find("disk.partitions")?,
         };
-        let source = path.map(|path| self.root.resolve_directory(path)).transpose()?;
+        let source = path.map(|path| self.inputs.root.resolve_directory(path)).transpose()?;
         let spec = ext4::Spec {
             kind,
             offset_bytes: planned.offset_bytes(),
@@ -274,7 +281,7 @@ impl Job<'_> {
             uuid: planned.fs_uuid,
             hash_seed: planned.hash_seed,
             label: planned.partition.label.clone(),
-            epoch_seconds: self.epoch_seconds,
+            epoch_seconds: self.inputs.epoch_seconds,
         };
         mke2fs
             .make(self.raw, source.as_deref(), &spec, self.cancel)

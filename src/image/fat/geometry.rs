@@ -130,7 +130,7 @@ mod tests {
                         if kind == FileSystem::Fat32 {
                             mib < 34
                         } else {
-                            mib < 3 || mib > 2047
+                            !(3..=2047).contains(&mib)
                         },
                         "{mib}"
                     );

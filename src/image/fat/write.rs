@@ -301,7 +301,7 @@ fn dos_time(epoch_seconds: u64) -> (u16, u16) {
     }
     // Each part is in its range after the clamp, so the words hold them.
     let date = ((year - 1980) << 9 | month << 5 | (day + 1)) as u16;
-    let time = (second / 3600 << 11 | second / 60 % 60 << 5 | second % 60 / 2) as u16;
+    let time = (((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2)) as u16;
     (date, time)
 }
 

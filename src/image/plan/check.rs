@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{PlanError, PlannedPartition, is_ext};
+use crate::image::partition_type::ESP;
 use crate::image::{fat, swap};
 use crate::template::model::FileSystem;
 
@@ -14,6 +15,12 @@ pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> Strin
             field("name"),
             "GPT names have at most 36 UTF-16 units",
         ));
+    }
+    let is_fat = matches!(partition.file_system, Some(FileSystem::Fat16 | FileSystem::Fat32));
+    if planned.type_uuid == ESP && !is_fat {
+        return Err(
+            PlanError::field(field("fsType"), "an EFI system partition has to be FAT").with_hint("use `fsType: fat32`"),
+        );
     }
     let label = partition.label.as_deref();
     let label_limit = match partition.file_system {

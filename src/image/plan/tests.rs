@@ -59,7 +59,12 @@ type Change = fn(&mut Disk);
 
 #[test]
 fn what_cannot_be_names_its_field() {
-    let cases: [(Change, &str, &str); 19] = [
+    let cases: [(Change, &str, &str); 20] = [
+        (
+            |d| d.partitions[0].file_system = Some(FileSystem::Ext4),
+            "partitions[0].fsType",
+            "has to be FAT",
+        ),
         (
             |d| d.table = PartitionTable::Mbr,
             "disk.partitionTableType",

@@ -46,7 +46,14 @@ fn make(target: &Path, root: &Root, cancel: &Cancel) -> Result<RawSummary, Image
     let extra = vec![("EFI/BOOT/BOOTX64.EFI".into(), "not really".into())];
     populate::add_to_esp(&mut sources, &plan, extra).unwrap();
     let tools = Tools::find(&plan).unwrap();
-    write(target, &plan, root, &sources, &tools, 1_700_000_000, &Silent, cancel)
+    let inputs = Inputs {
+        plan: &plan,
+        root,
+        sources: &sources,
+        tools: &tools,
+        epoch_seconds: 1_700_000_000,
+    };
+    write(target, inputs, &Silent, cancel)
 }
 
 /// Copies a partition out, keeping holes, for tools that take no offset.

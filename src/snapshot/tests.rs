@@ -240,6 +240,9 @@ fn only_what_is_read_is_inflated_and_order_is_kept() {
     let order = snapshot.first_use();
     assert_eq!(order.len(), 2);
     assert!(order[0] < order[1], "big before etc");
+    assert_eq!(snapshot.saved_first_use(), []);
+    snapshot.save_first_use().unwrap();
+    assert_eq!(fixture.open().saved_first_use(), order);
     // Reading ahead unpacks without counting as use, and bears unknown numbers.
     let all: Vec<_> = (0..u32::try_from(snapshot.stats().members_total).unwrap() + 3)
         .map(MemberId)

@@ -44,9 +44,9 @@ pub struct GlobalOptions {
     /// Directory of bases and images [default: /var/tmp/os-image-composer]
     #[arg(long, global = true, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// How much to log
-    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
-    log_level: Option<LogLevel>,
+    /// How much to log: debug, info, warn or error
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = ["debug", "info", "warn", "error"])]
+    log_level: Option<String>,
     /// Also write the log to this file
     #[arg(long, global = true, value_name = "FILE")]
     log_file: Option<PathBuf>,
@@ -57,22 +57,9 @@ pub struct GlobalOptions {
 
 impl GlobalOptions {
     /// The log level that was asked for, if one was.
-    fn level(&self) -> Option<LogLevel> {
-        if self.verbose { Some(LogLevel::Debug) } else { self.log_level }
+    fn level(&self) -> Option<&str> {
+        if self.verbose { Some("debug") } else { self.log_level.as_deref() }
     }
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    /// Everything that helps to find a fault in oic.
-    Debug,
-    /// What is done.
-    Info,
-    /// What the user should look at.
-    Warn,
-    /// Only failures.
-    Error,
 }
 
 /// How results are printed.

@@ -1,7 +1,7 @@
 //! The lazy base: a tree kept as `chrootenv.tar.gz` plus an index, and read without
 //! ever being unpacked as a whole.
 //!
-//! [`write`] makes both files, [`Snapshot`] serves them as a layer. Invariant: every
+//! [`write()`] makes both files, [`Snapshot`] serves them as a layer. Invariant: every
 //! byte that is given out was verified; damage is an error that names the file and
 //! the repair. `docs/snapshot-format.md` describes the files byte by byte.
 

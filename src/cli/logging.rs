@@ -9,17 +9,16 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::Layer as _;
 
-use super::LogLevel;
+use crate::config::LogLevel;
+
 use super::error::CommandError;
 
-impl LogLevel {
-    fn filter(self) -> LevelFilter {
-        match self {
-            Self::Debug => LevelFilter::DEBUG,
-            Self::Info => LevelFilter::INFO,
-            Self::Warn => LevelFilter::WARN,
-            Self::Error => LevelFilter::ERROR,
-        }
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
     }
 }
 
@@ -33,13 +32,13 @@ pub fn start(level: Option<LogLevel>, file: Option<&Path>) -> Result<(), Command
         .with_writer(std::io::stderr)
         .without_time()
         .with_target(false)
-        .with_filter(level.unwrap_or(LogLevel::Warn).filter());
+        .with_filter(filter(level.unwrap_or(LogLevel::Warn)));
     let file = match file {
         Some(path) => {
             let open = OpenOptions::new().create(true).append(true).open(path);
             let file = open.map_err(|error| CommandError::failed(format!("cannot open log file {}: {error}", path.display())))?;
             let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
-            Some(layer.with_filter(level.unwrap_or(LogLevel::Info).filter()))
+            Some(layer.with_filter(filter(level.unwrap_or(LogLevel::Info))))
         }
         None => None,
     };

@@ -6,8 +6,9 @@ use clap::{Args, ValueHint};
 
 use crate::template;
 
+use super::environment::Environment;
 use super::error::{CommandError, print_line};
-use super::{GlobalOptions, logging, templates};
+use super::{GlobalOptions, templates};
 
 /// Check a template and show all findings
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub struct ValidateArgs {
 
 /// Validates and prints.
 pub fn run(global: &GlobalOptions, args: &ValidateArgs) -> Result<(), CommandError> {
-    logging::start(global.level(), global.log_file.as_deref())?;
+    Environment::load(global, None)?;
     if args.merged {
         let loaded = templates::load(&args.template)?;
         let text = loaded.to_yaml().map_err(CommandError::failed)?;

@@ -7,7 +7,7 @@ use crate::boot;
 use crate::configure::{self, ConfigureRequest, FstabEntry};
 use crate::durable::{self, PathError};
 use crate::image::plan::DiskPlan;
-use crate::image::raw::{self, RawSummary, Tools};
+use crate::image::raw::{self, Inputs, RawSummary, Tools};
 use crate::image::root::Root;
 use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
@@ -15,6 +15,7 @@ use crate::mount::kernel::Upper;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::mount::Restrictions;
+use crate::pool::POOL_DIRECTORY;
 use crate::workspace::ImageBuild;
 
 use super::base::{self, BaseState};
@@ -63,8 +64,12 @@ impl Tree {
             root: self.session.mount_point(),
             packages: &selection.beyond_base(),
             requested: &selection.requested_names(),
-            epoch_seconds: selection.epoch_seconds,
-            log: &self.output.log(),
+            pool: &Path::new("/").join(POOL_DIRECTORY),
+            pool_source: None,
+            temporary: self.output.directory(),
+            arch: context.request.loaded.template.target.arch,
+            epoch: selection.epoch_seconds,
+            helper: Path::new(THIS_PROGRAM),
         };
         install::install(&request, context.progress, context.cancel)?;
         Ok(())
@@ -110,14 +115,14 @@ impl Frozen {
         let root = Root::open(self.session.mount_point())?;
         let mut sources = populate::sources(plan);
         if let Some(partition) = plan.root() {
-            let esp = plan.esp().and_then(|esp| esp.partition.mount_point.as_deref()).map(Path::new);
+            let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
             let contents = boot::prepare(&root, arch, &template.system.kernel, partition.uuid, esp)?;
             populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
         let target = self.output.directory().join(format!("{}.raw", output_name(context)));
-        let (progress, cancel) = (context.progress, context.cancel);
-        let summary = raw::write(&target, plan, &root, &sources, tools, epoch_seconds, progress, cancel)?;
+        let inputs = Inputs { plan, root: &root, sources: &sources, tools, epoch_seconds };
+        let summary = raw::write(&target, inputs, context.progress, context.cancel)?;
         Ok((target, summary))
     }
 

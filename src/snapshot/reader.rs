@@ -150,6 +150,19 @@ impl Snapshot {
         lock(&self.first_use).clone()
     }
 
+    /// Keeps [`Self::first_use`] beside the backing store, for the next process to read ahead.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_first_use(&self) -> Result<(), SnapshotError> {
+        Ok(self.store.save_order(&self.first_use())?)
+    }
+
+    /// The order that was kept last for this snapshot; empty if there is none.
+    pub fn saved_first_use(&self) -> Vec<MemberId> {
+        self.store.saved_order()
+    }
+
     /// Unpacks `members` in order on `threads` threads, ahead of their use. What fails is
     /// logged and left to the read that needs it; unknown numbers are passed over.
     pub fn prefetch(&self, members: &[MemberId], threads: usize, cancel: &Cancel) {

@@ -9,17 +9,18 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::format::{Member, MemberId};
-use crate::durable::{FileLock, PathError};
+use super::format::{Fields, Member, MemberId};
+use crate::durable::{AtomicFile, FileLock, PathError};
 use crate::package::Sha256;
 
 const MAP_MAGIC: [u8; 8] = *b"OICMAP\0\x01";
 /// Magic, snapshot id, CRC-32 of both, padding.
 const MAP_HEADER_BYTES: u64 = 64;
+const ORDER_MAGIC: [u8; 8] = *b"OICORD\0\x01";
 /// Not 1, so that a stray bit does not make a mark.
 const UNPACKED: u8 = 0xa5;
 /// Every file of a store starts like this.
@@ -31,6 +32,7 @@ pub(super) struct Store {
     data: File,
     map: File,
     path: PathBuf,
+    order_path: PathBuf,
 }
 
 impl Store {
@@ -54,7 +56,12 @@ impl Store {
         let map_path = directory.join(format!("{stem}.map"));
         let map = open(&map_path)?;
         prepare_map(&map, id, members).map_err(PathError::on("prepare", &map_path))?;
-        Ok(Self { data, map, path })
+        Ok(Self {
+            order_path: directory.join(format!("{stem}.order")),
+            data,
+            map,
+            path,
+        })
     }
 
     /// Whether some process has unpacked `member`.
@@ -84,6 +91,32 @@ impl Store {
         }
         let mark = MAP_HEADER_BYTES + u64::from(id.0);
         self.map.write_all_at(&[UNPACKED], mark).map_err(fail())
+    }
+
+    /// Keeps an order of members for a later process.
+    pub(super) fn save_order(&self, order: &[MemberId]) -> Result<(), PathError> {
+        let mut bytes = Vec::from(ORDER_MAGIC);
+        bytes.extend(order.iter().flat_map(|id| id.0.to_le_bytes()));
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let mut file = AtomicFile::create(&self.order_path)?;
+        file.file()
+            .write_all(&bytes)
+            .map_err(PathError::on("write", &self.order_path))?;
+        file.commit().map(drop)
+    }
+
+    /// The order kept last; empty if there is none or it is damaged.
+    pub(super) fn saved_order(&self) -> Vec<MemberId> {
+        let bytes = fs::read(&self.order_path).unwrap_or_default();
+        let numbers = bytes
+            .split_last_chunk::<4>()
+            .filter(|(covered, crc)| crc32fast::hash(covered).to_le_bytes() == **crc)
+            .and_then(|(covered, _)| covered.strip_prefix(&ORDER_MAGIC))
+            .unwrap_or_default();
+        numbers
+            .chunks_exact(4)
+            .filter_map(|number| Fields(number).u32().map(MemberId))
+            .collect()
     }
 
     /// Fills `buffer` from `tar_offset`.

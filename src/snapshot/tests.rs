@@ -85,6 +85,24 @@ fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
+/// A tmpfs, mounted until it is dropped.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(at: PathBuf, options: &str) -> Self {
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "none"])
+            .arg(&at));
+        Self(at)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(&self.0));
+    }
+}
+
 fn find(layer: &dyn Layer, path: &str) -> NodeId {
     path.split('/')
         .filter(|part| !part.is_empty())
@@ -240,6 +258,9 @@ fn only_what_is_read_is_inflated_and_order_is_kept() {
     let order = snapshot.first_use();
     assert_eq!(order.len(), 2);
     assert!(order[0] < order[1], "big before etc");
+    assert_eq!(snapshot.saved_first_use(), []);
+    snapshot.save_first_use().unwrap();
+    assert_eq!(fixture.open().saved_first_use(), order);
     // Reading ahead unpacks without counting as use, and bears unknown numbers.
     let all: Vec<_> = (0..u32::try_from(snapshot.stats().members_total).unwrap() + 3)
         .map(MemberId)
@@ -292,14 +313,7 @@ fn refuses_a_mount_inside_the_tree() {
     let fixture = Fixture::new();
     let point = fixture.tree().join("proc");
     fs::create_dir(&point).unwrap();
-    run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&point));
-    struct Unmount(PathBuf);
-    impl Drop for Unmount {
-        fn drop(&mut self) {
-            run(Command::new("umount").arg(&self.0));
-        }
-    }
-    let _unmount = Unmount(point);
+    let _mounted = Tmpfs::mount(point, "size=1m");
     let paths = fixture.paths();
     let error = write(&fixture.tree(), &paths.tarball, &paths.index, &Fixture::options()).unwrap_err();
     assert!(

@@ -277,16 +277,18 @@ impl Walk<'_> {
         let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         // Without a name, "." makes the kernel follow the link to the directory itself.
         path.push(name.unwrap_or(OsStr::new(".")));
-        let mut list = vec![0_u8; 64 << 10];
-        let length = match rustix::fs::llistxattr(&path, &mut list[..]) {
+        let length = match rustix::fs::llistxattr_query(&path) {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
             Ok(length) => length,
-            Err(Errno::NOTSUP) => 0,
             Err(errno) => return Err(self.error(errno)),
         };
+        let mut list = vec![0; length];
+        let length = rustix::fs::llistxattr(&path, &mut list[..]).map_err(|errno| self.error(errno))?;
         let mut xattrs = Vec::new();
         let names = list.get(..length).unwrap_or_default().split(|byte| *byte == 0);
         for name in names.filter(|name| belongs(name)) {
-            let mut value = vec![0_u8; 64 << 10];
+            let length = rustix::fs::lgetxattr_query(&path, name).map_err(|errno| self.error(errno))?;
+            let mut value = vec![0; length];
             let length = rustix::fs::lgetxattr(&path, name, &mut value[..]).map_err(|errno| self.error(errno))?;
             value.truncate(length);
             xattrs.push((name.to_vec(), value));

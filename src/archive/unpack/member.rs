@@ -109,26 +109,7 @@ fn member<R: Read>(entry: &tar::Entry<'_, R>, records: pax::Records, archive: &P
     if records.size_bytes.is_some_and(|size| size != size_bytes) {
         return Err(refuse("its extended header gives another size than its header".into()));
     }
-    let device = || match (header.device_major(), header.device_minor()) {
-        (Ok(major), Ok(minor)) => Ok((major.unwrap_or(0), minor.unwrap_or(0))),
-        _ => Err(bad("device number")),
-    };
-    let kind = match header.entry_type() {
-        EntryType::GNUSparse => return Err(refuse("it is stored as a GNU sparse file".into())),
-        _ if records.sparse => return Err(refuse("it is stored as a GNU sparse file".into())),
-        // Before POSIX, a directory was a file whose name ends in a slash.
-        EntryType::Regular | EntryType::Continuous if name.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-            Kind::Directory
-        }
-        EntryType::Regular | EntryType::Continuous => Kind::Regular,
-        EntryType::Directory => Kind::Directory,
-        EntryType::Symlink => Kind::Symlink(link),
-        EntryType::Link => Kind::HardLink(link),
-        EntryType::Char => device().map(|(major, minor)| Kind::CharDevice(major, minor))?,
-        EntryType::Block => device().map(|(major, minor)| Kind::BlockDevice(major, minor))?,
-        EntryType::Fifo => Kind::Fifo,
-        other => return Err(refuse(format!("unknown type {:?}", char::from(other.as_byte())))),
-    };
+    let kind = kind(header, &name, link, records.sparse).map_err(&refuse)?;
     if kind != Kind::Regular && size_bytes != 0 {
         return Err(refuse("only a regular file may have content".into()));
     }
@@ -156,6 +137,30 @@ fn member<R: Read>(entry: &tar::Entry<'_, R>, records: pax::Records, archive: &P
         kind,
         size_bytes,
         name,
+    })
+}
+
+/// What the header makes; the error says why it is refused.
+fn kind(header: &tar::Header, name: &Path, link: Vec<u8>, sparse: bool) -> Result<Kind, String> {
+    let device = || match (header.device_major(), header.device_minor()) {
+        (Ok(major), Ok(minor)) => Ok((major.unwrap_or(0), minor.unwrap_or(0))),
+        _ => Err("its header has a bad device number".to_owned()),
+    };
+    Ok(match header.entry_type() {
+        EntryType::GNUSparse => return Err("it is stored as a GNU sparse file".into()),
+        _ if sparse => return Err("it is stored as a GNU sparse file".into()),
+        // Before POSIX, a directory was a file whose name ends in a slash.
+        EntryType::Regular | EntryType::Continuous if name.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            Kind::Directory
+        }
+        EntryType::Regular | EntryType::Continuous => Kind::Regular,
+        EntryType::Directory => Kind::Directory,
+        EntryType::Symlink => Kind::Symlink(link),
+        EntryType::Link => Kind::HardLink(link),
+        EntryType::Char => device().map(|(major, minor)| Kind::CharDevice(major, minor))?,
+        EntryType::Block => device().map(|(major, minor)| Kind::BlockDevice(major, minor))?,
+        EntryType::Fifo => Kind::Fifo,
+        other => return Err(format!("unknown type {:?}", char::from(other.as_byte()))),
     })
 }
 

@@ -214,6 +214,49 @@ fn bounds_truncation_and_cancelling() {
     assert!(matches!(unpack(&tar, &stopped), Err(ArchiveError::Cancelled(_))));
 }
 
+/// Any sequence of links, directories and files with any names leaves what is outside alone.
+#[test]
+fn no_sequence_of_members_reaches_outside() {
+    use proptest::prelude::*;
+    let name = "(\\./|/|\\.\\./)?[ab](/([ab]|\\.|\\.\\.)){0,3}/?";
+    let link = "(/|\\.\\./|\\.\\./\\.\\./|/proc/self/fd/|/proc/self/cwd/)?[abx](/([abx]|\\.\\.)){0,2}";
+    let kind = prop_oneof![Just(b'0'), Just(b'1'), Just(b'2'), Just(b'2'), Just(b'5'), Just(b'6')];
+    let members = proptest::collection::vec((kind, name, link), 1..12);
+    let config = ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let outcome = proptest::test_runner::TestRunner::new(config).run(&members, |members| {
+        let outer = tempfile::tempdir_in("/dev/shm").unwrap();
+        let root = outer.path().join("a/root");
+        fs::create_dir_all(&root).unwrap();
+        fs::write(outer.path().join("a/x"), "canary").unwrap();
+        fs::write(outer.path().join("b"), "canary").unwrap();
+        let root_fd = File::open(&root).unwrap();
+        for (kind, name, link) in &members {
+            let content: &[u8] = if *kind == b'0' { b"new" } else { b"" };
+            let tar = stream(&[Raw(*kind, name.as_bytes(), link.as_bytes(), content)]);
+            let _ = unpack_tar(&tar[..], root_fd.as_fd(), Path::new("t"), &UnpackOptions::default());
+        }
+        fs::remove_dir_all(&root).unwrap();
+        let left: Vec<_> = listing(outer.path())
+            .iter()
+            .map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" "))
+            .collect();
+        prop_assert_eq!(left, ["\"a\" 40755 0:0", "\"a/x\" 100644 0:0", "\"b\" 100644 0:0"]);
+        for canary in ["a/x", "b"] {
+            let meta = fs::metadata(outer.path().join(canary)).unwrap();
+            prop_assert_eq!(
+                (fs::read(outer.path().join(canary)).unwrap(), meta.nlink()),
+                (b"canary".to_vec(), 1)
+            );
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
 fn run(program: &str, package: &str, arguments: &[&std::ffi::OsStr]) -> Vec<u8> {
     let output = Command::new(program)
         .args(arguments)

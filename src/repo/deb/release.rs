@@ -22,7 +22,8 @@ pub struct Release {
     pub valid_until: Option<i64>,
     /// `Acquire-By-Hash: yes`: indexes can be had under their digest.
     pub by_hash: bool,
-    /// `No-Support-for-Architecture-all: Packages`: every index also has the packages for `all`.
+    /// Every index also has the packages for `all`: there is no architecture `all`, or it
+    /// has `No-Support-for-Architecture-all: Packages` (what lies in `binary-all` is then stale).
     pub all_is_in_each: bool,
     /// `Architectures`.
     pub architectures: Vec<String>,
@@ -92,6 +93,8 @@ impl Release {
         if !seen.iter().any(|name| name == "sha256") {
             return Err(ParseError::at(scanner.line(), "field SHA256 is missing"));
         }
+        let names_all = release.architectures.is_empty() || release.architectures.iter().any(|name| name == "all");
+        release.all_is_in_each |= !names_all;
         Ok(release)
     }
 
@@ -163,6 +166,16 @@ mod tests {
         let listed = release.file("main/binary-amd64/Packages.xz").unwrap();
         assert_eq!((listed.size_bytes, listed.sha256.to_string().as_str()), (12, DIGEST));
         assert!(release.is_for("stable") && release.is_for("trixie"));
+    }
+
+    #[test]
+    fn an_index_for_all_counts_only_if_the_release_says_so() {
+        let all_is_in_each = |from: &str, to: &str| Release::parse(&text().replace(from, to)).unwrap().all_is_in_each;
+        let field = "No-Support-for-Architecture-all: Packages\n";
+        assert!(all_is_in_each("", ""));
+        assert!(!all_is_in_each(field, ""));
+        assert!(all_is_in_each(&format!("{field}Architectures: all amd64"), "Architectures: amd64"));
+        assert!(!all_is_in_each(&format!("{field}Architectures: all amd64\n"), ""));
         assert!(!release.is_for("bookworm") && !release.is_for(""));
     }
 

@@ -231,10 +231,6 @@ fn a_full_backing_store_only_makes_it_slow() {
     reset_backing(&fixture);
     let backing = fixture.paths().backing_dir;
     fs::create_dir(&backing).unwrap();
-    run(Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
-        .arg(&backing));
-    let answers = open_answers(&fixture);
-    run(Command::new("umount").arg(&backing));
-    assert_eq!(answers.unwrap(), right);
+    let _mounted = Tmpfs::mount(backing, "size=64k");
+    assert_eq!(open_answers(&fixture).unwrap(), right);
 }

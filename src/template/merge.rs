@@ -4,7 +4,7 @@
 //! every order is the order of the files (default first, then the user's additions), and
 //! nothing is dropped because a name is empty.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::rules::is_hash_partition;
@@ -90,9 +90,13 @@ fn merge_list(
 ) {
     let Some(section) = user.get(key) else { return };
     let mut items = merged.items_at(key).to_vec();
+    let places = items.iter().enumerate();
+    let places: HashMap<String, usize> = places
+        .filter_map(|(at, item)| Some((identity(item)?.to_owned(), at)))
+        .collect();
     for item in section.items() {
-        let wanted = identity(item);
-        match items.iter_mut().find(|old| wanted.is_some() && identity(old) == wanted) {
+        let place = identity(item).and_then(|identity| places.get(identity));
+        match place.and_then(|at| items.get_mut(*at)) {
             Some(old) => *old = combine(old, item),
             None => items.push(item.clone()),
         }

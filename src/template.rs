@@ -42,7 +42,7 @@ impl TemplateSource {
     /// A finding that lists the samples if it is neither.
     pub fn named(argument: &OsStr) -> Result<Self, Findings> {
         let path = Path::new(argument);
-        if path.symlink_metadata().is_ok() {
+        if path.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
             return Ok(Self::File(path.to_owned()));
         }
         let name = argument.to_string_lossy();
@@ -78,7 +78,7 @@ impl TemplateSource {
 }
 
 /// A template that is ready to be built.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Loaded {
     /// The merged template.
     pub template: Template,
@@ -90,6 +90,16 @@ pub struct Loaded {
     base: Base,
     default_base: Base,
     merged: Node,
+}
+
+// The source and the tree hold passwords in clear text.
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("template", &self.template)
+            .field("provider", &self.provider.id())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loaded {

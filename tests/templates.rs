@@ -1,11 +1,14 @@
 //! Templates from the outside: what is accepted, what a merge gives, what is told about a bad one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use oic::provider::Providers;
+use oic::template::model::{FileSource, HashMethod, Password};
 use oic::template::{self, Loaded, TemplateSource};
 use oic::yaml::Findings;
+use oic::yaml::schema::{Field, Shape};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -110,4 +113,215 @@ fn a_merged_template_is_valid_and_merges_to_itself() {
         merged += 1;
     }
     assert!(merged >= 4, "{merged}");
+}
+
+#[test]
+fn a_template_that_says_nothing_is_the_default_under_its_own_name() {
+    let loaded = load_text(HEAD).unwrap();
+    let template = &loaded.template;
+    assert_eq!(template.system.name, "default_raw");
+    assert_eq!(template.image.name, "t");
+    assert_eq!(template.disk.size_bytes, Some(4 << 30));
+    let partitions: Vec<_> = template
+        .disk
+        .partitions
+        .iter()
+        .map(|p| (p.start_bytes >> 20, p.end_bytes.map(|e| e >> 20)))
+        .collect();
+    assert_eq!(partitions, [(1, Some(513)), (513, None)]);
+    assert!(!template.system.immutable);
+    assert!(template.system.packages.iter().any(|p| p == "systemd-sysv"));
+    assert_eq!(template.system.kernel.packages, ["linux-image-amd64"]);
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+}
+
+#[test]
+fn an_empty_system_name_drops_nothing() {
+    let loaded = load_text(&format!(
+        "{HEAD}systemConfig: {{name: '', hostname: kept, packages: [vim]}}"
+    ))
+    .unwrap();
+    assert_eq!(loaded.template.system.name, "default_raw");
+    assert_eq!(loaded.template.system.hostname.as_deref(), Some("kept"));
+    assert!(loaded.template.system.packages.ends_with(&["vim".to_owned()]));
+}
+
+#[test]
+fn each_section_merges_by_its_own_rule() {
+    let text = format!(
+        "{HEAD}systemConfig:
+  name: mine
+  description: ''
+  packages: [vim, udev, abc]
+  users:
+    - {{name: zoe, password: secret}}
+    - {{name: bob, password: '$6$s$h', groups: [x]}}
+    - {{name: amy, password: p, hash_algo: sha256}}
+  configurations: [{{cmd: second}}, {{cmd: first}}]
+  kernel: {{cmdline: \"quiet\\n splash\", packages: [linux-image-rt-amd64]}}
+disk: {{name: small, size: 2GiB}}
+"
+    );
+    let system = load_text(&text).unwrap().template.system;
+    assert_eq!(system.name, "mine");
+    assert_eq!(system.description, "Debian 13 disk image");
+    let added: Vec<_> = system
+        .packages
+        .iter()
+        .filter(|p| ["vim", "udev", "abc"].contains(&p.as_str()))
+        .collect();
+    assert_eq!(
+        added,
+        ["udev", "vim", "abc"],
+        "the default's first, each once, then in the order of the file"
+    );
+    assert_eq!(
+        system.users.iter().map(|u| u.name.as_str()).collect::<Vec<_>>(),
+        ["zoe", "bob", "amy"]
+    );
+    let plain = |text: &str, method| Password::Plain {
+        text: text.to_owned(),
+        method,
+    };
+    assert!(system.users[0].password == plain("secret", HashMethod::Sha512));
+    assert!(system.users[1].password == Password::Hashed("$6$s$h".to_owned()));
+    assert!(system.users[2].password == plain("p", HashMethod::Sha256));
+    assert_eq!(system.commands, ["second", "first"]);
+    assert_eq!(system.kernel.command_line, "quiet splash");
+    assert_eq!(
+        system.kernel.packages,
+        ["linux-image-rt-amd64"],
+        "kernel packages replace"
+    );
+    assert!(!format!("{system:?}").contains("secret"), "a password reached Debug");
+}
+
+#[test]
+fn additional_files_are_found_beside_the_template_and_missing_ones_stop_a_build() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("here"), "x").unwrap();
+    let path = directory.path().join("t.yml");
+    let text = format!(
+        "{HEAD}systemConfig: {{additionalFiles: [
+  {{local: here, final: /a}}, {{local: gone, final: /b}}, {{local: ../additionalfiles/99-dhcp-en.network, final: /c}}]}}"
+    );
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&path).unwrap();
+    let files = &loaded.template.system.additional_files;
+    assert_eq!(files[0].source, FileSource::Host(directory.path().join("here")));
+    assert!(matches!(&files[2].source, FileSource::Embedded(bytes) if bytes.starts_with(b"# Wired")));
+    let shown = format!("{}\n{}", loaded.warnings, template::check_buildable(&loaded));
+    let shown = shown.replace(directory.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(shown, @r#"
+    DIR/t.yml:4:37: warning: systemConfig.additionalFiles[1].local: "gone" is not there, or is no regular file
+      4 |   {local: here, final: /a}, {local: gone, final: /b}, {local: ../additionalfiles/99-dhcp-en.network, final: /c}]}
+        |                                     ^^^^
+      hint: looked for DIR/gone
+    DIR/t.yml:4:37: error: systemConfig.additionalFiles[1].local: there is no file DIR/gone
+      4 |   {local: here, final: /a}, {local: gone, final: /b}, {local: ../additionalfiles/99-dhcp-en.network, final: /c}]}
+        |                                     ^^^^
+    "#);
+}
+
+#[test]
+fn what_only_shows_after_the_merge_is_told_too() {
+    for (text, expected) in [
+        // The default's partitions do not fit on the user's disk.
+        (
+            "disk: {name: d, size: 500MiB}",
+            "disk.partitions[0].end: lies beyond the disk",
+        ),
+        (
+            "disk: {name: d, partitions: [{start: 1MiB, end: '0'}]}",
+            "disk.partitions: no partition is mounted at /",
+        ),
+        (
+            "disk: {name: d, partitions: [{start: 1MiB, end: '0', fsType: ext4, mountPoint: /}]}",
+            "disk.partitions: there is no EFI system partition",
+        ),
+    ] {
+        let findings = load_text(&format!("{HEAD}{text}")).unwrap_err().to_string();
+        assert!(findings.contains(expected), "{findings}");
+    }
+    let unknown = HEAD.replace("x86_64", "armv7hl");
+    assert!(
+        load_text(&unknown)
+            .unwrap_err()
+            .to_string()
+            .contains("there is no provider debian-debian13-armv7hl")
+    );
+    let iso = HEAD.replace("raw", "iso");
+    assert!(
+        load_text(&iso)
+            .unwrap_err()
+            .to_string()
+            .contains("has no default template for iso images")
+    );
+}
+
+#[test]
+fn what_cannot_be_built_yet_is_refused_field_by_field() {
+    let text = format!(
+        "{HEAD}
+disk:
+  name: d
+  size: 4GiB
+  partitionTableType: mbr
+  artifacts: [{{type: raw, compression: xz}}, {{type: qcow2}}]
+  partitions:
+    - {{id: boot, type: esp, start: 1MiB, end: 100MiB, fsType: fat32, mountPoint: /boot/efi, flags: [bios_grub]}}
+    - {{id: root, start: 100MiB, end: '0', fsType: xfs, mountPoint: /}}
+systemConfig:
+  immutability: {{enabled: true, secureBootDBKey: a.key, secureBootDBCrt: a.crt, secureBootDBCer: a.cer}}
+  bootloader: {{bootType: legacy, provider: grub}}
+  users: [{{name: a, password: p, hash_algo: yescrypt}}]
+  kernel: {{uki: false}}
+"
+    );
+    let loaded = load_text(&text).unwrap();
+    assert!(loaded.warnings.to_string().contains("no partition for the hashes"));
+    let refused: Vec<String> = template::check_buildable(&loaded)
+        .iter()
+        .map(|f| f.field.clone())
+        .collect();
+    let mut expected = vec![
+        "disk.partitionTableType",
+        "disk.artifacts[0].compression",
+        "disk.artifacts[1].type",
+        "disk.partitions[0].flags[0]",
+        "disk.partitions[1].fsType",
+        "systemConfig.immutability.enabled",
+        "systemConfig.immutability.secureBootDBKey",
+        "systemConfig.bootloader.bootType",
+        "systemConfig.bootloader.provider",
+        "systemConfig.users[0].hash_algo",
+        "systemConfig.kernel.uki",
+    ];
+    if std::env::consts::ARCH != "x86_64" {
+        expected.insert(0, "target.arch");
+    }
+    assert_eq!(refused, expected);
+}
+
+/// Compiles the patterns of a table; an invalid one would refuse every text.
+fn patterns(shape: &Shape) -> usize {
+    let text = |rule: &oic::yaml::schema::Text| {
+        rule.pattern.map_or(0, |(pattern, _)| {
+            regex::Regex::new(pattern).unwrap();
+            1
+        })
+    };
+    match shape {
+        Shape::Text(rule) => text(rule),
+        Shape::List { item, .. } => patterns(item),
+        Shape::Map(fields) => fields.iter().map(|field: &Field| patterns(&field.shape)).sum(),
+        Shape::Table { key, value } => text(key) + patterns(value),
+        Shape::Int { .. } | Shape::Number | Shape::Bool => 0,
+    }
+}
+
+#[test]
+fn all_patterns_compile() {
+    assert!(patterns(&Shape::Map(template::schema::TEMPLATE)) > 10);
+    assert!(patterns(&Shape::Map(oic::config::CONFIG)) > 1);
 }

@@ -254,7 +254,7 @@ fn additional_file(index: usize, node: &Node, bases: &Bases<'_>, findings: &mut 
     let source = locate(local, name, bases);
     if source.is_none() || matches!(&source, Some(FileSource::Host(path)) if !path.is_file()) {
         let path = format!("systemConfig.additionalFiles[{index}].local");
-        let message = format!("{name:?} is not there");
+        let message = format!("{name:?} is not there, or is no regular file");
         let finding = Finding::warning(&local.span, path, message);
         findings.push(match (&source, bases.user) {
             (Some(FileSource::Host(path)), _) => finding.hint(format!("looked for {}", path.display())),

@@ -4,7 +4,7 @@
 //! every order is the order of the files (default first, then the user's additions), and
 //! nothing is dropped because a name is empty.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::rules::is_hash_partition;
@@ -90,9 +90,13 @@ fn merge_list(
 ) {
     let Some(section) = user.get(key) else { return };
     let mut items = merged.items_at(key).to_vec();
+    let places = items.iter().enumerate();
+    let places: HashMap<String, usize> = places
+        .filter_map(|(at, item)| Some((identity(item)?.to_owned(), at)))
+        .collect();
     for item in section.items() {
-        let wanted = identity(item);
-        match items.iter_mut().find(|old| wanted.is_some() && identity(old) == wanted) {
+        let place = identity(item).and_then(|identity| places.get(identity));
+        match place.and_then(|at| items.get_mut(*at)) {
             Some(old) => *old = combine(old, item),
             None => items.push(item.clone()),
         }
@@ -185,5 +189,87 @@ fn disable_unhashed(merged: &mut Node, user_source: &Arc<Source>, findings: &mut
         section.set("enabled", off);
         system.set("immutability", section);
         merged.set("systemConfig", system);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{parse, to_yaml};
+
+    /// Merges two flow maps and gives what is below `keys` in the result.
+    fn merged(default: &str, user: &str, keys: &[&str]) -> String {
+        let mut findings = Findings::new();
+        let user_source = Source::new("user", user);
+        let default = parse(&Source::new("default", default), &mut findings).unwrap();
+        let user = parse(&user_source, &mut findings).unwrap();
+        let merged = merge(&default, &user, &user_source, &mut findings);
+        let warnings = findings.iter().map(|f| format!("warned: {}\n", f.message));
+        to_yaml(merged.at(keys).unwrap()).unwrap() + &warnings.collect::<String>()
+    }
+
+    #[test]
+    fn users_merge_by_name() {
+        let default = "systemConfig: {users: [
+          {name: a, password: p, hash_algo: sha256, groups: [x, y], sudo: true, shell: /bin/sh}, {name: b, sudo: true}]}";
+        let user = "systemConfig: {users: [{name: c}, {name: a, password: $6$s$h, groups: [y, z]}]}";
+        insta::assert_snapshot!(merged(default, user, &["systemConfig", "users"]), @r#"
+        - name: a
+          password: $6$s$h
+          groups:
+          - x
+          - "y"
+          - z
+          shell: /bin/sh
+        - name: b
+          sudo: true
+        - name: c
+        "#);
+    }
+
+    #[test]
+    fn files_merge_by_destination_and_repositories_by_codename() {
+        let default = "{systemConfig: {additionalFiles: [{local: d1, final: /1}, {local: d2, final: /2}]},
+          packageRepositories: [{codename: a, url: 'http://d'}, {codename: b, url: 'http://d'}]}";
+        let user = "{systemConfig: {additionalFiles: [{local: u3, final: /3}, {local: u1, final: /1}]},
+          packageRepositories: [{codename: a, url: 'http://u1'}, {codename: a, url: 'http://u2'}]}";
+        insta::assert_snapshot!(merged(default, user, &["systemConfig", "additionalFiles"]), @r#"
+        - local: u1
+          final: /1
+        - local: d2
+          final: /2
+        - local: u3
+          final: /3
+        "#);
+        insta::assert_snapshot!(merged(default, user, &["packageRepositories"]), @r#"
+        - codename: b
+          url: http://d
+        - codename: a
+          url: http://u1
+        - codename: a
+          url: http://u2
+        "#);
+    }
+
+    #[test]
+    fn immutability_of_the_default_needs_a_hash_partition_and_the_users_stays() {
+        let keys = ["systemConfig", "immutability"];
+        let on = "{systemConfig: {immutability: {enabled: true}}}";
+        let hashed = "{disk: {partitions: [{id: roothashmap}]}}";
+        insta::assert_snapshot!(merged(on, "{disk: {partitions: [{id: root}]}}", &keys), @r#"
+        enabled: false
+        warned: is switched off: the disk has no partition for the hashes
+        "#);
+        assert_eq!(merged(on, hashed, &keys), "enabled: true\n");
+        assert_eq!(merged("{systemConfig: {hostname: h}}", on, &keys), "enabled: true\n");
+        assert_eq!(
+            merged(on, "{systemConfig: {immutability: {enabled: false}}}", &keys),
+            "enabled: false\n"
+        );
+    }
+
+    #[test]
+    fn a_nameless_system_is_named_after_the_image() {
+        assert_eq!(merged("{}", "{image: {name: i}}", &["systemConfig", "name"]), "i\n");
     }
 }

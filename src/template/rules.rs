@@ -19,6 +19,9 @@ pub(super) fn check(root: &Node, findings: &mut Findings) {
         system::check(system, findings);
     }
     for (index, repository) in root.items_at("packageRepositories").iter().enumerate() {
+        if findings.is_full() {
+            return;
+        }
         self::repository(repository, &format!("packageRepositories[{index}]"), findings);
     }
 }

@@ -7,6 +7,10 @@ use serde::{Serialize, Serializer};
 
 use super::tree::Span;
 
+/// With more findings than this nobody reads them, and a hostile file could ask for millions.
+const MAX_FINDINGS: usize = 200;
+/// The excerpt of a longer line would cost more than it tells.
+const MAX_LINE_BYTES: usize = 16 << 10;
 /// Characters of a source line that are shown; a longer line is cut around the fault.
 const SHOWN_CHARS: usize = 120;
 
@@ -144,7 +148,7 @@ impl fmt::Display for Finding {
 /// The line at `at`, made safe to print.
 fn excerpt(at: &Span, column: usize) -> Option<Excerpt> {
     let line = at.line_text();
-    if line.trim().is_empty() {
+    if line.trim().is_empty() || line.len() > MAX_LINE_BYTES {
         return None;
     }
     let start = column.saturating_sub(1);
@@ -158,8 +162,16 @@ fn excerpt(at: &Span, column: usize) -> Option<Excerpt> {
     }
     let skipped = if start + 40 > SHOWN_CHARS { start - 40 } else { 0 };
     let rest = chars.len().saturating_sub(start).max(1);
+    let is_cut = chars.len() - skipped.min(chars.len()) > SHOWN_CHARS;
+    let mut shown: Vec<char> = chars.into_iter().skip(skipped).take(SHOWN_CHARS).collect();
+    if let Some(first) = shown.first_mut().filter(|_| skipped > 0) {
+        *first = '…';
+    }
+    if let Some(last) = shown.last_mut().filter(|_| is_cut) {
+        *last = '…';
+    }
     Some(Excerpt {
-        line: chars.iter().skip(skipped).take(SHOWN_CHARS).collect(),
+        line: shown.into_iter().collect(),
         start: start - skipped,
         width: at.line_chars().clamp(1, rest.min(SHOWN_CHARS - 40)),
     })
@@ -185,11 +197,23 @@ impl Findings {
         Self::default()
     }
 
-    /// Adds a finding, unless the very same was found before.
+    /// Adds a finding, unless the very same was found before. The last one that fits is
+    /// followed by an error that says so, however mild they were: what comes after is unknown.
     pub fn push(&mut self, finding: Finding) {
-        if !self.0.contains(&finding) {
-            self.0.push(finding);
+        if self.is_full() || self.0.contains(&finding) {
+            return;
         }
+        let file = finding.file.clone();
+        self.0.push(finding);
+        if self.is_full() {
+            let message = format!("there is more to find than {MAX_FINDINGS} things: the rest is not listed");
+            self.0.push(Finding::without_position(file, "", message));
+        }
+    }
+
+    /// Whether further findings are dropped, so that looking for them is a waste of time.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MAX_FINDINGS
     }
 
     /// Adds the findings of another check.

@@ -5,12 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A named text.
-#[derive(Debug)]
 pub struct Source {
     /// File name, as shown in messages.
     pub name: PathBuf,
     /// All of it.
     pub text: String,
+}
+
+// The text may hold a password.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.name.display(), self.text.len())
+    }
 }
 
 impl Source {

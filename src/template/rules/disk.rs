@@ -17,16 +17,19 @@ struct Extent<'a> {
 
 pub(super) fn check(disk: &Node, findings: &mut Findings) {
     let partitions = disk.items_at("partitions");
-    let mut mounted: HashMap<&str, usize> = HashMap::new();
+    let mut mounted: HashMap<&str, &Node> = HashMap::new();
     let mut extents = Vec::new();
     for (index, node) in partitions.iter().enumerate() {
+        if findings.is_full() {
+            return;
+        }
         let path = format!("disk.partitions[{index}]");
         content(node, &path, findings);
         if let Some(point) = node.get("mountPoint")
             && let Some(text) = point.text().filter(|text| !matches!(*text, "" | "none" | "swap"))
-            && let Some(line) = mounted.insert(text, point.span.position().0)
+            && let Some(first) = mounted.insert(text, point)
         {
-            let message = format!("{text} is mounted twice, first in line {line}");
+            let message = format!("{text} is mounted twice, first in line {}", first.span.position().0);
             findings.push(Finding::error(&point.span, format!("{path}.mountPoint"), message));
         }
         if let Some(number) = node.get("index")
@@ -73,6 +76,9 @@ fn extent<'a>(node: &'a Node, path: String, findings: &mut Findings) -> Option<E
 fn layout(mut extents: Vec<Extent<'_>>, size_bytes: Option<u64>, findings: &mut Findings) {
     extents.sort_by_key(|extent| extent.start);
     for pair in extents.windows(2) {
+        if findings.is_full() {
+            return;
+        }
         let [before, after] = pair else { continue };
         let at = after.node.get("start").unwrap_or(after.node);
         let path = format!("{}.start", after.path);
@@ -94,6 +100,9 @@ fn layout(mut extents: Vec<Extent<'_>>, size_bytes: Option<u64>, findings: &mut 
         return;
     };
     for extent in &extents {
+        if findings.is_full() {
+            return;
+        }
         let (key, last) = extent.end.map_or(("start", extent.start), |end| ("end", end));
         if last > size || (extent.end.is_none() && last == size) {
             let at = extent.node.get(key).unwrap_or(extent.node);

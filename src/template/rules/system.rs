@@ -6,6 +6,9 @@ const KEYS: [&str; 3] = ["secureBootDBKey", "secureBootDBCrt", "secureBootDBCer"
 
 pub(super) fn check(system: &Node, findings: &mut Findings) {
     for (index, user) in system.items_at("users").iter().enumerate() {
+        if findings.is_full() {
+            return;
+        }
         password(user, &format!("systemConfig.users[{index}]"), findings);
     }
     if let Some(section) = system.get("immutability") {

@@ -37,6 +37,9 @@ impl Walk<'_> {
             (Shape::Map(fields), Value::Map(_)) => self.map(node, at, path, fields),
             (Shape::Table { key, value }, Value::Map(entries)) => {
                 for (name, node) in entries {
+                    if self.findings.is_full() {
+                        return;
+                    }
                     let path = join(path, &name.text);
                     self.text(&name.text, &name.span, &path, key);
                     self.node(node, &name.span, &path, value);
@@ -73,6 +76,9 @@ impl Walk<'_> {
 
     fn map(&mut self, node: &Node, at: &Span, path: &str, fields: &'static [Field]) {
         for (key, value) in node.entries() {
+            if self.findings.is_full() {
+                return;
+            }
             let path = join(path, &key.text);
             match fields.iter().find(|field| field.name == key.text) {
                 Some(field) if matches!(value.value, Value::Null) && !field.required => {
@@ -104,6 +110,9 @@ impl Walk<'_> {
     fn list(&mut self, items: &[Node], path: &str, shape: &Shape, unique: Unique) {
         let mut seen = HashMap::new();
         for (index, item) in items.iter().enumerate() {
+            if self.findings.is_full() {
+                return;
+            }
             let path = format!("{path}[{index}]");
             self.node(item, &item.span, &path, shape);
             let (identity, path) = match unique {

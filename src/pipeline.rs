@@ -10,9 +10,11 @@ pub mod serve;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::boot;
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock};
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
+use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
@@ -139,7 +141,11 @@ fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
     if findings.has_errors() {
         return Err(BuildError::NotBuildable(findings));
     }
+    let template = &request.loaded.template;
+    boot::check_supported(template.system.bootloader)?;
+    artifacts::check_tools(&template.disk.artifacts)?;
     let plan = disk_plan(request, Sha256::of(""))?;
+    plan.esp()?;
     Ok(Tools::find(&plan)?)
 }
 

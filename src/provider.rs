@@ -3,7 +3,6 @@
 //!
 //! Invariant: provider data names no mirror; a key is never taken from where packages come from.
 
-mod apt_sources;
 mod data;
 pub mod mirror;
 mod repositories;
@@ -15,7 +14,6 @@ use crate::package::Arch;
 use crate::template::model::ImageType;
 use crate::yaml::{Findings, Source, did_you_mean};
 
-pub use apt_sources::{AptSource, host_sources};
 pub use repositories::{RepositoryError, repositories};
 
 /// Everything that is known about one distribution on one architecture.

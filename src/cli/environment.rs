@@ -1,15 +1,16 @@
 //! What the process finds around it: configuration, variables, the host's apt sources.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Flags, Layers, Origin as Setter};
 use crate::fetch::Proxies;
-use crate::provider::mirror::{Mirrors, Origin, variable};
+use crate::provider::mirror::{Mirrors, Origin};
 use crate::repo::sources;
 
 use super::error::CommandError;
-use super::{GlobalOptions, logging, templates};
+use super::{GlobalOptions, logging};
 
 /// Where apt keeps its sources.
 const ETC_APT: &str = "/etc/apt";
@@ -18,6 +19,8 @@ const ETC_APT: &str = "/etc/apt";
 #[derive(Debug)]
 pub struct Environment {
     config: Config,
+    /// The user's `OIC_*` variables.
+    variables: Vec<(OsString, OsString)>,
 }
 
 impl Environment {
@@ -26,10 +29,12 @@ impl Environment {
     /// # Errors
     /// All findings at once.
     pub fn load(global: &GlobalOptions, workers: Option<u64>) -> Result<Self, CommandError> {
+        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(b"OIC_");
+        let variables: Vec<_> = env::vars_os().filter(|(name, _)| is_ours(name)).collect();
         let layers = Layers {
             file: global.config.clone(),
             home: env::var_os("HOME").map(PathBuf::from),
-            environment: env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"OIC_")).collect(),
+            environment: variables.clone(),
             flags: Flags {
                 cache_dir: global.cache_dir.clone(),
                 work_dir: global.work_dir.clone(),
@@ -47,7 +52,7 @@ impl Environment {
         for warning in config.warnings.iter() {
             anstream::eprintln!("{warning}");
         }
-        Ok(Self { config })
+        Ok(Self { config, variables })
     }
 
     /// Directory of the package cache, absolute.
@@ -74,15 +79,7 @@ impl Environment {
         for flag in flags {
             mirrors.add_flag(flag).map_err(CommandError::usage)?;
         }
-        let providers = templates::providers()?;
-        let mut archives: Vec<&str> = providers.all().iter().flat_map(|provider| provider.archives()).collect();
-        archives.sort_unstable();
-        archives.dedup();
-        for archive in archives {
-            if let Ok(url) = env::var(variable(archive)) {
-                mirrors.add_archive(archive, &url, Origin::Environment).map_err(CommandError::failed)?;
-            }
-        }
+        mirrors.add_environment(&self.variables).map_err(CommandError::failed)?;
         for (archive, url) in &self.config.mirrors {
             mirrors.add_archive(archive, &url.value, Origin::Config).map_err(CommandError::failed)?;
         }

@@ -16,7 +16,7 @@ pub fn load(argument: &OsStr) -> Result<Loaded, CommandError> {
 
 /// Where the template that `argument` names comes from.
 pub fn source(argument: &OsStr) -> Result<TemplateSource, CommandError> {
-    TemplateSource::named(argument).map_err(|finding| CommandError::failed(finding.to_string().trim_end()))
+    TemplateSource::named(argument).map_err(|findings| CommandError::failed(findings.to_string().trim_end()))
 }
 
 /// The providers that oic brings.

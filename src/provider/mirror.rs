@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use crate::provider::{AptSource, Provider, ProviderRepository};
+use crate::provider::{Provider, ProviderRepository};
 use crate::template::model::{PackageRepository, Template};
 
 const PREFIX: &str = "OIC_MIRROR_";
@@ -126,16 +126,6 @@ impl Mirrors {
             self.add(Some(&archive), &url.to_string_lossy(), Origin::Environment)?;
         }
         Ok(())
-    }
-
-    /// Adds what the host's own apt is fetched from, for the archives of `provider`.
-    pub fn add_host(&mut self, provider: &Provider, sources: &[AptSource]) {
-        for archive in provider.archives() {
-            if let Some(url) = AptSource::best_for(archive, sources) {
-                self.entries
-                    .push((Some(archive.to_owned()), url.to_owned(), Origin::Host));
-            }
-        }
     }
 
     /// Adds the mirror of one archive.

@@ -99,19 +99,9 @@ fn target(loaded: &Loaded, findings: &mut Findings) {
 fn disk(disk: &Node, findings: &mut Findings) {
     for (index, artifact) in disk.items_at("artifacts").iter().enumerate() {
         let path = format!("disk.artifacts[{index}]");
-        if let Some(format) = artifact.get("type").filter(|format| format.text() != Some("raw")) {
-            let what = format!("{} is", format.text().unwrap_or_default());
-            refuse(findings, &format.span, format!("{path}.type"), &what, "type: raw");
-        }
-        if let Some(compression) = artifact.get("compression") {
-            let what = format!("{} is", compression.text().unwrap_or_default());
-            refuse(
-                findings,
-                &compression.span,
-                format!("{path}.compression"),
-                &what,
-                "uncompressed images",
-            );
+        if let Some(compression) = artifact.get("compression").filter(|node| node.text() == Some("bz2")) {
+            let field = format!("{path}.compression");
+            refuse(findings, &compression.span, field, "bz2 is", "gz, xz and zstd");
         }
     }
     for (index, partition) in disk.items_at("partitions").iter().enumerate() {

@@ -22,18 +22,12 @@ fn template(repositories: &str) -> Template {
 
 fn all_origins() -> (Mirrors, Template) {
     let mut mirrors = Mirrors::new();
-    let host = |url: &str| AptSource {
-        url: url.to_owned(),
-        components: vec!["main".to_owned()],
-        signed_by: None,
-    };
-    mirrors.add_host(
-        &provider(),
-        &[
-            host("http://host.example/debian"),
-            host("http://host.example/debian-security"),
-        ],
-    );
+    for (archive, url) in [
+        ("debian", "http://host.example/debian"),
+        ("debian-security", "http://host.example/debian-security"),
+    ] {
+        mirrors.add_archive(archive, url, Origin::Host).unwrap();
+    }
     mirrors
         .add_archive("debian", "http://config.example/debian/", Origin::Config)
         .unwrap();

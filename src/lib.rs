@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod dpkg;
 pub mod durable;
 pub mod fetch;
+pub mod install;
 pub mod overlay;
 pub mod package;
 pub mod progress;

@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod cancel;
+pub mod configure;
 pub mod dpkg;
 pub mod durable;
 pub mod fetch;

@@ -11,41 +11,9 @@ mod image;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::Image;
-use oic::cancel::Cancel;
-use oic::install::{InstallError, InstallReport, InstallRequest, install};
-use oic::package::{Arch, ResolvedPackage};
-use oic::progress::Silent;
-
-fn run(
-    image: &Image,
-    pool: &Path,
-    packages: &[ResolvedPackage],
-    requested: &[&str],
-) -> Result<InstallReport, InstallError> {
-    let requested: Vec<_> = requested.iter().map(|name| (*name).to_owned()).collect();
-    let request = InstallRequest {
-        root: &image.root(),
-        packages,
-        requested: &requested,
-        pool: Path::new("/cdrom/cache-repo"),
-        pool_source: Some(pool),
-        temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
-        arch: Arch::X86_64,
-        epoch: debian::EPOCH,
-        helper: Path::new(env!("CARGO_BIN_EXE_oic")),
-    };
-    install(&request, &Silent, &Cancel::default())
-}
-
-/// Writes the index of a pool that consists of these packages.
-fn pool(packages: Vec<(ResolvedPackage, PathBuf)>) -> (PathBuf, Vec<ResolvedPackage>) {
-    let directory = packages[0].1.parent().unwrap().to_owned();
-    let packages: Vec<_> = packages.into_iter().map(|(package, _)| package).collect();
-    let index: Vec<_> = packages.iter().map(|package| package.stanza.as_str()).collect();
-    fs::write(directory.join("Packages"), index.join("\n")).unwrap();
-    (directory, packages)
-}
+use image::{Image, install_packages as run, pool};
+use oic::install::InstallError;
+use oic::package::ResolvedPackage;
 
 const SYSTEM: [&str; 9] = [
     "systemd-sysv",

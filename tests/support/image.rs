@@ -2,7 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use oic::cancel::Cancel;
+use oic::install::{InstallError, InstallReport, InstallRequest, install};
+use oic::package::{Arch, ResolvedPackage};
+use oic::progress::Silent;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// `SOURCE_DATE_EPOCH` of the tests' images, in seconds.
+pub const EPOCH: u64 = 1_760_000_000;
 
 #[derive(Debug)]
 pub struct Image {
@@ -47,4 +54,35 @@ impl Drop for Image {
     fn drop(&mut self) {
         let _ = unmount(self.root(), UnmountFlags::DETACH);
     }
+}
+
+/// Installs `packages` from `pool`.
+pub fn install_packages(
+    image: &Image,
+    pool: &Path,
+    packages: &[ResolvedPackage],
+    requested: &[&str],
+) -> Result<InstallReport, InstallError> {
+    let requested: Vec<_> = requested.iter().map(|name| (*name).to_owned()).collect();
+    let request = InstallRequest {
+        root: &image.root(),
+        packages,
+        requested: &requested,
+        pool: Path::new("/cdrom/cache-repo"),
+        pool_source: Some(pool),
+        temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
+        arch: Arch::X86_64,
+        epoch: EPOCH,
+        helper: Path::new(env!("CARGO_BIN_EXE_oic")),
+    };
+    install(&request, &Silent, &Cancel::default())
+}
+
+/// Writes the index of a pool that consists of these packages.
+pub fn pool(packages: Vec<(ResolvedPackage, PathBuf)>) -> (PathBuf, Vec<ResolvedPackage>) {
+    let directory = packages[0].1.parent().unwrap().to_owned();
+    let packages: Vec<_> = packages.into_iter().map(|(package, _)| package).collect();
+    let index: Vec<_> = packages.iter().map(|package| package.stanza.as_str()).collect();
+    std::fs::write(directory.join("Packages"), index.join("\n")).unwrap();
+    (directory, packages)
 }

@@ -191,6 +191,7 @@ fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
     // dpkg syncs its journal after every step; in memory that costs nothing, and a
     // base whose installation was interrupted is thrown away anyhow.
     spec.scratch.push("/var/lib/dpkg/updates".into());
+    const STATUS_FD: &str = "3";
     // Pre-Depends may be unpacked but not configured yet: with everything unpacked that is enough.
     let options = [
         "dpkg",
@@ -198,7 +199,7 @@ fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
         "--force-depends",
         "--force-unsafe-io",
         "--status-fd",
-        "1",
+        STATUS_FD,
     ];
     let mut argv: Vec<OsString> = options.map(OsString::from).into();
     let mut places = BTreeMap::new();
@@ -222,7 +223,14 @@ fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
         read_only: true,
     }));
     let mut transcript = Transcript::new(progress, "Configure base", request.packages.len() as u64);
-    let result = Sandbox::new(spec).run(&Command::new(argv), &mut |_, line| transcript.line(line), cancel);
+    let result = Sandbox::new(spec).run(
+        &Command::new(argv).with_status(),
+        &mut |_, line| {
+            tracing::debug!("{line}");
+            transcript.line(line);
+        },
+        cancel,
+    );
     match (result, transcript.failures().first()) {
         (Ok(_), _) => Ok(()),
         (Err(SandboxError::Cancelled(cancelled)), _) => Err(cancelled.into()),

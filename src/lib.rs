@@ -27,7 +27,9 @@ pub mod pool;
 pub mod snapshot;
 
 // Installing and configuring.
+pub mod configure;
 pub mod dpkg;
+pub mod install;
 pub mod root;
 pub mod sandbox;
 

@@ -29,6 +29,9 @@ pub struct Provider {
     pub package_system: PackageSystem,
     /// Version of the distribution, such as `13`.
     pub release_version: String,
+    /// Keyring in the image that its own apt trusts for the provider's repositories; without
+    /// one, the image gets no package sources.
+    pub image_keyring: Option<String>,
     /// Where its packages come from.
     pub repositories: Vec<ProviderRepository>,
     /// What every image starts from, by name; dependencies are not listed.

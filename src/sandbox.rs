@@ -116,7 +116,13 @@ pub struct Command {
     /// Working directory inside; empty means `/`.
     #[serde(with = "job::path")]
     pub cwd: PathBuf,
+    /// Whether descriptor [`STATUS_FD`] is a second way to standard output, for programs
+    /// that keep their status lines from what they start (dpkg closes that descriptor there).
+    pub status: bool,
 }
+
+/// See [`Command::status`].
+pub const STATUS_FD: i32 = 3;
 
 impl Command {
     /// A command without input, in `/`.
@@ -131,6 +137,13 @@ impl Command {
     #[must_use]
     pub fn with_stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
+        self
+    }
+
+    /// The same command with [`Self::status`].
+    #[must_use]
+    pub fn with_status(mut self) -> Self {
+        self.status = true;
         self
     }
 

@@ -311,3 +311,17 @@ fn an_inherited_descriptor_does_not_leak() {
         "0"
     );
 }
+
+#[test]
+fn a_status_descriptor_is_inherited_only_on_request() {
+    let root = Root::new();
+    let command = Command::new(["sh", "-c", "echo out; echo status >&3"]);
+    let (result, lines) = root.run(&command.clone().with_status());
+    result.unwrap();
+    assert_eq!(lines.get(..2).unwrap(), ["out", "status"]);
+    assert!(
+        root.run(&command)
+            .0
+            .is_ok_and(|output| output.tail.iter().any(|line| line.contains("Bad file")))
+    );
+}

@@ -1,6 +1,8 @@
 //! Follows a dpkg run by its status lines (dpkg(1), `--status-fd`), which stand
 //! between the lines that maintainer scripts write.
 
+use std::collections::HashSet;
+
 use crate::progress::{Progress, TaskId, Unit};
 
 /// How much of one package's output is kept for an error.
@@ -22,11 +24,10 @@ pub struct ScriptFailure {
 pub struct Transcript<'a> {
     progress: &'a dyn Progress,
     task: TaskId,
-    stage: String,
     output: Vec<String>,
     failures: Vec<ScriptFailure>,
-    unpacked: u64,
-    configured: u64,
+    unpacked: HashSet<String>,
+    configured: HashSet<String>,
 }
 
 impl<'a> Transcript<'a> {
@@ -36,24 +37,21 @@ impl<'a> Transcript<'a> {
         Self {
             progress,
             task,
-            stage: String::new(),
             output: Vec::new(),
             failures: Vec::new(),
-            unpacked: 0,
-            configured: 0,
+            unpacked: HashSet::new(),
+            configured: HashSet::new(),
         }
     }
 
-    /// Takes the next line. Status lines are counted; all others are logged under
-    /// the package that is being worked on.
+    /// Takes the next line. Status lines are counted, all others
+    /// kept until dpkg goes on to the next package.
     pub fn line(&mut self, line: &str) {
         if let Some(status) = line.strip_prefix("status: ") {
             self.status(status);
-        } else if let Some(stage) = line.strip_prefix("processing: ") {
-            stage.clone_into(&mut self.stage);
+        } else if line.starts_with("processing: ") {
             self.output.clear();
         } else {
-            tracing::debug!(stage = %self.stage, "{line}");
             if self.output.len() < KEPT_LINES {
                 self.output.push(line.to_owned());
             }
@@ -62,12 +60,12 @@ impl<'a> Transcript<'a> {
 
     /// How many packages became configured.
     pub fn configured(&self) -> u64 {
-        self.configured
+        self.configured.len() as u64
     }
 
     /// How many packages were unpacked.
     pub fn unpacked(&self) -> u64 {
-        self.unpacked
+        self.unpacked.len() as u64
     }
 
     /// The packages that failed, the first (and mostly the cause of the others) first.
@@ -75,19 +73,22 @@ impl<'a> Transcript<'a> {
         &self.failures
     }
 
+    fn count(seen: &mut HashSet<String>, package: &str, progress: &dyn Progress, task: TaskId) {
+        if seen.insert(package.to_owned()) {
+            progress.advance(task, 1);
+        }
+    }
+
     fn status(&mut self, status: &str) {
         let Some((package, state)) = status.split_once(": ") else {
             return;
         };
         match state.trim() {
-            "unpacked" => {
-                self.unpacked += 1;
-                self.progress.advance(self.task, 1);
-            }
-            "installed" => {
-                self.configured += 1;
-                self.progress.advance(self.task, 1);
-            }
+            // dpkg says both again when it configures the package, or handles its triggers.
+            "unpacked" => Self::count(&mut self.unpacked, package, self.progress, self.task),
+            // What was there before says it when its triggers ran.
+            "installed" if !self.unpacked.contains(package) => {}
+            "installed" => Self::count(&mut self.configured, package, self.progress, self.task),
             _ => {
                 // `status: package : error : message`
                 if let Some(message) = state.strip_prefix("error : ") {
@@ -138,6 +139,7 @@ status: bad: unpacked
 processing: configure: good
 Setting up good (1) ...
 fine
+status: good: unpacked
 status: good: half-configured
 status: good: installed
 processing: configure: bad

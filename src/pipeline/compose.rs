@@ -51,7 +51,7 @@ impl Tree {
             cache_dir: context.request.cache_dir.clone(),
             provider_id: context.request.loaded.provider.id(),
             packages: selection.image.packages.iter().cloned().map(Into::into).collect(),
-            base_urls: selection.base_urls.clone(),
+            base_urls: selection.base_urls(),
             offline: context.request.offline,
         };
         let session = mount(context, output, view, Some(pool))?;
@@ -83,9 +83,11 @@ impl Tree {
             root: self.session.mount_point(),
             template: &context.request.loaded.template,
             fstab: &fstab(plan),
-            epoch_seconds: selection.epoch_seconds,
+            sources: &selection.apt_sources(&context.request.loaded.provider),
+            epoch: selection.epoch_seconds,
             seed: selection.digest,
-            log: &self.output.log(),
+            network: false,
+            helper: Path::new(THIS_PROGRAM),
         };
         configure::configure(&request, context.progress, context.cancel)?;
         Ok(())

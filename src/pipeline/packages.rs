@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cache::{CacheReport, PackageCache, Wanted};
+use crate::configure::AptSource;
 use crate::durable::{self, PathError};
 use crate::fetch::{Reply, Transport as _};
 use crate::package::{PackageRecord, Resolution, ResolvedPackage, Sha256};
-use crate::provider;
+use crate::provider::{self, Provider};
 use crate::repo::Repository;
 use crate::repo::deb::{self, LoadOptions, LoadedIndex};
 use crate::resolve::lockfile::{LockedRepository, Lockfile};
@@ -32,8 +33,8 @@ pub(super) struct Selection {
     pub base: Resolution,
     /// The whole image, the base included.
     pub image: Resolution,
-    /// Base URL of each repository, by its id.
-    pub base_urls: BTreeMap<String, String>,
+    /// Where packages come from.
+    pub repositories: Vec<Repository>,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
     /// Digest of the lockfile.
@@ -55,10 +56,44 @@ impl Selection {
         requested.map(|package| package.name.clone()).collect()
     }
 
+    /// Base URL of each repository, by its id.
+    pub fn base_urls(&self) -> BTreeMap<String, String> {
+        let repositories = self.repositories.iter();
+        repositories.map(|repository| (repository.id.clone(), repository.base_url.clone())).collect()
+    }
+
+    /// What the image's own apt gets packages from: the provider's repositories, where they
+    /// are on a server that others can reach too.
+    pub fn apt_sources(&self, provider: &Provider) -> Vec<AptSource> {
+        let Some(keyring) = &provider.image_keyring else { return Vec::new() };
+        let is_own = |repository: &&Repository| provider.repositories.iter().any(|own| own.id == repository.id);
+        let mut sources: Vec<AptSource> = Vec::new();
+        for repository in self.repositories.iter().filter(is_own).filter(|repository| is_public(&repository.base_url)) {
+            let same = |source: &&mut AptSource| source.uri == repository.base_url && source.components == repository.components;
+            match sources.iter_mut().find(same) {
+                Some(source) => source.suites.push(repository.suite.clone()),
+                None => sources.push(AptSource {
+                    uri: repository.base_url.clone(),
+                    suites: vec![repository.suite.clone()],
+                    components: repository.components.clone(),
+                    signed_by: Some(keyring.clone()),
+                }),
+            }
+        }
+        sources
+    }
+
     fn url(&self, package: &ResolvedPackage) -> String {
-        let base = self.base_urls.get(&package.repository).map_or("", String::as_str);
+        let repository = self.repositories.iter().find(|repository| repository.id == package.repository);
+        let base = repository.map_or("", |repository| repository.base_url.as_str());
         format!("{base}/{}", package.path)
     }
+}
+
+/// Whether `url` means the same on another machine: neither a file nor a server on this one.
+fn is_public(url: &str) -> bool {
+    let host = url.split("://").nth(1).unwrap_or_default();
+    url.starts_with("http") && !["localhost", "127.", "[::1]"].iter().any(|own| host.starts_with(own))
 }
 
 /// Packages in the cache.
@@ -142,7 +177,7 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
     Ok(Selection {
         base,
         image,
-        base_urls: repositories.into_iter().map(|repository| (repository.id, repository.base_url)).collect(),
+        repositories,
         digest: lockfile.digest(),
         lockfile,
         epoch_seconds: request.source_date_epoch.unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),

@@ -17,6 +17,7 @@ const WORD: Shape = Shape::Text(
         .filled()
         .pattern("[A-Za-z0-9][A-Za-z0-9+._/-]*", "letters, digits and + . _ / -"),
 );
+const PATH: Shape = Shape::Text(Text::ANY.pattern("/[A-Za-z0-9+._/-]+", "an absolute path of plain characters"));
 const WORDS: Shape = Shape::List {
     item: &WORD,
     unique: Unique::Value,
@@ -33,6 +34,7 @@ static PROVIDER: &[Field] = &[
     )
     .required(),
     Field::new("releaseVersion", WORD, "Version of the distribution.").required(),
+    Field::new("imageKeyring", PATH, "Keyring that the image's own apt trusts for these repositories."),
     Field::new(
         "architectures",
         Shape::List {
@@ -151,6 +153,7 @@ fn provider(
             _ => PackageSystem::Deb,
         },
         release_version: word("releaseVersion"),
+        image_keyring: root.text_at("imageKeyring").map(str::to_owned),
         repositories,
         base_packages: words(root, "basePackages"),
         defaults,

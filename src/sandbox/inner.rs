@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::Stdio;
 
 use nix::errno::Errno;
@@ -11,13 +11,14 @@ use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, Mode};
+use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::CapabilitySet;
 
 use super::child::{die_with_parent, kill_all_others};
 use super::job::{Job, LIMIT_BYTES, Outcome};
 use super::tree::Tree;
-use super::{Command, SEARCH_PATH, SandboxSpec};
+use super::{Command, SEARCH_PATH, STATUS_FD, SandboxSpec};
 
 /// What a command may do as root: the set that container engines allow, enough
 /// for every maintainer script and without a way to change the host.
@@ -124,6 +125,7 @@ fn run(spec: &SandboxSpec, command: &Command) -> Result<Outcome, String> {
         command.cwd.as_path()
     };
     std::env::set_current_dir(cwd).map_err(|e| format!("cannot enter {}: {e}", cwd.display()))?;
+    let _status = if command.status { Some(second_output()?) } else { None };
     let stdin = input(&command.stdin).map_err(|e| format!("cannot prepare the command's input: {e}"))?;
     let spawned = std::process::Command::new(program)
         .args(arguments)
@@ -153,6 +155,18 @@ fn run(spec: &SandboxSpec, command: &Command) -> Result<Outcome, String> {
             Err(e) => return Err(format!("cannot wait for {}: {e}", program.display())),
         }
     }
+}
+
+/// A copy of standard output under [`STATUS_FD`] that the command inherits. Nothing
+/// else is open here, and this process has one thread, so the number is the next free one.
+fn second_output() -> Result<OwnedFd, String> {
+    let fail = |e: rustix::io::Errno| format!("cannot open the status descriptor: {e}");
+    let copy = rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), STATUS_FD).map_err(fail)?;
+    if copy.as_raw_fd() != STATUS_FD {
+        return Err("cannot open the status descriptor: its number is taken".to_owned());
+    }
+    rustix::io::fcntl_setfd(&copy, FdFlags::empty()).map_err(fail)?;
+    Ok(copy)
 }
 
 /// A file in memory with `bytes`: unlike a pipe it needs nobody to feed it.

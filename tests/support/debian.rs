@@ -165,7 +165,8 @@ fn visit(name: &str, found: &mut Found, order: &mut Vec<(ResolvedPackage, PathBu
     }
 }
 
-fn package(control: &str, path: &Path) -> (ResolvedPackage, Vec<String>) {
+/// What the control file of the package at `path` says, and the names it needs.
+pub fn package(control: &str, path: &Path) -> (ResolvedPackage, Vec<String>) {
     let field = |name: &str| {
         let start = format!("{name}: ");
         control

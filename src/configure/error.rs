@@ -1,0 +1,128 @@
+//! Why an image could not be configured.
+
+use std::path::PathBuf;
+
+use crate::cancel::Cancelled;
+use crate::durable::PathError;
+use crate::sandbox::SandboxError;
+
+/// Why [`super::configure`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// A command of the template failed.
+    #[error("command {number} of systemConfig.configurations failed: {source}")]
+    Command {
+        /// Its place in the list, from 1.
+        number: usize,
+        /// What went wrong, with the command's text and output.
+        source: Box<SandboxError>,
+    },
+    /// A user could not be made.
+    #[error("user {user}: {source}")]
+    User {
+        /// Login name.
+        user: String,
+        /// What went wrong.
+        source: Box<SandboxError>,
+    },
+    /// A user's program does not exist in the image.
+    #[error("user {user}: {field} {program} does not exist in the image, or is not an executable file")]
+    NoProgram {
+        /// Login name.
+        user: String,
+        /// The template's field: `shell` or `startupScript`.
+        field: &'static str,
+        /// Its value.
+        program: String,
+    },
+    /// A user is to use sudo, and nothing in the image makes that possible.
+    #[error("user {user}: sudo is asked for, but the image has neither a group sudo nor a group wheel")]
+    NoSudo {
+        /// Login name.
+        user: String,
+    },
+    /// A password could not be hashed.
+    #[error("user {user}: the password cannot be hashed: {reason}")]
+    Password {
+        /// Login name.
+        user: String,
+        /// What went wrong, without the password.
+        reason: String,
+    },
+    /// A file could not be copied into the image.
+    #[error("systemConfig.additionalFiles: cannot copy {} to {destination}: {reason}", local.display())]
+    File {
+        /// The file on the host.
+        local: PathBuf,
+        /// Where it was to go in the image.
+        destination: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A text of the template does not fit into the file that it is for.
+    #[error("{field} {value:?} cannot be written into {file}: it contains a line break or control character")]
+    BadText {
+        /// The template's field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// The image's file.
+        file: &'static str,
+    },
+    /// A tool of the image failed.
+    #[error(transparent)]
+    Sandbox(SandboxError),
+    /// A file of the image could not be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl From<SandboxError> for ConfigureError {
+    fn from(error: SandboxError) -> Self {
+        match error {
+            SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            error => Self::Sandbox(error),
+        }
+    }
+}
+
+impl ConfigureError {
+    /// For `map_err`: the tool's failure concerns `user`.
+    pub(super) fn user(user: &str) -> impl Fn(SandboxError) -> Self {
+        move |error| match error {
+            SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            source => Self::User {
+                user: user.to_owned(),
+                source: Box::new(source),
+            },
+        }
+    }
+
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSudo { .. } => Some("add the package sudo to systemConfig.packages".to_owned()),
+            Self::NoProgram { program, .. } => Some(format!(
+                "add the package that contains {program}, or the file itself with systemConfig.additionalFiles"
+            )),
+            Self::Command { source, .. } | Self::User { source, .. } => source.hint(),
+            Self::Sandbox(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// `value` if it may stand in a line of `file`.
+pub(super) fn one_line<'v>(field: &'static str, value: &'v str, file: &'static str) -> Result<&'v str, ConfigureError> {
+    if value.chars().any(char::is_control) {
+        return Err(ConfigureError::BadText {
+            field,
+            value: value.to_owned(),
+            file,
+        });
+    }
+    Ok(value)
+}

@@ -1,0 +1,57 @@
+//! Marks packages as automatically installed, as apt does for what nobody asked for.
+
+use std::collections::BTreeSet;
+
+use crate::durable::PathError;
+use crate::package::{Arch, ResolvedPackage};
+use crate::root::Root;
+
+/// apt's database of marks: stanzas with `Package`, `Architecture`, `Auto-Installed`.
+const STATES: &str = "/var/lib/apt/extended_states";
+
+/// Marks those of `packages` that are not among `requested`; all others count as asked for.
+pub(super) fn mark_automatic(
+    root: &Root,
+    packages: &[ResolvedPackage],
+    requested: &[String],
+    arch: Arch,
+) -> Result<(), PathError> {
+    let requested: BTreeSet<_> = requested.iter().map(String::as_str).collect();
+    let mut automatic: BTreeSet<(String, String)> = parse(&root.read(STATES)?.unwrap_or_default());
+    for package in packages {
+        // apt files a package of every architecture under the image's own.
+        let architecture = match package.architecture.as_str() {
+            "all" => arch.deb(),
+            other => other,
+        };
+        let key = (package.name.clone(), architecture.to_owned());
+        if requested.contains(package.name.as_str()) {
+            automatic.remove(&key);
+        } else {
+            automatic.insert(key);
+        }
+    }
+    let text: String = automatic
+        .iter()
+        .map(|(name, architecture)| format!("Package: {name}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n"))
+        .collect();
+    root.write(STATES, text, 0o644)
+}
+
+/// The packages that are marked already.
+fn parse(states: &[u8]) -> BTreeSet<(String, String)> {
+    let text = String::from_utf8_lossy(states);
+    let stanzas = text.split("\n\n").filter_map(|stanza| {
+        let field = |name: &str| {
+            stanza
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(str::to_owned)
+        };
+        if field("Auto-Installed")? != "1" {
+            return None;
+        }
+        Some((field("Package")?, field("Architecture")?))
+    });
+    stanzas.collect()
+}

@@ -178,3 +178,6 @@ fn resolved(record: &PackageRecord) -> ResolvedPackage {
         stanza: record.stanza.as_str().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Enters what is well-formed; a package with a malformed field provides what stands before the mistake.
+    /// Enters the well-formed entries of a `Provides` field.
     fn add_provides(&mut self, owner: PackageId, field: &'a str, arch: Arch) {
         for element in field.rsplit(',').filter(|element| !element.trim_ascii().is_empty()) {
             let Ok(Some(relation)) = parse_relation(element, arch) else {

@@ -5,7 +5,6 @@
 //! met too late); the solver has the last word on everything it says.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
 use crate::resolve::solver::PackageId;
 
@@ -74,7 +73,7 @@ impl Walk<'_, '_> {
         self.marks.entry(self.universe.index.candidate(package)).or_default()
     }
 
-    /// The version of the package's name that may be installed, if any.
+    /// The version of the package's name that may be installed.
     fn candidate(&self, package: PackageId) -> PackageId {
         let candidate = self.universe.index.candidate(package);
         self.chosen.get(&candidate).copied().unwrap_or(candidate)
@@ -129,7 +128,7 @@ impl Walk<'_, '_> {
     }
 
     /// The needs to look at: those not satisfied yet, and all of a protected package.
-    fn pending(&self, relations: &Rc<Relations<'_>>, protected: bool) -> Vec<usize> {
+    fn pending(&self, relations: &Relations<'_>, protected: bool) -> Vec<usize> {
         let needs = relations.needs.iter().enumerate();
         needs
             .filter(|(_, need)| protected || !self.is_satisfied(need))
@@ -163,7 +162,7 @@ impl Walk<'_, '_> {
 
     fn install_needs(
         &mut self,
-        relations: &Rc<Relations<'_>>,
+        relations: &Relations<'_>,
         pending: &[usize],
         protected: bool,
         by: By,

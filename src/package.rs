@@ -10,5 +10,5 @@ mod version;
 pub use arch::{Arch, UnknownArch};
 pub use digest::{BadDigest, Sha256};
 pub use record::{Dependency, DependencyKind, MultiArch, PackageRecord, Resolution, ResolvedPackage, Stanza};
-pub use relation::{Operator, OrGroup, Relation, RelationError, parse_relations};
+pub use relation::{Operator, OrGroup, Relation, RelationError, parse_relation, parse_relations};
 pub use version::DebVersion;

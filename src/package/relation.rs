@@ -109,20 +109,28 @@ pub fn parse_relations(field: &str, target: Arch) -> Result<Vec<OrGroup<'_>>, Re
 fn parse_alternatives(element: &str, mut start: usize, target: Arch) -> Result<Vec<Relation<'_>>, RelationError> {
     let mut alternatives = Vec::new();
     for text in element.split('|') {
-        let mut cursor = Cursor {
-            rest: text,
-            end: start + text.len(),
-        };
-        let (relation, applies) = cursor.relation(target)?;
-        if applies {
-            alternatives.push(Relation {
-                text: text.trim(),
-                ..relation
-            });
-        }
+        let relation = parse_relation(text, target).map_err(|error| RelationError {
+            position: start + error.position,
+            ..error
+        })?;
+        alternatives.extend(relation);
         start += text.len() + 1;
     }
     Ok(alternatives)
+}
+
+/// Parses one alternative of a relation field; `None` if a restriction excludes it for `target`.
+///
+/// # Errors
+/// The place and kind of the first mistake.
+pub fn parse_relation(text: &str, target: Arch) -> Result<Option<Relation<'_>>, RelationError> {
+    let mut cursor = Cursor {
+        rest: text,
+        end: text.len(),
+    };
+    let (relation, applies) = cursor.relation(target)?;
+    let text = text.trim_ascii();
+    Ok(applies.then_some(Relation { text, ..relation }))
 }
 
 /// What is left of an alternative, and where in the field it ends.
@@ -135,7 +143,7 @@ impl<'a> Cursor<'a> {
     /// `name[:qualifier] [(op version)] [[arches]] [<profiles>]…`, and whether its restrictions hold.
     fn relation(&mut self, target: Arch) -> Result<(Relation<'a>, bool), RelationError> {
         self.skip_space();
-        let name = self.take_while(|byte| is_name_byte(byte));
+        let name = self.take_while(is_name_byte);
         if name.is_empty() {
             return self.fail("expected a package name");
         }
@@ -146,7 +154,7 @@ impl<'a> Cursor<'a> {
             text: name,
         };
         if self.eat(':') {
-            let qualifier = self.take_while(|byte| is_name_byte(byte));
+            let qualifier = self.take_while(is_name_byte);
             if qualifier.is_empty() {
                 return self.fail("expected an architecture after the colon");
             }

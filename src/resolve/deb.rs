@@ -5,6 +5,8 @@
 //! where it does not hold, finds what does while staying close to it.
 
 mod explain;
+mod index;
+mod mention;
 mod request;
 mod universe;
 mod walk;
@@ -90,8 +92,8 @@ fn satisfiers(
     let needs = relations.needs.iter();
     needs
         .filter_map(|need| {
-            let mut candidates = need.alternatives.iter().flatten();
-            Some((*candidates.find(|candidate| chosen.contains(candidate))?, need.kind))
+            let satisfier = need.packages().find(|candidate| chosen.contains(candidate))?;
+            Some((satisfier, need.kind))
         })
         .collect()
 }
@@ -176,3 +178,6 @@ fn resolved(record: &PackageRecord) -> ResolvedPackage {
         stanza: record.stanza.as_str().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn needed_packages_come_first() {
-        assert_eq!(install_order(4, &[needs(0, 3), needs(3, 2)]), [2, 3, 0, 1]);
+        assert_eq!(install_order(4, &[needs(0, 3), needs(3, 2)]), [1, 2, 3, 0]);
     }
 
     #[test]

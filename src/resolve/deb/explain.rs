@@ -139,7 +139,7 @@ impl<'a> Story<'_, 'a> {
         let need = relations
             .needs
             .iter()
-            .find(|need| need.alternatives.iter().flatten().any(|id| *id == needed));
+            .find(|need| need.packages().any(|id| id == needed));
         need.map_or(self.name(needed), |need| need.text)
     }
 
@@ -153,13 +153,9 @@ impl<'a> Story<'_, 'a> {
             );
             self.line(line);
         }
-        for need in relations
-            .needs
-            .iter()
-            .filter(|need| need.alternatives.iter().all(Vec::is_empty))
-        {
+        for need in relations.needs.iter().filter(|need| need.packages().next().is_none()) {
             let name = need.text.split([' ', ':', '(', '|']).next().unwrap_or(need.text);
-            let available = self.universe.versions_of(name);
+            let available = self.universe.index.versions(name);
             let available: Vec<_> = available.iter().map(|id| &*self.universe.record(*id).version).collect();
             let known = match available[..] {
                 [] => String::new(),

@@ -44,14 +44,10 @@ impl Root {
 pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
     if request.include_essential {
-        let candidates = universe
-            .package_names()
-            .filter_map(|name| universe.versions_of(name).first().copied());
-        let mut essential: Vec<_> = candidates.filter(|id| universe.record(*id).essential).collect();
-        essential.sort_unstable();
-        roots.extend(essential.into_iter().map(|id| Root {
+        let essential = universe.index.candidates().filter(|id| universe.record(*id).essential);
+        roots.extend(essential.map(|id| Root {
             implied: true,
-            ..Root::new(universe.versions_of(&universe.record(id).name).to_vec())
+            ..Root::new(universe.index.versions(&universe.record(id).name).to_vec())
         }));
     }
     for text in &request.packages {
@@ -61,7 +57,7 @@ pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Ro
     let exact: HashMap<_, _> = roots
         .iter()
         .filter(|root| root.exact)
-        .map(|root| (universe.candidate(root.preferred()), root.candidates.clone()))
+        .map(|root| (universe.index.candidate(root.preferred()), root.candidates.clone()))
         .collect();
     for root in roots.iter_mut().filter(|root| !root.exact) {
         if let Some(candidates) = exact.get(&root.preferred()) {
@@ -95,7 +91,8 @@ fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveErro
         return Ok(vec![root(universe, name, version)?]);
     }
     let mut names: Vec<_> = universe
-        .package_names()
+        .index
+        .names()
         .filter(|other| glob::matches(name, other))
         .collect();
     if names.is_empty() {
@@ -108,7 +105,7 @@ fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveErro
 }
 
 fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Root, ResolveError> {
-    let versions = universe.versions_of(name);
+    let versions = universe.index.versions(name);
     if versions.is_empty() {
         return virtual_root(universe, name);
     }
@@ -135,13 +132,14 @@ fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Ro
 
 /// A name that only `Provides` fields have can be asked for if it leaves no choice, as with apt.
 fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveError> {
-    let mut providers = universe.providers_of(name);
-    providers.retain(|id| universe.candidate(*id) == *id);
+    let providers = universe.index.providers(name).map(|(owner, _)| owner);
+    let mut providers: Vec<_> = providers.filter(|id| universe.index.candidate(*id) == *id).collect();
+    providers.dedup();
     match providers[..] {
         [only] => Ok(Root::new(vec![only])),
         [] => Err(ResolveError::UnknownPackage {
             name: name.to_owned(),
-            similar: similar(name, universe.package_names()),
+            similar: similar(name, universe.index.names()),
         }),
         _ => {
             let mut names: Vec<_> = providers

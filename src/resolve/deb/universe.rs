@@ -1,22 +1,16 @@
 //! The packages of all repositories as one universe: names, versions, providers,
 //! and what each package needs, parsed when first asked for.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::package::{
-    Arch, DebVersion, DependencyKind, MultiArch, Operator, PackageRecord, Relation, RelationError, parse_relations,
-};
+use crate::package::{Arch, DependencyKind, MultiArch, PackageRecord, Relation, RelationError, parse_relations};
 use crate::resolve::solver::{self, NameId, PackageId};
 
-/// A `Provides` entry.
-#[derive(Debug, Clone, Copy)]
-struct Provided<'a> {
-    owner: PackageId,
-    version: Option<&'a str>,
-}
+use super::index::Index;
+use super::mention;
 
 /// One or-group of `Pre-Depends` or `Depends` with the packages that satisfy it.
 #[derive(Debug)]
@@ -24,8 +18,26 @@ pub(super) struct Need<'a> {
     pub(super) kind: DependencyKind,
     /// The or-group as written.
     pub(super) text: &'a str,
-    /// Per alternative what satisfies it, preferred first (see [`Universe::satisfying`]).
-    pub(super) alternatives: Vec<Vec<PackageId>>,
+    /// Its alternatives, preferred first.
+    pub(super) alternatives: Vec<Alternative<'a>>,
+}
+
+/// One alternative of a need.
+#[derive(Debug)]
+pub(super) struct Alternative<'a> {
+    /// The name that a package must have or provide.
+    name: &'a str,
+    /// What satisfies it, preferred first (see [`Universe::satisfying`]).
+    pub(super) packages: Vec<PackageId>,
+}
+
+impl Need<'_> {
+    /// All that satisfies it, preferred first; packages may be repeated.
+    pub(super) fn packages(&self) -> impl Iterator<Item = PackageId> {
+        self.alternatives
+            .iter()
+            .flat_map(|alternative| alternative.packages.iter().copied())
+    }
 }
 
 /// One relation of `Conflicts` or `Breaks`, with what it hits.
@@ -52,90 +64,24 @@ pub(super) struct Relations<'a> {
 pub(super) struct Universe<'a> {
     pub(super) arch: Arch,
     records: &'a [PackageRecord],
-    /// Versions per name, best first: pin priority, then version, then order of the repositories.
-    names: HashMap<&'a str, Vec<PackageId>>,
-    providers: HashMap<&'a str, Vec<Provided<'a>>>,
+    pub(super) index: Index<'a>,
     relations: RefCell<HashMap<PackageId, Rc<Relations<'a>>>>,
-    first_mentions: OnceCell<HashMap<&'a str, u32>>,
 }
 
 impl<'a> Universe<'a> {
-    /// Indexes `records`. Left out is what cannot be installed: packages of other
-    /// architectures, and those pinned to zero or below (apt_preferences(5); apt
-    /// never makes a candidate of priority 0 either).
+    /// Indexes `records`, see [`Index::new`].
     pub(super) fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
-        let mut names: HashMap<&str, Vec<PackageId>> = HashMap::with_capacity(records.len());
-        let mut providers: HashMap<&str, Vec<Provided<'_>>> = HashMap::new();
-        for (id, record) in (0..).zip(records) {
-            let here = &*record.architecture == arch.deb() || &*record.architecture == "all";
-            if !here || record.priority_pin <= 0 {
-                continue;
-            }
-            names.entry(&record.name).or_default().push(id);
-            for relation in provides(record, arch) {
-                let version = relation.version.map(|(_, version)| version);
-                let provided = Provided { owner: id, version };
-                providers.entry(relation.name).or_default().push(provided);
-            }
-        }
-        let rank = |id: &PackageId| {
-            let record = &records[*id as usize];
-            (
-                Reverse(record.priority_pin),
-                Reverse(DebVersion::new(&record.version)),
-                *id,
-            )
-        };
-        for versions in names.values_mut().filter(|versions| versions.len() > 1) {
-            versions.sort_by(|a, b| rank(a).cmp(&rank(b)));
-            // The same version from another repository is the same package.
-            let mut seen = std::collections::HashSet::new();
-            versions.retain(|id| seen.insert(&*records[*id as usize].version));
-        }
         Self {
             arch,
             records,
-            names,
-            providers,
+            index: Index::new(arch, records),
             relations: RefCell::default(),
-            first_mentions: OnceCell::new(),
         }
     }
 
     /// What the repository says of a package. Ids come only from this universe.
     pub(super) fn record(&self, package: PackageId) -> &'a PackageRecord {
         &self.records[package as usize]
-    }
-
-    /// All versions of a name, best first; empty if there is none.
-    pub(super) fn versions_of(&self, name: &str) -> &[PackageId] {
-        self.names.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// What apt calls the candidate: the best version of the same name.
-    pub(super) fn candidate(&self, package: PackageId) -> PackageId {
-        self.versions_of(&self.record(package).name)
-            .first()
-            .copied()
-            .unwrap_or(package)
-    }
-
-    /// The names of all packages, in no order.
-    pub(super) fn package_names(&self) -> impl Iterator<Item = &'a str> {
-        self.names.keys().copied()
-    }
-
-    /// The packages whose `Provides` has the name, in the order of the repositories.
-    pub(super) fn providers_of(&self, name: &str) -> Vec<PackageId> {
-        let mut owners: Vec<_> = self
-            .providers
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(|p| p.owner)
-            .collect();
-        owners.dedup();
-        owners
     }
 
     /// The relations of a package.
@@ -190,62 +136,64 @@ impl<'a> Universe<'a> {
         result
     }
 
-    /// Everything of the universe that has the relation's name or provides it, in a fitting version.
-    fn matching(&self, relation: &Relation<'_>) -> Vec<PackageId> {
-        let named = self
-            .versions_of(relation.name)
-            .iter()
-            .map(|id| (*id, Some(&*self.record(*id).version)));
-        let provided = self
-            .providers
-            .get(relation.name)
-            .into_iter()
-            .flatten()
-            .map(|p| (p.owner, p.version));
-        named
-            .chain(provided)
-            .filter(|(_, version)| relation.accepts(*version))
-            .map(|(id, _)| id)
-            .collect()
-    }
-
-    /// What satisfies a positive relation, in apt's order of preference: candidates
-    /// before other versions, the real package before providers, then essential
-    /// packages, then by `Priority`, then the one that the indexes mention last.
-    fn satisfying(&self, relation: &Relation<'_>) -> Vec<PackageId> {
+    /// What satisfies a positive relation, in apt's order of preference.
+    fn satisfying(&self, relation: &Relation<'a>) -> Alternative<'a> {
         let fits = |id: &PackageId| match relation.qualifier {
             None | Some("native") => true,
             Some("any") => self.record(*id).multi_arch == MultiArch::Allowed,
             Some(other) => other == self.arch.deb(),
         };
-        let mut found = self.matching(relation);
-        found.retain(fits);
-        if found.len() < 2 {
-            return found;
+        let mut packages = self.index.matching(relation, self.records);
+        packages.retain(fits);
+        if packages.len() > 1 {
+            packages.sort_by_key(|id| self.rank(relation.name, *id));
+            let mut seen = HashSet::new();
+            packages.retain(|id| seen.insert(*id));
         }
-        let rank = |id: &PackageId| {
-            let record = self.record(*id);
-            (
-                self.candidate(*id) != *id,
-                &*record.name != relation.name,
-                !record.essential,
-                priority_rank(&record.priority),
-            )
-        };
-        found.sort_by(|a, b| {
-            let later_mentioned_first = || {
-                let (a, b) = (&*self.record(*a).name, &*self.record(*b).name);
-                if a == b {
-                    std::cmp::Ordering::Equal
-                } else {
-                    self.first_mention(b).cmp(&self.first_mention(a))
-                }
-            };
-            rank(a).cmp(&rank(b)).then_with(later_mentioned_first)
-        });
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|id| seen.insert(*id));
-        found
+        Alternative {
+            name: relation.name,
+            packages,
+        }
+    }
+
+    /// The smaller, the more apt likes the package for a relation to `name`: candidates
+    /// before other versions, the real package before providers, then essential ones, then by `Priority`.
+    fn rank(&self, name: &str, package: PackageId) -> (bool, bool, bool, u8) {
+        let record = self.record(package);
+        (
+            self.index.candidate(package) != package,
+            &*record.name != name,
+            !record.essential,
+            priority_rank(&record.priority),
+        )
+    }
+
+    /// Puts what satisfies an alternative into groups that apt tries one after the
+    /// other: what is `settled` already, then by rank. Inside a group the mention decides,
+    /// see [`Self::sort_by_mention`].
+    pub(super) fn group_by_rank(
+        &self,
+        alternative: &Alternative<'_>,
+        mut packages: Vec<PackageId>,
+        settled: impl Fn(PackageId) -> bool,
+    ) -> Vec<Vec<PackageId>> {
+        let rank = |id: &PackageId| (!settled(*id), self.rank(alternative.name, *id));
+        packages.sort_by_key(rank);
+        packages
+            .chunk_by(|a, b| rank(a) == rank(b))
+            .map(<[_]>::to_vec)
+            .collect()
+    }
+
+    /// Puts equals in apt's order: the later the indexes first mention a package, the
+    /// better. (Apt numbers packages so, and prefers the higher number.) This reads
+    /// the relations of all packages, so it is put off until it matters.
+    pub(super) fn sort_by_mention(&self, packages: &mut [PackageId]) {
+        if packages.len() > 1 {
+            let names = packages.iter().map(|id| &*self.record(*id).name);
+            let mentions = mention::first_mentions(self.records, names);
+            packages.sort_by_key(|id| Reverse(mentions.get(&*self.record(*id).name).copied()));
+        }
     }
 
     /// What a negative relation of `package` excludes; never its own name, whose
@@ -258,33 +206,10 @@ impl<'a> Universe<'a> {
             return Vec::new();
         }
         let own = &self.record(package).name;
-        let mut found = self.matching(relation);
+        let mut found = self.index.matching(relation, self.records);
         found.retain(|id| self.record(*id).name != *own);
         found
     }
-
-    /// When the indexes first mention a name: apt numbers packages so, and lets the
-    /// number decide between providers that are equal otherwise.
-    fn first_mention(&self, name: &str) -> u32 {
-        let mentions = self.first_mentions.get_or_init(|| first_mentions(self.records));
-        mentions.get(name).copied().unwrap_or(u32::MAX)
-    }
-}
-
-/// The well-formed `Provides` entries for the target; a malformed field provides nothing.
-fn provides(record: &PackageRecord, arch: Arch) -> impl Iterator<Item = Relation<'_>> {
-    let groups = if record.provides.is_empty() {
-        Vec::new()
-    } else {
-        parse_relations(&record.provides, arch).unwrap_or_default()
-    };
-    groups
-        .into_iter()
-        .flat_map(|group| group.alternatives)
-        .filter(move |relation| {
-            relation.qualifier.is_none_or(|qualifier| qualifier == arch.deb())
-                && relation.version.is_none_or(|(operator, _)| operator == Operator::Equal)
-        })
 }
 
 /// Debian Policy 2.5, most important first; a missing field goes before all, as in apt.
@@ -299,51 +224,17 @@ fn priority_rank(priority: &str) -> u8 {
     }
 }
 
-/// Numbers every package name by its first appearance: own name, then the relation fields as apt reads them.
-fn first_mentions(records: &[PackageRecord]) -> HashMap<&str, u32> {
-    let mut mentions = HashMap::with_capacity(records.len());
-    for record in records {
-        let stanza = record.stanza.as_str();
-        let fields = [
-            &*record.name,
-            &record.pre_depends,
-            &record.depends,
-            &record.conflicts,
-            &record.breaks,
-            &record.recommends,
-            stanza_field(stanza, "\nSuggests: "),
-            &record.replaces,
-            stanza_field(stanza, "\nEnhances: "),
-            &record.provides,
-        ];
-        for name in fields.into_iter().flat_map(|field| field.split([',', '|'])) {
-            let name = name.trim_ascii_start();
-            let end = name.find([' ', '(', '\n']).unwrap_or(name.len());
-            let number = u32::try_from(mentions.len()).unwrap_or(u32::MAX);
-            mentions.entry(&name[..end]).or_insert(number);
-        }
-    }
-    mentions
-}
-
-/// The one-line value of a field that records do not keep.
-fn stanza_field<'a>(stanza: &'a str, start: &str) -> &'a str {
-    stanza
-        .split_once(start)
-        .map_or("", |(_, rest)| rest.lines().next().unwrap_or(""))
-}
-
 impl solver::Universe for Universe<'_> {
     fn name_limit(&self) -> NameId {
         NameId::try_from(self.records.len()).unwrap_or(NameId::MAX)
     }
 
     fn name(&self, package: PackageId) -> NameId {
-        self.candidate(package)
+        self.index.candidate(package)
     }
 
     fn versions(&self, name: NameId) -> Vec<PackageId> {
-        self.versions_of(&self.record(name).name).to_vec()
+        self.index.versions(&self.record(name).name).to_vec()
     }
 
     fn requirements(&self, package: PackageId) -> Vec<Vec<PackageId>> {
@@ -352,7 +243,7 @@ impl solver::Universe for Universe<'_> {
         relations
             .needs
             .iter()
-            .map(|need| need.alternatives.concat())
+            .map(|need| need.packages().collect())
             .chain(malformed)
             .collect()
     }

@@ -5,7 +5,6 @@
 //! met too late); the solver has the last word on everything it says.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
 use crate::resolve::solver::PackageId;
 
@@ -45,7 +44,10 @@ pub(super) fn propose(universe: &Universe<'_>, requested: &[PackageId]) -> HashS
     let mut walk = Walk {
         universe,
         marks: HashMap::new(),
-        chosen: requested.iter().map(|id| (universe.candidate(*id), *id)).collect(),
+        chosen: requested
+            .iter()
+            .map(|id| (universe.index.candidate(*id), *id))
+            .collect(),
     };
     // All that was asked for counts as installed before the first dependency is looked at.
     for package in requested {
@@ -62,18 +64,18 @@ pub(super) fn propose(universe: &Universe<'_>, requested: &[PackageId]) -> HashS
 impl Walk<'_, '_> {
     fn mark(&self, package: PackageId) -> Mark {
         self.marks
-            .get(&self.universe.candidate(package))
+            .get(&self.universe.index.candidate(package))
             .copied()
             .unwrap_or_default()
     }
 
     fn mark_mut(&mut self, package: PackageId) -> &mut Mark {
-        self.marks.entry(self.universe.candidate(package)).or_default()
+        self.marks.entry(self.universe.index.candidate(package)).or_default()
     }
 
-    /// The version of the package's name that may be installed, if any.
+    /// The version of the package's name that may be installed.
     fn candidate(&self, package: PackageId) -> PackageId {
-        let candidate = self.universe.candidate(package);
+        let candidate = self.universe.index.candidate(package);
         self.chosen.get(&candidate).copied().unwrap_or(candidate)
     }
 
@@ -82,10 +84,7 @@ impl Walk<'_, '_> {
     }
 
     fn is_satisfied(&self, need: &Need<'_>) -> bool {
-        need.alternatives
-            .iter()
-            .flatten()
-            .any(|package| self.is_installed(*package))
+        need.packages().any(|package| self.is_installed(package))
     }
 
     /// Whether something that the package needs is missing or something that it excludes is there.
@@ -129,7 +128,7 @@ impl Walk<'_, '_> {
     }
 
     /// The needs to look at: those not satisfied yet, and all of a protected package.
-    fn pending(&self, relations: &Rc<Relations<'_>>, protected: bool) -> Vec<usize> {
+    fn pending(&self, relations: &Relations<'_>, protected: bool) -> Vec<usize> {
         let needs = relations.needs.iter().enumerate();
         needs
             .filter(|(_, need)| protected || !self.is_satisfied(need))
@@ -163,7 +162,7 @@ impl Walk<'_, '_> {
 
     fn install_needs(
         &mut self,
-        relations: &Rc<Relations<'_>>,
+        relations: &Relations<'_>,
         pending: &[usize],
         protected: bool,
         by: By,
@@ -185,36 +184,37 @@ impl Walk<'_, '_> {
         works
     }
 
-    /// What could satisfy a need, in the order in which apt tries it.
-    fn solutions(&self, need: &Need<'_>) -> Vec<PackageId> {
+    /// What could satisfy a need: groups of equals, in the order in which apt tries them.
+    fn solutions(&self, need: &Need<'_>) -> Vec<Vec<PackageId>> {
         let mut solutions = Vec::new();
         for alternative in &need.alternatives {
-            let mut fitting: Vec<_> = alternative
-                .iter()
-                .copied()
-                .filter(|id| self.candidate(*id) == *id)
-                .collect();
+            let mut fitting = alternative.packages.clone();
             fitting.retain(|id| {
                 let mark = self.mark(*id);
-                !mark.discarded && (mark.installed || !mark.protected)
+                self.candidate(*id) == *id && !mark.discarded && (mark.installed || !mark.protected)
             });
-            fitting.sort_by_key(|id| !self.mark(*id).protected);
-            solutions.extend(fitting);
+            solutions.extend(
+                self.universe
+                    .group_by_rank(alternative, fitting, |id| self.mark(id).protected),
+            );
         }
-        solutions.dedup();
         solutions
     }
 
     fn install_one_of(&mut self, need: &Need<'_>, protected: bool, depth: usize) -> bool {
         let solutions = self.solutions(need);
-        for solution in &solutions {
-            if protected && solutions.len() == 1 {
-                let mark = self.mark_mut(*solution);
-                mark.installed = true;
-                mark.protected = true;
-            }
-            if self.install(*solution, By::Dependency, depth + 1) {
-                return true;
+        let only = only_one(&solutions);
+        for mut group in solutions {
+            self.universe.sort_by_mention(&mut group);
+            for solution in group {
+                if protected && only.is_some() {
+                    let mark = self.mark_mut(solution);
+                    mark.installed = true;
+                    mark.protected = true;
+                }
+                if self.install(solution, By::Dependency, depth + 1) {
+                    return true;
+                }
             }
         }
         false
@@ -222,11 +222,8 @@ impl Walk<'_, '_> {
 
     /// What a protected package cannot do without is protected too.
     fn protect_only_solution(&mut self, need: &Need<'_>, depth: usize) -> bool {
-        let mut solutions = self.solutions(need);
-        solutions.sort_unstable();
-        solutions.dedup();
-        match solutions[..] {
-            [only] if !self.mark(only).protected => {
+        match only_one(&self.solutions(need)) {
+            Some(only) if !self.mark(only).protected => {
                 self.mark_mut(only).protected = true;
                 self.install(only, By::Dependency, depth + 1)
             }
@@ -240,16 +237,19 @@ impl Walk<'_, '_> {
         let mut queue = requested.to_vec();
         while let Some(package) = queue.pop() {
             let relations = self.universe.relations(package);
-            for other in relations
-                .needs
-                .iter()
-                .flat_map(|need| need.alternatives.iter().flatten())
-            {
-                if self.is_installed(*other) && needed.insert(*other) {
-                    queue.push(*other);
+            for other in relations.needs.iter().flat_map(Need::packages) {
+                if self.is_installed(other) && needed.insert(other) {
+                    queue.push(other);
                 }
             }
         }
         needed
     }
+}
+
+/// The package that all of `solutions` are, if they are but one.
+fn only_one(solutions: &[Vec<PackageId>]) -> Option<PackageId> {
+    let mut all = solutions.iter().flatten();
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(*first)
 }

@@ -1,0 +1,64 @@
+//! Resolution over as many records as a Debian suite has; the records are made up.
+
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use oic::package::{Arch, MultiArch, PackageRecord, Sha256, Stanza};
+use oic::resolve::{Request, deb};
+
+const COUNT: usize = 63_000;
+
+/// Package `number` needs three earlier ones; every fifth provides names that others conflict with.
+fn record(number: usize) -> PackageRecord {
+    let needs = [number / 2, number / 3, number / 5].map(|other| format!("package-{other:05} (>= 1.0-1)"));
+    let provides = if number.is_multiple_of(5) {
+        format!("virtual-{number}, virtual-{} (= 1)", number / 2)
+    } else {
+        String::new()
+    };
+    PackageRecord {
+        name: format!("package-{number:05}").into(),
+        version: "1:2.3.4+dfsg-5".into(),
+        architecture: "amd64".into(),
+        multi_arch: MultiArch::No,
+        essential: number < 20,
+        priority: "optional".into(),
+        depends: if number == 0 {
+            "".into()
+        } else {
+            needs.join(", ").into()
+        },
+        pre_depends: "".into(),
+        recommends: "".into(),
+        provides: provides.into(),
+        conflicts: "".into(),
+        breaks: format!("package-{:05} (<< 1)", number / 7).into(),
+        replaces: "".into(),
+        path: format!("pool/{number}.deb").into(),
+        size_bytes: 1,
+        installed_size_bytes: 1,
+        sha256: Sha256([0; 32]),
+        repository: "main".into(),
+        priority_pin: 500,
+        stanza: Stanza::new("".into(), 0..0),
+    }
+}
+
+fn resolve(criterion: &mut Criterion) {
+    let records: Vec<_> = (0..COUNT).map(record).collect();
+    let request = Request {
+        arch: Arch::X86_64,
+        packages: (0..40)
+            .map(|step| format!("package-{:05}", COUNT - 1 - step * 700))
+            .collect(),
+        include_essential: true,
+    };
+    criterion.bench_function("resolve 40 packages among 63,000", |bencher| {
+        bencher.iter(|| deb::resolve(black_box(&request), black_box(&records)).map(|found| found.packages.len()));
+    });
+}
+
+criterion_group!(benches, resolve);
+criterion_main!(benches);

@@ -1,16 +1,18 @@
 //! The kernel's overlayfs over our read-only layers.
 //!
 //! Options, and why (Documentation/filesystems/overlayfs.rst of Linux):
-//! - `index=on`: a hard link of the base stays one file when it is copied up, and an upper
-//!   can neither be used twice at once nor over another base.
-//! - `xino=on`: one device number for the whole tree and inode numbers that survive copy-up
-//!   and remount, on which `tar`, `cp -a`, `find -xdev` and `rsync -H` rely.
+//! - `xino=on`: one device number for the whole tree, on which `tar`, `cp -a` and `find -xdev`
+//!   rely, and the same inode number for a base file at every mount.
 //! - `redirect_dir=off`, `metacopy=off`: the upper keeps to what every reader of the overlayfs
 //!   format understands; with them an upper has directories and files whose content
 //!   only the kernel finds. Renaming a base directory gives `EXDEV`, which `rename(2)` callers
 //!   have to handle on any system, and `mv` does.
+//! - `index=off`: after a remount it would find lower files by their file handles, which FUSE
+//!   cannot resolve then. So a hard link of the base is cut when one of its names is changed
+//!   in place: the other names keep the old content, now and later. And what `index` would have
+//!   watched over, we do: an upper is not used twice at once, nor over another base.
 //! - `volatile`: no `fsync` reaches the disk, for builds. The kernel then refuses the upper until
-//!   [`settle`] has written it out, so that an upper torn by a crash is never taken for a good one.
+//!   [`Upper::settle`] has written it out, so that an upper torn by a crash is never taken for a good one.
 
 use std::fs;
 use std::io;
@@ -20,16 +22,20 @@ use std::path::{Path, PathBuf};
 
 use super::api::{Context, open_directory};
 use super::{Attached, Detached, MountError, Restrictions};
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
 
 /// The writable layer of an overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upper {
     /// What was added, changed and removed, in the Linux overlayfs format.
     pub directory: PathBuf,
-    /// The kernel's scratch directory, on the same file system; private to it.
+    /// The kernel's scratch directory, on the same file system; private to it. Beside it,
+    /// with the same name and `.lock` and `.base` appended, lie two files of ours.
     pub work: PathBuf,
-    /// Nothing is synced, for speed; see [`settle`].
+    /// Identifies what lies below (a base key, say): a new upper remembers it, an old one is
+    /// refused over anything else.
+    pub base: String,
+    /// Nothing is synced, for speed; see [`Upper::settle`].
     pub volatile: bool,
 }
 
@@ -55,8 +61,7 @@ pub fn mount(spec: &OverlaySpec, mount_point: &Path) -> Result<Attached, MountEr
 /// Makes the overlay, attached nowhere yet.
 ///
 /// # Errors
-/// [`MountError::Unsettled`] or [`MountError::ForeignUpper`] if the upper must not be used,
-/// [`MountError::Busy`] if another overlay uses it, or the kernel's refusal.
+/// [`MountError::Unsettled`] if the upper must not be used, or the kernel's refusal.
 pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     if let Some(upper) = &spec.upper
         && incompatible(&upper.work).exists()
@@ -66,7 +71,7 @@ pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     let layers = Layers::open(spec)?;
     let context = layers.configure()?;
     for (key, value) in [
-        ("index", "on"),
+        ("index", "off"),
         ("xino", "on"),
         ("redirect_dir", "off"),
         ("metacopy", "off"),
@@ -79,22 +84,7 @@ pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     if spec.restrictions.read_only {
         context.flag("ro")?;
     }
-    context.mount(spec.restrictions).map_err(|error| refine(error, spec))
-}
-
-/// Says what the kernel's errno means for this upper.
-fn refine(error: MountError, spec: &OverlaySpec) -> MountError {
-    let (MountError::Refused { source, .. }, Some(upper)) = (&error, &spec.upper) else {
-        return error;
-    };
-    match source.raw_os_error() {
-        Some(libc::ESTALE) => MountError::ForeignUpper(upper.directory.clone()),
-        Some(libc::EBUSY) => MountError::Busy {
-            mount_point: upper.directory.clone(),
-            holders: Vec::new(),
-        },
-        _ => error,
-    }
+    context.mount(spec.restrictions)
 }
 
 /// The directories of an overlay, opened.
@@ -168,46 +158,70 @@ fn named(descriptor: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }
 
-/// Makes the directories of `upper` where they are absent. A new upper's root gets mode and
-/// owner of `base_root`: it is what the overlay shows as its root.
-///
-/// # Errors
-/// If one cannot be made or `base_root` cannot be looked at.
-pub fn prepare_upper(upper: &Upper, base_root: &Path) -> Result<(), MountError> {
-    make_directory(&upper.work)?;
-    if make_directory(&upper.directory)? {
-        let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
-        let directory = &upper.directory;
-        std::os::unix::fs::chown(directory, Some(root.uid()), Some(root.gid()))
-            .map_err(PathError::on("set the owner of", directory))?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(root.mode() & 0o7777))
-            .map_err(PathError::on("set the mode of", directory))?;
+impl Upper {
+    /// The file whose lock says that the upper is in use.
+    pub fn lock_file(&self) -> PathBuf {
+        beside(&self.work, ".lock")
     }
-    Ok(())
+
+    /// Makes the directories where they are absent. A new upper's root gets mode and owner
+    /// of `base_root`: it is what the overlay shows as its root.
+    ///
+    /// # Errors
+    /// [`MountError::ForeignUpper`] if it was made over another base; or if a directory cannot be made.
+    pub fn prepare(&self, base_root: &Path) -> Result<(), MountError> {
+        let base_file = beside(&self.work, ".base");
+        if self.directory.exists() {
+            match fs::read_to_string(&base_file) {
+                Ok(base) if base == self.base => return make_directory(&self.work),
+                Ok(_) => return Err(MountError::ForeignUpper(self.directory.clone())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(MountError::ForeignUpper(self.directory.clone()));
+                }
+                Err(error) => return Err(PathError::on("read", &base_file)(error).into()),
+            }
+        }
+        durable::write_file(&base_file, &self.base)?;
+        make_directory(&self.work)?;
+        make_directory(&self.directory)?;
+        let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
+        std::os::unix::fs::chown(&self.directory, Some(root.uid()), Some(root.gid()))
+            .map_err(PathError::on("set the owner of", &self.directory))?;
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(root.mode() & 0o7777))
+            .map_err(PathError::on("set the mode of", &self.directory))?;
+        Ok(())
+    }
+
+    /// Writes the upper of an unmounted `volatile` overlay to disk, then allows to use it again.
+    ///
+    /// # Errors
+    /// If syncing fails (the upper then stays refused) or the mark cannot be removed.
+    pub fn settle(&self) -> Result<(), MountError> {
+        let mark = incompatible(&self.work);
+        if !mark.exists() {
+            return Ok(());
+        }
+        let directory = fs::File::open(&self.directory).map_err(PathError::on("open", &self.directory))?;
+        rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", &self.directory)(errno.into()))?;
+        fs::remove_dir_all(&mark).map_err(PathError::on("remove", &mark))?;
+        Ok(())
+    }
 }
 
-/// Makes `path`, with nobody else allowed in; tells whether it was absent.
-fn make_directory(path: &Path) -> Result<bool, MountError> {
+/// `path` with `suffix` appended to its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes `path` if it is absent, with nobody else allowed in.
+fn make_directory(path: &Path) -> Result<(), MountError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(PathError::on("create", path)(error).into()),
     }
-}
-
-/// Writes the upper of an unmounted `volatile` overlay to disk, then allows to use it again.
-///
-/// # Errors
-/// If syncing fails (the upper then stays refused) or the mark cannot be removed.
-pub fn settle(upper: &Upper) -> Result<(), MountError> {
-    let mark = incompatible(&upper.work);
-    if !mark.exists() {
-        return Ok(());
-    }
-    let directory = fs::File::open(&upper.directory).map_err(PathError::on("open", &upper.directory))?;
-    rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", &upper.directory)(errno.into()))?;
-    fs::remove_dir_all(&mark).map_err(PathError::on("remove", &mark))?;
-    Ok(())
 }
 
 /// Where the kernel marks what an upper was used with ("Volatile mount" in overlayfs.rst).

@@ -241,10 +241,6 @@ impl Lower {
     }
 
     fn find(&self, parent: INodeNo, name: &OsStr) -> LayerResult<Option<FileAttr>> {
-        // FUSE_EXPORT_SUPPORT: the kernel turns a file handle back into an inode this way.
-        if name == "." {
-            return self.attributes(parent).map(Some);
-        }
         let found = match self.place(parent)? {
             Place::Listing => self
                 .layers
@@ -386,8 +382,11 @@ impl Filesystem for Lower {
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA
             | InitFlags::FUSE_NO_OPEN_SUPPORT
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT
-            | InitFlags::FUSE_EXPORT_SUPPORT;
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+        // Not FUSE_EXPORT_SUPPORT: a file that overlayfs finds by its handle, unknown to the kernel
+        // by name, is ESTALE at its second use (since Linux 6.16, where dentries got an epoch).
+        // Not FUSE_NO_EXPORT_SUPPORT either: overlayfs needs the handles of what the kernel does know,
+        // or two names of one copied-up file get two inode numbers.
         if self.has_xattrs {
             wanted |= InitFlags::FUSE_POSIX_ACL;
         }

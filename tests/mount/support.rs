@@ -150,6 +150,7 @@ impl Place {
             directory: self.path("upper"),
             work: self.path("work"),
             volatile,
+            base: "test".to_owned(),
         }
     }
 
@@ -161,8 +162,13 @@ impl Place {
 
     /// Mounts the base with an upper.
     pub fn mount_overlay(&self, volatile: bool) -> Result<Session, MountError> {
+        self.mount_with(self.upper(volatile))
+    }
+
+    /// Mounts the base with this upper.
+    pub fn mount_with(&self, upper: Upper) -> Result<Session, MountError> {
         let view = View::Overlay {
-            upper: Some(self.upper(volatile)),
+            upper: Some(upper),
             steps: Vec::new(),
         };
         session::mount(&request(layers(self.base()), view), &self.mnt())

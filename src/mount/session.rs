@@ -56,6 +56,36 @@ pub struct MountRequest {
     pub log: Option<PathBuf>,
 }
 
+impl MountRequest {
+    /// For looking at one layer: in the background, read-only, `nosuid`, `nodev`, for the caller's user alone.
+    pub fn view(layers: LayerRequest, name: impl Into<String>) -> Self {
+        Self {
+            program: THIS_PROGRAM.into(),
+            layers,
+            view: View::Layer(name.into()),
+            restrictions: Restrictions::VIEW,
+            allow_other: false,
+            threads: LowerOptions::default().threads,
+            lifetime: Lifetime::Mount,
+            log: None,
+        }
+    }
+
+    /// For a build: all layers merged under `upper`, for all users, gone with the caller.
+    pub fn build(layers: LayerRequest, upper: Upper) -> Self {
+        Self {
+            view: View::Overlay {
+                upper: Some(upper),
+                steps: Vec::new(),
+            },
+            restrictions: Restrictions::BUILD,
+            allow_other: true,
+            lifetime: Lifetime::Caller,
+            ..Self::view(layers, "")
+        }
+    }
+}
+
 /// A mount and its server. Dropped, both end; see also [`Session::detach`].
 #[derive(Debug)]
 pub struct Session {

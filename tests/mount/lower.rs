@@ -205,6 +205,7 @@ fn other_users() {
         std::process::Command::new("setpriv")
             .args(["--reuid", user, "--regid", user, "--clear-groups", "cat", path])
             .current_dir(place.mnt())
+            .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .status()
             .unwrap()

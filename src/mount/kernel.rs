@@ -108,41 +108,44 @@ impl Layers {
         })
     }
 
-    /// A context with the layers set. Descriptors, because option values are limited to 255
-    /// bytes: directly (Linux 6.13), else by their names in `/proc`, one by one
-    /// (Linux 6.5) or joined.
+    /// A context with the layers set, in the first way that this kernel takes.
     fn configure(&self) -> Result<Context, MountError> {
-        self.configure_with(|context| {
-            for lower in &self.lower {
-                context.set_descriptor("lowerdir+", lower.as_fd())?;
-            }
-            if let Some((upper, work)) = &self.upper {
-                context.set_descriptor("upperdir", upper.as_fd())?;
-                context.set_descriptor("workdir", work.as_fd())?;
-            }
-            Ok(())
-        })
-        .or_else(|_| {
-            self.configure_with(|context| {
-                for lower in &self.lower {
-                    context.set("lowerdir+", named(lower))?;
-                }
-                self.set_upper_by_name(context)
-            })
-        })
-        .or_else(|_| {
-            self.configure_with(|context| {
-                let lower: Vec<_> = self.lower.iter().map(named).collect();
-                context.set("lowerdir", lower.join(":"))?;
-                self.set_upper_by_name(context)
-            })
-        })
+        self.configure_by(Self::set_by_descriptor)
+            .or_else(|_| self.configure_by(Self::set_by_name))
+            .or_else(|_| self.configure_by(Self::set_joined))
     }
 
-    fn configure_with(&self, set: impl FnOnce(&Context) -> Result<(), MountError>) -> Result<Context, MountError> {
+    fn configure_by(&self, set: impl Fn(&Self, &Context) -> Result<(), MountError>) -> Result<Context, MountError> {
         let context = Context::open("overlay")?;
-        set(&context)?;
+        set(self, &context)?;
         Ok(context)
+    }
+
+    /// Linux 6.13.
+    fn set_by_descriptor(&self, context: &Context) -> Result<(), MountError> {
+        for lower in &self.lower {
+            context.set_descriptor("lowerdir+", lower.as_fd())?;
+        }
+        if let Some((upper, work)) = &self.upper {
+            context.set_descriptor("upperdir", upper.as_fd())?;
+            context.set_descriptor("workdir", work.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// Linux 6.5. The names in `/proc` need no escaping and are short: a value has at most 255 bytes.
+    fn set_by_name(&self, context: &Context) -> Result<(), MountError> {
+        for lower in &self.lower {
+            context.set("lowerdir+", named(lower))?;
+        }
+        self.set_upper_by_name(context)
+    }
+
+    /// Before; a dozen layers fit.
+    fn set_joined(&self, context: &Context) -> Result<(), MountError> {
+        let lower: Vec<_> = self.lower.iter().map(named).collect();
+        context.set("lowerdir", lower.join(":"))?;
+        self.set_upper_by_name(context)
     }
 
     fn set_upper_by_name(&self, context: &Context) -> Result<(), MountError> {
@@ -227,4 +230,46 @@ fn make_directory(path: &Path) -> Result<(), MountError> {
 /// Where the kernel marks what an upper was used with ("Volatile mount" in overlayfs.rst).
 fn incompatible(work: &Path) -> PathBuf {
     work.join("work/incompat")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mount::namespace;
+
+    type Way = fn(&Layers, &Context) -> Result<(), MountError>;
+
+    /// This kernel takes all three, whatever characters a path has.
+    #[test]
+    fn every_way_to_name_layers() {
+        let ways: [Way; 3] = [Layers::set_by_descriptor, Layers::set_by_name, Layers::set_joined];
+        for way in ways {
+            let place = tempfile::Builder::new().prefix("a,b:c\\d e").tempdir().unwrap();
+            let path = |name: &str| place.path().join(name);
+            for name in ["one", "two", "upper", "work", "at"] {
+                fs::create_dir(path(name)).unwrap();
+            }
+            fs::write(path("one/file"), "1").unwrap();
+            fs::write(path("two/file"), "2").unwrap();
+            let spec = OverlaySpec {
+                lower: vec![path("one"), path("two")],
+                upper: Some(Upper {
+                    directory: path("upper"),
+                    work: path("work"),
+                    base: String::new(),
+                    volatile: false,
+                }),
+                restrictions: Restrictions::BUILD,
+            };
+            let look = || {
+                let context = Layers::open(&spec)?.configure_by(way)?;
+                let mount = context.mount(spec.restrictions)?.attach(&path("at"))?;
+                assert_eq!(fs::read_to_string(path("at/file")).unwrap(), "1");
+                fs::write(path("at/file"), "3").unwrap();
+                mount.unmount()
+            };
+            namespace::with_temporary(look, Ok).unwrap();
+            assert_eq!(fs::read_to_string(path("upper/file")).unwrap(), "3");
+        }
+    }
 }

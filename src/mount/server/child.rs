@@ -19,7 +19,7 @@ use crate::mount::lower::{CountsReader, Server};
 use crate::mount::table;
 
 /// How long to wait after unmounting for requests in flight; a busy mount is detached by then.
-const DRAIN_TIME: Duration = Duration::from_millis(1000);
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// The main function of the server process: call it, with its only thread, when the first argument is
 /// [`super::CHILD_COMMAND`]. `open_layers` opens what is asked for. Returns when the mount is gone.

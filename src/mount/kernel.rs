@@ -7,10 +7,11 @@
 //!   format understands; with them an upper has directories and files whose content
 //!   only the kernel finds. Renaming a base directory gives `EXDEV`, which `rename(2)` callers
 //!   have to handle on any system, and `mv` does.
-//! - `index=off`: after a remount it would find lower files by their file handles, which FUSE
-//!   cannot resolve then. So a hard link of the base is cut when one of its names is changed
-//!   in place: the other names keep the old content, now and later. And what `index` would have
-//!   watched over, we do: an upper is not used twice at once, nor over another base.
+//! - `index=off`: with it the upper alone says everything, to every reader; and after a remount
+//!   the index needs file handles that FUSE cannot resolve. So a hard link of the base is cut when
+//!   one of its names is changed in place: the other names keep the old content. What
+//!   `index` would have watched over, we do: an upper is not used twice at once, nor over another
+//!   base. What was tried is in `docs/decisions/kernel-overlay-over-fuse.md`.
 //! - `volatile`: no `fsync` reaches the disk, for builds. The kernel then refuses the upper until
 //!   [`Upper::settle`] has written it out, so that an upper torn by a crash is never taken for a good one.
 

@@ -1,16 +1,19 @@
 //! The kernel's overlayfs over our read-only layers.
 //!
 //! Options, and why (Documentation/filesystems/overlayfs.rst of Linux):
-//! - `index=on`: a hard link of the base stays one file when it is copied up, and an upper
-//!   can neither be used twice at once nor over another base.
-//! - `xino=on`: one device number for the whole tree and inode numbers that survive copy-up
-//!   and remount, on which `tar`, `cp -a`, `find -xdev` and `rsync -H` rely.
+//! - `xino=on`: one device number for the whole tree, on which `tar`, `cp -a` and `find -xdev`
+//!   rely, and the same inode number for a base file at every mount.
 //! - `redirect_dir=off`, `metacopy=off`: the upper keeps to what every reader of the overlayfs
 //!   format understands; with them an upper has directories and files whose content
 //!   only the kernel finds. Renaming a base directory gives `EXDEV`, which `rename(2)` callers
 //!   have to handle on any system, and `mv` does.
+//! - `index=off`: with it the upper alone says everything, to every reader; and after a remount
+//!   the index needs file handles that FUSE cannot resolve. So a hard link of the base is cut when
+//!   one of its names is changed in place: the other names keep the old content. What
+//!   `index` would have watched over, we do: an upper is not used twice at once, nor over another
+//!   base. What was tried is in `docs/decisions/kernel-overlay-over-fuse.md`.
 //! - `volatile`: no `fsync` reaches the disk, for builds. The kernel then refuses the upper until
-//!   [`settle`] has written it out, so that an upper torn by a crash is never taken for a good one.
+//!   [`Upper::settle`] has written it out, so that an upper torn by a crash is never taken for a good one.
 
 use std::fs;
 use std::io;
@@ -20,16 +23,20 @@ use std::path::{Path, PathBuf};
 
 use super::api::{Context, open_directory};
 use super::{Attached, Detached, MountError, Restrictions};
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
 
 /// The writable layer of an overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upper {
     /// What was added, changed and removed, in the Linux overlayfs format.
     pub directory: PathBuf,
-    /// The kernel's scratch directory, on the same file system; private to it.
+    /// The kernel's scratch directory, on the same file system; private to it. Beside it,
+    /// with the same name and `.lock` and `.base` appended, lie two files of ours.
     pub work: PathBuf,
-    /// Nothing is synced, for speed; see [`settle`].
+    /// Identifies what lies below (a base key, say): a new upper remembers it, an old one is
+    /// refused over anything else.
+    pub base: String,
+    /// Nothing is synced, for speed; see [`Upper::settle`].
     pub volatile: bool,
 }
 
@@ -55,8 +62,7 @@ pub fn mount(spec: &OverlaySpec, mount_point: &Path) -> Result<Attached, MountEr
 /// Makes the overlay, attached nowhere yet.
 ///
 /// # Errors
-/// [`MountError::Unsettled`] or [`MountError::ForeignUpper`] if the upper must not be used,
-/// [`MountError::Busy`] if another overlay uses it, or the kernel's refusal.
+/// [`MountError::Unsettled`] if the upper must not be used, or the kernel's refusal.
 pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     if let Some(upper) = &spec.upper
         && incompatible(&upper.work).exists()
@@ -66,7 +72,7 @@ pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     let layers = Layers::open(spec)?;
     let context = layers.configure()?;
     for (key, value) in [
-        ("index", "on"),
+        ("index", "off"),
         ("xino", "on"),
         ("redirect_dir", "off"),
         ("metacopy", "off"),
@@ -79,22 +85,7 @@ pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     if spec.restrictions.read_only {
         context.flag("ro")?;
     }
-    context.mount(spec.restrictions).map_err(|error| refine(error, spec))
-}
-
-/// Says what the kernel's errno means for this upper.
-fn refine(error: MountError, spec: &OverlaySpec) -> MountError {
-    let (MountError::Refused { source, .. }, Some(upper)) = (&error, &spec.upper) else {
-        return error;
-    };
-    match source.raw_os_error() {
-        Some(libc::ESTALE) => MountError::ForeignUpper(upper.directory.clone()),
-        Some(libc::EBUSY) => MountError::Busy {
-            mount_point: upper.directory.clone(),
-            holders: Vec::new(),
-        },
-        _ => error,
-    }
+    context.mount(spec.restrictions)
 }
 
 /// The directories of an overlay, opened.
@@ -118,41 +109,44 @@ impl Layers {
         })
     }
 
-    /// A context with the layers set. Descriptors, because option values are limited to 255
-    /// bytes: directly (Linux 6.13), else by their names in `/proc`, one by one
-    /// (Linux 6.5) or joined.
+    /// A context with the layers set, in the first way that this kernel takes.
     fn configure(&self) -> Result<Context, MountError> {
-        self.configure_with(|context| {
-            for lower in &self.lower {
-                context.set_descriptor("lowerdir+", lower.as_fd())?;
-            }
-            if let Some((upper, work)) = &self.upper {
-                context.set_descriptor("upperdir", upper.as_fd())?;
-                context.set_descriptor("workdir", work.as_fd())?;
-            }
-            Ok(())
-        })
-        .or_else(|_| {
-            self.configure_with(|context| {
-                for lower in &self.lower {
-                    context.set("lowerdir+", named(lower))?;
-                }
-                self.set_upper_by_name(context)
-            })
-        })
-        .or_else(|_| {
-            self.configure_with(|context| {
-                let lower: Vec<_> = self.lower.iter().map(named).collect();
-                context.set("lowerdir", lower.join(":"))?;
-                self.set_upper_by_name(context)
-            })
-        })
+        self.configure_by(Self::set_by_descriptor)
+            .or_else(|_| self.configure_by(Self::set_by_name))
+            .or_else(|_| self.configure_by(Self::set_joined))
     }
 
-    fn configure_with(&self, set: impl FnOnce(&Context) -> Result<(), MountError>) -> Result<Context, MountError> {
+    fn configure_by(&self, set: impl Fn(&Self, &Context) -> Result<(), MountError>) -> Result<Context, MountError> {
         let context = Context::open("overlay")?;
-        set(&context)?;
+        set(self, &context)?;
         Ok(context)
+    }
+
+    /// Linux 6.13.
+    fn set_by_descriptor(&self, context: &Context) -> Result<(), MountError> {
+        for lower in &self.lower {
+            context.set_descriptor("lowerdir+", lower.as_fd())?;
+        }
+        if let Some((upper, work)) = &self.upper {
+            context.set_descriptor("upperdir", upper.as_fd())?;
+            context.set_descriptor("workdir", work.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// Linux 6.5. The names in `/proc` need no escaping and are short: a value has at most 255 bytes.
+    fn set_by_name(&self, context: &Context) -> Result<(), MountError> {
+        for lower in &self.lower {
+            context.set("lowerdir+", named(lower))?;
+        }
+        self.set_upper_by_name(context)
+    }
+
+    /// Before; a dozen layers fit.
+    fn set_joined(&self, context: &Context) -> Result<(), MountError> {
+        let lower: Vec<_> = self.lower.iter().map(named).collect();
+        context.set("lowerdir", lower.join(":"))?;
+        self.set_upper_by_name(context)
     }
 
     fn set_upper_by_name(&self, context: &Context) -> Result<(), MountError> {
@@ -168,49 +162,115 @@ fn named(descriptor: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }
 
-/// Makes the directories of `upper` where they are absent. A new upper's root gets mode and
-/// owner of `base_root`: it is what the overlay shows as its root.
-///
-/// # Errors
-/// If one cannot be made or `base_root` cannot be looked at.
-pub fn prepare_upper(upper: &Upper, base_root: &Path) -> Result<(), MountError> {
-    make_directory(&upper.work)?;
-    if make_directory(&upper.directory)? {
-        let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
-        let directory = &upper.directory;
-        std::os::unix::fs::chown(directory, Some(root.uid()), Some(root.gid()))
-            .map_err(PathError::on("set the owner of", directory))?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(root.mode() & 0o7777))
-            .map_err(PathError::on("set the mode of", directory))?;
+impl Upper {
+    /// The file whose lock says that the upper is in use.
+    pub fn lock_file(&self) -> PathBuf {
+        beside(&self.work, ".lock")
     }
-    Ok(())
+
+    /// Makes the directories where they are absent. A new upper's root gets mode and owner
+    /// of `base_root`: it is what the overlay shows as its root.
+    ///
+    /// # Errors
+    /// [`MountError::ForeignUpper`] if it was made over another base; or if a directory cannot be made.
+    pub fn prepare(&self, base_root: &Path) -> Result<(), MountError> {
+        let base_file = beside(&self.work, ".base");
+        if self.directory.exists() {
+            match fs::read_to_string(&base_file) {
+                Ok(base) if base == self.base => return make_directory(&self.work),
+                Ok(_) => return Err(MountError::ForeignUpper(self.directory.clone())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(MountError::ForeignUpper(self.directory.clone()));
+                }
+                Err(error) => return Err(PathError::on("read", &base_file)(error).into()),
+            }
+        }
+        durable::write_file(&base_file, &self.base)?;
+        make_directory(&self.work)?;
+        make_directory(&self.directory)?;
+        let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
+        std::os::unix::fs::chown(&self.directory, Some(root.uid()), Some(root.gid()))
+            .map_err(PathError::on("set the owner of", &self.directory))?;
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(root.mode() & 0o7777))
+            .map_err(PathError::on("set the mode of", &self.directory))?;
+        Ok(())
+    }
+
+    /// Writes the upper of an unmounted `volatile` overlay to disk, then allows to use it again.
+    ///
+    /// # Errors
+    /// If syncing fails (the upper then stays refused) or the mark cannot be removed.
+    pub fn settle(&self) -> Result<(), MountError> {
+        let mark = incompatible(&self.work);
+        if !mark.exists() {
+            return Ok(());
+        }
+        let directory = fs::File::open(&self.directory).map_err(PathError::on("open", &self.directory))?;
+        rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", &self.directory)(errno.into()))?;
+        fs::remove_dir_all(&mark).map_err(PathError::on("remove", &mark))?;
+        Ok(())
+    }
 }
 
-/// Makes `path`, with nobody else allowed in; tells whether it was absent.
-fn make_directory(path: &Path) -> Result<bool, MountError> {
+/// `path` with `suffix` appended to its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes `path` if it is absent, with nobody else allowed in.
+fn make_directory(path: &Path) -> Result<(), MountError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(PathError::on("create", path)(error).into()),
     }
-}
-
-/// Writes the upper of an unmounted `volatile` overlay to disk, then allows to use it again.
-///
-/// # Errors
-/// If syncing fails (the upper then stays refused) or the mark cannot be removed.
-pub fn settle(upper: &Upper) -> Result<(), MountError> {
-    let mark = incompatible(&upper.work);
-    if !mark.exists() {
-        return Ok(());
-    }
-    let directory = fs::File::open(&upper.directory).map_err(PathError::on("open", &upper.directory))?;
-    rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", &upper.directory)(errno.into()))?;
-    fs::remove_dir_all(&mark).map_err(PathError::on("remove", &mark))?;
-    Ok(())
 }
 
 /// Where the kernel marks what an upper was used with ("Volatile mount" in overlayfs.rst).
 fn incompatible(work: &Path) -> PathBuf {
     work.join("work/incompat")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mount::namespace;
+
+    type Way = fn(&Layers, &Context) -> Result<(), MountError>;
+
+    /// This kernel takes all three, whatever characters a path has.
+    #[test]
+    fn every_way_to_name_layers() {
+        let ways: [Way; 3] = [Layers::set_by_descriptor, Layers::set_by_name, Layers::set_joined];
+        for way in ways {
+            let place = tempfile::Builder::new().prefix("a,b:c\\d e").tempdir().unwrap();
+            let path = |name: &str| place.path().join(name);
+            for name in ["one", "two", "upper", "work", "at"] {
+                fs::create_dir(path(name)).unwrap();
+            }
+            fs::write(path("one/file"), "1").unwrap();
+            fs::write(path("two/file"), "2").unwrap();
+            let spec = OverlaySpec {
+                lower: vec![path("one"), path("two")],
+                upper: Some(Upper {
+                    directory: path("upper"),
+                    work: path("work"),
+                    base: String::new(),
+                    volatile: false,
+                }),
+                restrictions: Restrictions::BUILD,
+            };
+            let look = || {
+                let context = Layers::open(&spec)?.configure_by(way)?;
+                let mount = context.mount(spec.restrictions)?.attach(&path("at"))?;
+                assert_eq!(fs::read_to_string(path("at/file")).unwrap(), "1");
+                fs::write(path("at/file"), "3").unwrap();
+                mount.unmount()
+            };
+            namespace::with_temporary(look, Ok).unwrap();
+            assert_eq!(fs::read_to_string(path("upper/file")).unwrap(), "3");
+        }
+    }
 }

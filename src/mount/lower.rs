@@ -8,6 +8,7 @@
 //! package that fails verification, a damaged snapshot) opens, and fails with
 //! `EIO` when it is read. Nothing is cached of it, so a later read tries again.
 
+mod attr;
 mod counters;
 mod ids;
 mod workers;
@@ -17,16 +18,17 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fuser::{
-    Config, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, Session, SessionACL,
+    Config, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request, Session, SessionACL,
 };
 
 use serde::{Deserialize, Serialize};
 
+use attr::{BLOCK_BYTES, file_attr, file_type};
 pub use counters::Counts;
 use counters::{Counters, count};
 use workers::Workers;
@@ -42,7 +44,6 @@ const MAX_READ_BYTES: u32 = 1024 * 1024;
 const MAX_BACKGROUND: u16 = 64;
 /// Offsets 1 and 2 of a listing are behind `.` and `..`; a layer's cookies follow.
 const DOT_ENTRIES: u64 = 2;
-const BLOCK_BYTES: u32 = 4096;
 
 /// What is served, and with how many threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -241,10 +242,6 @@ impl Lower {
     }
 
     fn find(&self, parent: INodeNo, name: &OsStr) -> LayerResult<Option<FileAttr>> {
-        // FUSE_EXPORT_SUPPORT: the kernel turns a file handle back into an inode this way.
-        if name == "." {
-            return self.attributes(parent).map(Some);
-        }
         let found = match self.place(parent)? {
             Place::Listing => self
                 .layers
@@ -386,8 +383,11 @@ impl Filesystem for Lower {
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA
             | InitFlags::FUSE_NO_OPEN_SUPPORT
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT
-            | InitFlags::FUSE_EXPORT_SUPPORT;
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+        // Not FUSE_EXPORT_SUPPORT: a file that overlayfs finds by its handle, unknown to the kernel
+        // by name, is ESTALE at its second use (since Linux 6.16, where dentries got an epoch).
+        // Not FUSE_NO_EXPORT_SUPPORT either: overlayfs needs the handles of what the kernel does know,
+        // or two names of one copied-up file get two inode numbers.
         if self.has_xattrs {
             wanted |= InitFlags::FUSE_POSIX_ACL;
         }
@@ -579,55 +579,4 @@ impl Filesystem for Lower {
         }
         self.reply_xattr(ino, size, self.value_names(ino), reply);
     }
-}
-
-fn file_type(kind: FileKind) -> FileType {
-    match kind {
-        FileKind::Regular => FileType::RegularFile,
-        FileKind::Directory => FileType::Directory,
-        FileKind::Symlink => FileType::Symlink,
-        FileKind::CharDevice => FileType::CharDevice,
-        FileKind::BlockDevice => FileType::BlockDevice,
-        FileKind::Fifo => FileType::NamedPipe,
-        FileKind::Socket => FileType::Socket,
-    }
-}
-
-fn file_attr(ino: INodeNo, attributes: &Attributes) -> FileAttr {
-    let modified = system_time(attributes.modified);
-    FileAttr {
-        ino,
-        size: attributes.size_bytes,
-        blocks: attributes.size_bytes.div_ceil(512),
-        atime: modified,
-        mtime: modified,
-        ctime: modified,
-        crtime: modified,
-        kind: file_type(attributes.kind),
-        perm: (attributes.permissions & 0o7777) as u16,
-        nlink: attributes.links,
-        uid: attributes.uid,
-        gid: attributes.gid,
-        rdev: device_number(attributes.device),
-        blksize: BLOCK_BYTES,
-        flags: 0,
-    }
-}
-
-/// A device number as the FUSE protocol has it: 12 bits major, 20 bits minor
-/// (`new_encode_dev` in the kernel's `linux/kdev_t.h`).
-fn device_number((major, minor): (u32, u32)) -> u32 {
-    (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xf_ff00) << 12)
-}
-
-fn system_time(time: Timestamp) -> SystemTime {
-    let seconds = Duration::from_secs(time.seconds.unsigned_abs());
-    let whole = if time.seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(seconds)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(seconds)
-    };
-    whole
-        .and_then(|whole| whole.checked_add(Duration::from_nanos(u64::from(time.nanoseconds))))
-        .unwrap_or(SystemTime::UNIX_EPOCH)
 }

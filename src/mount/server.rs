@@ -16,7 +16,9 @@ mod layers;
 
 pub use child::child_main;
 pub use client::Server;
-pub use layers::{LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, path_bytes};
+pub use layers::{
+    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, optional_path_bytes, path_bytes,
+};
 
 use std::path::PathBuf;
 
@@ -49,6 +51,10 @@ pub struct ServeRequest {
     pub options: LowerOptions,
     /// How long.
     pub lifetime: Lifetime,
+    /// A file to hold the exclusive lock of meanwhile; the server lives just as long as what it
+    /// serves is in use.
+    #[serde(with = "optional_path_bytes")]
+    pub lock: Option<PathBuf>,
 }
 
 /// What the caller tells the server later.
@@ -76,6 +82,8 @@ pub(super) enum Event {
     },
     /// They are not; the server ends.
     Failed { message: String, hint: Option<String> },
+    /// [`Command::Mounted`] is understood.
+    Mounted,
     /// See [`Stats`].
     Stats { stats: Stats },
 }

@@ -56,6 +56,36 @@ pub struct MountRequest {
     pub log: Option<PathBuf>,
 }
 
+impl MountRequest {
+    /// For looking at one layer: in the background, read-only, `nosuid`, `nodev`, for the caller's user alone.
+    pub fn view(layers: LayerRequest, name: impl Into<String>) -> Self {
+        Self {
+            program: THIS_PROGRAM.into(),
+            layers,
+            view: View::Layer(name.into()),
+            restrictions: Restrictions::VIEW,
+            allow_other: false,
+            threads: LowerOptions::default().threads,
+            lifetime: Lifetime::Mount,
+            log: None,
+        }
+    }
+
+    /// For a build: all layers merged under `upper`, for all users, gone with the caller.
+    pub fn build(layers: LayerRequest, upper: Upper) -> Self {
+        Self {
+            view: View::Overlay {
+                upper: Some(upper),
+                steps: Vec::new(),
+            },
+            restrictions: Restrictions::BUILD,
+            allow_other: true,
+            lifetime: Lifetime::Caller,
+            ..Self::view(layers, "")
+        }
+    }
+}
+
 /// A mount and its server. Dropped, both end; see also [`Session::detach`].
 #[derive(Debug)]
 pub struct Session {
@@ -68,7 +98,7 @@ pub struct Session {
 /// the caller's mount namespace sees it; a build first calls [`namespace::enter_private`].
 ///
 /// # Errors
-/// [`MountError`]; nothing is left behind.
+/// [`MountError`], among them [`MountError::Server`] if the upper is in use; nothing stays mounted.
 pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, MountError> {
     let target = Target::open(mount_point)?;
     let merged = matches!(request.view, View::Overlay { .. });
@@ -91,13 +121,17 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
         layers: request.layers.clone(),
         options,
         lifetime: request.lifetime,
+        lock: match &request.view {
+            View::Overlay { upper: Some(upper), .. } => Some(upper.lock_file()),
+            _ => None,
+        },
     };
     let log = match (&request.log, request.lifetime) {
         (Some(path), _) => Some(path.as_path()),
         (None, Lifetime::Mount) => Some(Path::new("/dev/null")),
         (None, Lifetime::Caller) => None,
     };
-    let server = Server::start(&request.program, unserved.device, &serve, log)?;
+    let mut server = Server::start(&request.program, unserved.device, &serve, log)?;
     let mount = match &request.view {
         View::Layer(_) | View::Layers => unserved.mount.attach_to(target)?,
         View::Overlay { upper, steps } => {
@@ -128,7 +162,7 @@ fn merge(
             let layers = layers.iter().map(|name| lower.mount_point().join(name));
             let spec = spec(steps.iter().cloned().chain(layers).collect());
             if let (Some(upper), Some(top)) = (&spec.upper, spec.lower.first()) {
-                kernel::prepare_upper(upper, top)?;
+                upper.prepare(top)?;
             }
             kernel::create(&spec)
         },

@@ -1,8 +1,13 @@
 //! Single flight: of many who want the same result at the same time, one works for it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::overlay::layer::{LayerError, LayerResult};
+
+/// How long a failure stands. The kernel repeats a failed read-ahead as a plain read at once,
+/// which should not wait for the mirror a second time.
+const FAILURE_LIFE: Duration = Duration::from_millis(500);
 
 /// One thing that can be had with effort.
 #[derive(Debug, Default)]
@@ -16,8 +21,15 @@ struct State {
     flying: bool,
     /// How many flights have landed.
     landings: u64,
-    /// What the last one brought, if it was a failure.
-    failure: Option<LayerError>,
+    /// What the last one brought, if it was a failure, and when.
+    failure: Option<(LayerError, Instant)>,
+}
+
+impl State {
+    fn recent_failure(&self) -> Option<LayerError> {
+        let (failure, landed) = self.failure.as_ref()?;
+        (landed.elapsed() < FAILURE_LIFE).then(|| failure.clone())
+    }
 }
 
 /// Lands the flight also if the work panics.
@@ -28,7 +40,7 @@ impl Drop for Landing<'_> {
         let mut state = self.0.lock();
         state.flying = false;
         state.landings += 1;
-        state.failure = self.1.take();
+        state.failure = self.1.take().map(|failure| (failure, Instant::now()));
         self.0.landed.notify_all();
     }
 }
@@ -51,6 +63,9 @@ impl Flight {
                 return Ok(found);
             }
             if !state.flying {
+                if let Some(failure) = state.recent_failure() {
+                    return Err(failure);
+                }
                 break;
             }
             let seen = state.landings;
@@ -58,9 +73,6 @@ impl Flight {
                 .landed
                 .wait_while(state, |state| state.landings == seen)
                 .unwrap_or_else(PoisonError::into_inner);
-            if let Some(failure) = &state.failure {
-                return Err(failure.clone());
-            }
         }
         state.flying = true;
         drop(state);

@@ -12,7 +12,7 @@ use crate::support::{Place, layers, pool, request, run};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("overlay_keeps_changes_in_the_upper", changes),
-    ("overlay_keeps_hard_links_and_inode_numbers", identity),
+    ("overlay_has_one_device_and_stable_inode_numbers", identity),
     ("overlay_never_writes_to_the_base", base_is_safe),
     ("overlay_volatile_upper_must_be_settled", volatile),
     ("overlay_upper_is_used_once_at_a_time", exclusive),
@@ -30,7 +30,7 @@ fn changes() {
     let place = Place::new();
     let commands = r#"
         mkdir -p etc opt/lib; echo old > etc/conf; echo gone > etc/removed; echo x > opt/lib/x; echo m > moved
-        cp /bin/true ping; setcap cap_net_raw+ep ping; setfattr -n user.note -v hi ping; chown 7:8 ping
+        cp /bin/true ping; chown 7:8 ping; setcap cap_net_raw+ep ping; setfattr -n user.note -v hi ping
     "#;
     run(&place.base(), &["sh", "-ec", commands]);
     let session = place.mount_overlay(false).unwrap();
@@ -80,33 +80,51 @@ fn identity() {
     let place = Place::new();
     run(
         &place.base(),
-        &["sh", "-ec", "mkdir d; echo 1 > d/one; ln d/one d/two; echo 3 > three"],
+        &[
+            "sh",
+            "-ec",
+            "mkdir d; echo 1 > d/one; ln d/one d/two; echo 3 > three; echo 4 > four",
+        ],
     );
-    let numbers = || -> Vec<(u64, u64, u64)> {
-        ["d/one", "d/two", "three", "d"]
+    let numbers = || -> Vec<(u64, u64)> {
+        ["d", "d/one", "d/two", "three", "four"]
             .iter()
             .map(|name| fs::metadata(file(&place, name)).unwrap())
-            .map(|metadata| (metadata.dev(), metadata.ino(), metadata.nlink()))
+            .map(|metadata| (metadata.dev(), metadata.ino()))
             .collect()
     };
     let session = place.mount_overlay(false).unwrap();
     let before = numbers();
-    assert_eq!(before[0], before[1]);
+    assert_eq!(before[1], before[2]);
+    fs::write(file(&place, "three"), "changed").unwrap();
+    fs::write(file(&place, "new"), "").unwrap();
     assert!(
-        before.iter().all(|(device, ..)| *device == before[0].0),
+        before.iter().all(|(device, _)| *device == before[0].0),
         "more than one device: {before:?}"
     );
+    assert_eq!(fs::metadata(file(&place, "new")).unwrap().dev(), before[0].0);
+    // Changed or linked, a file of the base keeps its number.
+    assert_eq!(numbers(), before);
+    fs::hard_link(file(&place, "three"), file(&place, "link")).unwrap();
+    assert_eq!(fs::metadata(file(&place, "link")).unwrap().ino(), before[3].1);
+    // In place, this cuts a hard link of the base.
     fs::write(file(&place, "d/two"), "changed").unwrap();
-    fs::write(file(&place, "three"), "changed").unwrap();
-    assert_eq!(fs::read_to_string(file(&place, "d/one")).unwrap(), "changed");
-    let after = numbers();
-    assert_eq!(before, after);
+    assert_eq!(fs::read_to_string(file(&place, "d/one")).unwrap(), "1\n");
     session.close().unwrap();
+    // Again and again: what the kernel finds by a file handle must stay valid.
     let session = place.mount_overlay(false).unwrap();
-    assert_eq!(fs::read_to_string(file(&place, "d/one")).unwrap(), "changed");
-    let again: Vec<_> = numbers().into_iter().map(|(_, ino, links)| (ino, links)).collect();
-    let before: Vec<_> = before.into_iter().map(|(_, ino, links)| (ino, links)).collect();
-    assert_eq!(again, before);
+    for _ in 0..3 {
+        let again = numbers();
+        assert_eq!(
+            (again[0].1, again[1].1, again[4].1),
+            (before[0].1, before[1].1, before[4].1)
+        );
+        for name in ["three", "link"] {
+            assert_eq!(fs::read_to_string(file(&place, name)).unwrap(), "changed");
+        }
+        let [three, link] = ["three", "link"].map(|name| fs::metadata(file(&place, name)).unwrap());
+        assert_eq!((three.ino(), three.nlink()), (link.ino(), 2));
+    }
     session.close().unwrap();
 }
 
@@ -152,7 +170,7 @@ fn volatile() {
     session.close().unwrap();
     let error = place.mount_overlay(false).unwrap_err();
     assert!(matches!(error, MountError::Unsettled(_)), "{error}");
-    kernel::settle(&place.upper(true)).unwrap();
+    place.upper(true).settle().unwrap();
     let session = place.mount_overlay(false).unwrap();
     assert_eq!(fs::read(file(&place, "new")).unwrap(), b"x");
     session.close().unwrap();
@@ -162,18 +180,21 @@ fn exclusive() {
     let place = Place::new();
     let session = place.mount_overlay(false).unwrap();
     let error = place.mount_overlay(false).unwrap_err();
-    assert!(matches!(error, MountError::Busy { .. }), "{error}");
+    assert!(error.to_string().contains("in use by another mount"), "{error}");
     session.close().unwrap();
-    // An upper of one base is refused over a base with another top layer.
-    let above = place.path("above");
-    fs::create_dir(&above).unwrap();
-    let view = View::Overlay {
-        upper: Some(place.upper(false)),
-        steps: vec![above],
-    };
-    let error = session::mount(&request(layers(place.base()), view), &place.mnt()).unwrap_err();
-    assert!(matches!(error, MountError::ForeignUpper(_)), "{error}");
-    assert!(error.hint().is_some());
+    // An upper of one base is refused over another, and one that does not say what it belongs to as well.
+    let mut upper = place.upper(false);
+    for base in ["other", "test"] {
+        upper.base = base.to_owned();
+        let view = View::Overlay {
+            upper: Some(upper.clone()),
+            steps: Vec::new(),
+        };
+        let error = session::mount(&request(layers(place.base()), view), &place.mnt()).unwrap_err();
+        assert!(matches!(error, MountError::ForeignUpper(_)), "{error}");
+        assert!(error.hint().is_some());
+        let _ = fs::remove_file(place.path("work.base"));
+    }
 }
 
 fn root() {
@@ -213,7 +234,7 @@ fn visible() {
     let at = place.path("merged");
     fs::create_dir(&at).unwrap();
     let upper = place.upper(true);
-    kernel::prepare_upper(&upper, &place.mnt().join("base")).unwrap();
+    upper.prepare(&place.mnt().join("base")).unwrap();
     let spec = kernel::OverlaySpec {
         lower: ["base", "pool"].iter().map(|name| place.mnt().join(name)).collect(),
         upper: Some(upper),

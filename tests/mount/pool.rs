@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use oic::mount::server::{LayerRequest, PoolPackage};
 use oic::mount::session::{self, Session, View};
@@ -100,7 +101,9 @@ fn failure() {
     let session = mount(&place, vec![package]);
     let shown = place.mnt().join("cdrom/cache-repo/alpha_1_all.deb");
     assert_eq!(fs::read(&shown).unwrap_err().raw_os_error(), Some(libc::EIO));
+    assert_eq!(fetches(&place), 1);
     // Once it can be had, it can be read.
+    thread::sleep(Duration::from_millis(600));
     fs::write(&file, &bytes).unwrap();
     assert_eq!(fs::read(&shown).unwrap(), bytes);
     session.close().unwrap();

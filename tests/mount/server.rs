@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oic::mount::server::Lifetime;
 use oic::mount::session::{self, Session, View};
-use oic::mount::{MountError, Restrictions, table};
+use oic::mount::{MountError, Restrictions, namespace, table};
 
 use crate::support::{Place, is_alive, layers, request, run, soon};
 
@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("server_unmounts_on_sigterm", terminated),
     ("server_in_the_background_ends_with_its_mount", background),
     ("server_ends_with_its_caller", orphaned),
+    ("namespace_hides_mounts_and_takes_them_away", hidden),
     ("server_says_why_it_cannot_open_layers", refused),
     ("unmount_names_those_who_use_the_mount", busy),
     ("unmount_leaves_alone_what_is_not_ours", foreign),
@@ -115,7 +116,7 @@ fn background() {
 fn orphaned() {
     let place = Place::new();
     // In a process of its own: this one is needed to look on.
-    match rustix_fork() {
+    match fork() {
         0 => {
             let session = place.mount_base();
             fs::write(place.path("pid"), session.server_pid().unwrap().to_string()).unwrap();
@@ -130,9 +131,34 @@ fn orphaned() {
     }
 }
 
+/// A build in its private namespace that is killed: nobody outside ever sees its mounts.
+fn hidden() {
+    let place = Place::new();
+    fs::write(place.base().join("file"), "x").unwrap();
+    match fork() {
+        0 => {
+            namespace::enter_private().unwrap();
+            let session = place.mount_overlay(true).unwrap();
+            assert_eq!(fs::read(place.mnt().join("file")).unwrap(), b"x");
+            fs::write(place.path("pid.new"), session.server_pid().unwrap().to_string()).unwrap();
+            fs::rename(place.path("pid.new"), place.path("pid")).unwrap();
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            unreachable!()
+        }
+        child => {
+            assert!(soon(|| place.path("pid").exists()));
+            let server: u32 = fs::read_to_string(place.path("pid")).unwrap().parse().unwrap();
+            assert!(!is_mounted(&place) && !place.mnt().join("file").exists());
+            kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+            nix::sys::wait::waitpid(Pid::from_raw(child), None).unwrap();
+            assert!(soon(|| !is_alive(server)));
+        }
+    }
+}
+
 /// fork(2); 0 in the child.
 #[allow(unsafe_code)]
-fn rustix_fork() -> i32 {
+fn fork() -> i32 {
     // SAFETY: this program has one thread while a test starts.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => 0,

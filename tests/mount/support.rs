@@ -12,7 +12,7 @@ use oic::mount::kernel::Upper;
 use oic::mount::server::{
     LayerRequest, Lifetime, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, child_main,
 };
-use oic::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
+use oic::mount::session::{self, MountRequest, Session, View};
 use oic::mount::{MountError, Restrictions};
 use oic::overlay::layer::{Errno, Layer, LayerError, Timestamp};
 use oic::package::ResolvedPackage;
@@ -108,14 +108,11 @@ pub fn pool(directory: &Path, packages: Vec<PoolPackage>) -> PoolRequest {
 /// A request with the defaults of the tests: everything allowed, ends with us.
 pub fn request(layers: LayerRequest, view: View) -> MountRequest {
     MountRequest {
-        program: THIS_PROGRAM.into(),
-        layers,
-        view,
         restrictions: Restrictions::BUILD,
         allow_other: true,
-        threads: 2,
         lifetime: Lifetime::Caller,
-        log: None,
+        view,
+        ..MountRequest::view(layers, "")
     }
 }
 
@@ -150,6 +147,7 @@ impl Place {
             directory: self.path("upper"),
             work: self.path("work"),
             volatile,
+            base: "test".to_owned(),
         }
     }
 
@@ -161,11 +159,12 @@ impl Place {
 
     /// Mounts the base with an upper.
     pub fn mount_overlay(&self, volatile: bool) -> Result<Session, MountError> {
-        let view = View::Overlay {
-            upper: Some(self.upper(volatile)),
-            steps: Vec::new(),
-        };
-        session::mount(&request(layers(self.base()), view), &self.mnt())
+        self.mount_with(self.upper(volatile))
+    }
+
+    /// Mounts the base with this upper.
+    pub fn mount_with(&self, upper: Upper) -> Result<Session, MountError> {
+        session::mount(&MountRequest::build(layers(self.base()), upper), &self.mnt())
     }
 }
 

@@ -14,11 +14,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats};
+use crate::durable::FileLock;
 use crate::mount::lower::{CountsReader, Server};
 use crate::mount::table;
 
 /// How long to wait after unmounting for requests in flight; a busy mount is detached by then.
-const DRAIN_TIME: Duration = Duration::from_millis(1000);
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// The main function of the server process: call it, with its only thread, when the first argument is
 /// [`super::CHILD_COMMAND`]. `open_layers` opens what is asked for. Returns when the mount is gone.
@@ -42,15 +43,16 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     let Some(request) = receive::<ServeRequest>(&mut lines)? else {
         return Ok(());
     };
-    let opened = open_layers(&request.layers).and_then(|opened| {
+    let opened = hold(request.lock.as_deref()).and_then(|lock| {
+        let opened = open_layers(&request.layers)?;
         let names = opened.layers.iter().map(|(name, _)| name.clone()).collect();
         let server = Server::new(device, opened.layers, &request.options).map_err(|error| OpenFailure {
             message: error.to_string(),
             hint: None,
         })?;
-        Ok((server, names, opened.stats))
+        Ok((server, names, opened.stats, lock))
     });
-    let (server, layers, layer_stats) = match opened {
+    let (server, layers, layer_stats, _lock) = match opened {
         Ok(opened) => opened,
         Err(OpenFailure { message, hint }) => return send(&socket, &Event::Failed { message, hint }),
     };
@@ -81,6 +83,27 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     control.lock().served = true;
     control.changed.notify_all();
     result
+}
+
+/// Takes the lock that says that an upper is in use.
+fn hold(lock: Option<&Path>) -> Result<Option<FileLock>, OpenFailure> {
+    let Some(path) = lock else {
+        return Ok(None);
+    };
+    match FileLock::try_exclusive(path) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(OpenFailure {
+            message: format!(
+                "the writable layer is in use by another mount or build ({})",
+                path.display()
+            ),
+            hint: Some("wait for it, or unmount it".to_owned()),
+        }),
+        Err(error) => Err(OpenFailure {
+            message: error.to_string(),
+            hint: None,
+        }),
+    }
 }
 
 fn spawn(name: &str, control: &Arc<Control>, work: impl FnOnce(&Control) + Send + 'static) -> io::Result<()> {
@@ -142,7 +165,10 @@ impl Control {
     fn obey(&self, mut lines: impl BufRead, socket: &UnixStream) -> io::Result<()> {
         while let Some(command) = receive::<Command>(&mut lines)? {
             match command {
-                Command::Mounted { mount_point, id } => self.lock().mounted = Some((mount_point, id)),
+                Command::Mounted { mount_point, id } => {
+                    self.lock().mounted = Some((mount_point, id));
+                    send(socket, &Event::Mounted)?;
+                }
                 Command::Stats => {
                     let stats = Stats {
                         requests: self.counts.read(),

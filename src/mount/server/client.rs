@@ -63,7 +63,7 @@ impl Server {
         match server.receive()? {
             Event::Ready { layers } => server.layers = layers,
             Event::Failed { message, hint } => return Err(MountError::Server { message, hint }),
-            Event::Stats { .. } => return Err(failed("it spoke out of turn".to_owned())),
+            Event::Mounted | Event::Stats { .. } => return Err(out_of_turn()),
         }
         Ok(server)
     }
@@ -82,12 +82,15 @@ impl Server {
     ///
     /// # Errors
     /// If it has ended.
-    pub fn mounted(&self, mount: &Attached) -> Result<(), MountError> {
+    pub fn mounted(&mut self, mount: &Attached) -> Result<(), MountError> {
         let command = Command::Mounted {
             mount_point: mount.mount_point().to_owned(),
             id: mount.id(),
         };
-        send(&self.socket, &command).map_err(|error| failed(format!("cannot talk to it: {error}")))
+        match self.ask(&command)? {
+            Event::Mounted => Ok(()),
+            _ => Err(out_of_turn()),
+        }
     }
 
     /// What it has done so far.
@@ -95,16 +98,20 @@ impl Server {
     /// # Errors
     /// If it has ended.
     pub fn stats(&mut self) -> Result<Stats, MountError> {
-        send(&self.socket, &Command::Stats).map_err(|error| failed(format!("cannot talk to it: {error}")))?;
-        match self.receive()? {
+        match self.ask(&Command::Stats)? {
             Event::Stats { stats } => Ok(stats),
-            _ => Err(failed("it spoke out of turn".to_owned())),
+            _ => Err(out_of_turn()),
         }
     }
 
     /// Lets it run on after this process; it must have been started with [`super::Lifetime::Mount`].
     pub fn detach(mut self) {
         self.child = None;
+    }
+
+    fn ask(&mut self, command: &Command) -> Result<Event, MountError> {
+        send(&self.socket, command).map_err(|error| failed(format!("cannot talk to it: {error}")))?;
+        self.receive()
     }
 
     fn receive(&mut self) -> Result<Event, MountError> {
@@ -138,4 +145,8 @@ impl Drop for Server {
 
 fn failed(message: String) -> MountError {
     MountError::Server { message, hint: None }
+}
+
+fn out_of_turn() -> MountError {
+    failed("it spoke out of turn".to_owned())
 }

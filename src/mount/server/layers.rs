@@ -135,6 +135,32 @@ pub mod path_bytes {
     }
 }
 
+/// [`path_bytes`] for a path that may be absent.
+pub mod optional_path_bytes {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(#[serde(with = "super::path_bytes")] PathBuf);
+
+    /// Writes a path or null.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.clone().map(Wrapped).serialize(serializer)
+    }
+
+    /// Reads a path or null.
+    ///
+    /// # Errors
+    /// As [`super::path_bytes::deserialize`].
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|Wrapped(path)| path))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;

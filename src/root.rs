@@ -287,7 +287,9 @@ impl Root {
         }
         let (parent, name) = self.parent(path, true)?;
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            // Whatever the caller's umask is, an image's directories are open.
+            Ok(()) => rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o755), AtFlags::empty())?,
+            Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
         // A dangling link by this name still fails here, instead of an endless loop.

@@ -319,9 +319,57 @@ fn a_status_descriptor_is_inherited_only_on_request() {
     let (result, lines) = root.run(&command.clone().with_status());
     result.unwrap();
     assert_eq!(lines.get(..2).unwrap(), ["out", "status"]);
-    assert!(
-        root.run(&command)
-            .0
-            .is_ok_and(|output| output.tail.iter().any(|line| line.contains("Bad file")))
+    let message = root.run(&command).0.unwrap_err().to_string();
+    assert!(message.contains("Bad file descriptor"), "{message}");
+}
+
+#[test]
+fn the_hosts_network_is_there_only_on_request() {
+    let mut root = Root::new();
+    fs::create_dir(root.path().join("etc")).unwrap();
+    let interfaces = "cut -d: -f1 -s /proc/net/dev | tr -d ' ' | sort; cat /etc/resolv.conf 2>/dev/null || true";
+    assert_eq!(root.script(interfaces), "lo");
+    root.spec.network = true;
+    let host = std::process::Command::new("sh")
+        .args(["-c", interfaces])
+        .output()
+        .unwrap();
+    assert_eq!(
+        root.script(interfaces),
+        String::from_utf8(host.stdout).unwrap().trim_end()
     );
+    assert_eq!(fs::read_dir(root.path().join("etc")).unwrap().count(), 0);
+}
+
+#[test]
+fn without_root_the_reason_is_told() {
+    let mut root = Root::new();
+    let helper = root.path().join("helper");
+    let oic = root.path().join("oic");
+    fs::copy(&root.spec.helper, &oic).unwrap();
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!(
+        "#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {} \"$@\"\n",
+        oic.display()
+    );
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    root.spec.helper = helper;
+    // More than a socket takes: the job is cut off, and the reason still arrives.
+    let (result, _) = root.run(&Command::new(["true"]).with_stdin(vec![b'x'; 4 << 20]));
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("Operation not permitted"), "{error}");
+    assert!(error.hint().unwrap().contains("root"));
+}
+
+#[test]
+fn another_architecture_is_explained() {
+    let root = Root::new();
+    // The ELF header of a machine that does not exist (e_machine 0xfffe).
+    let mut program = fs::read("/bin/true").unwrap();
+    program[18..20].copy_from_slice(&[0xfe, 0xff]);
+    fs::write(root.path().join("foreign"), program).unwrap();
+    fs::set_permissions(root.path().join("foreign"), fs::Permissions::from_mode(0o755)).unwrap();
+    let error = root.run(&Command::new(["/foreign"])).0.unwrap_err();
+    assert!(error.hint().unwrap().contains("qemu-user"), "{error}");
 }

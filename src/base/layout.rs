@@ -58,14 +58,13 @@ pub(super) fn make_lock_directory(root: &Root) -> Result<(), PathError> {
 /// Makes the device nodes that every Debian system has before it boots, for an
 /// `init` that starts before anything is mounted on `/dev`.
 pub(super) fn make_devices(root: &Root) -> Result<(), PathError> {
+    // mknod(2) follows links in the directory's path; a package must not turn it into one.
+    if root.read_link("/dev")?.is_some() {
+        return Err(PathError::on("make device nodes in", root.path().join("dev"))(
+            io::ErrorKind::NotADirectory.into(),
+        ));
+    }
     for (name, major, minor) in DEVICES {
-        // `/dev` is a directory of base-files here; a link by that name would be followed
-        // by mknod(2), so it is made inside the opened root.
-        if root.read_link("/dev")?.is_some() {
-            return Err(PathError::on("make device nodes in", root.path().join("dev"))(
-                io::ErrorKind::NotADirectory.into(),
-            ));
-        }
         let path = root.path().join("dev").join(name);
         let device = makedev(major, minor);
         mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), device)

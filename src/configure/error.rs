@@ -108,6 +108,9 @@ impl ConfigureError {
             Self::NoProgram { program, .. } => Some(format!(
                 "add the package that contains {program}, or the file itself with systemConfig.additionalFiles"
             )),
+            Self::User { source, .. } if matches!(**source, SandboxError::NotFound { .. }) => {
+                Some("add the package passwd to systemConfig.packages".to_owned())
+            }
             Self::Command { source, .. } | Self::User { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             _ => None,

@@ -74,6 +74,11 @@ impl SandboxError {
             Self::Setup { reason, .. } if reason.contains("Operation not permitted") => Some(
                 "namespaces and mounts need root; in a container, it must run privileged (CAP_SYS_ADMIN)".to_owned(),
             ),
+            Self::Setup { reason, .. } if reason.contains("Exec format error") => Some(
+                "programs of another architecture need qemu-user and its binfmt_misc entry: \
+                 install qemu-user-static and binfmt-support"
+                    .to_owned(),
+            ),
             Self::NotFound { command } => {
                 let program = command.split(' ').next().unwrap_or(command);
                 Some(format!(

@@ -185,10 +185,10 @@ impl Sandbox {
 
     fn answer(&self, control: UnixStream) -> Result<Outcome, SandboxError> {
         let mut bytes = Vec::new();
-        control
-            .take(ANSWER_LIMIT_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|source| self.cannot_start(source))?;
+        // A child that failed before it took the job resets the connection behind its answer.
+        if let Err(error) = control.take(ANSWER_LIMIT_BYTES).read_to_end(&mut bytes) {
+            tracing::debug!(%error, "the sandbox closed the connection");
+        }
         // The first answer counts: whoever fails later only reports the consequence.
         match serde_json::Deserializer::from_slice(&bytes).into_iter().next() {
             Some(Ok(outcome)) => Ok(outcome),

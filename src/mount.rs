@@ -12,6 +12,7 @@
 //! answers errors and can be unmounted; and whoever unmounts last ends the server.
 
 mod api;
+pub mod cow;
 pub mod fuse;
 pub mod kernel;
 pub mod lower;

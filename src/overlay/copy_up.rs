@@ -51,6 +51,18 @@ impl Overlay {
         }
     }
 
+    /// Whether renaming `name` in the directory `parent` takes long for the reasons of [`Self::is_slow_to_change`].
+    pub fn is_slow_to_rename(&self, parent: Ino, name: &OsStr) -> bool {
+        let Ok(parent) = self.directory(parent) else {
+            return false;
+        };
+        if parent.lowers.is_empty() {
+            return false;
+        }
+        let found = self.resolve(&self.read_names(), &parent, name);
+        found.is_ok_and(|found| found.is_some_and(|found| self.is_slow_to_change(found.ino)))
+    }
+
     /// Brings `node` and the directories above it to the upper. Of a file at least the first `keep_bytes`
     /// bytes are copied: the caller is about to cut off the rest.
     pub(super) fn copy_up(&self, node: &Arc<Node>, keep_bytes: u64) -> LayerResult<()> {

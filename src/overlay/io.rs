@@ -184,7 +184,7 @@ impl Overlay {
             return Ok(());
         }
         let io = self.io(&node)?;
-        Ok(if data_only { fdatasync(&io)? } else { fsync(&io)? })
+        Ok(if data_only { fdatasync(&io) } else { fsync(&io) }?)
     }
 
     /// Space in the file system of the upper; without one, what the layers take.

@@ -174,7 +174,10 @@ mod tests {
         let field = "No-Support-for-Architecture-all: Packages\n";
         assert!(all_is_in_each("", ""));
         assert!(!all_is_in_each(field, ""));
-        assert!(all_is_in_each(&format!("{field}Architectures: all amd64"), "Architectures: amd64"));
+        assert!(all_is_in_each(
+            &format!("{field}Architectures: all amd64"),
+            "Architectures: amd64"
+        ));
         assert!(!all_is_in_each(&format!("{field}Architectures: all amd64\n"), ""));
         assert!(!release.is_for("bookworm") && !release.is_for(""));
     }

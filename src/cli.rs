@@ -58,7 +58,11 @@ pub struct GlobalOptions {
 impl GlobalOptions {
     /// The log level that was asked for, if one was.
     fn level(&self) -> Option<&str> {
-        if self.verbose { Some("debug") } else { self.log_level.as_deref() }
+        if self.verbose {
+            Some("debug")
+        } else {
+            self.log_level.as_deref()
+        }
     }
 }
 
@@ -88,6 +92,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }
+}
+
+/// Starts the log of a mount server, which has no command line: warnings, on standard error.
+pub fn log_server() {
+    logging::start_server();
 }
 
 fn run(cli: Cli) -> Result<(), CommandError> {

@@ -9,7 +9,10 @@ fn main() -> ExitCode {
     match arguments.next() {
         // Children of a build, started by itself; single-threaded at this point.
         Some(first) if first == sandbox::CHILD_COMMAND => sandbox::child_main(arguments),
-        Some(first) if first == mount::server::CHILD_COMMAND => mount::server::child_main(pipeline::serve::open_layers),
+        Some(first) if first == mount::server::CHILD_COMMAND => {
+            cli::log_server();
+            mount::server::child_main(pipeline::serve::open_layers)
+        }
         _ => cli::main(),
     }
 }

@@ -16,6 +16,7 @@ pub mod cow;
 pub mod fuse;
 pub mod kernel;
 pub mod lower;
+pub mod memory;
 pub mod namespace;
 pub mod server;
 pub mod session;

@@ -93,7 +93,13 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         ..FetchOptions::default()
     };
     let fetcher = Fetcher::new(options, cancel.clone())?;
-    let context = Context { request, workspace, fetcher, progress, cancel };
+    let context = Context {
+        request,
+        workspace,
+        fetcher,
+        progress,
+        cancel,
+    };
     clock.lap("Configuration");
 
     let metadata = packages::load_metadata(&context)?;
@@ -153,7 +159,11 @@ fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
 fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildError> {
     let template = &request.loaded.template;
     let seed = format!("{lock} {} {}", template.image.name, template.system.name);
-    Ok(plan::plan(&template.disk, template.target.arch, &ImageSeed(Sha256::of(seed)))?)
+    Ok(plan::plan(
+        &template.disk,
+        template.target.arch,
+        &ImageSeed(Sha256::of(seed)),
+    )?)
 }
 
 /// Takes the build's directory for this process and empties it.

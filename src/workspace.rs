@@ -21,7 +21,10 @@ pub struct Workspace {
 impl Workspace {
     /// The directories of `provider_id` below `cache_dir` and `work_dir`.
     pub fn new(cache_dir: &Path, work_dir: &Path, provider_id: &str) -> Self {
-        Self { package_cache: cache_dir.join("pkgCache").join(provider_id), provider: work_dir.join(provider_id) }
+        Self {
+            package_cache: cache_dir.join("pkgCache").join(provider_id),
+            provider: work_dir.join(provider_id),
+        }
     }
 
     /// Verified packages, flat.
@@ -76,7 +79,9 @@ impl Workspace {
 
     /// The directory of one image build.
     pub fn image_build(&self, system_config: &str) -> ImageBuild {
-        ImageBuild { directory: self.provider.join("imagebuild").join(system_config) }
+        ImageBuild {
+            directory: self.provider.join("imagebuild").join(system_config),
+        }
     }
 }
 
@@ -132,10 +137,22 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let workspace = Workspace::new(Path::new("/c"), Path::new("/w"), "debian-debian13-x86_64");
-        assert_eq!(workspace.package_cache(), Path::new("/c/pkgCache/debian-debian13-x86_64"));
-        assert_eq!(workspace.tarball(), Path::new("/w/debian-debian13-x86_64/chrootbuild/chrootenv.tar.gz"));
+        assert_eq!(
+            workspace.package_cache(),
+            Path::new("/c/pkgCache/debian-debian13-x86_64")
+        );
+        assert_eq!(
+            workspace.tarball(),
+            Path::new("/w/debian-debian13-x86_64/chrootbuild/chrootenv.tar.gz")
+        );
         let build = workspace.image_build("edge.1");
-        assert_eq!(build.directory(), Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1"));
-        assert_eq!(build.lock(), Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1.lock"));
+        assert_eq!(
+            build.directory(),
+            Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1")
+        );
+        assert_eq!(
+            build.lock(),
+            Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1.lock")
+        );
     }
 }

@@ -56,8 +56,10 @@ pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError>
         anstream::eprintln!("{warning}");
     }
     if !rustix::process::geteuid().is_root() {
-        return Err(CommandError::failed("building needs root: it mounts the overlay and sets the owners of files")
-            .hint(Some("run the same command with sudo")));
+        return Err(
+            CommandError::failed("building needs root: it mounts the overlay and sets the owners of files")
+                .hint(Some("run the same command with sudo")),
+        );
     }
     // Before any thread starts: from here on, whatever is mounted vanishes with this process.
     crate::mount::namespace::enter_private().map_err(|error| CommandError::failed(&error).hint(error.hint()))?;

@@ -44,7 +44,10 @@ impl Environment {
             },
         };
         let config = Config::load(&layers).map_err(|findings| {
-            CommandError::failed(format!("the configuration cannot be used\n\n{}", findings.to_string().trim_end()))
+            CommandError::failed(format!(
+                "the configuration cannot be used\n\n{}",
+                findings.to_string().trim_end()
+            ))
         })?;
         let level = config.log_level.value;
         let asked = config.log_level.origin != Setter::Default;
@@ -81,12 +84,16 @@ impl Environment {
         }
         mirrors.add_environment(&self.variables).map_err(CommandError::failed)?;
         for (archive, url) in &self.config.mirrors {
-            mirrors.add_archive(archive, &url.value, Origin::Config).map_err(CommandError::failed)?;
+            mirrors
+                .add_archive(archive, &url.value, Origin::Config)
+                .map_err(CommandError::failed)?;
         }
         let host = sources::debian_mirrors(Path::new(ETC_APT));
         for (archive, url) in [("debian", host.debian), ("debian-security", host.debian_security)] {
             if let Some(url) = url {
-                mirrors.add_archive(archive, &url, Origin::Host).map_err(CommandError::failed)?;
+                mirrors
+                    .add_archive(archive, &url, Origin::Host)
+                    .map_err(CommandError::failed)?;
             }
         }
         Ok(mirrors)
@@ -94,7 +101,12 @@ impl Environment {
 
     /// Proxies, from the variables that curl and apt know too.
     pub fn proxies(&self) -> Proxies {
-        let first = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok()).filter(|value| !value.is_empty());
+        let first = |names: [&str; 2]| {
+            names
+                .iter()
+                .find_map(|name| env::var(name).ok())
+                .filter(|value| !value.is_empty())
+        };
         Proxies {
             // Upper-case HTTP_PROXY can come from a request's header when a CGI runs us.
             http: first(["http_proxy", "all_proxy"]),
@@ -108,10 +120,14 @@ impl Environment {
     /// # Errors
     /// If it is set and no number.
     pub fn source_date_epoch(&self) -> Result<Option<u64>, CommandError> {
-        let Ok(text) = env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+        let Ok(text) = env::var("SOURCE_DATE_EPOCH") else {
+            return Ok(None);
+        };
         match text.parse() {
             Ok(seconds) => Ok(Some(seconds)),
-            Err(_) => Err(CommandError::failed(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"))),
+            Err(_) => Err(CommandError::failed(format!(
+                "SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"
+            ))),
         }
     }
 }

@@ -19,17 +19,29 @@ pub struct CommandError {
 impl CommandError {
     /// The work failed: exit code 1.
     pub fn failed(message: impl Display) -> Self {
-        Self { exit_code: 1, message: message.to_string(), hints: Vec::new() }
+        Self {
+            exit_code: 1,
+            message: message.to_string(),
+            hints: Vec::new(),
+        }
     }
 
     /// The command was used wrongly: exit code 2.
     pub fn usage(message: impl Display) -> Self {
-        Self { exit_code: 2, message: message.to_string(), hints: Vec::new() }
+        Self {
+            exit_code: 2,
+            message: message.to_string(),
+            hints: Vec::new(),
+        }
     }
 
     /// The user asked to stop: exit code 130.
     pub fn interrupted() -> Self {
-        Self { exit_code: interrupt::EXIT_CODE, message: "interrupted; everything was cleaned up".into(), hints: Vec::new() }
+        Self {
+            exit_code: interrupt::EXIT_CODE,
+            message: "interrupted; everything was cleaned up".into(),
+            hints: Vec::new(),
+        }
     }
 
     /// With a next step, if there is one.
@@ -54,9 +66,9 @@ impl CommandError {
 /// If standard output cannot be written for another reason.
 pub fn print_line(line: &str) -> Result<(), CommandError> {
     match writeln!(anstream::stdout().lock(), "{line}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CommandError::failed(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CommandError::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }

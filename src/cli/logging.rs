@@ -4,10 +4,10 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Mutex;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::Layer as _;
 
 use crate::config::LogLevel;
 
@@ -36,12 +36,27 @@ pub fn start(level: Option<LogLevel>, file: Option<&Path>) -> Result<(), Command
     let file = match file {
         Some(path) => {
             let open = OpenOptions::new().create(true).append(true).open(path);
-            let file = open.map_err(|error| CommandError::failed(format!("cannot open log file {}: {error}", path.display())))?;
-            let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
+            let file = open
+                .map_err(|error| CommandError::failed(format!("cannot open log file {}: {error}", path.display())))?;
+            let layer = tracing_subscriber::fmt::layer()
+                .with_writer(Mutex::new(file))
+                .with_ansi(false);
             Some(layer.with_filter(filter(level.unwrap_or(LogLevel::Info))))
         }
         None => None,
     };
     tracing_subscriber::registry().with(terminal).with(file).init();
     Ok(())
+}
+
+/// Starts the log of a mount server. What `fuser` warns of, the adapter reports better.
+pub fn start_server() {
+    let levels = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("fuser", LevelFilter::ERROR);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false);
+    tracing_subscriber::registry().with(layer.with_filter(levels)).init();
 }

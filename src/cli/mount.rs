@@ -60,7 +60,10 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
     let (tarball, index) = (workspace.tarball(), workspace.index());
     if !tarball.exists() {
-        let missing = CommandError::failed(format!("there is no base of {provider} yet: {} is missing", tarball.display()));
+        let missing = CommandError::failed(format!(
+            "there is no base of {provider} yet: {} is missing",
+            tarball.display()
+        ));
         return Err(missing.hint(Some("oic build makes it; --work-dir says where to look")));
     }
     let at = match &args.mount_point {
@@ -69,12 +72,19 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
     };
     let view = match &args.image {
         None => View::Layer(serve::BASE.to_owned()),
-        Some(name) => View::Overlay { upper: None, steps: vec![finished_upper(&workspace, name)?] },
+        Some(name) => View::Overlay {
+            upper: None,
+            steps: vec![finished_upper(&workspace, name)?],
+        },
     };
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
         layers: LayerRequest {
-            snapshot: Some(SnapshotRequest { tarball, index, backing_dir: workspace.backing_store() }),
+            snapshot: Some(SnapshotRequest {
+                tarball,
+                index,
+                backing_dir: workspace.backing_store(),
+            }),
             pool: None,
         },
         view,
@@ -104,8 +114,13 @@ fn failed(error: &MountError) -> CommandError {
 
 /// `argument` if it is the id of a known provider and not a path that exists.
 fn is_provider(argument: &OsStr) -> Result<Option<String>, CommandError> {
-    let Some(text) = argument.to_str().filter(|_| !Path::new(argument).exists()) else { return Ok(None) };
-    Ok(templates::providers()?.by_id(text).ok().map(crate::provider::Provider::id))
+    let Some(text) = argument.to_str().filter(|_| !Path::new(argument).exists()) else {
+        return Ok(None);
+    };
+    Ok(templates::providers()?
+        .by_id(text)
+        .ok()
+        .map(crate::provider::Provider::id))
 }
 
 /// The provider that `argument` names, itself or through a template.
@@ -123,15 +138,19 @@ fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandE
     if is_plain && build.upper().is_dir() {
         return Ok(build.upper());
     }
-    let missing = CommandError::failed(format!("there is no finished build of {name:?}: {} is missing", build.upper().display()));
+    let missing = CommandError::failed(format!(
+        "there is no finished build of {name:?}: {} is missing",
+        build.upper().display()
+    ));
     Err(missing.hint(Some("the name is systemConfig.name of the template")))
 }
 
 fn make_directory(path: PathBuf) -> Result<PathBuf, CommandError> {
     match fs::create_dir(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(CommandError::failed(format!("cannot create {}: {error}", path.display())))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(CommandError::failed(format!(
+            "cannot create {}: {error}",
+            path.display()
+        ))),
         _ => Ok(path),
     }
 }

@@ -14,7 +14,11 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The progress for standard error as it is: bars if it is a terminal, else lines.
 pub fn for_stderr() -> Box<dyn Progress> {
-    if std::io::stderr().is_terminal() { Box::new(Bars::default()) } else { Box::new(Lines::default()) }
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars::default())
+    } else {
+        Box::new(Lines::default())
+    }
 }
 
 /// Bars on a terminal.
@@ -38,7 +42,10 @@ struct Running<T> {
 
 impl<T> Default for Running<T> {
     fn default() -> Self {
-        Self { next: 0, tasks: HashMap::new() }
+        Self {
+            next: 0,
+            tasks: HashMap::new(),
+        }
     }
 }
 
@@ -102,13 +109,25 @@ impl Progress for Bars {
     }
 
     fn advance(&self, task: TaskId, amount: u64) {
-        if let Some(bar) = self.running.lock().unwrap_or_else(PoisonError::into_inner).tasks.get(&task) {
+        if let Some(bar) = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tasks
+            .get(&task)
+        {
             bar.inc(amount);
         }
     }
 
     fn finish(&self, task: TaskId) {
-        if let Some(bar) = self.running.lock().unwrap_or_else(PoisonError::into_inner).tasks.remove(&task) {
+        if let Some(bar) = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tasks
+            .remove(&task)
+        {
             bar.finish_and_clear();
         }
     }
@@ -122,14 +141,23 @@ impl Progress for Bars {
 impl Progress for Lines {
     fn start(&self, label: &str, unit: Unit, total: Option<u64>) -> TaskId {
         let now = Instant::now();
-        let task = LineTask { label: label.to_owned(), unit, total, done: 0, started: now, told: now };
+        let task = LineTask {
+            label: label.to_owned(),
+            unit,
+            total,
+            done: 0,
+            started: now,
+            told: now,
+        };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).add(task)
     }
 
     fn advance(&self, task: TaskId, amount: u64) {
         let line = {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(task) = running.tasks.get_mut(&task) else { return };
+            let Some(task) = running.tasks.get_mut(&task) else {
+                return;
+            };
             task.done = task.done.saturating_add(amount);
             if task.told.elapsed() < PLAIN_INTERVAL {
                 return;
@@ -141,7 +169,12 @@ impl Progress for Lines {
     }
 
     fn finish(&self, task: TaskId) {
-        let ended = self.running.lock().unwrap_or_else(PoisonError::into_inner).tasks.remove(&task);
+        let ended = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tasks
+            .remove(&task);
         if let Some(task) = ended {
             let seconds = task.started.elapsed().as_secs_f64();
             self.note(&format!("{} ({seconds:.1} s)", task.describe()));
@@ -169,7 +202,10 @@ mod tests {
             told: started,
         };
         let line = task.describe();
-        assert!(line.starts_with("Downloading packages: 4.00 MiB of 8.00 MiB, "), "{line}");
+        assert!(
+            line.starts_with("Downloading packages: 4.00 MiB of 8.00 MiB, "),
+            "{line}"
+        );
         assert!(line.ends_with("MiB/s"), "{line}");
     }
 }

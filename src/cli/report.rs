@@ -33,9 +33,18 @@ pub fn table(report: &BuildReport) -> Vec<String> {
     ));
     let image = &report.image;
     lines.push(format!("Image      {}", image.path.display()));
-    lines.push(format!("Size       {}, {} written", HumanBytes(image.size_bytes), HumanBytes(image.data_bytes)));
+    lines.push(format!(
+        "Size       {}, {} written",
+        HumanBytes(image.size_bytes),
+        HumanBytes(image.data_bytes)
+    ));
     lines.push(format!("SHA-256    {}", image.sha256));
-    lines.extend(report.artifacts.iter().map(|path| format!("Artifact   {}", path.display())));
+    lines.extend(
+        report
+            .artifacts
+            .iter()
+            .map(|path| format!("Artifact   {}", path.display())),
+    );
     lines.push(format!("Lockfile   {}", report.lockfile.display()));
     lines
 }

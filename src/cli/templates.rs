@@ -28,5 +28,8 @@ pub fn providers() -> Result<Providers, CommandError> {
 pub fn refused(findings: &Findings) -> CommandError {
     let count = findings.errors();
     let things = if count == 1 { "finding" } else { "findings" };
-    CommandError::failed(format!("the template cannot be used: {count} {things}\n\n{}", findings.to_string().trim_end()))
+    CommandError::failed(format!(
+        "the template cannot be used: {count} {things}\n\n{}",
+        findings.to_string().trim_end()
+    ))
 }

@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use crate::archive;
 use crate::archive::deb::Deb;
 use crate::archive::unpack::UnpackOptions;
-use crate::archive;
 use crate::base::{self, BaseRequest};
 use crate::cancel::Cancel;
-use crate::mount::session::THIS_PROGRAM;
 use crate::durable::{self, FileLock, PathError, ScratchDir};
+use crate::mount::memory;
+use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Resolution, Sha256};
 use crate::snapshot::{self, Snapshot, SnapshotPaths, WriteOptions};
 
@@ -19,6 +20,21 @@ use super::{BuildError, Context};
 
 /// Counts up when the same packages would become another base.
 const BASE_VERSION: u32 = 1;
+
+/// A digest over all that shapes the base of the provider.
+pub(super) fn key(provider: &str, base: &Resolution) -> Sha256 {
+    let mut text = format!(
+        "oic base {BASE_VERSION}, snapshot {}\nprovider {provider}\n",
+        snapshot::VERSION
+    );
+    for package in &base.packages {
+        text += &format!(
+            "{} {} {} {}\n",
+            package.name, package.version, package.architecture, package.sha256
+        );
+    }
+    Sha256::of(text)
+}
 
 /// How the base came to be there.
 #[derive(Debug, Clone, Copy)]
@@ -46,23 +62,16 @@ pub(super) fn ensure(context: &Context<'_>, selection: &Selection, cached: &Cach
         context.progress.note("waiting for another build that makes the base");
     })?;
     durable::sweep_temporaries(&directory)?;
-    let key = key(context, &selection.base);
-    let state = |reused| BaseState { reused, packages: selection.base.packages.len() };
+    let key = selection.base_key;
+    let state = |reused| BaseState {
+        reused,
+        packages: selection.base.packages.len(),
+    };
     if is_usable(context, key) {
         return Ok(state(true));
     }
     make(context, selection, cached, key)?;
     Ok(state(false))
-}
-
-/// A digest over all that shapes the base.
-fn key(context: &Context<'_>, base: &Resolution) -> Sha256 {
-    let mut text = format!("oic base {BASE_VERSION}, snapshot {}\n", snapshot::VERSION);
-    text += &format!("provider {}\n", context.request.loaded.provider.id());
-    for package in &base.packages {
-        text += &format!("{} {} {} {}\n", package.name, package.version, package.architecture, package.sha256);
-    }
-    Sha256::of(text)
 }
 
 /// Whether the snapshot on disk is whole and has this key; says why not.
@@ -87,11 +96,16 @@ fn is_usable(context: &Context<'_>, key: Sha256) -> bool {
 
 fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha256) -> Result<(), BuildError> {
     let scratch = ScratchDir::create_in(&context.workspace.chrootbuild())?;
+    // Unpacked twice while it is configured, with databases and logs besides.
+    let room_bytes = selection.base.installed_size_bytes().saturating_mul(4);
+    let _memory = memory::mount(scratch.path(), room_bytes)?;
     let root = scratch.path().join("root");
     fs::create_dir(&root).map_err(PathError::on("create", &root))?;
     let mut packages = Vec::new();
     for package in &selection.base.packages {
-        let path = cached.path(package).ok_or_else(|| BuildError::NotCached(package.file_name()))?;
+        let path = cached
+            .path(package)
+            .ok_or_else(|| BuildError::NotCached(package.file_name()))?;
         packages.push((package.clone(), path.to_owned()));
     }
     base::bootstrap(
@@ -107,16 +121,26 @@ fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha2
         context.cancel,
     )?;
     context.cancel.check()?;
-    let options = WriteOptions { cancel: context.cancel.clone(), ..WriteOptions::new(key) };
+    let options = WriteOptions {
+        cancel: context.cancel.clone(),
+        ..WriteOptions::new(key)
+    };
     let paths = paths(context);
     let summary = snapshot::write(&root, &paths.tarball, &paths.index, &options)?;
-    tracing::info!(entries = summary.entries, bytes = summary.compressed_bytes, "snapshot written");
+    tracing::info!(
+        entries = summary.entries,
+        bytes = summary.compressed_bytes,
+        "snapshot written"
+    );
     Ok(())
 }
 
 /// Unpacks the files of the package `file` into `root`.
 fn unpack(file: &Path, root: &Path, cancel: &Cancel) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let options = UnpackOptions { cancel: cancel.clone(), ..UnpackOptions::default() };
+    let options = UnpackOptions {
+        cancel: cancel.clone(),
+        ..UnpackOptions::default()
+    };
     let root = File::open(root)?;
     archive::deb::extract(&mut Deb::open(file)?, root.as_fd(), &options)?;
     Ok(())

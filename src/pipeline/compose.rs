@@ -11,10 +11,10 @@ use crate::image::raw::{self, Inputs, RawSummary, Tools};
 use crate::image::root::Root;
 use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
+use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
-use crate::mount::Restrictions;
 use crate::pool::POOL_DIRECTORY;
 use crate::workspace::ImageBuild;
 
@@ -43,8 +43,14 @@ pub(super) struct Frozen {
 impl Tree {
     /// Mounts the layers with a new upper.
     pub fn mount(context: &Context<'_>, output: &ImageBuild, selection: &Selection) -> Result<Self, BuildError> {
+        let upper = Upper {
+            directory: output.upper(),
+            work: output.work(),
+            base: selection.base_key.to_string(),
+            volatile: true,
+        };
         let view = View::Overlay {
-            upper: Some(Upper { directory: output.upper(), work: output.work(), volatile: true }),
+            upper: Some(upper),
             steps: Vec::new(),
         };
         let pool = PoolRequest {
@@ -55,7 +61,10 @@ impl Tree {
             offline: context.request.offline,
         };
         let session = mount(context, output, view, Some(pool))?;
-        Ok(Self { session, output: output.clone() })
+        Ok(Self {
+            session,
+            output: output.clone(),
+        })
     }
 
     /// Installs what the base does not bring, in one transaction.
@@ -76,7 +85,12 @@ impl Tree {
     }
 
     /// Applies the template's settings.
-    pub fn configure(&mut self, context: &Context<'_>, plan: &DiskPlan, selection: &Selection) -> Result<(), BuildError> {
+    pub fn configure(
+        &mut self,
+        context: &Context<'_>,
+        plan: &DiskPlan,
+        selection: &Selection,
+    ) -> Result<(), BuildError> {
         let root = Root::open(self.session.mount_point())?;
         populate::ensure_mount_points(plan, &root)?;
         let request = ConfigureRequest {
@@ -97,10 +111,16 @@ impl Tree {
     pub fn freeze(mut self, context: &Context<'_>) -> Result<Frozen, BuildError> {
         let earlier = LayerStats::of(&mut self.session)?;
         self.session.close()?;
-        durable::remove_tree(&self.output.work())?;
-        let view = View::Overlay { upper: None, steps: vec![self.output.upper()] };
+        let view = View::Overlay {
+            upper: None,
+            steps: vec![self.output.upper()],
+        };
         let session = mount(context, &self.output, view, None)?;
-        Ok(Frozen { session, output: self.output, earlier })
+        Ok(Frozen {
+            session,
+            output: self.output,
+            earlier,
+        })
     }
 }
 
@@ -123,7 +143,13 @@ impl Frozen {
             populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
         let target = self.output.directory().join(format!("{}.raw", output_name(context)));
-        let inputs = Inputs { plan, root: &root, sources: &sources, tools, epoch_seconds };
+        let inputs = Inputs {
+            plan,
+            root: &root,
+            sources: &sources,
+            tools,
+            epoch_seconds,
+        };
         let summary = raw::write(&target, inputs, context.progress, context.cancel)?;
         Ok((target, summary))
     }
@@ -132,9 +158,7 @@ impl Frozen {
     pub fn close(mut self, base: BaseState) -> Result<BaseUse, BuildError> {
         let stats = self.earlier.with(&LayerStats::of(&mut self.session)?);
         self.session.close()?;
-        for directory in [self.output.work(), self.output.merged_mount()] {
-            durable::remove_tree(&directory)?;
-        }
+        durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
             reused: base.reused,
             packages: base.packages,
@@ -216,7 +240,12 @@ pub(super) fn finish(
     });
     let sha256 = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let made = made?.into_iter().map(|made| made.path).collect();
-    let image = ImageFile { path, size_bytes: summary.size_bytes, data_bytes: summary.data_bytes, sha256 };
+    let image = ImageFile {
+        path,
+        size_bytes: summary.size_bytes,
+        data_bytes: summary.data_bytes,
+        sha256,
+    };
     if !artifacts::keeps_raw(wanted) {
         std::fs::remove_file(&image.path).map_err(PathError::on("remove", &image.path))?;
     }

@@ -16,7 +16,7 @@ use crate::resolve::{self, Request, dot};
 use crate::template::model::Template;
 
 use super::report::PackageCounts;
-use super::{BuildError, Context};
+use super::{BuildError, Context, base};
 
 /// A key file is a few kilobytes; a certificate with many signatures some hundred.
 const KEY_LIMIT_BYTES: u64 = 1 << 20;
@@ -31,6 +31,8 @@ pub(super) struct Metadata {
 pub(super) struct Selection {
     /// The base: the same for all templates of the provider.
     pub base: Resolution,
+    /// Identifies what the base is made from.
+    pub base_key: Sha256,
     /// The whole image, the base included.
     pub image: Resolution,
     /// Where packages come from.
@@ -47,29 +49,49 @@ impl Selection {
     /// The packages that the base does not bring, or brings in another version, in installation order.
     pub fn beyond_base(&self) -> Vec<ResolvedPackage> {
         let base: BTreeSet<_> = self.base.packages.iter().map(|package| package.sha256).collect();
-        self.image.packages.iter().filter(|package| !base.contains(&package.sha256)).cloned().collect()
+        self.image
+            .packages
+            .iter()
+            .filter(|package| !base.contains(&package.sha256))
+            .cloned()
+            .collect()
     }
 
     /// Names of the packages that were asked for, rather than needed by others.
     pub fn requested_names(&self) -> Vec<String> {
-        let requested = self.image.requested.iter().filter_map(|index| self.image.packages.get(*index));
+        let requested = self
+            .image
+            .requested
+            .iter()
+            .filter_map(|index| self.image.packages.get(*index));
         requested.map(|package| package.name.clone()).collect()
     }
 
     /// Base URL of each repository, by its id.
     pub fn base_urls(&self) -> BTreeMap<String, String> {
         let repositories = self.repositories.iter();
-        repositories.map(|repository| (repository.id.clone(), repository.base_url.clone())).collect()
+        repositories
+            .map(|repository| (repository.id.clone(), repository.base_url.clone()))
+            .collect()
     }
 
     /// What the image's own apt gets packages from: the provider's repositories, where they
     /// are on a server that others can reach too.
     pub fn apt_sources(&self, provider: &Provider) -> Vec<AptSource> {
-        let Some(keyring) = &provider.image_keyring else { return Vec::new() };
+        let Some(keyring) = &provider.image_keyring else {
+            return Vec::new();
+        };
         let is_own = |repository: &&Repository| provider.repositories.iter().any(|own| own.id == repository.id);
         let mut sources: Vec<AptSource> = Vec::new();
-        for repository in self.repositories.iter().filter(is_own).filter(|repository| is_public(&repository.base_url)) {
-            let same = |source: &&mut AptSource| source.uri == repository.base_url && source.components == repository.components;
+        for repository in self
+            .repositories
+            .iter()
+            .filter(is_own)
+            .filter(|repository| is_public(&repository.base_url))
+        {
+            let same = |source: &&mut AptSource| {
+                source.uri == repository.base_url && source.components == repository.components
+            };
             match sources.iter_mut().find(same) {
                 Some(source) => source.suites.push(repository.suite.clone()),
                 None => sources.push(AptSource {
@@ -84,7 +106,10 @@ impl Selection {
     }
 
     fn url(&self, package: &ResolvedPackage) -> String {
-        let repository = self.repositories.iter().find(|repository| repository.id == package.repository);
+        let repository = self
+            .repositories
+            .iter()
+            .find(|repository| repository.id == package.repository);
         let base = repository.map_or("", |repository| repository.base_url.as_str());
         format!("{base}/{}", package.path)
     }
@@ -139,18 +164,35 @@ pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildErro
         offline: request.offline,
         workers: request.workers,
     };
-    let indexes = deb::load_all(&repositories, &options, &context.fetcher, context.progress, context.cancel)?;
+    let indexes = deb::load_all(
+        &repositories,
+        &options,
+        &context.fetcher,
+        context.progress,
+        context.cancel,
+    )?;
     Ok(Metadata { repositories, indexes })
 }
 
 /// Resolves base and image, and writes the dependency graph.
 pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Selection, BuildError> {
-    let Metadata { repositories, mut indexes } = metadata;
+    let Metadata {
+        repositories,
+        mut indexes,
+    } = metadata;
     let request = context.request;
     let template = &request.loaded.template;
-    let own: BTreeSet<&str> = request.loaded.provider.repositories.iter().map(|own| own.id.as_str()).collect();
+    let own: BTreeSet<&str> = request
+        .loaded
+        .provider
+        .repositories
+        .iter()
+        .map(|own| own.id.as_str())
+        .collect();
     // The provider's records come first: the base is resolved from them alone, so that all templates share it.
-    let (own, added): (Vec<_>, Vec<_>) = indexes.iter_mut().partition(|index| own.contains(index.repository_id.as_str()));
+    let (own, added): (Vec<_>, Vec<_>) = indexes
+        .iter_mut()
+        .partition(|index| own.contains(index.repository_id.as_str()));
     let mut records: Vec<PackageRecord> = Vec::new();
     records.extend(own.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
     let own_count = records.len();
@@ -175,18 +217,27 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
     };
     let newest = indexes.iter().map(|index| index.release.date).max().unwrap_or(0);
     Ok(Selection {
+        base_key: base::key(&request.loaded.provider.id(), &base),
         base,
         image,
         repositories,
         digest: lockfile.digest(),
         lockfile,
-        epoch_seconds: request.source_date_epoch.unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
+        epoch_seconds: request
+            .source_date_epoch
+            .unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
     })
 }
 
 /// What the template asks for by name.
 fn asked_for(template: &Template) -> Vec<String> {
-    template.system.packages.iter().chain(&template.system.kernel.packages).cloned().collect()
+    template
+        .system
+        .packages
+        .iter()
+        .chain(&template.system.kernel.packages)
+        .cloned()
+        .collect()
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {
@@ -200,8 +251,18 @@ fn locked_repository(index: &LoadedIndex) -> LockedRepository {
 
 fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
     durable::write_file(context.workspace.dependency_graph(), dot::dot(image, None))?;
-    let Some(path) = &context.request.dot_file else { return Ok(()) };
-    let asked: Vec<&str> = context.request.loaded.template.system.packages.iter().map(String::as_str).collect();
+    let Some(path) = &context.request.dot_file else {
+        return Ok(());
+    };
+    let asked: Vec<&str> = context
+        .request
+        .loaded
+        .template
+        .system
+        .packages
+        .iter()
+        .map(String::as_str)
+        .collect();
     let roots = context.request.system_packages_only.then_some(asked.as_slice());
     durable::write_file(path, dot::dot(image, roots))?;
     Ok(())
@@ -214,9 +275,24 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
     let all = selection.image.packages.iter().chain(&selection.base.packages);
     let wanted: Vec<_> = all
         .filter(|package| seen.insert(package.sha256))
-        .map(|package| Wanted { package, url: selection.url(package) })
+        .map(|package| Wanted {
+            package,
+            url: selection.url(package),
+        })
         .collect();
-    let report = cache.obtain_all(&wanted, &context.fetcher, context.request.workers, context.progress, context.cancel)?;
-    let paths = wanted.iter().zip(&report.packages).map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
-    Ok(Cached { paths: paths.collect(), report })
+    let report = cache.obtain_all(
+        &wanted,
+        &context.fetcher,
+        context.request.workers,
+        context.progress,
+        context.cancel,
+    )?;
+    let paths = wanted
+        .iter()
+        .zip(&report.packages)
+        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
+    Ok(Cached {
+        paths: paths.collect(),
+        report,
+    })
 }

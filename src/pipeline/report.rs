@@ -100,7 +100,10 @@ impl Stopwatch {
     /// Starts now.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { begun: Instant::now(), stages: Vec::new() }
+        Self {
+            begun: Instant::now(),
+            stages: Vec::new(),
+        }
     }
 
     /// The time since the last lap belongs to `stage`.
@@ -117,6 +120,9 @@ impl Stopwatch {
 
     fn push(&mut self, stage: &'static str, duration: Duration) {
         tracing::info!(stage, seconds = duration.as_secs_f64(), "stage done");
-        self.stages.push(StageTime { stage, seconds: duration.as_secs_f64() });
+        self.stages.push(StageTime {
+            stage,
+            seconds: duration.as_secs_f64(),
+        });
     }
 }

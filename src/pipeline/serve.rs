@@ -64,14 +64,15 @@ impl LayerStats {
 /// In words, with a next step where there is one.
 pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> {
     let mut layers: Vec<(String, Arc<dyn Layer>)> = Vec::new();
-    if let Some(pool) = &request.pool {
-        layers.push((POOL.to_owned(), Arc::new(open_pool(pool)?)));
-    }
     let mut base = None;
+    // The base is the topmost, so that the merged root has its owner and mode.
     if let Some(request) = &request.snapshot {
         let snapshot = Arc::new(open_snapshot(request)?);
         base = Some(Arc::clone(&snapshot));
         layers.push((BASE.to_owned(), snapshot));
+    }
+    if let Some(pool) = &request.pool {
+        layers.push((POOL.to_owned(), Arc::new(open_pool(pool)?)));
     }
     let stats = move || {
         let stats = base.as_ref().map(|snapshot| snapshot.stats());
@@ -83,11 +84,17 @@ pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> 
         });
         serde_json::to_value(stats).unwrap_or_default()
     };
-    Ok(OpenedLayers { layers, stats: Box::new(stats) })
+    Ok(OpenedLayers {
+        layers,
+        stats: Box::new(stats),
+    })
 }
 
 fn failure(error: impl Display, hint: Option<String>) -> OpenFailure {
-    OpenFailure { message: error.to_string(), hint }
+    OpenFailure {
+        message: error.to_string(),
+        hint,
+    }
 }
 
 fn open_snapshot(request: &SnapshotRequest) -> Result<Snapshot, OpenFailure> {
@@ -102,9 +109,16 @@ fn open_snapshot(request: &SnapshotRequest) -> Result<Snapshot, OpenFailure> {
 fn open_pool(request: &PoolRequest) -> Result<PoolLayer, OpenFailure> {
     let cache = PackageCache::open(&request.cache_dir, &request.provider_id);
     let cache = cache.map_err(|error| failure(&error, error.hint()))?;
-    let options = FetchOptions { offline: request.offline, ..FetchOptions::default() };
+    let options = FetchOptions {
+        offline: request.offline,
+        ..FetchOptions::default()
+    };
     let fetcher = Fetcher::new(options, Cancel::default()).map_err(|error| failure(&error, error.hint()))?;
-    let source = CachedPackages { cache, fetcher, base_urls: request.base_urls.clone() };
+    let source = CachedPackages {
+        cache,
+        fetcher,
+        base_urls: request.base_urls.clone(),
+    };
     let packages: Vec<_> = request.packages.iter().cloned().map(ResolvedPackage::from).collect();
     PoolLayer::new(&packages, Timestamp::default(), Arc::new(source)).map_err(|error| failure(error, None))
 }

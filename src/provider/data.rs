@@ -34,7 +34,11 @@ static PROVIDER: &[Field] = &[
     )
     .required(),
     Field::new("releaseVersion", WORD, "Version of the distribution.").required(),
-    Field::new("imageKeyring", PATH, "Keyring that the image's own apt trusts for these repositories."),
+    Field::new(
+        "imageKeyring",
+        PATH,
+        "Keyring that the image's own apt trusts for these repositories.",
+    ),
     Field::new(
         "architectures",
         Shape::List {

@@ -18,6 +18,7 @@
 mod attributes;
 mod copy_up;
 mod create;
+pub mod directory;
 mod ino;
 mod io;
 pub mod layer;
@@ -34,7 +35,7 @@ mod rename;
 mod stat;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod work;
 mod xattr;
 

@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 
 use crate::mount::server::{LayerRequest, Lifetime, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, THIS_PROGRAM, View};
-use crate::mount::{MountError, Restrictions};
+use crate::mount::{Engine, MountError, Restrictions};
 use crate::pipeline::serve;
 use crate::workspace::Workspace;
 
@@ -88,6 +88,7 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
             pool: None,
         },
         view,
+        engine: Engine::default(),
         restrictions: Restrictions::VIEW,
         allow_other: args.allow_other,
         threads: SERVER_THREADS,

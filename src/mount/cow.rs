@@ -10,6 +10,8 @@
 //! (`FUSE_HANDLE_KILLPRIV_V2`), which saves a request per `write`.
 
 mod convert;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -51,13 +53,11 @@ impl std::fmt::Debug for Server {
 
 impl Server {
     /// Answers the kernel's `FUSE_INIT` on `device`, a `/dev/fuse` descriptor that belongs to a mount. With
-    /// `volatile`, nothing is synced. Changes the umask and the limit of open files of the process.
+    /// `volatile`, nothing is synced.
     ///
     /// # Errors
     /// If the kernel hung up or lacks what is needed.
     pub fn new(device: OwnedFd, overlay: Overlay, volatile: bool, options: &LowerOptions) -> io::Result<Self> {
-        rustix::process::umask(rustix::fs::Mode::empty());
-        raise_file_limit();
         let counters = Arc::<Counters>::default();
         let cow = Cow {
             overlay: Arc::new(overlay),
@@ -86,8 +86,10 @@ impl Server {
     }
 }
 
-/// One descriptor is open per directory of the upper that the kernel remembers.
-fn raise_file_limit() {
+/// Sets up a process for serving: one descriptor is open per directory of the upper that the kernel
+/// remembers, and the kernel has applied the umask of whoever creates something.
+pub fn prepare_process() {
+    rustix::process::umask(rustix::fs::Mode::empty());
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

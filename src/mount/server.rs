@@ -13,6 +13,7 @@
 mod child;
 mod client;
 mod layers;
+mod serving;
 
 pub use child::child_main;
 pub use client::Server;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel::Upper;
 use super::lower::{Counts, LowerOptions};
 
 /// The first argument that makes the program a mount server.
@@ -49,6 +51,8 @@ pub struct ServeRequest {
     pub layers: LayerRequest,
     /// How to serve them.
     pub options: LowerOptions,
+    /// Merge the layers; otherwise each is shown for itself.
+    pub merged: Option<MergeRequest>,
     /// How long.
     pub lifetime: Lifetime,
     /// A file to hold the exclusive lock of meanwhile; the server lives just as long as what it
@@ -56,6 +60,19 @@ pub struct ServeRequest {
     #[serde(with = "optional_path_bytes")]
     pub lock: Option<PathBuf>,
 }
+
+/// The layers as one tree ([`crate::overlay`]).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MergeRequest {
+    /// Where changes go; without it the tree is read-only.
+    pub upper: Option<Upper>,
+    /// Directories (frozen uppers) above the layers, the topmost first.
+    pub steps: Vec<Step>,
+}
+
+/// A frozen upper.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Step(#[serde(with = "path_bytes")] pub PathBuf);
 
 /// What the caller tells the server later.
 #[derive(Debug, Clone, Serialize, Deserialize)]

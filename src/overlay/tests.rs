@@ -1,6 +1,6 @@
 //! The overlay without a mount, against plain directories and the kernel's overlayfs.
 
 mod behaviour;
-mod differential;
-mod memory_layer;
-mod target;
+pub(crate) mod differential;
+pub(crate) mod memory_layer;
+pub(crate) mod target;

@@ -11,7 +11,7 @@ use crate::image::raw::{self, Inputs, RawSummary, Tools};
 use crate::image::root::Root;
 use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
-use crate::mount::Restrictions;
+use crate::mount::{Engine, Restrictions};
 use crate::mount::kernel::Upper;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
@@ -190,6 +190,7 @@ fn mount(
             pool,
         },
         view,
+        engine: Engine::default(),
         restrictions: Restrictions::BUILD,
         allow_other: true,
         threads: SERVER_THREADS,

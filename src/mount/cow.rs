@@ -292,11 +292,10 @@ impl Filesystem for Cow {
             accessed: atime.map(set_time),
             modified: mtime.map(set_time),
         };
-        let change_it = move |overlay: &Overlay, counters: &Counters| {
-            match overlay.setattr(caller, Ino(ino.0), &change) {
-                Ok(stat) => reply.attr(&FOREVER, &attr(&stat)),
-                Err(error) => reply.error(fail(counters, "setattr", ino, &error)),
-            }
+        let change_it = move |overlay: &Overlay, counters: &Counters| match overlay.setattr(caller, Ino(ino.0), &change)
+        {
+            Ok(stat) => reply.attr(&FOREVER, &attr(&stat)),
+            Err(error) => reply.error(fail(counters, "setattr", ino, &error)),
         };
         self.change(ino, change_it);
     }
@@ -344,16 +343,22 @@ impl Filesystem for Cow {
         name: &OsStr,
         mode: u32,
         umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
+        let mut open_flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
+        if flags & libc::O_ACCMODE == libc::O_WRONLY {
+            // What is only written needs no page cache: saves copying, and a request for the
+            // file's capabilities before its first write. (The kernel keeps other opens coherent.)
+            open_flags |= FopenFlags::FOPEN_DIRECT_IO;
+        }
         match self.create_node(request, parent, name, NewNode::Regular, (mode, umask)) {
             Ok(stat) => reply.created(
                 &FOREVER,
                 &attr(&stat),
                 Generation(stat.generation),
                 FileHandle(0),
-                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+                open_flags,
             ),
             Err(error) => reply.error(self.fail("create", parent, &error)),
         }
@@ -388,8 +393,8 @@ impl Filesystem for Cow {
         let caller = caller(request);
         let (name, newname) = (name.to_owned(), newname.to_owned());
         let (overlay, counters) = (Arc::clone(&self.overlay), Arc::clone(&self.counters));
-        let is_slow = overlay.is_slow_to_rename(Ino(parent.0), &name)
-            || overlay.is_slow_to_rename(Ino(newparent.0), &newname);
+        let is_slow =
+            overlay.is_slow_to_rename(Ino(parent.0), &name) || overlay.is_slow_to_rename(Ino(newparent.0), &newname);
         let work = move || {
             let (from, to) = ((Ino(parent.0), &*name), (Ino(newparent.0), &*newname));
             match overlay.rename(caller, from, to, mode) {
@@ -462,7 +467,9 @@ impl Filesystem for Cow {
             let written = overlay
                 .write(Ino(ino.0), offset, data, drops_set_id)
                 .and_then(|written| match is_synced {
-                    true => overlay.sync(Ino(ino.0), flags.0 & libc::O_SYNC != libc::O_SYNC).map(|()| written),
+                    true => overlay
+                        .sync(Ino(ino.0), flags.0 & libc::O_SYNC != libc::O_SYNC)
+                        .map(|()| written),
                     false => Ok(written),
                 });
             match written {

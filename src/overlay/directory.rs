@@ -12,9 +12,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, major, minor, open, openat, statat};
 use rustix::io::pread;
 
-use super::layer::{
-    Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp,
-};
+use super::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp};
 use super::mark::split_names;
 use super::node::lock;
 use super::place::Place;

@@ -120,7 +120,13 @@ mod tests {
 
     #[test]
     fn times_survive() {
-        for (seconds, nanoseconds) in [(0, 0), (1, 999_999_999), (-1, 0), (-1, 1), (-5_000_000_000, 500_000_000)] {
+        for (seconds, nanoseconds) in [
+            (0, 0),
+            (1, 999_999_999),
+            (-1, 0),
+            (-1, 1),
+            (-5_000_000_000, 500_000_000),
+        ] {
             let time = Timestamp { seconds, nanoseconds };
             assert_eq!(timestamp(system_time(time)), time);
         }

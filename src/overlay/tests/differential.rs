@@ -155,7 +155,11 @@ pub(crate) fn runner(cases: u32) -> TestRunner {
     const DEFAULT_CASES: u32 = 256;
     let given = Config::default();
     TestRunner::new(Config {
-        cases: if given.cases == DEFAULT_CASES { cases } else { given.cases },
+        cases: if given.cases == DEFAULT_CASES {
+            cases
+        } else {
+            given.cases
+        },
         failure_persistence: None,
         max_shrink_iters: 2000,
         ..given

@@ -163,7 +163,7 @@ fn script(directory: &Path, script: &str) -> String {
 fn compare(commands: &str) {
     let room = Room::new();
     let plain = script(&room.path("plain"), commands);
-    let acl = Command::new("getfacl").arg("--version").status();
+    let acl = Command::new("getfacl").arg("--version").output();
     assert!(acl.is_ok(), "getfacl (package acl) is needed");
     let empty = || -> Vec<Arc<dyn Layer>> { vec![Arc::new(crate::overlay::tests::memory_layer::MemoryLayer::new())] };
     assert_eq!(plain, mounted(&room, empty(), |at| script(at, commands)));

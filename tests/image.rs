@@ -96,8 +96,8 @@ fn boots_and_is_what_the_template_says(image: &Path) {
     check("systemctl --failed --no-legend --plain", "");
     check("hostname", "oic-minimal");
     check("id -un", "oic");
-    check("cat /etc/oic-sample", "Built by oic.");
-    check("cat /etc/oic-built-by-command", "debian 13");
+    check("grep -c additionalFiles /etc/oic-sample", "1");
+    check("cat /etc/oic-configured", "configured by oic in trixie");
     check("findmnt -n -o SOURCE,FSTYPE / | grep -c '^/dev/vda2 *ext4$'", "1");
     check(
         "findmnt -n -o FSTYPE --mountpoint /boot/efi || ls /boot/efi >/dev/null && findmnt -n -t vfat -o FSTYPE",

@@ -186,7 +186,7 @@ pub fn write(
         inputs,
         cancel,
     };
-    let task = progress.start("write partitions", Unit::Items, Some(plan.partitions.len() as u64));
+    let task = progress.start("Write partitions", Unit::Items, Some(plan.partitions.len() as u64));
     let done = plan.partitions.iter().try_for_each(|planned| {
         cancel.check()?;
         job.partition(planned, sources.iter().find(|source| source.number == planned.number))?;
@@ -302,7 +302,7 @@ pub fn digest(path: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<S
     let mut hasher = sha2::Sha256::new();
     let file = File::open(path).map_err(PathError::on("open", path))?;
     let size_bytes = file.metadata().map_err(PathError::on("read", path))?.len();
-    let task = progress.start("hash image", Unit::Bytes, Some(size_bytes));
+    let task = progress.start("Hash image", Unit::Bytes, Some(size_bytes));
     let result = for_each_block(&file, size_bytes, |block| {
         cancel.check().map_err(io::Error::other)?;
         hasher.update(block);

@@ -99,10 +99,7 @@ fn boots_and_is_what_the_template_says(image: &Path) {
     check("grep -c additionalFiles /etc/oic-sample", "1");
     check("cat /etc/oic-configured", "configured by oic in trixie");
     check("findmnt -n -o SOURCE,FSTYPE / | grep -c '^/dev/vda2 *ext4$'", "1");
-    check(
-        "findmnt -n -o FSTYPE --mountpoint /boot/efi || ls /boot/efi >/dev/null && findmnt -n -t vfat -o FSTYPE",
-        "vfat",
-    );
+    check("findmnt -n -o FSTYPE --mountpoint /boot/efi", "vfat");
     check("/usr/sbin/dpkg --audit 2>/dev/null || dpkg --audit", "");
     check("ls -d /cdrom /.oic* 2>/dev/null | wc -l", "0");
 }

@@ -13,13 +13,13 @@ use super::ext4::{self, ExtError, Mke2fs};
 use super::fat::{self, FatError};
 use super::plan::{DiskPlan, PlannedPartition};
 use super::populate::{Hidden, PartitionSource};
-use super::root::Root;
 use super::tool::ToolError;
 use super::{gpt, swap};
 use crate::cancel::{Cancel, Cancelled};
 use crate::durable::{AtomicFile, PathError};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
+use crate::root::Root;
 use crate::template::model::FileSystem;
 
 /// Why no image was written. Nothing is left behind then.

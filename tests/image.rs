@@ -29,6 +29,8 @@ fn a_template_becomes_an_image_that_boots() {
     let image = PathBuf::from(first["image"]["path"].as_str().unwrap());
     file_systems_are_clean(&image);
     the_digest_is_the_files(&first, &image);
+    let log = fs::read_to_string(image.with_file_name("build.log")).unwrap();
+    assert!(log.contains("Setting up linux-image-"), "{log}");
     boots_and_is_what_the_template_says(&image);
 
     let second = oic.run(&["build", SECOND, "--format", "json"]).json();

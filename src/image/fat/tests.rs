@@ -156,7 +156,10 @@ fn case_is_one_name_and_later_files_win() {
     tree.add_file(Path::new("EFI/BOOT/X"), "new".into()).unwrap();
     let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
     made.check();
-    assert_eq!(made.extract().read_at_most(Path::new("efi/boot/x"), 10).unwrap(), b"new");
+    assert_eq!(
+        made.extract().read_at_most(Path::new("efi/boot/x"), 10).unwrap(),
+        b"new"
+    );
 }
 
 #[test]

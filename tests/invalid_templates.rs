@@ -1,7 +1,8 @@
 //! Everything that can be wrong with a template is told with its place.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use oic::template::{self, TemplateSource};
+use oic::provider::Providers;
+use oic::template::{self, TemplateSource, Variables};
 use oic::yaml::{Findings, Severity};
 
 /// Two lines that every template needs; the cases go on in line 3.
@@ -12,7 +13,11 @@ fn validate(text: &[u8]) -> Findings {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t.yml");
     std::fs::write(&path, text).unwrap();
-    template::validate(&TemplateSource::File(path))
+    template::validate(
+        &TemplateSource::File(path),
+        &Providers::embedded().unwrap(),
+        &Variables::new(),
+    )
 }
 
 /// Every finding as `line:column field: message`.
@@ -586,7 +591,11 @@ fn files_that_are_no_templates() {
         ("fifo.yml", "is not a regular file"),
         ("link.yml", "is a symbolic link"),
     ] {
-        let told = told(&template::validate(&TemplateSource::File(at(name))));
+        let told = told(&template::validate(
+            &TemplateSource::File(at(name)),
+            &Providers::embedded().unwrap(),
+            &Variables::new(),
+        ));
         assert!(
             told.len() == 1 && told[0].starts_with(&format!("0:0 : {message}")),
             "{name} {told:?}"

@@ -17,8 +17,13 @@ use crate::yaml::{Finding, Findings, Node, Source};
 pub(super) enum Base {
     /// The directory of a template on the build host.
     Directory(PathBuf),
-    /// A directory of the embedded data.
-    Embedded(String),
+    /// A directory of the data that comes with oic, or what the user put over it.
+    Provider {
+        /// The directory on the host whose files count first.
+        overlay: Option<PathBuf>,
+        /// The directory in the embedded data.
+        directory: String,
+    },
 }
 
 /// The two templates that a merged tree is made of, and where each one's files are.
@@ -283,9 +288,16 @@ pub(super) fn locate(local: &Node, name: &str, bases: &Bases<'_>) -> Option<File
     }
     let at = |base: &Base| match base {
         Base::Directory(directory) => Some(FileSource::Host(directory.join(path))),
-        Base::Embedded(directory) => embedded::join(directory, name)
-            .and_then(|path| data::file(&path))
-            .map(FileSource::Embedded),
+        Base::Provider { overlay, directory } => {
+            let overlaid = overlay
+                .as_ref()
+                .map(|overlay| overlay.join(path))
+                .filter(|path| path.is_file());
+            let embedded = || embedded::join(directory, name).and_then(|path| data::file(&path));
+            overlaid
+                .map(FileSource::Host)
+                .or_else(|| embedded().map(FileSource::Embedded))
+        }
     };
     match at(own) {
         Some(FileSource::Host(path)) if !path.is_file() => at(bases.default).or(Some(FileSource::Host(path))),

@@ -7,6 +7,9 @@ use crate::yaml::schema::{Field, Shape, Text, Unique};
 
 const TEXT: Shape = Shape::Text(Text::ANY);
 const FILLED: Shape = Shape::Text(Text::ANY.filled());
+const WORD: Text = Text::ANY
+    .filled()
+    .pattern("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dot, - and _");
 const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
@@ -31,15 +34,9 @@ pub const PARTITION_TYPES: [&str; 15] = [
     "linux-dm-crypt",
 ];
 
-/// Operating systems and their distributions; none listed means any.
-pub const DISTRIBUTIONS: &[(&str, &[&str])] = &[
-    ("azure-linux", &["azl3"]),
-    ("edge-microvisor-toolkit", &["emt3"]),
-    ("wind-river-elxr", &["elxr12"]),
-    ("ubuntu", &["ubuntu24", "ubuntu26"]),
-    ("redhat-compatible-distro", &[]),
-    ("debian", &["debian13"]),
-];
+/// The operating system whose templates may name any distribution: whether a provider has it
+/// shows when the template is merged.
+pub(super) const ANY_DISTRIBUTION: &str = "redhat-compatible-distro";
 
 /// A template.
 pub static TEMPLATE: &[Field] = &[
@@ -106,7 +103,7 @@ static IMAGE: &[Field] = &[
 static TARGET: &[Field] = &[
     Field::new(
         "os",
-        Shape::Text(Text::ANY.one_of(&[
+        Shape::Text(WORD.examples(&[
             "azure-linux",
             "edge-microvisor-toolkit",
             "wind-river-elxr",
@@ -114,17 +111,15 @@ static TARGET: &[Field] = &[
             "redhat-compatible-distro",
             "debian",
         ])),
-        "Operating system.",
+        "Operating system: one that a provider is for.",
     )
     .required(),
     Field::new(
         "dist",
-        Shape::Text(
-            Text::ANY
-                .filled()
-                .pattern("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dot, - and _"),
-        ),
-        "Distribution, such as debian13.",
+        Shape::Text(WORD.examples(&[
+            "azl3", "emt3", "elxr12", "ubuntu24", "ubuntu26", "el10", "debian12", "debian13",
+        ])),
+        "Distribution: one of the operating system's.",
     )
     .required(),
     Field::new(
@@ -362,6 +357,11 @@ static IMMUTABILITY: &[Field] = &[
         "Its certificate, DER.",
     ),
 ];
+
+/// Whether `key` is a path of a secure boot key, where older templates have `${PLACEHOLDER}`s.
+pub(super) fn is_key_path(key: &str) -> bool {
+    key.starts_with("secureBoot")
+}
 
 const fn key_file(pattern: &'static str, words: &'static str) -> Shape {
     Shape::Text(Text::ANY.pattern(pattern, words).check(checks::key_path))

@@ -106,6 +106,8 @@ pub struct Text {
     pub pattern: Option<(&'static str, &'static str)>,
     /// The only values.
     pub choices: &'static [&'static str],
+    /// Usual values, for editors; others are fine.
+    pub examples: &'static [&'static str],
     /// Values refused for a reason of their own.
     pub refused: &'static [(&'static str, &'static str)],
     /// A rule that no pattern can express.
@@ -121,6 +123,7 @@ impl Text {
         max_chars: MAX_CHARS,
         pattern: None,
         choices: &[],
+        examples: &[],
         refused: &[],
         check: None,
         secret: false,
@@ -152,6 +155,12 @@ impl Text {
             may_be_empty: false,
             ..self
         }
+    }
+
+    /// Usually one of these.
+    #[must_use]
+    pub const fn examples(self, examples: &'static [&'static str]) -> Self {
+        Self { examples, ..self }
     }
 
     /// Not one of these, for the reason given with each.

@@ -3,9 +3,13 @@
 mod base;
 mod compose;
 mod error;
+mod kernel;
+mod keys;
+mod local;
 mod packages;
 pub mod report;
 pub mod serve;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -114,7 +118,8 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
     let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    tree.install(&context, &selection)?;
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.install(&context, &selection)?);
     clock.lap("Install");
     tree.configure(&context, &plan, &selection)?;
     clock.lap("Configure");
@@ -137,7 +142,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         image,
         artifacts,
         lockfile,
-        warnings: plan.warnings,
+        warnings: plan.warnings.into_iter().chain(warnings).collect(),
     })
 }
 

@@ -25,7 +25,7 @@ const UNSUPPORTED: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Flags that end up in a GPT entry or in its type.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 12] = [
     "esp",
     "boot",
     "required",
@@ -34,6 +34,10 @@ const FLAGS: [&str; 8] = [
     "grow_file_system",
     "read_only",
     "no_auto",
+    "bios_grub",
+    "lvm",
+    "raid",
+    "swap",
 ];
 
 /// Everything in the template that this version cannot build, each with what it can build.
@@ -60,6 +64,7 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     if let Some(system) = root.get("systemConfig") {
         self::system(system, &mut findings);
     }
+    repositories(loaded, &mut findings);
     files(loaded, &mut findings);
     findings
 }
@@ -93,6 +98,22 @@ fn target(loaded: &Loaded, findings: &mut Findings) {
             &what,
             "for the architecture that it runs on",
         );
+    }
+}
+
+/// A repository that nothing vouches for, and a directory that is not there, would end the build.
+fn repositories(loaded: &Loaded, findings: &mut Findings) {
+    for (index, node) in loaded.merged.items_at("packageRepositories").iter().enumerate() {
+        if let Some(path) = node.get("path")
+            && let Some(text) = path.text().filter(|text| !text.is_empty() && !Path::new(text).is_dir())
+        {
+            let field = format!("packageRepositories[{index}].path");
+            findings.push(Finding::error(
+                &path.span,
+                field,
+                format!("there is no directory {text}"),
+            ));
+        }
     }
 }
 
@@ -155,15 +176,6 @@ fn system(system: &Node, findings: &mut Findings) {
     if let Some(uki) = system.at(&["kernel", "uki"]).filter(|uki| uki.bool() == Some(false)) {
         let what = "systemd-boot without a unified kernel image is";
         refuse(findings, &uki.span, "systemConfig.kernel.uki", what, "uki: true");
-    }
-    for (index, user) in system.items_at("users").iter().enumerate() {
-        if let Some(method) = user.get("hash_algo")
-            && let Some(name @ ("bcrypt" | "yescrypt")) = method.text()
-        {
-            let path = format!("systemConfig.users[{index}].hash_algo");
-            let supported = "sha512 and sha256, and takes hashes of any kind as they are";
-            refuse(findings, &method.span, path, &format!("{name} is"), supported);
-        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::model::*;
 use super::rules::is_hashed;
-use super::schema::PARTITION_TYPES;
 use super::schema::checks::is_placeholder;
+use super::schema::partition_type;
 use super::{embedded, size};
 use crate::data;
 use crate::yaml::{Finding, Findings, Node, Source};
@@ -110,7 +110,13 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
     let id = text("id").or_else(|| text("name"));
     let id = id.map_or_else(|| format!("partition{}", index + 1), str::to_owned);
     let type_uuid = text("typeUUID").and_then(|id| uuid::Uuid::try_parse(id).ok());
-    let kind = text("type").filter(|kind| type_uuid.is_some() || PARTITION_TYPES.contains(kind));
+    // As in parted(8), a flag says what a partition is for if nothing else does.
+    let flags = texts(node, "flags");
+    let by_flag = || flags.iter().find_map(|flag| partition_type(flag));
+    let kind = match text("type") {
+        Some(kind) => partition_type(kind),
+        None => by_flag(),
+    };
     Some(Partition {
         name: text("name").unwrap_or(&id).to_owned(),
         id,
@@ -124,7 +130,7 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
             .filter(|point| point.starts_with('/'))
             .map(str::to_owned),
         mount_options: text("mountOptions").unwrap_or("defaults").to_owned(),
-        flags: texts(node, "flags"),
+        flags,
     })
 }
 

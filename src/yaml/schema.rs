@@ -1,5 +1,4 @@
-//! What a file may hold, as a table: the table drives validation, and documentation and
-//! editor schemas can be made of it.
+//! What a file may hold, as a table: validation, documentation and editor schemas come from it.
 //!
 //! ```
 //! use oic::yaml::schema::{Field, Shape, Text};
@@ -9,8 +8,12 @@
 //! ];
 //! ```
 
+mod json;
+mod markdown;
 mod walk;
 
+pub use json::json_schema;
+pub use markdown::markdown;
 pub use walk::validate;
 
 /// Texts are at most this long unless their field says otherwise.
@@ -92,8 +95,17 @@ pub enum Unique {
     Key(&'static str),
 }
 
-/// A rule for a text: `Err` says what is wrong, to follow the text in a message.
-pub type Check = fn(&str) -> Result<(), String>;
+/// A rule for a text that needs code to say well what is wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// `Err` says what is wrong, to follow the text in a message.
+    pub test: fn(&str) -> Result<(), String>,
+    /// The same as a regular expression of JSON Schema (ECMA-262) for all of the text; it may
+    /// let through what only code can find.
+    pub pattern: &'static str,
+    /// The same in words.
+    pub words: &'static str,
+}
 
 /// Rules for a text. Built up from [`Text::ANY`].
 #[derive(Debug, Clone, Copy)]

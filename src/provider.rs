@@ -211,9 +211,9 @@ mod tests {
     fn unknown_providers_are_answered_with_the_known_ones() {
         let providers = Providers::embedded().unwrap();
         assert_eq!(providers.all().len(), 16);
-        let error = providers.find("debian", "debian31", Arch::X86_64).unwrap_err();
+        let error = providers.find("debian", "debian21", Arch::X86_64).unwrap_err();
         assert!(error.to_string().contains("debian-debian13-aarch64"), "{error}");
-        assert_eq!(error.hint().as_deref(), Some("did you mean debian-debian13-x86_64?"));
+        assert_eq!(error.hint().as_deref(), Some("did you mean debian-debian12-x86_64?"));
     }
 
     #[test]

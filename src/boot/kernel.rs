@@ -145,10 +145,7 @@ mod tests {
         assert_eq!(find(&root, Arch::X86_64, None).unwrap().version, "6.1.0-37-amd64");
         let error = find(&root, Arch::X86_64, Some("6.1.0-9")).unwrap_err();
         assert_eq!(error.to_string(), "the image has no /boot/initrd.img-6.1.0-9-amd64");
-        let error = find(&root, Arch::X86_64, Some("6.12")).unwrap_err().to_string();
-        assert!(
-            error.contains("\"6.12\"") && error.contains("6.1.0-37-amd64"),
-            "{error}"
-        );
+        let found = find(&root, Arch::X86_64, Some("6.12")).unwrap();
+        assert_eq!(found.version, "6.1.0-37-amd64");
     }
 }

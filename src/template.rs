@@ -196,9 +196,20 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
 /// Parses one template, puts variables in, and checks it.
 fn check(source: &Arc<Source>, providers: &Providers, variables: &Variables, findings: &mut Findings) -> Option<Node> {
     let mut root = parse(source, findings)?;
-    variables.substitute(&mut root, findings);
-    yaml::schema::validate(&root, schema::TEMPLATE, findings);
-    rules::check(&root, providers, findings);
+    let mut unset = Findings::new();
+    variables.substitute(&mut root, &mut unset);
+    let mut others = Findings::new();
+    yaml::schema::validate(&root, schema::TEMPLATE, &mut others);
+    rules::check(&root, providers, &mut others);
+    // What else is wrong with such a text shows once the variable is set.
+    let is_unset = |field: &str| unset.iter().any(|finding| finding.field == field);
+    let others: Vec<_> = others
+        .iter()
+        .filter(|finding| !is_unset(&finding.field))
+        .cloned()
+        .collect();
+    findings.extend(unset);
+    others.into_iter().for_each(|finding| findings.push(finding));
     Some(root)
 }
 

@@ -141,11 +141,11 @@ fn variables_come_from_flags_then_files_then_the_environment() {
     t.yml:4:13: error: systemConfig.hostname: the variable "a" is not set
       4 |   hostname: ${a}-${b}-${c}
         |             ^^^^^^^^^^^^^^
-      hint: did you mean "b"?
+      hint: give it: --var a=VALUE, a line in the --vars file, or OIC_VAR_a in the environment; a literal ${ is written $${
     t.yml:4:13: error: systemConfig.hostname: the variable "c" is not set
       4 |   hostname: ${a}-${b}-${c}
         |             ^^^^^^^^^^^^^^
-      hint: did you mean "b"?
+      hint: give it: --var c=VALUE, a line in the --vars file, or OIC_VAR_c in the environment; a literal ${ is written $${
     "#);
     let (code, _, err) = bare.oic(&["validate", "t.yml", "--var", "no value"]);
     assert_eq!(

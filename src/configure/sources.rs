@@ -129,3 +129,51 @@ fn text(fields: &[(&str, String)]) -> Result<String, ConfigureError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stanzas_and_preferences_are_those_of_apt() {
+        let mut source = AptSource {
+            name: "vendor".into(),
+            uri: "https://apt.example.org/x".into(),
+            suites: vec!["noble".into()],
+            components: vec!["main".into(), "extra".into()],
+            key: Some(b"key".to_vec()),
+            pin: "origin \"apt.example.org\"".into(),
+            ..AptSource::default()
+        };
+        insta::assert_snapshot!(stanza(&source).unwrap(), @r"
+        Types: deb
+        URIs: https://apt.example.org/x
+        Suites: noble
+        Components: main extra
+        Signed-By: /etc/apt/keyrings/vendor.gpg
+        ");
+        assert_eq!(preferences(&source).unwrap(), None);
+        source.priority = Some(1001);
+        insta::assert_snapshot!(preferences(&source).unwrap().unwrap(), @r#"
+        # Priority of vendor
+        Package: *
+        Pin: origin "apt.example.org"
+        Pin-Priority: 1001
+        "#);
+        source.allow_packages = vec!["curl".into(), "lib*".into()];
+        insta::assert_snapshot!(preferences(&source).unwrap().unwrap(), @r#"
+        # Packages that vendor may provide
+        Package: curl* lib*
+        Pin: origin "apt.example.org"
+        Pin-Priority: 1001
+
+        Package: *
+        Pin: origin "apt.example.org"
+        Pin-Priority: -1
+        "#);
+        (source.key, source.trusted) = (None, true);
+        assert!(stanza(&source).unwrap().ends_with("Trusted: yes\n"));
+        source.uri = "https://x\nTrusted: yes".into();
+        assert!(stanza(&source).is_err());
+    }
+}

@@ -73,3 +73,35 @@ fn changed(known: &[String], found: &[String], remembered: &Path) -> String {
         remembered.display()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancel::Cancel;
+    use crate::fetch::FetchOptions;
+    use crate::verify::gpg::Gpg;
+
+    #[test]
+    fn a_key_is_remembered_and_must_stay_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let served = directory.path().join("key.asc");
+        let url = format!("file://{}", served.display());
+        let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default()).unwrap();
+        let keys = |offline| Keys {
+            fetcher: &fetcher,
+            directory: directory.path().join("keys"),
+            offline,
+        };
+        assert!(keys(true).get(&url).unwrap_err().contains("never fetched"));
+        let key = Gpg::with_key("first").export("first");
+        std::fs::write(&served, &key).unwrap();
+        assert_eq!(keys(false).get(&url).unwrap(), key);
+        assert_eq!(keys(false).get(&url).unwrap(), key);
+        std::fs::write(&served, Gpg::with_key("second").export("second")).unwrap();
+        let error = keys(false).get(&url).unwrap_err();
+        assert!(error.contains("it has changed") && error.contains("remove"), "{error}");
+        assert_eq!(keys(true).get(&url).unwrap(), key, "the first answer counts");
+        std::fs::write(&served, "<html>").unwrap();
+        assert!(keys(false).get(&url).is_err());
+    }
+}

@@ -140,3 +140,82 @@ impl std::io::Write for HashWriter<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn package(directory: &Path, name: &str, arch: &str) {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("DEBIAN")).unwrap();
+        let control = format!(
+            "Package: {name}\nVersion: 1:2.0-1\nArchitecture: {arch}\nMaintainer: A <a@example.org>\n\
+             Depends: libc6 (>= 2.36)\nDescription: one\n two\n"
+        );
+        fs::write(tree.path().join("DEBIAN/control"), control).unwrap();
+        fs::create_dir_all(directory).unwrap();
+        let mut build = Command::new("dpkg-deb");
+        build
+            .args(["--build", "--root-owner-group"])
+            .arg(tree.path())
+            .arg(directory);
+        let built = build.output().expect("this test needs the package dpkg");
+        assert!(built.status.success());
+    }
+
+    fn repository(directory: &Path, trusted: bool) -> Repository {
+        Repository {
+            id: "mine".into(),
+            base_url: format!("file://{}", directory.display()),
+            suite: "mine".into(),
+            components: vec!["main".into()],
+            keys: vec![],
+            trusted,
+            priority: 700,
+            allow_packages: vec![],
+        }
+    }
+
+    #[test]
+    fn the_index_has_what_the_packages_say() {
+        let directory = tempfile::tempdir().unwrap();
+        package(&directory.path().join("sub"), "b", "all");
+        package(directory.path(), "a", "amd64");
+        package(directory.path(), "c", "arm64");
+        fs::write(directory.path().join("README"), "no package").unwrap();
+        let mine = repository(directory.path(), true);
+        let found = super::directory(&mine).unwrap();
+        let index = load(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap();
+        let names: Vec<_> = index.records.iter().map(|record| &*record.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        for record in &index.records {
+            let bytes = fs::read(directory.path().join(&*record.path)).unwrap();
+            assert_eq!(
+                (record.size_bytes, record.sha256),
+                (bytes.len() as u64, Sha256::of(&bytes))
+            );
+            assert_eq!(
+                (&*record.version, &*record.depends, record.priority_pin),
+                ("1:2.0-1", "libc6 (>= 2.36)", 700)
+            );
+        }
+        let unsigned = load(
+            &repository(directory.path(), false),
+            &found,
+            Arch::X86_64,
+            &Cancel::default(),
+        );
+        assert!(unsigned.unwrap_err().hint().unwrap().contains("[trusted=yes]"));
+        fs::write(directory.path().join("z.deb"), "damaged").unwrap();
+        let error = load(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap_err();
+        assert!(error.to_string().contains("z.deb"), "{error}");
+        fs::create_dir(directory.path().join("dists")).unwrap();
+        assert_eq!(
+            super::directory(&mine),
+            None,
+            "a repository with an index is not a plain directory"
+        );
+    }
+}

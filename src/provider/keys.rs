@@ -91,3 +91,42 @@ pub(super) fn of_template(key: &str, fetch: FetchKey<'_>) -> Result<Vec<u8>, Str
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::Keyring;
+    use crate::verify::gpg::Gpg;
+
+    #[test]
+    fn only_pinned_keys_are_fetched_and_only_the_pinned_one_counts() {
+        let (first, second) = (
+            Gpg::with_key("first").export("first"),
+            Gpg::with_key("second").export("second"),
+        );
+        let fingerprint = |key: &[u8]| Keyring::from_certificates(&[key]).unwrap().fingerprints().remove(0);
+        let served = [first.clone(), second.clone()].concat();
+        let fetch = |_: &str| Ok(served.clone());
+        let mut key = ProviderKey {
+            path: Some("/no/such/keyring".into()),
+            url: Some("https://keys.example/k".into()),
+            ..ProviderKey::default()
+        };
+        let (name, reason) = key.obtain(&fetch).unwrap_err();
+        assert_eq!(name, "https://keys.example/k");
+        assert!(reason.contains("not pinned"), "{reason}");
+        key.fingerprints = vec![fingerprint(&second)];
+        let pinned = key.obtain(&fetch).unwrap();
+        assert_eq!(fingerprint(&pinned), fingerprint(&second));
+        assert_eq!(Keyring::from_certificates(&[pinned]).unwrap().fingerprints().len(), 1);
+        key.fingerprints = vec!["0".repeat(40)];
+        assert!(key.obtain(&fetch).unwrap_err().1.contains(&fingerprint(&first)));
+        key.url = None;
+        assert!(key.obtain(&fetch).unwrap_err().1.contains("no such keyring"));
+
+        let pin = format!("https://k.example/k#{}", fingerprint(&first).to_lowercase());
+        assert_eq!(fingerprint(&of_template(&pin, &fetch).unwrap()), fingerprint(&first));
+        assert!(of_template("https://k.example/k#00", &fetch).is_err());
+        assert_eq!(of_template("https://k.example/k", &fetch).unwrap(), served);
+    }
+}

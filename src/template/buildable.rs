@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::Loaded;
 use super::model::FileSource;
+use super::schema::checks::is_placeholder;
+use super::schema::is_key_path;
 use crate::package::Arch;
 use crate::provider::PackageSystem;
 use crate::yaml::{Finding, Findings, Node, Span};
@@ -104,15 +106,28 @@ fn target(loaded: &Loaded, findings: &mut Findings) {
 /// A repository that nothing vouches for, and a directory that is not there, would end the build.
 fn repositories(loaded: &Loaded, findings: &mut Findings) {
     for (index, node) in loaded.merged.items_at("packageRepositories").iter().enumerate() {
+        let field = format!("packageRepositories[{index}]");
         if let Some(path) = node.get("path")
             && let Some(text) = path.text().filter(|text| !text.is_empty() && !Path::new(text).is_dir())
         {
-            let field = format!("packageRepositories[{index}].path");
-            findings.push(Finding::error(
-                &path.span,
-                field,
-                format!("there is no directory {text}"),
-            ));
+            let message = format!("there is no directory {text}");
+            findings.push(Finding::error(&path.span, format!("{field}.path"), message));
+        }
+        let keys = node
+            .get("pkey")
+            .into_iter()
+            .chain(node.items_at("pkeys"))
+            .filter_map(Node::text);
+        let has_key = keys.filter(|key| !key.is_empty()).any(|key| !is_placeholder(key));
+        let is_left_out = node.text_at("url").is_some_and(is_placeholder);
+        let is_mirror = node.get("url").is_some()
+            && node
+                .text_at("codename")
+                .is_some_and(|codename| loaded.provider.repositories.iter().any(|own| own.suite == codename));
+        if !has_key && !is_left_out && !is_mirror {
+            let finding = Finding::error(&node.span, field, "has no key, so nothing of it could be verified");
+            let hint = "give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified";
+            findings.push(finding.hint(hint));
         }
     }
 }
@@ -162,6 +177,13 @@ fn system(system: &Node, findings: &mut Findings) {
                 "a verified root is",
                 "enabled: false",
             );
+        }
+        for (key, node) in section.entries().iter().filter(|(key, _)| is_key_path(&key.text)) {
+            if node.text().is_some_and(|path| path.contains("${")) {
+                let field = format!("{path}.{}", key.text);
+                let finding = Finding::error(&node.span, field, "has a variable that is not set");
+                findings.push(finding.hint("give it: --var NAME=VALUE"));
+            }
         }
         if let Some(key) = section.get("secureBootDBKey") {
             refuse(

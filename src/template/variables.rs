@@ -129,7 +129,9 @@ impl Variables {
 
     fn unset(&self, name: &str, node: &Node, path: &str) -> Finding {
         let finding = Finding::error(&node.span, path, format!("the variable {name:?} is not set"));
-        match did_you_mean(name, self.0.keys().map(String::as_str)) {
+        // In a word of one letter anything is near.
+        let near = did_you_mean(name, self.0.keys().map(String::as_str)).filter(|_| name.len() > 2);
+        match near {
             Some(near) => finding.hint(format!("did you mean {near:?}?")),
             None => finding.hint(format!(
                 "give it: --var {name}=VALUE, a line in the --vars file, or OIC_VAR_{name} in the environment; \

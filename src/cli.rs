@@ -14,6 +14,7 @@ mod logging;
 mod mount;
 mod progress;
 mod report;
+mod schema;
 mod templates;
 mod validate;
 mod version;
@@ -80,6 +81,7 @@ enum Command {
     Build(build::BuildArgs),
     Mount(mount::MountArgs),
     Umount(mount::UmountArgs),
+    Schema(schema::SchemaArgs),
     Validate(validate::ValidateArgs),
     /// Print the version
     Version,
@@ -104,6 +106,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Mount(args) => mount::mount(&cli.global, &args),
         Command::Umount(args) => mount::umount(&cli.global, &args),
+        Command::Schema(args) => schema::run(&args),
         Command::Validate(args) => validate::run(&cli.global, &args),
         Command::Version => version::print(),
     }

@@ -4,10 +4,14 @@ mod base;
 mod claim;
 mod compose;
 mod error;
+mod kernel;
+mod keys;
+mod local;
 mod log;
 mod packages;
 pub mod report;
 pub mod serve;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -120,7 +124,8 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
     let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    tree.install(&context, &selection)?;
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.install(&context, &selection)?);
     clock.lap("Install");
     tree.configure(&context, &plan, &selection)?;
     clock.lap("Configure");
@@ -144,7 +149,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         image,
         artifacts,
         lockfile,
-        warnings: plan.warnings,
+        warnings: plan.warnings.into_iter().chain(warnings).collect(),
     })
 }
 

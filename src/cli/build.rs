@@ -27,6 +27,8 @@ pub struct BuildArgs {
     /// Template file, or the name of a template that oic brings
     #[arg(value_hint = ValueHint::FilePath)]
     template: OsString,
+    #[command(flatten)]
+    variables: templates::VariableArgs,
     /// Downloads at once [default: 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     workers: Option<u64>,
@@ -51,7 +53,7 @@ pub struct BuildArgs {
 pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, args.workers)?;
     let mirrors = environment.mirrors(&args.mirror)?;
-    let loaded = templates::load(&args.template)?;
+    let loaded = templates::load(&environment, &args.template, &args.variables)?;
     for warning in loaded.warnings.iter() {
         anstream::eprintln!("{warning}");
     }

@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line};
+use super::templates::VariableArgs;
 use super::{GlobalOptions, templates};
 
 /// Threads that answer the kernel.
@@ -56,7 +57,7 @@ pub struct UmountArgs {
 /// Mounts in the background; returns when it is readable.
 pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let provider = provider_id(&args.provider)?;
+    let provider = provider_id(&environment, &args.provider)?;
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
     let (tarball, index) = (workspace.tarball(), workspace.index());
     if !tarball.exists() {
@@ -101,7 +102,7 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
 /// Unmounts.
 pub fn umount(global: &GlobalOptions, args: &UmountArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let at = match is_provider(&args.target)? {
+    let at = match is_provider(&environment, &args.target)? {
         Some(provider) => Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider).chrootenv(),
         None => PathBuf::from(&args.target),
     };
@@ -113,21 +114,23 @@ fn failed(error: &MountError) -> CommandError {
 }
 
 /// `argument` if it is the id of a known provider and not a path that exists.
-fn is_provider(argument: &OsStr) -> Result<Option<String>, CommandError> {
+fn is_provider(environment: &Environment, argument: &OsStr) -> Result<Option<String>, CommandError> {
     let Some(text) = argument.to_str().filter(|_| !Path::new(argument).exists()) else {
         return Ok(None);
     };
-    Ok(templates::providers()?
+    Ok(templates::providers(environment)?
         .by_id(text)
         .ok()
         .map(crate::provider::Provider::id))
 }
 
 /// The provider that `argument` names, itself or through a template.
-fn provider_id(argument: &OsStr) -> Result<String, CommandError> {
-    match is_provider(argument)? {
+fn provider_id(environment: &Environment, argument: &OsStr) -> Result<String, CommandError> {
+    match is_provider(environment, argument)? {
         Some(provider) => Ok(provider),
-        None => Ok(templates::load(argument)?.provider.id()),
+        None => Ok(templates::load(environment, argument, &VariableArgs::default())?
+            .provider
+            .id()),
     }
 }
 

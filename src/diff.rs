@@ -217,7 +217,10 @@ impl Comparison<'_> {
             seconds: now.mtime(),
             nanoseconds: u32::try_from(now.mtime_nsec()).unwrap_or_default(),
         };
-        note(Aspect::Time, before.kind != FileKind::Directory && modified != before.modified);
+        note(
+            Aspect::Time,
+            before.kind != FileKind::Directory && modified != before.modified,
+        );
         Ok(aspects)
     }
 
@@ -268,7 +271,7 @@ impl Comparison<'_> {
             path: entry.path.clone(),
             action,
             kind: kind_of(&entry.metadata),
-            size_bytes: entry.metadata.is_file().then(|| entry.metadata.len()),
+            size_bytes: entry.metadata.is_file().then_some(entry.metadata.len()),
             aspects,
         });
     }
@@ -295,7 +298,9 @@ impl Comparison<'_> {
             }
             true
         })?;
-        hidden.into_iter().try_for_each(|(path, node)| self.removed(path, Some(node)))
+        hidden
+            .into_iter()
+            .try_for_each(|(path, node)| self.removed(path, Some(node)))
     }
 }
 

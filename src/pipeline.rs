@@ -27,8 +27,8 @@ use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
 pub use error::BuildError;
-pub use resolved::{Resolved, resolve};
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+pub use resolved::{Resolved, resolve};
 
 /// What to build, and with what.
 #[derive(Debug)]

@@ -103,6 +103,16 @@ impl From<LockError> for StoreError {
     }
 }
 
+/// A path in JSON, which is UTF-8: what is not becomes U+FFFD.
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// [`lossy`] for a list.
+fn lossy_list<S: serde::Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
+}
+
 /// Whether `name` can be that of a provider's directory: `{os}-{dist}-{arch}`, nothing else.
 fn is_provider_id(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

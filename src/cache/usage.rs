@@ -37,7 +37,10 @@ pub(super) fn note(directory: &Path, names: impl Iterator<Item = String>) -> Res
 fn render(used: &BTreeMap<String, SystemTime>) -> String {
     let mut text = HEADER.to_owned();
     for (name, time) in used {
-        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{seconds} {name}");
     }

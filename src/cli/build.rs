@@ -10,7 +10,7 @@ use crate::pipeline::{self, BuildError, BuildRequest};
 use crate::progress::Progress;
 
 use super::environment::Environment;
-use super::error::{CommandError, print_line};
+use super::error::{CommandError, print_json, print_line};
 use super::{Format, GlobalOptions, interrupt, progress, report, templates};
 
 /// Build a disk image from a template
@@ -91,9 +91,6 @@ pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError>
     }
     match args.format {
         Format::Text => report::table(&built).iter().try_for_each(|line| print_line(line)),
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&built).map_err(CommandError::failed)?;
-            print_line(&text)
-        }
+        Format::Json => print_json(&built),
     }
 }

@@ -44,6 +44,10 @@ pub struct MountArgs {
 
 /// Unmount what `oic mount` has mounted
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic umount debian-debian13-x86_64        what oic mount shows by default
+  oic umount /mnt --lazy                   even if a process still uses it")]
 pub struct UmountArgs {
     /// Mount point, or provider id
     #[arg(value_hint = ValueHint::DirPath)]
@@ -124,14 +128,15 @@ fn is_provider(argument: &OsStr) -> Result<Option<String>, CommandError> {
 }
 
 /// The provider that `argument` names, itself or through a template.
-fn provider_id(argument: &OsStr) -> Result<String, CommandError> {
+pub(super) fn provider_id(argument: &OsStr) -> Result<String, CommandError> {
     match is_provider(argument)? {
         Some(provider) => Ok(provider),
         None => Ok(templates::load(argument)?.provider.id()),
     }
 }
 
-fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
+/// The upper that the last build of the systemConfig `name` left.
+pub(super) fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
     let build = workspace.image_build(name);
     // One component, so that it stays below the provider's directory.
     let is_plain = Path::new(name).file_name() == Some(OsStr::new(name));

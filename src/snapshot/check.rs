@@ -34,7 +34,9 @@ impl Snapshot {
     pub fn check(&self, advance: &dyn Fn(u64), cancel: &Cancel) -> Result<Check, SnapshotError> {
         let mut check = Check::default();
         for number in 0..self.index.members() {
-            cancel.check().map_err(|Cancelled| SnapshotError::Cancelled(Cancelled))?;
+            cancel
+                .check()
+                .map_err(|Cancelled| SnapshotError::Cancelled(Cancelled))?;
             let id = MemberId(number);
             let member = self.index.member(id)?;
             if let Err(error) = self.inflate(&member) {

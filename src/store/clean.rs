@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 
 use super::inventory::{Provider, is_temporary, providers};
 use super::measure::{Size, list, look_at, measure};
-use super::usage::{Removal, check_unused};
+use super::usage::{Removal, check_unmounted, check_unused};
 use super::{Store, StoreError};
 
 /// What is to be removed.
@@ -33,6 +33,7 @@ pub struct Part {
     /// `packages`, `workspace` or `images`.
     pub scope: &'static str,
     /// Where it lies.
+    #[serde(serialize_with = "super::lossy")]
     pub path: PathBuf,
     /// What it takes.
     #[serde(flatten)]
@@ -45,6 +46,7 @@ pub struct Cleaned {
     /// The parts, by provider.
     pub parts: Vec<Part>,
     /// Downloads that somebody is writing; they stay.
+    #[serde(serialize_with = "super::lossy_list")]
     pub kept: Vec<PathBuf>,
 }
 
@@ -69,7 +71,10 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
         locks.push(Removal::claim(provider)?);
     }
     for part in &cleaned.parts {
-        check_unused(&part.provider, &part.path)?;
+        match part.scope {
+            PACKAGES => check_unmounted(&part.path)?,
+            _ => check_unused(&part.provider, &part.path)?,
+        }
     }
     for part in &cleaned.parts {
         let kept = match part.scope {

@@ -41,6 +41,7 @@ pub struct Item {
     /// What it is.
     pub kind: Kind,
     /// Where it lies.
+    #[serde(serialize_with = "super::lossy")]
     pub path: PathBuf,
     /// When it was last used, in seconds since 1970.
     pub last_used: u64,
@@ -109,13 +110,17 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
         candidates.extend(found.candidates);
     }
     candidates.sort_by(|a: &Item, b: &Item| (a.last_used, a.kind, &a.path).cmp(&(b.last_used, b.kind, &b.path)));
-    let unprotected = candidates.iter().fold(0_u64, |sum, item| sum.saturating_add(item.size.disk_bytes));
+    let unprotected = candidates
+        .iter()
+        .fold(0_u64, |sum, item| sum.saturating_add(item.size.disk_bytes));
     collected.protected_bytes = collected.bytes_before.saturating_sub(unprotected);
     collected.bytes_after = collected.bytes_before;
     for item in candidates {
         let too_much = policy.max_bytes.is_some_and(|max| collected.bytes_after > max);
         let last_used = SystemTime::UNIX_EPOCH + Duration::from_secs(item.last_used);
-        let too_old = policy.unused_for.is_some_and(|limit| age(policy.now, last_used) >= limit);
+        let too_old = policy
+            .unused_for
+            .is_some_and(|limit| age(policy.now, last_used) >= limit);
         if !too_much && !too_old {
             continue;
         }
@@ -183,13 +188,21 @@ impl Found {
         let images = provider.images()?;
         let mut staying: Vec<&Image> = Vec::new();
         for image in &images {
-            let is_old = policy.unused_for.is_some_and(|limit| age(policy.now, image.built) >= limit);
+            let is_old = policy
+                .unused_for
+                .is_some_and(|limit| age(policy.now, image.built) >= limit);
             let goes = policy.images && is_old && check_unused(&provider.id, image.build.directory()).is_ok();
             if !goes {
                 staying.push(image);
             }
             if policy.images {
-                offer(Kind::Image, image.build.directory().to_owned(), image.built, image.size, goes);
+                offer(
+                    Kind::Image,
+                    image.build.directory().to_owned(),
+                    image.built,
+                    image.size,
+                    goes,
+                );
             }
         }
         let needed = match needed_by(&staying) {

@@ -9,14 +9,9 @@ use super::inventory::{Provider, providers};
 use super::measure::{Size, list, look_at, measure};
 use super::{Store, StoreError};
 
-/// Version of the JSON form; changes when a field changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
-
 /// The whole store.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stats {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
     /// The cache directory, with all that is in it.
     pub cache: Total,
     /// The work directory, with all that is in it.
@@ -29,6 +24,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Serialize)]
 pub struct Total {
     /// Where it is.
+    #[serde(serialize_with = "super::lossy")]
     pub directory: PathBuf,
     /// What it takes.
     #[serde(flatten)]
@@ -92,7 +88,6 @@ pub fn stats(store: &Store, only: Option<&str>) -> Result<Stats, StoreError> {
         })
     };
     Ok(Stats {
-        schema_version: SCHEMA_VERSION,
         cache: total(&store.cache_dir)?,
         work: total(&store.work_dir)?,
         providers: providers(store, only)?
@@ -104,7 +99,10 @@ pub fn stats(store: &Store, only: Option<&str>) -> Result<Stats, StoreError> {
 
 fn provider_stats(provider: &Provider) -> Result<ProviderStats, StoreError> {
     let workspace = &provider.workspace;
-    let packages = provider.packages()?.iter().fold(Size::default(), |sum, package| sum.with(package.size));
+    let packages = provider
+        .packages()?
+        .iter()
+        .fold(Size::default(), |sum, package| sum.with(package.size));
     let images = provider.images()?;
     let mut uppers = Counted::default();
     for image in images.iter().filter(|image| image.upper != Size::default()) {
@@ -146,5 +144,7 @@ impl Counted {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }

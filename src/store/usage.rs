@@ -84,18 +84,30 @@ impl Removal {
     }
 }
 
-/// Refuses if something is mounted at or below `path`, or if a process has something of it open,
-/// such as the server of a base that is mounted elsewhere.
+/// Refuses if something is mounted at or below `path`.
+///
+/// # Errors
+/// [`StoreError::Mounted`].
+pub(super) fn check_unmounted(path: &Path) -> Result<(), StoreError> {
+    let Ok(real) = path.canonicalize() else {
+        return Ok(()); // It is not there.
+    };
+    match table::mounts_below(&real)?.pop() {
+        Some(mount) => Err(StoreError::Mounted { at: mount.mount_point }),
+        None => Ok(()),
+    }
+}
+
+/// As [`check_unmounted`], and refuses if a process has something of it open, such as the server of a
+/// base that is mounted elsewhere.
 ///
 /// # Errors
 /// [`StoreError::Mounted`] or [`StoreError::InUse`].
 pub(super) fn check_unused(provider: &str, path: &Path) -> Result<(), StoreError> {
+    check_unmounted(path)?;
     let Ok(real) = path.canonicalize() else {
-        return Ok(()); // It is not there.
+        return Ok(());
     };
-    if let Some(mount) = table::mounts_below(&real)?.pop() {
-        return Err(StoreError::Mounted { at: mount.mount_point });
-    }
     let own = std::process::id();
     match table::holders(&real).into_iter().find(|holder| holder.pid != own) {
         Some(holder) => Err(StoreError::InUse {
@@ -151,7 +163,13 @@ fn describe(pid: u32) -> String {
         .split(|byte| *byte == 0)
         .filter(|word| !word.is_empty())
         .take(3)
-        .map(|word| String::from_utf8_lossy(word).chars().filter(|c| !c.is_control()).take(80).collect())
+        .map(|word| {
+            String::from_utf8_lossy(word)
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(80)
+                .collect()
+        })
         .collect();
     match words.as_slice() {
         [] => format!("pid {pid}"),

@@ -32,6 +32,7 @@ pub struct Verified {
     /// Repository indexes whose digest is the one in their name.
     pub indexes: u64,
     /// Package files that no record knows; a build verifies them before it uses them.
+    #[serde(serialize_with = "super::lossy_list")]
     pub unknown: Vec<PathBuf>,
     /// Snapshot members that are right.
     pub members: u64,
@@ -47,11 +48,12 @@ pub struct Bad {
     /// Provider id.
     pub provider: String,
     /// The file.
+    #[serde(serialize_with = "super::lossy")]
     pub path: PathBuf,
     /// What is wrong with it.
     pub problem: String,
     /// Some files of the base that cannot be read any more.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<String>,
     /// What was done about it, with `repair`.
     pub repaired: bool,
 }
@@ -110,7 +112,9 @@ fn packages(
 ) -> Result<(), StoreError> {
     let packages = provider.packages()?;
     let known = known_digests(provider)?;
-    let total = packages.iter().fold(0_u64, |sum, package| sum.saturating_add(package.size.length_bytes));
+    let total = packages
+        .iter()
+        .fold(0_u64, |sum, package| sum.saturating_add(package.size.length_bytes));
     let label = format!("Packages of {}", provider.id);
     let task = progress.start(&label, Unit::Bytes, Some(total));
     for package in packages {
@@ -172,7 +176,12 @@ fn known_digests(provider: &Provider) -> Result<BTreeMap<String, Sha256>, StoreE
             let text = std::fs::read(&path).map_err(PathError::on("read", &path))?;
             match Lockfile::from_json(&text) {
                 Ok(lockfile) => {
-                    known.extend(lockfile.packages.iter().map(|package| (package.file_name(), package.sha256)));
+                    known.extend(
+                        lockfile
+                            .packages
+                            .iter()
+                            .map(|package| (package.file_name(), package.sha256)),
+                    );
                 }
                 Err(error) => tracing::warn!("{}: {error}", path.display()),
             }
@@ -231,16 +240,22 @@ fn snapshot(
         }
         Err(error) => return Err(error.into()),
     };
-    verified.members = verified.members.saturating_add(check.members - check.damaged.len() as u64);
+    verified.members = verified
+        .members
+        .saturating_add(check.members - check.damaged.len() as u64);
     verified.bytes = verified.bytes.saturating_add(check.bytes);
     for (problem, files) in check.damaged {
         let bad = Bad::new(provider, paths.tarball.clone(), problem);
+        let files = files.iter().map(|path| path.display().to_string()).collect();
         verified.bad.push(Bad { files, ..bad });
     }
     if check.damaged_copies.is_empty() {
         return Ok(None);
     }
-    let problem = format!("{} unpacked members are not what they should be", check.damaged_copies.len());
+    let problem = format!(
+        "{} unpacked members are not what they should be",
+        check.damaged_copies.len()
+    );
     verified.bad.push(Bad::new(provider, paths.backing_dir, problem));
     Ok(Some((snapshot, check.damaged_copies)))
 }

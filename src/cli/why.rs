@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
-use crate::package::{DependencyKind, Resolution, ResolvedPackage};
+use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
 use crate::pipeline::{self, BuildRequest, Resolved};
 use crate::resolve::why;
 use crate::yaml::did_you_mean;
@@ -57,7 +57,7 @@ enum Reason {
     Template,
     /// The first package of the chain is in the provider's list for the base.
     Base,
-    /// It is essential, or an essential package needs it.
+    /// The first package of the chain is essential.
     Essential,
 }
 
@@ -95,7 +95,7 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
         Err(_) if cancel.is_cancelled() => return Err(CommandError::interrupted()),
         Err(error) => return Err(CommandError::failed(&error).hint(error.hint())),
     };
-    let Some(answer) = answer(&resolved, &args.package) else {
+    let Some(answer) = answer(&resolved, &request.loaded.provider.base_packages, &args.package) else {
         return Err(absent(&resolved, args));
     };
     match args.format {
@@ -105,24 +105,24 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
 }
 
 /// The base's reasons come first: what the base brings is there whatever the template says.
-fn answer<'a>(resolved: &'a Resolved, name: &str) -> Option<Answer<'a>> {
-    if let Some(package) = find(&resolved.base, name) {
-        return Some(match why(&resolved.base, name) {
-            Some(chain) => told(&resolved.base, package, &chain, Reason::Base),
-            None => told(&resolved.base, package, &[], Reason::Essential),
-        });
-    }
-    let package = find(&resolved.image, name)?;
-    let chain = why(&resolved.image, name);
-    Some(match &chain {
-        Some(chain) => {
-            let first = chain.first().and_then(|edge| resolved.image.packages.get(edge.from));
-            let is_base = find(&resolved.base, &first.unwrap_or(package).name).is_some();
-            let reason = if is_base { Reason::Base } else { Reason::Template };
-            told(&resolved.image, package, chain, reason)
-        }
-        None => told(&resolved.image, package, &[], Reason::Essential),
-    })
+fn answer<'a>(resolved: &'a Resolved, listed: &[String], name: &str) -> Option<Answer<'a>> {
+    let in_base = find(&resolved.base, name).map(|package| (&resolved.base, package));
+    let (resolution, package) = match in_base {
+        Some(found) => found,
+        None => (&resolved.image, find(&resolved.image, name)?),
+    };
+    let Some(chain) = why(resolution, name) else {
+        return Some(told(resolution, package, &[], Reason::Essential));
+    };
+    let first = chain.first().and_then(|edge| resolution.packages.get(edge.from));
+    let first = first.unwrap_or(package);
+    // The base asks for its list and for what is essential.
+    let reason = match find(&resolved.base, &first.name) {
+        None => Reason::Template,
+        Some(_) if listed.contains(&first.name) => Reason::Base,
+        Some(_) => Reason::Essential,
+    };
+    Some(told(resolution, package, &chain, reason))
 }
 
 fn find<'a>(resolution: &'a Resolution, name: &str) -> Option<&'a ResolvedPackage> {
@@ -132,7 +132,7 @@ fn find<'a>(resolution: &'a Resolution, name: &str) -> Option<&'a ResolvedPackag
 fn told<'a>(
     resolution: &'a Resolution,
     package: &'a ResolvedPackage,
-    chain: &[crate::package::Dependency],
+    chain: &[Dependency],
     reason: Reason,
 ) -> Answer<'a> {
     let step = |package: &'a ResolvedPackage, needs_next| Step {
@@ -163,7 +163,7 @@ fn print(answer: &Answer<'_>) -> Result<(), CommandError> {
     let reason = match answer.reason {
         Reason::Template => "the template asks for it",
         Reason::Base => "in the provider's list for the base",
-        Reason::Essential => "essential, or an essential package needs it",
+        Reason::Essential => "essential",
     };
     let mut needed = "";
     for (depth, step) in answer.chain.iter().enumerate() {

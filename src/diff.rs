@@ -79,6 +79,8 @@ pub struct Change {
     pub size_bytes: Option<u64>,
     /// Of a changed path: in what it differs.
     pub aspects: BTreeSet<Aspect>,
+    /// Of an added directory: the directory of the base that it shows, where that has another path.
+    pub moved_from: Option<PathBuf>,
 }
 
 /// What is different.
@@ -128,10 +130,11 @@ impl Comparison<'_> {
     /// Compares a directory of the upper and all below it; `base` is the directory of the base that it
     /// covers, if any. A stack instead of recursion: trees are deep at will.
     fn directory(&mut self, root: Pair, base: Option<NodeId>) -> Result<(), DiffError> {
-        let mut pending = vec![(root, base)];
-        while let Some((directory, base)) = pending.pop() {
+        let mut pending = vec![(root, base, false)];
+        while let Some((directory, base, is_opaque)) = pending.pop() {
             self.cancel.check()?;
-            let (base, is_opaque) = self.merged_with(&directory, base)?;
+            // Below an opaque directory, nothing is merged with the base.
+            let is_opaque = is_opaque || xattr::overlay(&directory.upper, "opaque")?.is_some_and(|v| v == b"y");
             let mut seen = BTreeSet::new();
             let entries = fs::read_dir(&directory.upper).map_err(PathError::on("read", &directory.upper))?;
             for entry in entries {
@@ -149,8 +152,14 @@ impl Comparison<'_> {
                 seen.insert(name);
                 if is_whiteout(&child)? {
                     self.removed(child.path, below)?;
-                } else if let Some(covered) = self.entry(&child, below)? {
-                    pending.push((child, covered));
+                    continue;
+                }
+                let origin = self.origin(&child)?;
+                let covered = self.entry(&child, below, origin.as_deref())?;
+                match (covered, origin) {
+                    (None, _) => {}
+                    (Some(_), Some(origin)) => pending.push((child, self.find(&origin)?, false)),
+                    (Some(covered), None) => pending.push((child, covered, is_opaque)),
                 }
             }
             if let Some(base) = base.filter(|_| is_opaque) {
@@ -160,21 +169,20 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// What a directory of the upper is merged with, and whether it hides what it does not have itself.
-    fn merged_with(&self, directory: &Pair, base: Option<NodeId>) -> Result<(Option<NodeId>, bool), DiffError> {
-        if let Some(target) = xattr::overlay(&directory.upper, "redirect")? {
-            return Ok((self.redirected(&directory.path, &target)?, false));
+    /// The path of the base that a renamed directory shows: an absolute path, or a name beside it.
+    fn origin(&self, entry: &Pair) -> Result<Option<PathBuf>, DiffError> {
+        if !entry.metadata.is_dir() {
+            return Ok(None);
         }
-        let is_opaque = xattr::overlay(&directory.upper, "opaque")?.is_some_and(|value| value == b"y");
-        Ok((base, is_opaque))
+        let target = xattr::overlay(&entry.upper, "redirect")?;
+        let beside = entry.path.parent().unwrap_or(&entry.path);
+        Ok(target.map(|target| beside.join(OsStr::from_bytes(&target))))
     }
 
-    /// The directory of the base that a renamed directory shows: an absolute path, or a name beside it.
-    fn redirected(&self, path: &Path, target: &[u8]) -> Result<Option<NodeId>, DiffError> {
-        let target = Path::new(OsStr::from_bytes(target));
-        let target = path.parent().unwrap_or(path).join(target);
+    /// What the base has at `path`.
+    fn find(&self, path: &Path) -> Result<Option<NodeId>, DiffError> {
         let mut node = self.base.root();
-        for name in target.iter().skip(1) {
+        for name in path.iter().skip(1) {
             match self.base.lookup(node, name)? {
                 Some(next) => node = next,
                 None => return Ok(None),
@@ -184,11 +192,19 @@ impl Comparison<'_> {
     }
 
     /// Compares one entry. For a directory it gives the directory of the base to go on with.
-    fn entry(&mut self, entry: &Pair, below: Option<NodeId>) -> Result<Option<Option<NodeId>>, DiffError> {
+    fn entry(
+        &mut self,
+        entry: &Pair,
+        below: Option<NodeId>,
+        origin: Option<&Path>,
+    ) -> Result<Option<Option<NodeId>>, DiffError> {
         let kind = kind_of(&entry.metadata);
         let is_directory = kind == FileKind::Directory;
         let Some(node) = below else {
             self.report(entry, Action::Added, BTreeSet::new());
+            if let Some(change) = self.found.changes.last_mut() {
+                change.moved_from = origin.map(Path::to_owned);
+            }
             return Ok(is_directory.then_some(None));
         };
         let before = self.base.attributes(node)?;
@@ -273,6 +289,7 @@ impl Comparison<'_> {
             kind: kind_of(&entry.metadata),
             size_bytes: entry.metadata.is_file().then_some(entry.metadata.len()),
             aspects,
+            moved_from: None,
         });
     }
 
@@ -285,6 +302,7 @@ impl Comparison<'_> {
             kind: self.base.attributes(node)?.kind,
             size_bytes: None,
             aspects: BTreeSet::new(),
+            moved_from: None,
         });
         Ok(())
     }

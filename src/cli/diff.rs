@@ -103,6 +103,8 @@ struct Line {
     size_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     aspects: Vec<Aspect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_from: Option<String>,
 }
 
 impl Report {
@@ -117,6 +119,10 @@ impl Report {
             kind: kind(change.kind),
             size_bytes: change.size_bytes,
             aspects: change.aspects.iter().copied().collect(),
+            moved_from: change
+                .moved_from
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
         };
         Self {
             added: count(difference, Action::Added),
@@ -145,6 +151,9 @@ fn print(difference: &Difference) -> Result<(), CommandError> {
         };
         let slash = if change.kind == FileKind::Directory { "/" } else { "" };
         let mut line = format!("{letter} {}{slash}", printable(&change.path));
+        if let Some(origin) = &change.moved_from {
+            line += &format!("  (moved from {}/)", printable(origin));
+        }
         if !change.aspects.is_empty() {
             let aspects: Vec<&str> = change.aspects.iter().map(|aspect| name(*aspect)).collect();
             line += &format!("  ({})", aspects.join(", "));

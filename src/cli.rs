@@ -13,6 +13,7 @@ mod config;
 mod diff;
 mod environment;
 mod error;
+mod events;
 mod interrupt;
 mod logging;
 mod man;
@@ -34,7 +35,13 @@ const PROGRAM_NAMES: [&str; 2] = ["oic", "os-image-composer"];
 /// Composes OS images: a YAML template and pre-built packages become a bootable disk image.
 #[derive(Debug, Parser)]
 #[command(name = "oic", version = version::SHORT, propagate_version = false, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.")]
+#[command(after_help = "\
+Examples:
+  oic build debian13-x86_64-minimal       an image from a template that oic brings
+  oic build my-template.yml               from your own
+  oic cache stats                         what builds keep for the next one
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.")]
 pub struct Cli {
     #[command(flatten)]
     global: GlobalOptions,

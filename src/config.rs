@@ -339,7 +339,7 @@ fn unknown_variable(name: &str, findings: &mut Findings) {
     if !name.starts_with("OIC_") || OTHER_PREFIXES.iter().any(is_other) {
         return;
     }
-    let known = VARIABLES.iter().chain(OTHER_PREFIXES).copied();
+    let known = VARIABLES.iter().copied().chain(["OIC_MIRROR_DEBIAN"]);
     let mut finding = Finding::without_position(name, "", "is set, but oic knows no such variable");
     finding.severity = Severity::Warning;
     finding.hint = did_you_mean(name, known).map(|meant| format!("did you mean {meant}?"));

@@ -48,13 +48,13 @@ struct OnlyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oic cache clean                                         all cached packages; the next build fetches them again
+  oic cache clean                    all cached packages; the next build fetches them again
   oic cache clean --workspace --provider-id debian-debian13-x86_64
-                                                          the base of one provider; the next build makes it again
-  oic cache clean --all --dry-run                         what packages and bases take, without removing them
-  oic cache clean --images                                what builds made: images, logs, lockfiles
+                                     the base of one provider; the next build makes it again
+  oic cache clean --all --dry-run    what packages and bases take, without removing them
+  oic cache clean --images           what builds made: images, logs, lockfiles
 
-Nothing is removed while a build runs or something is mounted. Images stay unless --images is given.")]
+Nothing is removed while a build runs or something is mounted. Images stay without --images.")]
 struct CleanArgs {
     /// Package caches with their repository metadata (the default)
     #[arg(long)]

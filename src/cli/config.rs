@@ -39,7 +39,8 @@ Examples:
   oic config init                                     ./os-image-composer.yml
   sudo oic config init /etc/os-image-composer/config.yml
 
-Every line of the file is commented out: it changes nothing until you edit it. Only you can read it.")]
+Every line of the file is commented out: it changes nothing until you edit it. Only its owner
+can read it.")]
 struct InitArgs {
     /// Where to write it
     #[arg(value_hint = ValueHint::FilePath, default_value = "os-image-composer.yml")]

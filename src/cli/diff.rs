@@ -21,10 +21,10 @@ use super::{Format, GlobalOptions, interrupt, mount, words};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oic diff debian-debian13-x86_64 minimal                   all changes of the last build of systemConfig 'minimal'
+  oic diff debian-debian13-x86_64 minimal                   what the last build of it changed
   oic diff debian-debian13-x86_64 minimal --format json     for machines
 
-A is added, M changed (what about it stands in parentheses), D removed, with all that was below it.
+A is added, M changed (in what stands in parentheses), D removed, with all that was below it.
 Reading an upper needs root.")]
 pub struct DiffArgs {
     /// Provider id ({os}-{dist}-{arch}), template file, or the name of a template that oic brings

@@ -66,6 +66,11 @@ impl CommandError {
         self
     }
 
+    /// Exit code, message and hints, for machines.
+    pub fn parts(&self) -> (u8, &str, &[String]) {
+        (self.exit_code, &self.message, &self.hints)
+    }
+
     /// Prints it to standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
         eprintln!("\x1b[1;31m{}:\x1b[0m {}", self.label, self.message);

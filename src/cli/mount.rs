@@ -25,7 +25,7 @@ const SERVER_THREADS: usize = 2;
 Examples:
   oic mount debian-debian13-x86_64             at {work_dir}/debian-debian13-x86_64/chrootenv
   oic mount my-template.yml /mnt               the base of the template's provider
-  oic mount my-template.yml /mnt --image edge  the finished tree of the last build of systemConfig 'edge'
+  oic mount my-template.yml /mnt --image edge  the finished tree of the last build of 'edge'
 
 The base unpacks itself file by file when something reads it. End with: oic umount")]
 pub struct MountArgs {

@@ -102,7 +102,11 @@ fn meaning(argument: &Arg) -> String {
         .map(|value| format!("`{}`", value.get_name()))
         .collect();
     let is_flag = matches!(argument.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
-    if !values.is_empty() && !is_flag {
+    let are_told = argument
+        .get_possible_values()
+        .iter()
+        .all(|value| help.contains(value.get_name()));
+    if !are_told && !is_flag {
         text += &format!(": {}", values.join(", "));
     }
     let defaults: Vec<_> = argument

@@ -23,7 +23,7 @@ Examples:
   oic why perl-base                              in the sample template
   oic why libssl3t64 my-template.yml --offline   with the metadata that is cached
 
-Packages are resolved as for a build, but nothing is downloaded but metadata, and no root is needed.")]
+Packages are resolved as for a build, but only metadata is fetched, and no root is needed.")]
 pub struct WhyArgs {
     /// Name of the package
     package: String,

@@ -16,14 +16,14 @@ use super::{OnlyArgs, failed};
 #[command(group = ArgGroup::new("limit").args(["max_size", "unused_for"]).multiple(true).required(true))]
 #[command(after_help = "\
 Examples:
-  oic cache gc --unused-for 180d              packages and bases that no build has used for half a year
-  oic cache gc --max-size 40G                 the least recently used ones, until the rest takes no more than 40G
-  oic cache gc --images --unused-for 5d       also images that were built more than five days ago
-  oic cache gc --max-size 40G --dry-run       only tell
+  oic cache gc --unused-for 180d          packages and bases that no build used for half a year
+  oic cache gc --max-size 40G             the least recently used ones, until the rest fits
+  oic cache gc --images --unused-for 5d   also images that were built more than five days ago
+  oic cache gc --max-size 40G --dry-run   only tell
 
-What the lockfile of an image names stays, and the base that its upper belongs to. A provider whose
-build is running is passed over. For a cache that hosts share, one host is enough: builds note what
-they use in the cache itself.")]
+What the lockfile of an image names stays, and the base that its upper belongs to. A provider
+whose build is running is passed over. For a cache that hosts share, one host is enough: builds
+note what they use in the cache itself.")]
 pub struct GcArgs {
     /// Remove until what remains takes no more than this, such as 40G or 500MiB
     #[arg(long, value_name = "SIZE", value_parser = words::parse_size)]

@@ -20,8 +20,9 @@ Examples:
   oic cache stats --format json                      for machines
   oic cache stats --warn-above 40G --crit-above 80G  for monitoring
 
-The limits hold for the cache directory and for the work directory, each by itself, and count bytes on
-disk, as du does. Exit codes: 0 below the limits, 1 above the first, 2 above the second (or wrong use).")]
+The limits hold for the cache directory and for the work directory, each by itself, and count
+bytes on disk, as du does. Exit codes: 0 below the limits, 1 above the first, 2 above the second
+(or wrong use).")]
 pub struct StatsArgs {
     #[command(flatten)]
     only: OnlyArgs,

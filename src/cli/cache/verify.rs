@@ -13,7 +13,7 @@ use super::{OnlyArgs, failed};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oic cache verify             packages, repository indexes, snapshots and what was unpacked of them
+  oic cache verify             packages, repository indexes, snapshots, backing stores
   oic cache verify --repair    remove what is bad; the next build fetches or makes it again
 
 A build verifies what it uses, but trusts a package that it has verified before and that was not

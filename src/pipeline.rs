@@ -1,8 +1,10 @@
 //! The build, from a template to an image: [`build`] reads as the product's flow.
 
 mod base;
+mod claim;
 mod compose;
 mod error;
+mod log;
 mod packages;
 pub mod report;
 mod resolved;
@@ -13,7 +15,7 @@ use std::time::SystemTime;
 
 use crate::boot;
 use crate::cancel::Cancel;
-use crate::durable::{self, FileLock};
+use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
@@ -26,7 +28,9 @@ use crate::store::InUse;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
+use claim::Claim;
 pub use error::BuildError;
+use log::BuildLog;
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
 pub use resolved::{Resolved, resolve};
 
@@ -108,7 +112,9 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
     let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
     in_use.note();
-    let _lock = claim(&output, progress, cancel)?;
+    let claim = Claim::take(&output, progress, cancel)?;
+    let log = BuildLog::create(&output.log(), progress)?;
+    let progress: &dyn Progress = &log;
     let context = Context::new(request, progress, cancel)?;
     clock.lap("Configuration");
 
@@ -137,6 +143,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
     let base_use = tree.close(base)?;
+    claim.keep();
     clock.lap("Clean up");
 
     Ok(BuildReport {
@@ -176,17 +183,4 @@ fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildErro
         template.target.arch,
         &ImageSeed(Sha256::of(seed)),
     )?)
-}
-
-/// Takes the build's directory for this process and empties it.
-fn claim(output: &ImageBuild, progress: &dyn Progress, cancel: &Cancel) -> Result<FileLock, BuildError> {
-    let directory = output.directory();
-    let parent = directory.parent().unwrap_or(directory);
-    std::fs::create_dir_all(parent).map_err(durable::PathError::on("create", parent))?;
-    let lock = FileLock::exclusive_unless(&output.lock(), cancel, || {
-        progress.note(&format!("waiting for another build in {}", directory.display()));
-    })?;
-    durable::remove_tree(directory)?;
-    std::fs::create_dir(directory).map_err(durable::PathError::on("create", directory))?;
-    Ok(lock)
 }

@@ -10,6 +10,7 @@ mod local;
 mod log;
 mod packages;
 pub mod report;
+mod resolved;
 pub mod serve;
 mod sources;
 
@@ -27,6 +28,7 @@ use crate::image::seed::ImageSeed;
 use crate::package::Sha256;
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
+use crate::store::InUse;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
@@ -34,6 +36,7 @@ use claim::Claim;
 pub use error::BuildError;
 use log::BuildLog;
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+pub use resolved::{Resolved, resolve};
 
 /// What to build, and with what.
 #[derive(Debug)]
@@ -81,6 +84,24 @@ struct Context<'a> {
     cancel: &'a Cancel,
 }
 
+impl<'a> Context<'a> {
+    fn new(request: &'a BuildRequest, progress: &'a dyn Progress, cancel: &'a Cancel) -> Result<Self, BuildError> {
+        let options = FetchOptions {
+            workers: request.workers,
+            offline: request.offline,
+            proxies: request.proxies.clone(),
+            ..FetchOptions::default()
+        };
+        Ok(Self {
+            request,
+            workspace: request.workspace(),
+            fetcher: Fetcher::new(options, cancel.clone())?,
+            progress,
+            cancel,
+        })
+    }
+}
+
 /// Builds the image of `request`. The caller is root, and in a mount namespace
 /// of its own ([`crate::mount::namespace::enter_private`]).
 ///
@@ -91,30 +112,20 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let mut clock = Stopwatch::new();
     let template = &request.loaded.template;
     let tools = check(request)?;
-    let workspace = request.workspace();
     let output = request.image_build();
+    let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
+    let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
+    in_use.note();
     let claim = Claim::take(&output, progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
-    let options = FetchOptions {
-        workers: request.workers,
-        offline: request.offline,
-        proxies: request.proxies.clone(),
-        ..FetchOptions::default()
-    };
-    let fetcher = Fetcher::new(options, cancel.clone())?;
-    let context = Context {
-        request,
-        workspace,
-        fetcher,
-        progress,
-        cancel,
-    };
+    let context = Context::new(request, progress, cancel)?;
     clock.lap("Configuration");
 
     let metadata = packages::load_metadata(&context)?;
     clock.lap("Repository metadata");
     let selection = packages::select(&context, metadata)?;
+    packages::write_graph(&context, &selection.image)?;
     clock.lap("Resolution");
     let cached = packages::obtain(&context, &selection)?;
     clock.lap("Packages");
@@ -134,6 +145,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     clock.lap("Serialize");
     let (image, artifacts) = compose::finish(&context, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
+    durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
     let base_use = tree.close(base)?;
     claim.keep();

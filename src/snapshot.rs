@@ -11,6 +11,7 @@ use crate::cancel::Cancelled;
 use crate::durable::PathError;
 
 mod builder;
+mod check;
 pub mod dump;
 mod entry;
 mod format;
@@ -26,6 +27,7 @@ mod toc;
 mod walk;
 mod writer;
 
+pub use check::Check;
 pub use format::{MemberId, VERSION};
 pub use reader::{Snapshot, SnapshotPaths, SnapshotStats};
 pub use toc::rebuild_index;

@@ -58,6 +58,19 @@ impl Environment {
         Ok(Self { config, variables })
     }
 
+    /// Everything that is set, with where it comes from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Directory for short-lived files; empty means the system's.
+    pub fn temp_dir(&self) -> PathBuf {
+        match self.config.temp_dir.value.as_os_str().is_empty() {
+            true => env::temp_dir(),
+            false => absolute(&self.config.temp_dir.value),
+        }
+    }
+
     /// Directory of the package cache, absolute.
     pub fn cache_dir(&self) -> PathBuf {
         absolute(&self.config.cache_dir.value)

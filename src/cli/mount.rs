@@ -26,7 +26,7 @@ const SERVER_THREADS: usize = 2;
 Examples:
   oic mount debian-debian13-x86_64             at {work_dir}/debian-debian13-x86_64/chrootenv
   oic mount my-template.yml /mnt               the base of the template's provider
-  oic mount my-template.yml /mnt --image edge  the finished tree of the last build of systemConfig 'edge'
+  oic mount my-template.yml /mnt --image edge  the finished tree of the last build of 'edge'
 
 The base unpacks itself file by file when something reads it. End with: oic umount")]
 pub struct MountArgs {
@@ -45,6 +45,10 @@ pub struct MountArgs {
 
 /// Unmount what `oic mount` has mounted
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic umount debian-debian13-x86_64        what oic mount shows by default
+  oic umount /mnt --lazy                   even if a process still uses it")]
 pub struct UmountArgs {
     /// Mount point, or provider id
     #[arg(value_hint = ValueHint::DirPath)]
@@ -125,7 +129,7 @@ fn is_provider(environment: &Environment, argument: &OsStr) -> Result<Option<Str
 }
 
 /// The provider that `argument` names, itself or through a template.
-fn provider_id(environment: &Environment, argument: &OsStr) -> Result<String, CommandError> {
+pub(super) fn provider_id(environment: &Environment, argument: &OsStr) -> Result<String, CommandError> {
     match is_provider(environment, argument)? {
         Some(provider) => Ok(provider),
         None => Ok(templates::load(environment, argument, &VariableArgs::default())?
@@ -134,7 +138,8 @@ fn provider_id(environment: &Environment, argument: &OsStr) -> Result<String, Co
     }
 }
 
-fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
+/// The upper that the last build of the systemConfig `name` left.
+pub(super) fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
     let build = workspace.image_build(name);
     // One component, so that it stays below the provider's directory.
     let is_plain = Path::new(name).file_name() == Some(OsStr::new(name));

@@ -184,7 +184,6 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         .collect();
     wanted.packages.extend(asked.iter().cloned());
     let image = resolve::deb::resolve(&wanted, &records)?;
-    write_graph(context, &image)?;
 
     let lockfile = Lockfile {
         provider: request.loaded.provider.id(),
@@ -217,7 +216,8 @@ fn locked_repository(index: &LoadedIndex) -> LockedRepository {
     }
 }
 
-fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
+/// Writes the dependency graph into the package cache, and where the user wants it.
+pub(super) fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
     durable::write_file(context.workspace.dependency_graph(), dot::dot(image, None))?;
     let Some(path) = &context.request.dot_file else {
         return Ok(());

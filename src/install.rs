@@ -125,6 +125,7 @@ pub fn install(
     if request.packages.is_empty() {
         return Ok(InstallReport::default());
     }
+    let before = marks::known(&root)?;
     let state = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
         .tempdir_in(request.temporary)
@@ -155,7 +156,7 @@ pub fn install(
     }
     let install = started.elapsed().saturating_sub(index);
     kernel::finish(&root, &sandbox, &mut |line| tracing::debug!("{line}"), cancel)?;
-    marks::mark_automatic(&root, request.packages, request.requested, request.arch)?;
+    marks::mark_automatic(&root, &before, request.packages, request.requested, request.arch)?;
     Ok(InstallReport {
         packages: transcript.configured(),
         index,

@@ -15,6 +15,7 @@ mod api;
 pub mod fuse;
 pub mod kernel;
 pub mod lower;
+pub mod memory;
 pub mod namespace;
 pub mod server;
 pub mod session;

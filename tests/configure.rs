@@ -23,8 +23,8 @@ use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureReques
 use oic::package::{Arch, Sha256};
 use oic::progress::{Progress, TaskId, Unit};
 use oic::template::model::{
-    AdditionalFile, BootProvider, BootType, Bootloader, Disk, HashMethod, ImageInfo, ImageType, Kernel, PartitionTable,
-    Password, SystemConfig, Target, Template, User,
+    AdditionalFile, BootProvider, BootType, Bootloader, Disk, FileSource, HashMethod, ImageInfo, ImageType, Kernel,
+    PartitionTable, Password, SystemConfig, Target, Template, User,
 };
 
 #[derive(Debug, Default)]
@@ -167,7 +167,7 @@ fn full(directory: &Path) -> Template {
         user("root", Password::Hashed("$6$abc$def".into())),
     ];
     template.system.additional_files.push(AdditionalFile {
-        local: script,
+        source: FileSource::Host(script),
         destination: "/opt/kiosk/start.sh".into(),
     });
     template.system.commands = vec![
@@ -349,7 +349,7 @@ fn errors_name_the_culprit(installed: &Image) {
     );
     let (message, _) = fails(&|t| {
         t.system.additional_files.push(AdditionalFile {
-            local: "/no/such".into(),
+            source: FileSource::Host("/no/such".into()),
             destination: "/x".into(),
         });
     });

@@ -153,13 +153,34 @@ fn a_failing_script_is_named_with_its_output() {
 
 #[test]
 fn scripts_run_without_services_network_and_questions() {
-    let (base, _) = debian::oracle();
+    let (base, of_base) = debian::oracle();
     let image = Image::over(&base);
     let directory = tempfile::tempdir().unwrap();
     let script = "{ echo $DEBIAN_FRONTEND $SOURCE_DATE_EPOCH; /usr/sbin/policy-rc.d x start || echo $?
         cut -d: -f1 -s /proc/net/dev | tr -d ' '; umask; test ! -e /proc/self/fd/3 || echo leak; } > /root/seen";
-    let (pool, packages) = pool(vec![make_package(directory.path(), "oic-look", "libc6", script)]);
-    run(&image, &pool, &packages, &["oic-look"]).unwrap_or_else(|error| panic!("{error}"));
+    let mut packages = vec![
+        make_package(directory.path(), "oic-needed", "libc6", ""),
+        make_package(directory.path(), "oic-look", "oic-needed", script),
+    ];
+    // A resolution also lists what the base has already.
+    let hostname = of_base
+        .into_iter()
+        .find(|(package, _)| package.name == "hostname")
+        .unwrap();
+    fs::copy(
+        &hostname.1,
+        directory.path().join("pool").join(hostname.1.file_name().unwrap()),
+    )
+    .unwrap();
+    packages.push(hostname);
+    let (pool, packages) = pool(packages);
+    let report = run(&image, &pool, &packages, &["oic-look"]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(report.packages, 2);
+    let states = fs::read_to_string(image.root().join("var/lib/apt/extended_states")).unwrap();
+    assert_eq!(
+        states,
+        "Package: oic-needed\nArchitecture: amd64\nAuto-Installed: 1\n\n"
+    );
     let seen = fs::read_to_string(image.root().join("root/seen")).unwrap();
     assert_eq!(seen, format!("noninteractive {}\n101\nlo\n0022\n", debian::EPOCH));
     assert_no_residue(&image);

@@ -9,9 +9,22 @@ use crate::root::Root;
 /// apt's database of marks: stanzas with `Package`, `Architecture`, `Auto-Installed`.
 const STATES: &str = "/var/lib/apt/extended_states";
 
-/// Marks those of `packages` that are not among `requested`; all others count as asked for.
+/// The names of the packages that dpkg knows (dpkg(1), `/var/lib/dpkg/status`).
+pub(super) fn known(root: &Root) -> Result<BTreeSet<String>, PathError> {
+    let status = root.read("/var/lib/dpkg/status")?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&status);
+    Ok(text
+        .lines()
+        .filter_map(|line| line.strip_prefix("Package: "))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Marks those of `packages` that are not among `requested`; all others count as asked for,
+/// and what was there `before` keeps its mark.
 pub(super) fn mark_automatic(
     root: &Root,
+    before: &BTreeSet<String>,
     packages: &[ResolvedPackage],
     requested: &[String],
     arch: Arch,
@@ -27,7 +40,7 @@ pub(super) fn mark_automatic(
         let key = (package.name.clone(), architecture.to_owned());
         if requested.contains(package.name.as_str()) {
             automatic.remove(&key);
-        } else {
+        } else if !before.contains(&package.name) {
             automatic.insert(key);
         }
     }

@@ -10,6 +10,7 @@ use crate::archive::unpack::UnpackOptions;
 use crate::base::{self, BaseRequest};
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, PathError, ScratchDir};
+use crate::mount::memory;
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Resolution, Sha256};
 use crate::snapshot::{self, Snapshot, SnapshotPaths, WriteOptions};
@@ -95,6 +96,9 @@ fn is_usable(context: &Context<'_>, key: Sha256) -> bool {
 
 fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha256) -> Result<(), BuildError> {
     let scratch = ScratchDir::create_in(&context.workspace.chrootbuild())?;
+    // Unpacked twice while it is configured, with databases and logs besides.
+    let room_bytes = selection.base.installed_size_bytes().saturating_mul(4);
+    let _memory = memory::mount(scratch.path(), room_bytes)?;
     let root = scratch.path().join("root");
     fs::create_dir(&root).map_err(PathError::on("create", &root))?;
     let mut packages = Vec::new();

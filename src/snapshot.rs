@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
 
+mod ahead;
 mod builder;
 pub mod dump;
 mod entry;
@@ -26,6 +27,7 @@ mod toc;
 mod walk;
 mod writer;
 
+pub use ahead::ReadAhead;
 pub use format::{MemberId, VERSION};
 pub use reader::{Snapshot, SnapshotPaths, SnapshotStats};
 pub use toc::rebuild_index;

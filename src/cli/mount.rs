@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 
-use crate::mount::server::{LayerRequest, Lifetime, SnapshotRequest};
+use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, THIS_PROGRAM, View};
 use crate::mount::{MountError, Restrictions};
 use crate::pipeline::serve;
@@ -37,6 +37,9 @@ pub struct MountArgs {
     /// Show the finished tree of the last build of this systemConfig
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
+    /// Unpack everything in the background, what a build needed first
+    #[arg(long)]
+    prefetch: bool,
     /// Let other users see it too
     #[arg(long)]
     allow_other: bool,
@@ -84,6 +87,12 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
                 tarball,
                 index,
                 backing_dir: workspace.backing_store(),
+                prefetch: if args.prefetch {
+                    Prefetch::All
+                } else {
+                    Prefetch::Sequential
+                },
+                record_order: false,
             }),
             pool: None,
         },

@@ -17,7 +17,8 @@ mod layers;
 pub use child::child_main;
 pub use client::Server;
 pub use layers::{
-    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, optional_path_bytes, path_bytes,
+    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, optional_path_bytes,
+    path_bytes,
 };
 
 use std::path::PathBuf;

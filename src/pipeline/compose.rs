@@ -13,7 +13,7 @@ use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
-use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, SnapshotRequest};
+use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::pool::POOL_DIRECTORY;
 use crate::workspace::ImageBuild;
@@ -186,6 +186,9 @@ fn mount(
                 tarball: snapshot.tarball,
                 index: snapshot.index,
                 backing_dir: snapshot.backing_dir,
+                prefetch: Prefetch::Recorded,
+                // Only installing jumps about; what comes later reads everything in order.
+                record_order: pool.is_some(),
             }),
             pool,
         },

@@ -11,13 +11,13 @@ use crate::cache::PackageCache;
 use crate::cancel::Cancel;
 use crate::fetch::{FetchOptions, Fetcher};
 use crate::mount::MountError;
-use crate::mount::server::{LayerRequest, OpenFailure, OpenedLayers, PoolRequest, SnapshotRequest};
+use crate::mount::server::{LayerRequest, OpenFailure, OpenedLayers, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::Session;
 use crate::overlay::layer::{Errno, Layer, LayerError, Timestamp};
 use crate::package::ResolvedPackage;
 use crate::pool::{PackageSource, PoolLayer};
 use crate::progress::Silent;
-use crate::snapshot::{Snapshot, SnapshotPaths};
+use crate::snapshot::{MemberId, ReadAhead, Snapshot, SnapshotPaths};
 
 /// The name of the base among a mount's layers.
 pub const BASE: &str = "base";
@@ -65,10 +65,12 @@ impl LayerStats {
 pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> {
     let mut layers: Vec<(String, Arc<dyn Layer>)> = Vec::new();
     let mut base = None;
+    let mut finish: Box<dyn FnOnce() + Send> = Box::new(|| ());
     // The base is the topmost, so that the merged root has its owner and mode.
     if let Some(request) = &request.snapshot {
         let snapshot = Arc::new(open_snapshot(request)?);
         base = Some(Arc::clone(&snapshot));
+        finish = read_ahead(request, &snapshot);
         layers.push((BASE.to_owned(), snapshot));
     }
     if let Some(pool) = &request.pool {
@@ -87,6 +89,25 @@ pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> 
     Ok(OpenedLayers {
         layers,
         stats: Box::new(stats),
+        finish,
+    })
+}
+
+/// Starts reading ahead; gives what ends it.
+fn read_ahead(request: &SnapshotRequest, snapshot: &Arc<Snapshot>) -> Box<dyn FnOnce() + Send> {
+    let recorded = || snapshot.saved_first_use();
+    let order: Vec<MemberId> = match request.prefetch {
+        Prefetch::Sequential => Vec::new(),
+        Prefetch::Recorded => recorded(),
+        Prefetch::All => recorded().into_iter().chain(snapshot.all_members()).collect(),
+    };
+    let ahead = ReadAhead::start(snapshot, order);
+    let (snapshot, record) = (Arc::clone(snapshot), request.record_order);
+    Box::new(move || {
+        drop(ahead);
+        if record && let Err(error) = snapshot.save_first_use() {
+            tracing::warn!("{error}; the next build does not know what to read ahead");
+        }
     })
 }
 

@@ -50,9 +50,9 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
             message: error.to_string(),
             hint: None,
         })?;
-        Ok((server, names, opened.stats, lock))
+        Ok((server, names, (opened.stats, opened.finish), lock))
     });
-    let (server, layers, layer_stats, _lock) = match opened {
+    let (server, layers, (layer_stats, finish), _lock) = match opened {
         Ok(opened) => opened,
         Err(OpenFailure { message, hint }) => return send(&socket, &Event::Failed { message, hint }),
     };
@@ -62,6 +62,7 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
         changed: Condvar::new(),
         counts: server.counts(),
         layer_stats,
+        finish: Mutex::new(Some(finish)),
     });
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     spawn("oic-signals", &control, move |control| {
@@ -82,6 +83,7 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     let result = server.run();
     control.lock().served = true;
     control.changed.notify_all();
+    control.finish();
     result
 }
 
@@ -146,6 +148,7 @@ struct Control {
     changed: Condvar,
     counts: CountsReader,
     layer_stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    finish: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 #[derive(Default)]
@@ -181,6 +184,14 @@ impl Control {
         Ok(())
     }
 
+    /// Lets the layers do what they do last. Two threads may come here; the process must not end before it is done.
+    fn finish(&self) {
+        let mut finish = self.finish.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(finish) = finish.take() {
+            finish();
+        }
+    }
+
     /// Unmounts and ends the process; what is in flight has [`DRAIN_TIME`].
     fn end(&self) -> ! {
         let mounted = self.lock().mounted.take();
@@ -191,6 +202,7 @@ impl Control {
             .changed
             .wait_timeout_while(self.lock(), DRAIN_TIME, |state| !state.served);
         drop(waited);
+        self.finish();
         // The main thread may be waiting for the kernel; only this ends it.
         std::process::exit(0)
     }

@@ -31,6 +31,24 @@ pub struct SnapshotRequest {
     /// The directory of the backing store.
     #[serde(with = "path_bytes")]
     pub backing_dir: PathBuf,
+    /// Unpack ahead of use, in the background.
+    pub prefetch: Prefetch,
+    /// Record, when the mount ends, in which order content was first used.
+    pub record_order: bool,
+}
+
+/// What to unpack before somebody reads it. Files that are read one after the other are always
+/// led by a few members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefetch {
+    /// Nothing more.
+    #[default]
+    Sequential,
+    /// What an earlier mount recorded, in its order.
+    Recorded,
+    /// That, and then everything else.
+    All,
 }
 
 /// A package pool.
@@ -78,6 +96,8 @@ pub struct OpenedLayers {
     pub layers: Vec<(String, Arc<dyn Layer>)>,
     /// What the layers have done so far, for reports.
     pub stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Called once, when the mount is gone.
+    pub finish: Box<dyn FnOnce() + Send>,
 }
 
 impl fmt::Debug for OpenedLayers {
@@ -174,12 +194,20 @@ mod tests {
             tarball: OsStr::from_bytes(b"/a\xff b").into(),
             index: "/ü".into(),
             backing_dir: "/c".into(),
+            prefetch: Prefetch::All,
+            record_order: true,
         };
         let text = serde_json::to_string(&request).unwrap();
         let back: SnapshotRequest = serde_json::from_str(&text).unwrap();
         assert_eq!(
-            (back.tarball, back.index, back.backing_dir),
-            (request.tarball, request.index, request.backing_dir)
+            (
+                back.tarball,
+                back.index,
+                back.backing_dir,
+                back.prefetch,
+                back.record_order
+            ),
+            (request.tarball, request.index, request.backing_dir, Prefetch::All, true)
         );
     }
 }

@@ -59,6 +59,7 @@ impl Tree {
             packages: selection.image.packages.iter().cloned().map(Into::into).collect(),
             base_urls: selection.base_urls(),
             offline: context.request.offline,
+            proxies: context.request.proxies.clone(),
         };
         let session = mount(context, output, view, Some(pool))?;
         Ok(Self {
@@ -198,6 +199,7 @@ fn mount(
         threads: SERVER_THREADS,
         lifetime: Lifetime::Caller,
         log: None,
+        scratch: None,
     };
     Ok(session::mount(&request, &at)?)
 }

@@ -105,6 +105,7 @@ pub fn pool(directory: &Path, packages: Vec<PoolPackage>) -> PoolRequest {
         packages,
         base_urls: Default::default(),
         offline: true,
+        proxies: Default::default(),
     }
 }
 

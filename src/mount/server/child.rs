@@ -13,8 +13,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats};
-use crate::durable::FileLock;
+use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats, inquiry};
+use crate::durable::{self, FileLock};
 use crate::mount::lower::{CountsReader, Server};
 use crate::mount::table;
 
@@ -63,6 +63,7 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
         counts: server.counts(),
         layer_stats,
         finish: Mutex::new(Some(finish)),
+        scratch: request.scratch,
     });
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     spawn("oic-signals", &control, move |control| {
@@ -72,8 +73,9 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     })?;
     send(&socket, &Event::Ready { layers })?;
     let lifetime = request.lifetime;
+    let shared = Arc::clone(&control);
     spawn("oic-control", &control, move |control| {
-        if let Err(error) = control.obey(lines, &socket) {
+        if let Err(error) = shared.obey(lines, &socket) {
             tracing::warn!("control connection: {error}");
         }
         if lifetime == Lifetime::Caller {
@@ -149,6 +151,7 @@ struct Control {
     counts: CountsReader,
     layer_stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
     finish: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    scratch: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -165,18 +168,16 @@ impl Control {
     }
 
     /// Does what the caller says until it closes its end.
-    fn obey(&self, mut lines: impl BufRead, socket: &UnixStream) -> io::Result<()> {
+    fn obey(self: &Arc<Self>, mut lines: impl BufRead, socket: &UnixStream) -> io::Result<()> {
         while let Some(command) = receive::<Command>(&mut lines)? {
             match command {
                 Command::Mounted { mount_point, id } => {
                     self.lock().mounted = Some((mount_point, id));
+                    self.answer_inquiries(id);
                     send(socket, &Event::Mounted)?;
                 }
                 Command::Stats => {
-                    let stats = Stats {
-                        requests: self.counts.read(),
-                        layers: (self.layer_stats)(),
-                    };
+                    let stats = self.stats();
                     send(socket, &Event::Stats { stats })?;
                 }
             }
@@ -184,11 +185,33 @@ impl Control {
         Ok(())
     }
 
+    fn stats(&self) -> Stats {
+        Stats {
+            requests: self.counts.read(),
+            layers: (self.layer_stats)(),
+        }
+    }
+
+    /// Tells its counters to whoever asks at the mount with this id.
+    fn answer_inquiries(self: &Arc<Self>, id: u64) {
+        let started = inquiry::listen(id).and_then(|listener| {
+            spawn("oic-inquiry", self, move |control| {
+                inquiry::answer(&listener, || control.stats());
+            })
+        });
+        if let Err(error) = started {
+            tracing::warn!("nobody can ask for the counters of this mount: {error}");
+        }
+    }
+
     /// Lets the layers do what they do last. Two threads may come here; the process must not end before it is done.
     fn finish(&self) {
         let mut finish = self.finish.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(finish) = finish.take() {
             finish();
+            if let Some(Err(error)) = self.scratch.as_deref().map(durable::remove_tree) {
+                tracing::warn!("{error}");
+            }
         }
     }
 

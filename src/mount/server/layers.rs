@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Proxies;
 use crate::overlay::layer::Layer;
 use crate::package::ResolvedPackage;
 
@@ -65,6 +66,9 @@ pub struct PoolRequest {
     pub base_urls: BTreeMap<String, String>,
     /// Use the cache only.
     pub offline: bool,
+    /// Proxies for what is fetched.
+    #[serde(default)]
+    pub proxies: Proxies,
 }
 
 /// A package with its stanza, which a lockfile leaves out.

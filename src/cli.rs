@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
+mod debug;
 mod environment;
 mod error;
 mod interrupt;
@@ -78,6 +79,7 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(build::BuildArgs),
+    Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
     Umount(mount::UmountArgs),
     Validate(validate::ValidateArgs),
@@ -102,6 +104,7 @@ pub fn log_server() {
 fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
         Command::Build(args) => build::run(&cli.global, &args),
+        Command::Debug(args) => debug::run(&args),
         Command::Mount(args) => mount::mount(&cli.global, &args),
         Command::Umount(args) => mount::umount(&cli.global, &args),
         Command::Validate(args) => validate::run(&cli.global, &args),

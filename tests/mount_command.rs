@@ -180,6 +180,29 @@ fn a_base_is_shown_read_only_and_counted() {
 }
 
 #[test]
+fn debug_prints_a_snapshot_and_its_index() {
+    let place = Place::new("debug");
+    let directory = place.oic.provider_dir().join("chrootbuild");
+    let print = |name: &str| {
+        let path = directory.join(name);
+        let finished = place.oic.run(&["debug", "snapshot", path.to_str().unwrap()]);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        finished.stdout
+    };
+    let text = print("chrootenv.idx");
+    let line = text.lines().find(|line| line.starts_with("/etc/version ")).unwrap();
+    assert!(
+        line.contains("mode 100644") && line.contains(&format!("sha256 {}", Sha256::of("one"))),
+        "{line}"
+    );
+    assert_eq!(text, print("chrootenv.tar.gz"));
+    fs::write(directory.join("other"), "OICSNAP").unwrap();
+    let other = directory.join("other");
+    let finished = place.oic.run(&["debug", "snapshot", other.to_str().unwrap()]);
+    finished.assert_fails(1, &["other", "shorter than a header"]);
+}
+
+#[test]
 fn prefetch_unpacks_everything_in_the_background() {
     let place = Place::new("prefetch");
     place.mount(PROVIDER, &["--prefetch"]);

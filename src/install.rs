@@ -138,7 +138,7 @@ pub fn install(
     let started = Instant::now();
     let mut complaints = Vec::new();
     let update = Command::new(["apt-get", "update"]);
-    if let Err(error) = sandbox.run(&update, &mut |_, line| listen(line, &mut complaints), cancel) {
+    if let Err(error) = sandbox.run(&update, &mut |_, line| listen(line, progress, &mut complaints), cancel) {
         return Err(explain(error, None, complaints));
     }
     let index = started.elapsed();
@@ -146,7 +146,7 @@ pub fn install(
     let run = sandbox.run(
         &command(request),
         &mut |_, line| {
-            listen(line, &mut complaints);
+            listen(line, progress, &mut complaints);
             transcript.line(line);
         },
         cancel,
@@ -155,7 +155,7 @@ pub fn install(
         return Err(explain(error, transcript.failures().first(), complaints));
     }
     let install = started.elapsed().saturating_sub(index);
-    kernel::finish(&root, &sandbox, &mut |line| tracing::debug!("{line}"), cancel)?;
+    kernel::finish(&root, &sandbox, &mut |line| progress.detail(line), cancel)?;
     marks::mark_automatic(&root, &before, request.packages, request.requested, request.arch)?;
     Ok(InstallReport {
         packages: transcript.configured(),
@@ -166,8 +166,8 @@ pub fn install(
 }
 
 /// Keeps what apt itself complains about.
-fn listen(line: &str, complaints: &mut Vec<String>) {
-    tracing::debug!("{line}");
+fn listen(line: &str, progress: &dyn Progress, complaints: &mut Vec<String>) {
+    progress.detail(line);
     if let Some(complaint) = line.strip_prefix("E: ") {
         complaints.push(complaint.to_owned());
     }

@@ -1,8 +1,10 @@
 //! The build, from a template to an image: [`build`] reads as the product's flow.
 
 mod base;
+mod claim;
 mod compose;
 mod error;
+mod log;
 mod packages;
 pub mod report;
 pub mod serve;
@@ -12,7 +14,7 @@ use std::time::SystemTime;
 
 use crate::boot;
 use crate::cancel::Cancel;
-use crate::durable::{self, FileLock};
+use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
@@ -24,7 +26,9 @@ use crate::provider::mirror::Mirrors;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
+use claim::Claim;
 pub use error::BuildError;
+use log::BuildLog;
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
 
 /// What to build, and with what.
@@ -85,7 +89,9 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let tools = check(request)?;
     let workspace = request.workspace();
     let output = request.image_build();
-    let _lock = claim(&output, progress, cancel)?;
+    let claim = Claim::take(&output, progress, cancel)?;
+    let log = BuildLog::create(&output.log(), progress)?;
+    let progress: &dyn Progress = &log;
     let options = FetchOptions {
         workers: request.workers,
         offline: request.offline,
@@ -125,6 +131,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
     clock.lap("Convert and hash");
     let base_use = tree.close(base)?;
+    claim.keep();
     clock.lap("Clean up");
 
     Ok(BuildReport {
@@ -164,17 +171,4 @@ fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildErro
         template.target.arch,
         &ImageSeed(Sha256::of(seed)),
     )?)
-}
-
-/// Takes the build's directory for this process and empties it.
-fn claim(output: &ImageBuild, progress: &dyn Progress, cancel: &Cancel) -> Result<FileLock, BuildError> {
-    let directory = output.directory();
-    let parent = directory.parent().unwrap_or(directory);
-    std::fs::create_dir_all(parent).map_err(durable::PathError::on("create", parent))?;
-    let lock = FileLock::exclusive_unless(&output.lock(), cancel, || {
-        progress.note(&format!("waiting for another build in {}", directory.display()));
-    })?;
-    durable::remove_tree(directory)?;
-    std::fs::create_dir(directory).map_err(durable::PathError::on("create", directory))?;
-    Ok(lock)
 }

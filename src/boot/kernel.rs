@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 
 use super::BootError;
-use crate::image::root::Root;
 use crate::package::Arch;
+use crate::root::Root;
 
 /// A kernel that can be booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Found {
 /// [`BootError`] if there is no such kernel, or no initrd for it.
 pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
     let boot = Path::new("/boot");
-    let entries = if root.exists(boot) {
+    let entries = if root.has(boot) {
         root.entries(boot)?
     } else {
         Vec::new()
@@ -64,7 +64,7 @@ pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, Boot
     let [usual, _] = &names;
     let initrd = names
         .iter()
-        .find(|path| root.exists(path))
+        .find(|path| root.has(path))
         .ok_or_else(|| BootError::Missing {
             path: usual.clone(),
             hint: "add a package that makes it, such as initramfs-tools or dracut, to systemConfig.packages".into(),

@@ -8,7 +8,6 @@ use crate::configure::{self, ConfigureRequest, FstabEntry};
 use crate::durable::{self, PathError};
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary, Tools};
-use crate::image::root::Root;
 use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
@@ -16,6 +15,7 @@ use crate::mount::kernel::Upper;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::pool::POOL_DIRECTORY;
+use crate::root::Root;
 use crate::workspace::ImageBuild;
 
 use super::base::{self, BaseState};

@@ -14,9 +14,14 @@ fn main() {
         "{:>9} {:>10} {:>10} {:>12} {:>14} {:>14}",
         "files", "mount", "stat one", "find", "anonymous", "mapped"
     );
-    for files in [1_000, 1_000_000] {
-        let place = scale::Place::new(files);
-        let mut times: Vec<_> = (0..9).map(|_| place.mount().time).collect();
+    let places = [1_000, 1_000_000].map(|files| (files, scale::Place::new(files)));
+    let mut mounting = places.each_ref().map(|_| Vec::new());
+    for _ in 0..15 {
+        for ((_, place), times) in places.iter().zip(&mut mounting) {
+            times.push(place.mount().time);
+        }
+    }
+    for ((files, place), mut times) in places.into_iter().zip(mounting) {
         times.sort();
         let mounted = place.mount();
         let start = Instant::now();
@@ -33,7 +38,7 @@ fn main() {
         let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
         println!(
             "{files:>9} {:>10.1?} {one:>10.1?} {all:>12.1?} {:>14} {:>14}",
-            times[4],
+            times[times.len() / 2],
             mebibytes(memory.anonymous_bytes),
             mebibytes(memory.file_bytes)
         );

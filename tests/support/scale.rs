@@ -27,7 +27,7 @@ pub struct Mounted {
 pub struct Memory {
     /// Its own.
     pub anonymous_bytes: u64,
-    /// Mapped files: pages of the index, which the kernel can take back at any time.
+    /// Mapped files: mostly pages of the index, which the kernel can take back at any time.
     pub file_bytes: u64,
 }
 
@@ -99,7 +99,7 @@ impl Mounted {
         };
         Memory {
             anonymous_bytes: field("RssAnon:"),
-            file_bytes: field("RssFile:"),
+            file_bytes: field("RssFile:") + field("RssShmem:"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod build;
 mod cache;
 mod completion;
 mod config;
+mod debug;
 mod diff;
 mod environment;
 mod error;
@@ -102,6 +103,7 @@ enum Command {
     Config(config::ConfigArgs),
     Diff(diff::DiffArgs),
     Man(man::ManArgs),
+    Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
     Umount(mount::UmountArgs),
     Schema(schema::SchemaArgs),
@@ -132,6 +134,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Config(args) => config::run(&cli.global, &args),
         Command::Diff(args) => diff::run(&cli.global, &args),
         Command::Man(args) => man::run(&args),
+        Command::Debug(args) => debug::run(&args),
         Command::Mount(args) => mount::mount(&cli.global, &args),
         Command::Umount(args) => mount::umount(&cli.global, &args),
         Command::Schema(args) => schema::run(&args),

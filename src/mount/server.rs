@@ -12,12 +12,15 @@
 
 mod child;
 mod client;
+mod inquiry;
 mod layers;
 
 pub use child::child_main;
 pub use client::Server;
+pub use inquiry::ask;
 pub use layers::{
-    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, optional_path_bytes, path_bytes,
+    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, optional_path_bytes,
+    path_bytes,
 };
 
 use std::path::PathBuf;
@@ -55,6 +58,9 @@ pub struct ServeRequest {
     /// serves is in use.
     #[serde(with = "optional_path_bytes")]
     pub lock: Option<PathBuf>,
+    /// A directory to remove, with everything in it, when the mount is gone.
+    #[serde(with = "optional_path_bytes")]
+    pub scratch: Option<PathBuf>,
 }
 
 /// What the caller tells the server later.

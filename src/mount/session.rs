@@ -7,16 +7,21 @@
 //! system and the server ends. No pid file, no registry.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::api::Target;
 use super::kernel::{self, OverlaySpec, Upper};
 use super::lower::LowerOptions;
-use super::server::{LayerRequest, Lifetime, ServeRequest, Server, Stats};
+use super::server::{self, LayerRequest, Lifetime, ServeRequest, Server, Stats};
 use super::{Attached, Detached, MountError, Restrictions, fuse, namespace, table};
+use crate::cancel::Cancel;
 use crate::durable::PathError;
 
 /// This very program, also after its file was replaced by an update.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// How often a session in the foreground looks around.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a mount shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct MountRequest {
     /// Where the server's messages go (appended). Without it, where ours go, or
     /// nowhere if it may outlive us.
     pub log: Option<PathBuf>,
+    /// A directory that the server removes when the mount is gone: what a scratch upper lies in.
+    pub scratch: Option<PathBuf>,
 }
 
 impl MountRequest {
@@ -68,6 +75,7 @@ impl MountRequest {
             threads: LowerOptions::default().threads,
             lifetime: Lifetime::Mount,
             log: None,
+            scratch: None,
         }
     }
 
@@ -125,6 +133,7 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
             View::Overlay { upper: Some(upper), .. } => Some(upper.lock_file()),
             _ => None,
         },
+        scratch: request.scratch.clone(),
     };
     let log = match (&request.log, request.lifetime) {
         (Some(path), _) => Some(path.as_path()),
@@ -189,6 +198,24 @@ impl Session {
         self.server.pid()
     }
 
+    /// Returns when somebody has unmounted it, its server has ended, or `cancel` is set (which unmounts nothing).
+    ///
+    /// # Errors
+    /// If the server cannot be watched.
+    pub fn wait(&mut self, cancel: &Cancel) -> Result<(), MountError> {
+        while !cancel.is_cancelled() {
+            if self
+                .server
+                .has_ended()
+                .map_err(PathError::on("watch the server of", self.mount.mount_point()))?
+            {
+                break;
+            }
+            std::thread::sleep(WATCH_INTERVAL);
+        }
+        Ok(())
+    }
+
     /// Unmounts and waits for the server to end, at most two seconds.
     ///
     /// # Errors
@@ -212,6 +239,18 @@ pub fn unmount(mount_point: &Path, lazy: bool) -> Result<(), MountError> {
     let path = canonical(mount_point)?;
     match table::mount_at(&path)? {
         Some(mount) if mount.is_ours() => table::unmount(&path, lazy),
+        _ => Err(MountError::NotMounted(path)),
+    }
+}
+
+/// What the server of the mount at `mount_point` has done so far.
+///
+/// # Errors
+/// [`MountError::NotMounted`] if there is no mount of ours; [`MountError::Server`] if its server does not answer.
+pub fn stats(mount_point: &Path) -> Result<Stats, MountError> {
+    let path = canonical(mount_point)?;
+    match table::mount_at(&path)? {
+        Some(mount) if mount.is_ours() => server::ask(&mount),
         _ => Err(MountError::NotMounted(path)),
     }
 }

@@ -12,7 +12,7 @@ use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
-use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, SnapshotRequest};
+use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::pool::POOL_DIRECTORY;
 use crate::root::Root;
@@ -60,6 +60,7 @@ impl Tree {
             packages: selection.image.packages.iter().cloned().map(Into::into).collect(),
             base_urls: selection.base_urls(),
             offline: context.request.offline,
+            proxies: context.request.proxies.clone(),
         };
         let session = mount(context, output, view, Some(pool))?;
         Ok(Self {
@@ -188,6 +189,9 @@ fn mount(
                 tarball: snapshot.tarball,
                 index: snapshot.index,
                 backing_dir: snapshot.backing_dir,
+                prefetch: Prefetch::Recorded,
+                // Only installing jumps about; what comes later reads everything in order.
+                record_order: pool.is_some(),
             }),
             pool,
         },
@@ -197,6 +201,7 @@ fn mount(
         threads: SERVER_THREADS,
         lifetime: Lifetime::Caller,
         log: None,
+        scratch: None,
     };
     Ok(session::mount(&request, &at)?)
 }

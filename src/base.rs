@@ -226,7 +226,7 @@ fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
     let result = Sandbox::new(spec).run(
         &Command::new(argv).with_status(),
         &mut |_, line| {
-            tracing::debug!("{line}");
+            progress.detail(line);
             transcript.line(line);
         },
         cancel,

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::durable::PathError;
 use crate::image::content::Source;
-use crate::image::root::Root;
 use crate::package::Arch;
+use crate::root::Root;
 use crate::template::model::{BootProvider, BootType, Bootloader, Kernel};
 
 /// Where systemd keeps its EFI programs.
@@ -46,14 +46,6 @@ pub enum BootError {
         path: PathBuf,
         /// What to do.
         hint: String,
-    },
-    /// None of the kernels is what the template asks for.
-    #[error("systemConfig.kernel.version: no kernel {wanted:?} in the image, only {}", found.join(", "))]
-    KernelVersion {
-        /// What was asked for.
-        wanted: String,
-        /// What is there.
-        found: Vec<String>,
     },
     /// A kernel command line cannot hold this.
     #[error("systemConfig.kernel.cmdline: a kernel command line is one line of text")]
@@ -135,8 +127,8 @@ pub fn prepare(
 ) -> Result<EspContents, BootError> {
     let program = |name: String| {
         let path = Path::new(EFI_PROGRAMS).join(name);
-        let contents = match root.exists(&path) {
-            true => root.read(&path, EFI_PROGRAM_LIMIT_BYTES)?,
+        let contents = match root.has(&path) {
+            true => root.read_at_most(&path, EFI_PROGRAM_LIMIT_BYTES)?,
             false => {
                 let hint =
                     "add the package systemd-boot-efi (Debian; elsewhere systemd-boot) to systemConfig.packages".into();
@@ -158,8 +150,8 @@ pub fn prepare(
         os_release: os_release(root)?,
         command_line: command_line.clone(),
         uname: found.version.clone(),
-        initrd: root.source(&found.initrd)?,
-        linux: root.source(&found.image)?,
+        initrd: Source::in_root(root, &found.initrd)?,
+        linux: Source::in_root(root, &found.image)?,
     };
     let uki = uki::build(arch, parts).map_err(|source| BootError::Program {
         path: stub_path,
@@ -177,7 +169,7 @@ pub fn prepare(
         ),
         (PathBuf::from(UKI_PATH), uki),
     ];
-    if !esp.is_some_and(|esp| root.exists(&esp.join("loader/loader.conf"))) {
+    if !esp.is_some_and(|esp| root.has(&esp.join("loader/loader.conf"))) {
         files.push(("loader/loader.conf".into(), "timeout 0\n".into()));
     }
     Ok(EspContents {
@@ -205,8 +197,8 @@ fn command_line(template: &str, root_partuuid: Uuid) -> Result<String, BootError
 /// os-release(5) of the image.
 fn os_release(root: &Root) -> Result<Vec<u8>, BootError> {
     let paths = ["/etc/os-release", "/usr/lib/os-release"].map(Path::new);
-    match paths.into_iter().find(|path| root.exists(path)) {
-        Some(path) => Ok(root.read(path, OS_RELEASE_LIMIT_BYTES)?),
+    match paths.into_iter().find(|path| root.has(path)) {
+        Some(path) => Ok(root.read_at_most(path, OS_RELEASE_LIMIT_BYTES)?),
         None => Err(BootError::Missing {
             path: "/etc/os-release".into(),
             hint: "add the package base-files to systemConfig.packages".into(),

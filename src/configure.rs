@@ -144,7 +144,7 @@ impl Context<'_> {
         input: &str,
     ) -> Result<(), SandboxError> {
         let command = Command::new(argv).with_stdin(input);
-        let mut log = |_, line: &str| tracing::debug!("{line}");
+        let mut log = |_, line: &str| self.progress.detail(line);
         self.sandbox.run(&command, &mut log, self.cancel).map(drop)
     }
 }

@@ -17,7 +17,6 @@ pub mod partition_type;
 pub mod plan;
 pub mod populate;
 pub mod raw;
-pub mod root;
 pub mod seed;
 pub mod swap;
 pub mod tool;

@@ -1,18 +1,25 @@
 //! The build, from a template to an image: [`build`] reads as the product's flow.
 
 mod base;
+mod claim;
 mod compose;
 mod error;
+mod kernel;
+mod keys;
+mod local;
+mod log;
 mod packages;
 pub mod report;
+mod resolved;
 pub mod serve;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::boot;
 use crate::cancel::Cancel;
-use crate::durable::{self, FileLock};
+use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
@@ -21,11 +28,15 @@ use crate::image::seed::ImageSeed;
 use crate::package::Sha256;
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
+use crate::store::InUse;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
+use claim::Claim;
 pub use error::BuildError;
+use log::BuildLog;
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+pub use resolved::{Resolved, resolve};
 
 /// What to build, and with what.
 #[derive(Debug)]
@@ -73,6 +84,24 @@ struct Context<'a> {
     cancel: &'a Cancel,
 }
 
+impl<'a> Context<'a> {
+    fn new(request: &'a BuildRequest, progress: &'a dyn Progress, cancel: &'a Cancel) -> Result<Self, BuildError> {
+        let options = FetchOptions {
+            workers: request.workers,
+            offline: request.offline,
+            proxies: request.proxies.clone(),
+            ..FetchOptions::default()
+        };
+        Ok(Self {
+            request,
+            workspace: request.workspace(),
+            fetcher: Fetcher::new(options, cancel.clone())?,
+            progress,
+            cancel,
+        })
+    }
+}
+
 /// Builds the image of `request`. The caller is root, and in a mount namespace
 /// of its own ([`crate::mount::namespace::enter_private`]).
 ///
@@ -83,28 +112,20 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let mut clock = Stopwatch::new();
     let template = &request.loaded.template;
     let tools = check(request)?;
-    let workspace = request.workspace();
     let output = request.image_build();
-    let _lock = claim(&output, progress, cancel)?;
-    let options = FetchOptions {
-        workers: request.workers,
-        offline: request.offline,
-        proxies: request.proxies.clone(),
-        ..FetchOptions::default()
-    };
-    let fetcher = Fetcher::new(options, cancel.clone())?;
-    let context = Context {
-        request,
-        workspace,
-        fetcher,
-        progress,
-        cancel,
-    };
+    let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
+    let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
+    in_use.note();
+    let claim = Claim::take(&output, progress, cancel)?;
+    let log = BuildLog::create(&output.log(), progress)?;
+    let progress: &dyn Progress = &log;
+    let context = Context::new(request, progress, cancel)?;
     clock.lap("Configuration");
 
     let metadata = packages::load_metadata(&context)?;
     clock.lap("Repository metadata");
     let selection = packages::select(&context, metadata)?;
+    packages::write_graph(&context, &selection.image)?;
     clock.lap("Resolution");
     let cached = packages::obtain(&context, &selection)?;
     clock.lap("Packages");
@@ -114,7 +135,8 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
     let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    tree.install(&context, &selection)?;
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.install(&context, &selection)?);
     clock.lap("Install");
     tree.configure(&context, &plan, &selection)?;
     clock.lap("Configure");
@@ -123,8 +145,10 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     clock.lap("Serialize");
     let (image, artifacts) = compose::finish(&context, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
+    durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
     let base_use = tree.close(base)?;
+    claim.keep();
     clock.lap("Clean up");
 
     Ok(BuildReport {
@@ -137,7 +161,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         image,
         artifacts,
         lockfile,
-        warnings: plan.warnings,
+        warnings: plan.warnings.into_iter().chain(warnings).collect(),
     })
 }
 
@@ -164,17 +188,4 @@ fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildErro
         template.target.arch,
         &ImageSeed(Sha256::of(seed)),
     )?)
-}
-
-/// Takes the build's directory for this process and empties it.
-fn claim(output: &ImageBuild, progress: &dyn Progress, cancel: &Cancel) -> Result<FileLock, BuildError> {
-    let directory = output.directory();
-    let parent = directory.parent().unwrap_or(directory);
-    std::fs::create_dir_all(parent).map_err(durable::PathError::on("create", parent))?;
-    let lock = FileLock::exclusive_unless(&output.lock(), cancel, || {
-        progress.note(&format!("waiting for another build in {}", directory.display()));
-    })?;
-    durable::remove_tree(directory)?;
-    std::fs::create_dir(directory).map_err(durable::PathError::on("create", directory))?;
-    Ok(lock)
 }

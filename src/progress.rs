@@ -26,6 +26,10 @@ pub trait Progress: Debug + Send + Sync {
     fn finish(&self, task: TaskId);
     /// A line that a person should see between the bars (a warning, a script's output).
     fn note(&self, line: &str);
+    /// A line for the log only (what a package's script printed).
+    fn detail(&self, line: &str) {
+        tracing::debug!("{line}");
+    }
 }
 
 /// Shows nothing.

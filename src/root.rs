@@ -4,6 +4,8 @@
 //! (openat2(2), `RESOLVE_IN_ROOT`), so no symbolic link of a package leads a
 //! read, write or removal to the build host.
 
+mod read;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -21,9 +24,9 @@ use crate::durable::{PathError, TEMPORARY_PREFIX, remove_tree};
 const READ_LIMIT_BYTES: u64 = 64 << 20;
 
 /// The root directory of an image that is being made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Root {
-    directory: OwnedFd,
+    directory: Arc<OwnedFd>,
     path: PathBuf,
 }
 
@@ -35,7 +38,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, PathError> {
         let directory = File::open(path).map_err(PathError::on("open the root directory", path))?;
         Ok(Self {
-            directory: directory.into(),
+            directory: Arc::new(directory.into()),
             path: path.to_owned(),
         })
     }

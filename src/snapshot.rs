@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
 
+mod ahead;
 mod builder;
+mod check;
 pub mod dump;
 mod entry;
 mod format;
@@ -26,6 +28,8 @@ mod toc;
 mod walk;
 mod writer;
 
+pub use ahead::ReadAhead;
+pub use check::Check;
 pub use format::{MemberId, VERSION};
 pub use reader::{Snapshot, SnapshotPaths, SnapshotStats};
 pub use toc::rebuild_index;

@@ -74,6 +74,10 @@ impl PackageCache {
             tracing::debug!(%error, "the memo of verified packages was not saved");
         }
         let fetched = outcome?;
+        let names = wanted.iter().map(|item| item.package.file_name());
+        if let Err(error) = super::usage::note(self.directory(), names) {
+            tracing::debug!(%error, "the use of the packages was not noted");
+        }
         let mut report = CacheReport {
             hashed_bytes: self.hashed_bytes().saturating_sub(hashed_before_bytes),
             ..CacheReport::default()
@@ -134,7 +138,7 @@ impl PackageCache {
         }
         doubtful.sort_by_key(|(_, package)| Reverse(package.size_bytes));
         let total_bytes = sum(doubtful.iter().map(|(_, package)| package.size_bytes));
-        let task = progress.start("verifying cached packages", Unit::Bytes, Some(total_bytes));
+        let task = progress.start("Verify cached packages", Unit::Bytes, Some(total_bytes));
         let lookups = pool.run(&doubtful, |(index, package), stop| {
             let lookup = self.lookup_until(package, stop)?;
             progress.advance(task, package.size_bytes);
@@ -183,7 +187,7 @@ impl PackageCache {
         // The largest first, so that none of them is left alone at the end.
         missing.sort_by_key(|item| Reverse(item.wanted.package.size_bytes));
         let total_bytes = sum(missing.iter().map(|item| item.wanted.package.size_bytes));
-        let task = progress.start("downloading packages", Unit::Bytes, Some(total_bytes));
+        let task = progress.start("Download packages", Unit::Bytes, Some(total_bytes));
         let advance = |amount_bytes| progress.advance(task, amount_bytes);
         let fetched = pool.run(&missing, |item, stop| {
             let Wanted { package, url } = item.wanted;

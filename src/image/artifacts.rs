@@ -109,7 +109,7 @@ pub fn compress(
     let input = File::open(source).map_err(PathError::on("open", source))?;
     let size_bytes = input.metadata().map_err(PathError::on("read", source))?.len();
     let mut output = AtomicFile::create(target)?;
-    let task = progress.start("compress image", Unit::Bytes, Some(size_bytes));
+    let task = progress.start("Compress image", Unit::Bytes, Some(size_bytes));
     let advance = |count| progress.advance(task, count);
     let result = chunked::compress(&input, size_bytes, method, threads, output.file(), &advance, cancel);
     progress.finish(task);
@@ -140,7 +140,7 @@ fn convert(
         arguments.extend(["-o", options].map(OsStr::new));
     }
     arguments.extend([raw.as_os_str(), output.temporary_path().as_os_str()]);
-    let task = progress.start("convert image", Unit::Items, None);
+    let task = progress.start("Convert image", Unit::Items, None);
     let result = tool::run(&program, &arguments, &[], cancel);
     progress.finish(task);
     result?;

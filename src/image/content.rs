@@ -1,10 +1,10 @@
 //! Where the bytes of a file come from that is put into an image.
 
 use std::io::{self, Cursor, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::root::Root;
 use crate::durable::PathError;
+use crate::root::Root;
 
 /// Contents of known size that can be read again and again.
 #[derive(Debug, Clone)]
@@ -27,6 +27,19 @@ pub enum Source {
 }
 
 impl Source {
+    /// The regular file `path` of the tree `root`; opened again when it is read.
+    ///
+    /// # Errors
+    /// If it is missing or something else than a regular file.
+    pub fn in_root(root: &Root, path: &Path) -> Result<Self, PathError> {
+        let (_, size_bytes) = root.open_file(path)?;
+        Ok(Self::InRoot {
+            root: root.clone(),
+            path: path.to_owned(),
+            size_bytes,
+        })
+    }
+
     /// How many bytes it gives.
     pub fn size_bytes(&self) -> u64 {
         match self {

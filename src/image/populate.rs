@@ -10,8 +10,8 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::content::Source;
 use super::plan::{DiskPlan, PlanError, PlannedPartition};
-use super::root::Root;
 use crate::durable::PathError;
+use crate::root::Root;
 
 /// What goes onto one partition.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl Hidden {
     /// If mounting fails; nothing stays covered then.
     pub fn cover(root: &Root, paths: &[PathBuf]) -> Result<Self, PathError> {
         let mut hidden = Self::default();
-        for path in paths.iter().filter(|path| root.exists(path)) {
+        for path in paths.iter().filter(|path| root.has(path)) {
             let target = root.resolve_directory(path)?;
             let metadata = std::fs::symlink_metadata(&target).map_err(PathError::on("read", &target))?;
             let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());

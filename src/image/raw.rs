@@ -13,13 +13,13 @@ use super::ext4::{self, ExtError, Mke2fs};
 use super::fat::{self, FatError};
 use super::plan::{DiskPlan, PlannedPartition};
 use super::populate::{Hidden, PartitionSource};
-use super::root::Root;
 use super::tool::ToolError;
 use super::{gpt, swap};
 use crate::cancel::{Cancel, Cancelled};
 use crate::durable::{AtomicFile, PathError};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
+use crate::root::Root;
 use crate::template::model::FileSystem;
 
 /// Why no image was written. Nothing is left behind then.
@@ -186,7 +186,7 @@ pub fn write(
         inputs,
         cancel,
     };
-    let task = progress.start("write partitions", Unit::Items, Some(plan.partitions.len() as u64));
+    let task = progress.start("Write partitions", Unit::Items, Some(plan.partitions.len() as u64));
     let done = plan.partitions.iter().try_for_each(|planned| {
         cancel.check()?;
         job.partition(planned, sources.iter().find(|source| source.number == planned.number))?;
@@ -302,7 +302,7 @@ pub fn digest(path: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<S
     let mut hasher = sha2::Sha256::new();
     let file = File::open(path).map_err(PathError::on("open", path))?;
     let size_bytes = file.metadata().map_err(PathError::on("read", path))?.len();
-    let task = progress.start("hash image", Unit::Bytes, Some(size_bytes));
+    let task = progress.start("Hash image", Unit::Bytes, Some(size_bytes));
     let result = for_each_block(&file, size_bytes, |block| {
         cancel.check().map_err(io::Error::other)?;
         hasher.update(block);

@@ -58,7 +58,11 @@ impl Server {
         let mut config = Config::default();
         config.n_threads = Some(options.threads.max(1));
         config.clone_fd = true;
-        let session = Session::from_fd(cow, device, SessionACL::All, config)?;
+        let acl = match options.allow_other {
+            true => SessionACL::All,
+            false => SessionACL::Owner,
+        };
+        let session = Session::from_fd(cow, device, acl, config)?;
         Ok(Self { session, counters })
     }
 

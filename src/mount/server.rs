@@ -12,13 +12,16 @@
 
 mod child;
 mod client;
+mod inquiry;
 mod layers;
 mod serving;
 
 pub use child::child_main;
 pub use client::Server;
+pub use inquiry::ask;
 pub use layers::{
-    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, optional_path_bytes, path_bytes,
+    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, optional_path_bytes,
+    path_bytes,
 };
 
 use std::path::PathBuf;
@@ -59,6 +62,9 @@ pub struct ServeRequest {
     /// serves is in use.
     #[serde(with = "optional_path_bytes")]
     pub lock: Option<PathBuf>,
+    /// A directory to remove, with everything in it, when the mount is gone.
+    #[serde(with = "optional_path_bytes")]
+    pub scratch: Option<PathBuf>,
 }
 
 /// The layers as one tree ([`crate::overlay`]).

@@ -7,16 +7,21 @@
 //! system and the server ends. No pid file, no registry.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::api::Target;
 use super::kernel::{self, OverlaySpec, Upper};
 use super::lower::LowerOptions;
-use super::server::{LayerRequest, Lifetime, MergeRequest, ServeRequest, Server, Stats, Step};
+use super::server::{self, LayerRequest, Lifetime, MergeRequest, ServeRequest, Server, Stats, Step};
 use super::{Attached, Detached, Engine, MountError, Restrictions, fuse, namespace, table};
+use crate::cancel::Cancel;
 use crate::durable::PathError;
 
 /// This very program, also after its file was replaced by an update.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// How often a session in the foreground looks around.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a mount shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct MountRequest {
     /// Where the server's messages go (appended). Without it, where ours go, or
     /// nowhere if it may outlive us.
     pub log: Option<PathBuf>,
+    /// A directory that the server removes when the mount is gone: what a scratch upper lies in.
+    pub scratch: Option<PathBuf>,
 }
 
 impl MountRequest {
@@ -71,6 +78,7 @@ impl MountRequest {
             threads: LowerOptions::default().threads,
             lifetime: Lifetime::Mount,
             log: None,
+            scratch: None,
         }
     }
 
@@ -104,23 +112,22 @@ pub struct Session {
 /// [`MountError`], among them [`MountError::Server`] if the upper is in use; nothing stays mounted.
 pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, MountError> {
     let target = Target::open(mount_point)?;
-    let merged = matches!(request.view, View::Overlay { .. });
-    let options = LowerOptions {
-        root: match &request.view {
-            View::Layer(name) => Some(name.clone()),
-            View::Layers | View::Overlay { .. } => None,
-        },
-        threads: request.threads,
-        // Below an overlay, the kernel asks on behalf of everyone.
-        allow_other: request.allow_other || merged,
-        ..LowerOptions::default()
-    };
     let merge_here = match (&request.view, request.engine) {
         (View::Overlay { upper, steps }, Engine::Fuse) => Some(MergeRequest {
             upper: upper.clone(),
             steps: steps.iter().cloned().map(Step).collect(),
         }),
         _ => None,
+    };
+    let options = LowerOptions {
+        root: match &request.view {
+            View::Layer(name) => Some(name.clone()),
+            View::Layers | View::Overlay { .. } => None,
+        },
+        threads: request.threads,
+        // Below the kernel's overlay, it asks on behalf of everyone.
+        allow_other: request.allow_other || (merge_here.is_none() && matches!(request.view, View::Overlay { .. })),
+        ..LowerOptions::default()
     };
     let is_writable = merge_here.as_ref().is_some_and(|merge| merge.upper.is_some());
     let restrictions = Restrictions {
@@ -138,6 +145,7 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
             View::Overlay { upper: Some(upper), .. } => Some(upper.lock_file()),
             _ => None,
         },
+        scratch: request.scratch.clone(),
     };
     let log = match (&request.log, request.lifetime) {
         (Some(path), _) => Some(path.as_path()),
@@ -203,6 +211,24 @@ impl Session {
         self.server.pid()
     }
 
+    /// Returns when somebody has unmounted it, its server has ended, or `cancel` is set (which unmounts nothing).
+    ///
+    /// # Errors
+    /// If the server cannot be watched.
+    pub fn wait(&mut self, cancel: &Cancel) -> Result<(), MountError> {
+        while !cancel.is_cancelled() {
+            if self
+                .server
+                .has_ended()
+                .map_err(PathError::on("watch the server of", self.mount.mount_point()))?
+            {
+                break;
+            }
+            std::thread::sleep(WATCH_INTERVAL);
+        }
+        Ok(())
+    }
+
     /// Unmounts and waits for the server to end, at most two seconds.
     ///
     /// # Errors
@@ -226,6 +252,18 @@ pub fn unmount(mount_point: &Path, lazy: bool) -> Result<(), MountError> {
     let path = canonical(mount_point)?;
     match table::mount_at(&path)? {
         Some(mount) if mount.is_ours() => table::unmount(&path, lazy),
+        _ => Err(MountError::NotMounted(path)),
+    }
+}
+
+/// What the server of the mount at `mount_point` has done so far.
+///
+/// # Errors
+/// [`MountError::NotMounted`] if there is no mount of ours; [`MountError::Server`] if its server does not answer.
+pub fn stats(mount_point: &Path) -> Result<Stats, MountError> {
+    let path = canonical(mount_point)?;
+    match table::mount_at(&path)? {
+        Some(mount) if mount.is_ours() => server::ask(&mount),
         _ => Err(MountError::NotMounted(path)),
     }
 }

@@ -82,6 +82,20 @@ impl Machine {
 
     /// Waits until `text` appears behind what was seen so far; returns what came before it.
     pub fn wait_for(&mut self, text: &str, limit: Duration) -> String {
+        self.appears(text, limit).unwrap_or_else(|| {
+            let ended = self.child.try_wait().unwrap();
+            let screen = self.screen.lock().unwrap();
+            let tail: Vec<_> = screen.lines().rev().take(60).collect();
+            let tail: Vec<_> = tail.into_iter().rev().collect();
+            panic!(
+                "{text:?} did not appear within {limit:?} (ended: {ended:?}); the console ends:\n{}",
+                tail.join("\n")
+            );
+        })
+    }
+
+    /// As [`Self::wait_for`], or `None` if it does not appear.
+    fn appears(&mut self, text: &str, limit: Duration) -> Option<String> {
         let deadline = Instant::now() + limit;
         loop {
             {
@@ -89,18 +103,11 @@ impl Machine {
                 if let Some(at) = screen[self.seen..].find(text) {
                     let before = screen[self.seen..self.seen + at].to_owned();
                     self.seen += at + text.len();
-                    return before;
+                    return Some(before);
                 }
             }
-            let ended = self.child.try_wait().unwrap();
-            if Instant::now() > deadline || ended.is_some() {
-                let screen = self.screen.lock().unwrap();
-                let tail: Vec<_> = screen.lines().rev().take(60).collect();
-                let tail: Vec<_> = tail.into_iter().rev().collect();
-                panic!(
-                    "{text:?} did not appear within {limit:?} (ended: {ended:?}); the console ends:\n{}",
-                    tail.join("\n")
-                );
+            if Instant::now() > deadline || self.child.try_wait().unwrap().is_some() {
+                return None;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -118,9 +125,16 @@ impl Machine {
         self.type_line(user);
         self.wait_for("Password: ", limit);
         self.type_line(password);
-        // No prompt to guess: the shell answers this once it reads.
-        self.type_line("stty -echo; PS1=; echo rea''dy");
-        self.wait_for("ready", limit);
+        // No prompt to guess, and what is typed before the shell reads is lost: it answers this once it reads.
+        let deadline = Instant::now() + limit;
+        let mut ready = false;
+        while !ready {
+            assert!(Instant::now() < deadline, "no shell answers within {limit:?}");
+            self.type_line("stty -echo; PS1=; bind 'set enable-bracketed-paste off'; echo rea''dy");
+            ready = self.appears("ready", Duration::from_secs(5)).is_some();
+        }
+        // Answers of earlier attempts may still come.
+        while self.appears("ready", Duration::from_secs(1)).is_some() {}
     }
 
     /// Runs a shell command and returns its exit code and what it printed.

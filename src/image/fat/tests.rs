@@ -6,8 +6,8 @@ use std::path::Path;
 use super::*;
 use crate::cancel::Cancel;
 use crate::image::content::Source;
-use crate::image::root::Root;
 use crate::image::tool::tests::{run, run_any};
+use crate::root::Root;
 use crate::template::model::FileSystem;
 
 const OFFSET_BYTES: u64 = 1 << 20;
@@ -107,7 +107,7 @@ fn round_trip(kind: FileSystem, size_mib: u64) {
     assert!(found.contains(&format!("{} files", files.len() + 13)), "{found}");
     let back = made.extract();
     for (path, contents) in &files {
-        let read = back.read(Path::new(path), 1 << 30).unwrap();
+        let read = back.read_at_most(Path::new(path), 1 << 30).unwrap();
         assert!(read == *contents, "{path}");
     }
     assert!(back.entries(Path::new("nothing in here")).unwrap().is_empty());
@@ -156,7 +156,10 @@ fn case_is_one_name_and_later_files_win() {
     tree.add_file(Path::new("EFI/BOOT/X"), "new".into()).unwrap();
     let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
     made.check();
-    assert_eq!(made.extract().read(Path::new("efi/boot/x"), 10).unwrap(), b"new");
+    assert_eq!(
+        made.extract().read_at_most(Path::new("efi/boot/x"), 10).unwrap(),
+        b"new"
+    );
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn trees_are_taken_in_without_links() {
     let mut tree = Tree::default();
     tree.add_tree(&root, Path::new("boot/efi")).unwrap();
     let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
-    assert_eq!(made.extract().read(Path::new("EFI/x/y"), 10).unwrap(), b"yes");
+    assert_eq!(made.extract().read_at_most(Path::new("EFI/x/y"), 10).unwrap(), b"yes");
     std::os::unix::fs::symlink("/etc/passwd", source.path().join("boot/efi/link")).unwrap();
     let error = tree.add_tree(&root, Path::new("boot/efi")).unwrap_err().to_string();
     assert!(error.contains("boot/efi/link") && error.contains("link"), "{error}");

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use super::FatError;
 use super::name;
 use crate::image::content::Source;
-use crate::image::root::Root;
+use crate::root::Root;
 
 /// Directories deeper than this are refused, so that recursion is bounded.
 const DEEPEST: usize = 64;
@@ -85,7 +85,7 @@ impl Tree {
                     self.add_directory(inner)?;
                     self.add_below(root, path, inner)?;
                 }
-                FileType::RegularFile => self.add_file(inner, root.source(&path.join(&*inner))?)?,
+                FileType::RegularFile => self.add_file(inner, Source::in_root(root, &path.join(&*inner))?)?,
                 _ => return Err(unstorable(&path.join(&*inner), "it is a link or a special file")),
             }
             inner.pop();

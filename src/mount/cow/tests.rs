@@ -25,8 +25,12 @@ fn mounted<T: Send>(room: &Room, layers: Vec<Arc<dyn Layer>>, work: impl FnOnce(
     let overlay = Overlay::new(layers, Some(&room.upper())).unwrap();
     let at = room.path("mount");
     privately(|| {
+        let options = &LowerOptions {
+            allow_other: true,
+            ..LowerOptions::default()
+        };
         let made = fuse::create(Restrictions::BUILD, true).unwrap();
-        let server = Server::new(made.device, overlay, false, &LowerOptions::default()).unwrap();
+        let server = Server::new(made.device, overlay, false, options).unwrap();
         let serving = thread::spawn(move || server.run());
         let attached = made.mount.attach(&at).unwrap();
         let result = work(&at);

@@ -87,7 +87,7 @@ pub enum Problem {
     },
     /// `Valid-Until` is over.
     #[error(
-        "{url} of {} was valid until {}, and it is {} now",
+        "{url} of {} has expired: its Valid-Until is {}, and it is {} now",
         date::show(*.date), date::show(*.valid_until), date::show(*.now)
     )]
     Expired {

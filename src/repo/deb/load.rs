@@ -82,7 +82,7 @@ pub fn load_all(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<LoadedIndex>, RepoError> {
-    let task = progress.start("package indexes", Unit::Items, Some(repositories.len() as u64));
+    let task = progress.start("Load package indexes", Unit::Items, Some(repositories.len() as u64));
     let results = parallel(options.workers, repositories, |repository| {
         let loaded = load(repository, options, transport, cancel);
         progress.advance(task, 1);

@@ -231,7 +231,7 @@ fn an_index_out_of_date_is_refused_and_only_warned_about_offline() {
     assert!(
         error
             .to_string()
-            .contains("was valid until 2024-05-18 09:23:32 UTC, and it is 2024-06-10 10:23:32 UTC now"),
+            .contains("its Valid-Until is 2024-05-18 09:23:32 UTC, and it is 2024-06-10 10:23:32 UTC now"),
         "{error}"
     );
     assert!(error.hint().unwrap().contains("clock"));

@@ -1,5 +1,4 @@
-//! Reading a tree that will be an image without ever leaving it: links in it
-//! mean what they will mean on the booted machine, never a file of the host.
+//! Reading a tree that will be an image: what [`Root`] offers to those who serialize it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -7,35 +6,13 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use super::content::Source;
+use super::Root;
 use crate::durable::PathError;
 
-/// The root directory of a tree; every path given to it is resolved inside it.
-#[derive(Debug, Clone)]
-pub struct Root {
-    directory: Arc<OwnedFd>,
-    path: PathBuf,
-}
-
 impl Root {
-    /// Opens the tree at `path` of the host.
-    ///
-    /// # Errors
-    /// If it is not a readable directory.
-    pub fn open(path: &Path) -> Result<Self, PathError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::open(path, flags, Mode::empty()).map_err(|e| PathError::on("open", path)(e.into()))?;
-        Ok(Self {
-            directory: Arc::new(directory),
-            path: path.to_owned(),
-        })
-    }
-
     /// `path` as a person finds it on the host, for messages.
     pub fn describe(&self, path: &Path) -> PathBuf {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
@@ -80,7 +57,7 @@ impl Root {
     ///
     /// # Errors
     /// As [`Self::open_file`], and if the file is larger.
-    pub fn read(&self, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, PathError> {
+    pub fn read_at_most(&self, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, PathError> {
         let (file, _) = self.open_file(path)?;
         let mut contents = Vec::new();
         file.take(limit_bytes.saturating_add(1))
@@ -92,21 +69,8 @@ impl Root {
             .map_err(PathError::on("read", self.describe(path)))
     }
 
-    /// The regular file `path` as a source of contents; opened again when it is read.
-    ///
-    /// # Errors
-    /// As [`Self::open_file`].
-    pub fn source(&self, path: &Path) -> Result<Source, PathError> {
-        let (_, size_bytes) = self.open_file(path)?;
-        Ok(Source::InRoot {
-            root: self.clone(),
-            path: path.to_owned(),
-            size_bytes,
-        })
-    }
-
-    /// Whether `path` is there (after following links).
-    pub fn exists(&self, path: &Path) -> bool {
+    /// Whether `path` leads to something that can be looked at.
+    pub fn has(&self, path: &Path) -> bool {
         self.open_at(path, OFlags::PATH).is_ok()
     }
 
@@ -158,9 +122,15 @@ mod tests {
         std::os::unix::fs::symlink("../../usr/lib/os-release", tree.join("etc/os-release")).unwrap();
         std::os::unix::fs::symlink("../../../secret", tree.join("etc/escape")).unwrap();
         let root = Root::open(&tree).unwrap();
-        assert_eq!(root.read(Path::new("/etc/os-release"), 100).unwrap(), b"ID=debian\n");
-        assert!(root.read(Path::new("etc/escape"), 100).is_err());
-        let error = root.read(Path::new("etc/os-release"), 3).unwrap_err().to_string();
+        assert_eq!(
+            root.read_at_most(Path::new("/etc/os-release"), 100).unwrap(),
+            b"ID=debian\n"
+        );
+        assert!(root.read_at_most(Path::new("etc/escape"), 100).is_err());
+        let error = root
+            .read_at_most(Path::new("etc/os-release"), 3)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("larger than 3 bytes"), "{error}");
         assert!(root.open_file(Path::new("/etc")).is_err());
         let names: Vec<_> = root.entries(Path::new("")).unwrap().into_iter().map(|e| e.0).collect();

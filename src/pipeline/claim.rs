@@ -1,0 +1,65 @@
+//! The directory of an image build belongs to one process, and is clean when that process is done.
+
+use std::fs;
+
+use crate::cancel::Cancel;
+use crate::durable::{self, FileLock, PathError};
+use crate::progress::Progress;
+use crate::workspace::ImageBuild;
+
+use super::BuildError;
+
+/// The right to write into an [`ImageBuild`]. Dropped without [`Claim::keep`], it removes
+/// everything but the log: half an image is of no use.
+pub(super) struct Claim {
+    output: ImageBuild,
+    finished: bool,
+    _lock: FileLock,
+}
+
+impl Claim {
+    /// Waits until no other build has the directory, then empties it.
+    pub fn take(output: &ImageBuild, progress: &dyn Progress, cancel: &Cancel) -> Result<Self, BuildError> {
+        let directory = output.directory();
+        let parent = directory.parent().unwrap_or(directory);
+        fs::create_dir_all(parent).map_err(PathError::on("create", parent))?;
+        let lock = FileLock::exclusive_unless(&output.lock(), cancel, || {
+            progress.note(&format!("waiting for another build in {}", directory.display()));
+        })?;
+        durable::remove_tree(directory)?;
+        fs::create_dir(directory).map_err(PathError::on("create", directory))?;
+        Ok(Self {
+            output: output.clone(),
+            finished: false,
+            _lock: lock,
+        })
+    }
+
+    /// The build has succeeded: what it made stays.
+    pub fn keep(mut self) {
+        self.finished = true;
+    }
+
+    /// Removes what a failed build leaves.
+    fn clear(&self) -> Result<(), PathError> {
+        let directory = self.output.directory();
+        for entry in fs::read_dir(directory).map_err(PathError::on("read", directory))? {
+            let path = entry.map_err(PathError::on("read", directory))?.path();
+            if path != self.output.log() {
+                durable::remove_tree(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Err(error) = self.clear() {
+            tracing::warn!(%error, "something of the failed build stays; the next build removes it");
+        }
+    }
+}

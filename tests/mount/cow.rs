@@ -21,7 +21,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("posix_suite_cow", pjdfstest),
 ];
 
-fn mount(place: &Place, volatile: bool) -> Result<Session, MountError> {
+pub fn mount(place: &Place, volatile: bool) -> Result<Session, MountError> {
     let request = MountRequest {
         engine: Engine::Fuse,
         ..MountRequest::build(layers(place.base()), place.upper(volatile))

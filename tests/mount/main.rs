@@ -8,6 +8,7 @@
 // Clippy takes only `#[test]` functions for tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod content;
 mod cow;
 mod lower;
 mod measure;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         lower::TESTS,
         overlay::TESTS,
         cow::TESTS,
+        content::TESTS,
         pool::TESTS,
         server::TESTS,
         measure::TESTS,

@@ -1,6 +1,7 @@
 //! The overlay through a real mount. Needs root, FUSE and overlayfs.
-
-mod content;
+//!
+//! The server is a thread here, so nothing may map a file: a page fault that waits for the server holds
+//! what the server's next allocation needs. That is tried in `tests/mount/content.rs`.
 
 use std::path::Path;
 use std::process::Command;

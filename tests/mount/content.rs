@@ -5,18 +5,20 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 
 use memmap2::{Mmap, MmapMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, ftruncate, seek};
 
-use super::mounted;
-use crate::overlay::directory::DirectoryLayer;
-use crate::overlay::layer::Layer;
-use crate::overlay::tests::differential::{Room, runner};
-use crate::overlay::tests::memory_layer::MemoryLayer;
+use crate::cow::mount;
+use crate::support::Place;
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("cow_content_is_what_was_written", random),
+    ("cow_write_after_copy_up_never_reaches_the_base", trap),
+];
 
 const LIMIT: u64 = 200_000;
 const PAGE: u64 = 4096;
@@ -153,31 +155,51 @@ impl Both {
     }
 }
 
-#[test]
-fn random_content_is_what_was_written() {
-    let checked = runner(20).run(&vec(touch(), 1..80), |touches| {
-        let room = Room::new();
-        let mut layer = MemoryLayer::new();
-        layer.file("base", &[b'b'; 50_000]);
-        mounted(&room, vec![Arc::new(layer)], |at| {
-            let path = at.join("file");
-            // Opened for writing only by the call that creates it: the kernel does not cache it.
-            let direct = File::create_new(&path).unwrap();
-            let cached = File::options().read(true).write(true).open(&path).unwrap();
-            let base = || File::options().read(true).write(true).open(at.join("base")).unwrap();
-            let pairs = [(cached, direct, Vec::new()), (base(), base(), vec![b'b'; 50_000])];
-            for (cached, direct, expected) in pairs {
-                let mut both = Both {
-                    cached,
-                    direct,
-                    expected,
-                };
-                for touch in &touches {
-                    both.apply(touch);
-                }
-                both.check();
+fn random() {
+    const CASES: u32 = 30;
+    let mut runner = TestRunner::new(Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    });
+    let place = Place::new();
+    fs::write(place.base().join("base"), vec![b'b'; 50_000]).unwrap();
+    let checked = runner.run(&vec(touch(), 1..80), |touches| {
+        let session = mount(&place, true).unwrap();
+        let path = place.mnt().join("file");
+        // Opened for writing only by the call that creates it: the kernel does not cache it.
+        let direct = File::create_new(&path).unwrap();
+        let cached = File::options().read(true).write(true).open(&path).unwrap();
+        let base = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .open(place.mnt().join("base"))
+                .unwrap()
+        };
+        let pairs = [(cached, direct, Vec::new()), (base(), base(), vec![b'b'; 50_000])];
+        for (cached, direct, expected) in pairs {
+            let mut both = Both {
+                cached,
+                direct,
+                expected,
+            };
+            for touch in &touches {
+                both.apply(touch);
             }
-        });
+            both.check();
+        }
+        session.close().unwrap();
+        for name in ["upper", "work", "work.base"] {
+            let path = place.path(name);
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.unwrap();
+        }
         Ok(())
     });
     if let Err(error) = checked {
@@ -185,38 +207,33 @@ fn random_content_is_what_was_written() {
     }
 }
 
-/// What a peer gets wrong: the write lands in the layer through the file that the kernel
+/// What a peer gets wrong: the write lands in the base through the file that the kernel
 /// remembers for the inode (DESIGN 5).
-#[test]
-fn a_write_after_copy_up_never_reaches_the_layer() {
-    let room = Room::new();
-    let base = room.path("base");
-    fs::create_dir(&base).unwrap();
-    fs::write(base.join("file"), vec![b'o'; 10_000]).unwrap();
-    let layer: Arc<dyn Layer> = Arc::new(DirectoryLayer::open(&base).unwrap());
-    mounted(&room, vec![layer], |at| {
-        let path = at.join("file");
-        let reader = File::open(&path).unwrap();
-        // SAFETY: the file is changed below, by design: each access sees one byte or the other.
-        let map = unsafe { Mmap::map(&reader) }.unwrap();
-        assert_eq!(map[5000], b'o');
-        let writer = File::options().write(true).open(&path).unwrap();
-        writer.write_all_at(b"n", 5000).unwrap();
-        assert_eq!(map[5000], b'n', "the mapping shows the write");
-        // SAFETY: as above.
-        let mut shared = {
-            let file = File::options().read(true).write(true).open(&path).unwrap();
-            unsafe { MmapMut::map_mut(&file) }.unwrap()
-        };
-        shared[6000] = b'm';
-        shared.flush().unwrap();
-        let mut byte = [0];
-        reader.read_exact_at(&mut byte, 6000).unwrap();
-        assert_eq!(byte, *b"m");
-        fs::remove_file(&path).unwrap();
-        writer.write_all_at(b"x", 7000).unwrap();
-        reader.read_exact_at(&mut byte, 7000).unwrap();
-        assert_eq!(byte, *b"x");
-    });
-    assert!(fs::read(base.join("file")).unwrap() == vec![b'o'; 10_000]);
+fn trap() {
+    let place = Place::new();
+    fs::write(place.base().join("file"), vec![b'o'; 10_000]).unwrap();
+    let session = mount(&place, false).unwrap();
+    let path = place.mnt().join("file");
+    let reader = File::open(&path).unwrap();
+    // SAFETY: the file is changed below, by design: each access sees one byte or the other.
+    let map = unsafe { Mmap::map(&reader) }.unwrap();
+    assert_eq!(map[5000], b'o');
+    let writer = File::options().write(true).open(&path).unwrap();
+    writer.write_all_at(b"n", 5000).unwrap();
+    assert_eq!(map[5000], b'n', "the mapping shows the write");
+    let both = File::options().read(true).write(true).open(&path).unwrap();
+    // SAFETY: as above.
+    let mut shared = unsafe { MmapMut::map_mut(&both) }.unwrap();
+    shared[6000] = b'm';
+    shared.flush().unwrap();
+    let mut byte = [0];
+    reader.read_exact_at(&mut byte, 6000).unwrap();
+    assert_eq!(byte, *b"m");
+    fs::remove_file(&path).unwrap();
+    writer.write_all_at(b"x", 7000).unwrap();
+    reader.read_exact_at(&mut byte, 7000).unwrap();
+    assert_eq!(byte, *b"x");
+    drop((map, shared, reader, writer, both));
+    session.close().unwrap();
+    assert!(fs::read(place.base().join("file")).unwrap() == vec![b'o'; 10_000]);
 }

@@ -196,6 +196,7 @@ fn mount(
             pool,
         },
         view,
+        engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
         threads: SERVER_THREADS,

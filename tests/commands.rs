@@ -92,7 +92,64 @@ fn the_reference_is_the_programs_own() {
 #[test]
 fn help_of_a_command_with_everything() {
     let help = Place::new().run(&["cache", "stats", "--help"]);
-    insta::assert_snapshot!(help.stdout, @"");
+    let lines: Vec<_> = help.stdout.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    Show what there is, and how much it takes
+
+    Usage: oic cache stats [OPTIONS]
+
+    Options:
+          --provider-id <ID>
+              Only what belongs to this provider: {os}-{dist}-{arch} [default: all]
+
+          --warn-above <SIZE>
+              End with exit code 1 if one of the two directories takes more than this
+
+          --crit-above <SIZE>
+              End with exit code 2 if one of the two directories takes more than this
+
+          --format <FORMAT>
+              How the numbers are printed
+
+              Possible values:
+              - text: For people
+              - json: For machines
+
+              [default: text]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options:
+          --config <FILE>
+              Configuration file [default: the first of the usual places that exists]
+
+      -d, --cache-dir <DIR>
+              Directory of the package cache [default: /var/cache/os-image-composer]
+
+          --work-dir <DIR>
+              Directory of bases and images [default: /var/tmp/os-image-composer]
+
+          --log-level <LEVEL>
+              How much to log: debug, info, warn or error
+
+              [possible values: debug, info, warn, error]
+
+          --log-file <FILE>
+              Also write the log to this file
+
+      -v, --verbose
+              Same as --log-level debug
+
+    Examples:
+      oic cache stats                                    for people
+      oic cache stats --format json                      for machines
+      oic cache stats --warn-above 40G --crit-above 80G  for monitoring
+
+    The limits hold for the cache directory and for the work directory, each by itself, and count
+    bytes on disk, as du does. Exit codes: 0 below the limits, 1 above the first, 2 above the second
+    (or wrong use).
+    ");
 }
 
 #[test]

@@ -474,3 +474,63 @@ fn records(metadata: &Path) -> String {
     }
     text
 }
+
+#[test]
+fn events_end_with_what_went_wrong() {
+    let place = Place::new();
+    let lines = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    fs::write(place.path("events"), "old").unwrap();
+    place
+        .run(&["build", "absent.yml", "--events", "events"])
+        .assert_fails(1, &["absent.yml"]);
+    let events = lines(&fs::read_to_string(place.path("events")).unwrap());
+    assert!(
+        events
+            .iter()
+            .all(|event| event["version"] == 1 && event["seconds"].is_f64())
+    );
+    assert_eq!(events[0]["event"], "started");
+    assert_eq!(events[0]["template"], "absent.yml");
+    assert_eq!(
+        (&events[1]["event"], &events[1]["exit_code"]),
+        (&"failed".into(), &1.into())
+    );
+    assert!(
+        events[1]["message"].as_str().unwrap().contains("absent.yml"),
+        "{}",
+        events[1]
+    );
+    let shown = place.run(&["build", "absent.yml", "--events", "-"]);
+    assert_eq!(lines(&shown.stdout).len(), 2);
+    place
+        .run(&["build", "absent.yml", "--events", "/proc/none/x"])
+        .assert_fails(1, &["cannot open /proc/none/x"]);
+}
+
+#[test]
+fn installation_brings_both_names_pages_and_completions() {
+    let place = Place::new();
+    let source = env!("CARGO_MANIFEST_DIR");
+    let target = format!("DESTDIR={}", place.0.path().display());
+    let binary = format!("BINARY={}", env!("CARGO_BIN_EXE_oic"));
+    tool(
+        "make",
+        &["-s", "-C", source, "install", &target, &binary, "PREFIX=/usr"],
+    );
+    let other = place.path("usr/bin/os-image-composer");
+    assert_eq!(
+        tool(other.to_str().unwrap(), &["--version"]),
+        place.run(&["--version"]).stdout
+    );
+    for file in [
+        "usr/share/man/man1/oic-cache-gc.1",
+        "usr/share/man/man1/os-image-composer.1",
+        "usr/share/bash-completion/completions/os-image-composer",
+        "usr/share/zsh/site-functions/_oic",
+        "usr/share/fish/vendor_completions.d/oic.fish",
+    ] {
+        assert!(fs::metadata(place.path(file)).unwrap().len() > 100, "{file}");
+    }
+}

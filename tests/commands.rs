@@ -205,6 +205,12 @@ fn config_init_writes_a_private_file_once() {
     assert_eq!(place.run(&["config", "init", "link.yml", "--force"]).code, Some(0));
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     assert_eq!(place.run(&["config", "init", "new/sub/c.yaml"]).code, Some(0));
+    fs::create_dir(place.path("directory.yml")).unwrap();
+    fs::write(place.path("directory.yml/precious"), "x").unwrap();
+    assert_eq!(place.run(&["config", "init", "directory.yml", "--force"]).code, Some(1));
+    assert!(place.path("directory.yml/precious").exists());
+    let mut left = fs::read_dir(place.0.path()).unwrap().flatten();
+    assert!(left.all(|entry| !entry.file_name().to_string_lossy().starts_with(".oic-tmp-")));
     place
         .run(&["config", "init", "c.conf"])
         .assert_fails(2, &[".yml or .yaml"]);

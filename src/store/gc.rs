@@ -125,6 +125,8 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
             continue;
         }
         if !policy.dry_run {
+            let (path, days) = (item.path.display(), age(policy.now, last_used).as_secs() / 86_400);
+            tracing::info!(%path, days, too_much, too_old, "removing what was not used for so many days");
             match item.remove() {
                 // Of an image, this would be news: its packages may be gone already.
                 Err(StoreError::InUse { by, .. }) if item.kind == Kind::Base => {

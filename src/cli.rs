@@ -10,6 +10,7 @@ mod build;
 mod cache;
 mod completion;
 mod config;
+mod debug;
 mod diff;
 mod environment;
 mod error;
@@ -21,6 +22,7 @@ mod mount;
 mod progress;
 pub mod reference;
 mod report;
+mod schema;
 mod templates;
 mod validate;
 mod version;
@@ -101,8 +103,10 @@ enum Command {
     Config(config::ConfigArgs),
     Diff(diff::DiffArgs),
     Man(man::ManArgs),
+    Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
     Umount(mount::UmountArgs),
+    Schema(schema::SchemaArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
     Why(why::WhyArgs),
@@ -130,8 +134,10 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Config(args) => config::run(&cli.global, &args),
         Command::Diff(args) => diff::run(&cli.global, &args),
         Command::Man(args) => man::run(&args),
+        Command::Debug(args) => debug::run(&args),
         Command::Mount(args) => mount::mount(&cli.global, &args),
         Command::Umount(args) => mount::umount(&cli.global, &args),
+        Command::Schema(args) => schema::run(&args),
         Command::Validate(args) => validate::run(&cli.global, &args),
         Command::Version(args) => version::run(&args),
         Command::Why(args) => why::run(&cli.global, &args),

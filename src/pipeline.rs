@@ -4,11 +4,15 @@ mod base;
 mod claim;
 mod compose;
 mod error;
+mod kernel;
+mod keys;
+mod local;
 mod log;
 mod packages;
 pub mod report;
 mod resolved;
 pub mod serve;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -21,6 +25,7 @@ use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
+use crate::mount::Engine;
 use crate::package::Sha256;
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
@@ -51,6 +56,8 @@ pub struct BuildRequest {
     pub proxies: Proxies,
     /// Use only what is cached.
     pub offline: bool,
+    /// Who merges the layers; the image is the same.
+    pub engine: Engine,
     /// Write the dependency graph there as well.
     pub dot_file: Option<PathBuf>,
     /// Leave out of that graph what the template did not ask for by name.
@@ -131,7 +138,8 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
     let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    tree.install(&context, &selection)?;
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.install(&context, &selection)?);
     clock.lap("Install");
     tree.configure(&context, &plan, &selection)?;
     clock.lap("Configure");
@@ -156,7 +164,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         image,
         artifacts,
         lockfile,
-        warnings: plan.warnings,
+        warnings: plan.warnings.into_iter().chain(warnings).collect(),
     })
 }
 

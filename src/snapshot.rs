@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
 
+mod ahead;
 mod builder;
 mod check;
 pub mod dump;
@@ -27,6 +28,7 @@ mod toc;
 mod walk;
 mod writer;
 
+pub use ahead::ReadAhead;
 pub use check::Check;
 pub use format::{MemberId, VERSION};
 pub use reader::{Snapshot, SnapshotPaths, SnapshotStats};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 ///     chrootbuild/chrootenv.tar.gz, .idx   the snapshot and its index
 ///     chrootbuild/chroot/                  the backing store
 ///     imagebuild/{systemConfigName}/       one build: upper/ and what it made
+///     mounts/{name}/                       the writable layer of `oic mount --upper {name}`
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
@@ -104,6 +105,11 @@ impl Workspace {
     /// The directory that holds those of all image builds.
     pub fn image_builds(&self) -> PathBuf {
         self.provider.join("imagebuild")
+    }
+
+    /// The writable layers of `oic mount`.
+    pub fn mounts(&self) -> PathBuf {
+        self.provider.join("mounts")
     }
 
     /// The directory of one image build.

@@ -435,8 +435,11 @@ fn why_tells_a_chain_of_real_dependencies() {
     oic.run(&["why", "libpam0"])
         .assert_fails(1, &["libpam0 is not among the", "did you mean libpam0g?"]);
     assert!(!oic.provider_dir().exists(), "it builds nothing");
+    nobody_may_ask_too(&oic);
+}
 
-    // Nobody needs root for that, nor a cache that can be written to.
+/// That needs neither root nor a cache that can be written to.
+fn nobody_may_ask_too(oic: &Oic) {
     let program = tempfile::tempdir().unwrap();
     fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = program.path().join("oic");

@@ -30,6 +30,8 @@ pub struct BuildArgs {
     /// Template file, or the name of a template that oic brings
     #[arg(value_hint = ValueHint::FilePath)]
     template: OsString,
+    #[command(flatten)]
+    variables: templates::VariableArgs,
     /// Downloads at once [default: 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     workers: Option<u64>,
@@ -49,6 +51,9 @@ pub struct BuildArgs {
     /// output, which then has nothing else
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     events: Option<PathBuf>,
+    /// Who merges the layers; the image is the same
+    #[arg(long, value_enum, default_value = "auto")]
+    overlay: super::mount::Engine,
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -78,7 +83,7 @@ pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError>
 fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> Result<BuildReport, CommandError> {
     let environment = Environment::load(global, args.workers)?;
     let mirrors = environment.mirrors(&args.mirror)?;
-    let loaded = templates::load(&args.template)?;
+    let loaded = templates::load(&environment, &args.template, &args.variables)?;
     for warning in loaded.warnings.iter() {
         anstream::eprintln!("{warning}");
     }
@@ -99,6 +104,7 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
         workers: environment.workers(),
         proxies: environment.proxies(),
         offline: args.offline,
+        engine: args.overlay.into(),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,
         now: SystemTime::now(),

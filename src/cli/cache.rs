@@ -86,20 +86,20 @@ pub fn run(global: &GlobalOptions, args: &CacheArgs) -> Result<(), CommandError>
         work_dir: environment.work_dir(),
     };
     match &args.command {
-        CacheCommand::Clean(args) => run_clean(&store, args),
-        CacheCommand::Stats(args) => stats::run(&store, args),
-        CacheCommand::Verify(args) => verify::run(&store, args),
-        CacheCommand::Gc(args) => gc::run(&store, args),
+        CacheCommand::Clean(args) => run_clean(&environment, &store, args),
+        CacheCommand::Stats(args) => stats::run(&environment, &store, args),
+        CacheCommand::Verify(args) => verify::run(&environment, &store, args),
+        CacheCommand::Gc(args) => gc::run(&environment, &store, args),
     }
 }
 
-fn run_clean(store: &Store, args: &CleanArgs) -> Result<(), CommandError> {
+fn run_clean(environment: &Environment, store: &Store, args: &CleanArgs) -> Result<(), CommandError> {
     let scope = Scope {
         packages: args.packages || args.all || !(args.workspace || args.images),
         workspace: args.workspace || args.all,
         images: args.images,
     };
-    let cleaned = clean::clean(store, scope, args.only.checked(store)?, args.dry_run).map_err(failed)?;
+    let cleaned = clean::clean(store, scope, args.only.checked(environment, store)?, args.dry_run).map_err(failed)?;
     if args.format == Format::Json {
         return print_versioned(&cleaned);
     }
@@ -122,13 +122,13 @@ fn run_clean(store: &Store, args: &CleanArgs) -> Result<(), CommandError> {
 
 impl OnlyArgs {
     /// The provider's id, if there is something of it or it is at least known.
-    fn checked(&self, store: &Store) -> Result<Option<&str>, CommandError> {
+    fn checked(&self, environment: &Environment, store: &Store) -> Result<Option<&str>, CommandError> {
         let Some(id) = self.provider_id.as_deref() else {
             return Ok(None);
         };
         let found = store::providers(store, None).map_err(|error| failed(error.into()))?;
         let mut known: Vec<String> = found.into_iter().map(|provider| provider.id).collect();
-        known.extend(templates::providers()?.all().iter().map(Provider::id));
+        known.extend(templates::providers(environment)?.all().iter().map(Provider::id));
         if known.iter().any(|known| known == id) {
             return Ok(Some(id));
         }

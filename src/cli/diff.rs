@@ -41,7 +41,7 @@ pub struct DiffArgs {
 /// Compares and prints.
 pub fn run(global: &GlobalOptions, args: &DiffArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let provider = mount::provider_id(&args.provider)?;
+    let provider = mount::provider_id(&environment, &args.provider)?;
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
     let upper = mount::finished_upper(&workspace, &args.system_config)?;
     if !rustix::process::geteuid().is_root() {

@@ -81,6 +81,20 @@ impl Environment {
         absolute(&self.config.work_dir.value)
     }
 
+    /// Directory of the user's own provider data, absolute.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        self.config.config_dir.value.as_deref().map(absolute)
+    }
+
+    /// `OIC_VAR_NAME=VALUE` as `(NAME, VALUE)`.
+    pub fn template_variables(&self) -> Vec<(String, String)> {
+        let text = |(name, value): &(OsString, OsString)| {
+            let name = name.to_str()?.strip_prefix("OIC_VAR_")?;
+            Some((name.to_owned(), value.to_str()?.to_owned()))
+        };
+        self.variables.iter().filter_map(text).collect()
+    }
+
     /// Downloads at once.
     pub fn workers(&self) -> usize {
         usize::from(self.config.workers.value)

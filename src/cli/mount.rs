@@ -1,31 +1,62 @@
 //! `oic mount` and `oic umount`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 
-use crate::mount::server::{LayerRequest, Lifetime, SnapshotRequest};
-use crate::mount::session::{self, MountRequest, THIS_PROGRAM, View};
-use crate::mount::{MountError, Restrictions};
-use crate::pipeline::serve;
+use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
+use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM};
+use crate::mount::{self, MountError, Restrictions};
+use crate::template::Loaded;
 use crate::workspace::Workspace;
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line};
-use super::{GlobalOptions, templates};
+use super::templates::VariableArgs;
+use super::{Format, GlobalOptions, interrupt, templates};
+
+mod stats;
+mod tree;
 
 /// Threads that answer the kernel.
 const SERVER_THREADS: usize = 2;
 
-/// Show a provider's base, read-only
+/// How a tree of several layers is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// What is fastest here.
+    Auto,
+    /// The kernel's overlayfs over the lazy layers.
+    Kernel,
+    /// Our own copy-on-write, one FUSE mount.
+    Fuse,
+}
+
+impl From<Engine> for mount::Engine {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            // Measured to be the faster one wherever it works.
+            Engine::Auto | Engine::Kernel => Self::Kernel,
+            Engine::Fuse => Self::Fuse,
+        }
+    }
+}
+
+/// Show a provider's base or a template's tree, read-only or with a writable layer
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oic mount debian-debian13-x86_64             at {work_dir}/debian-debian13-x86_64/chrootenv
-  oic mount my-template.yml /mnt               the base of the template's provider
-  oic mount my-template.yml /mnt --image edge  the finished tree of the last build of 'edge'
+  oic mount debian-debian13-x86_64             the base, at {work_dir}/debian-debian13-x86_64/chrootenv
+  oic mount my-template.yml /mnt               the base, and the packages of the last build in /mnt/cdrom/cache-repo
+  oic mount my-template.yml /mnt --image edge  the finished tree of the last build of systemConfig 'edge'
+  oic mount my-template.yml /mnt --upper try   writable; changes are kept in {work_dir}/{provider}/mounts/try
+  oic mount my-template.yml /mnt --tmp-upper   writable; changes are gone after oic umount
+  oic mount /mnt --stats                       what was read and unpacked through this mount
 
 The base unpacks itself file by file when something reads it. End with: oic umount")]
 pub struct MountArgs {
@@ -37,9 +68,36 @@ pub struct MountArgs {
     /// Show the finished tree of the last build of this systemConfig
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
+    /// Writable: keep changes under this name, for the next mount with it
+    #[arg(long, value_name = "NAME", conflicts_with = "tmp_upper")]
+    upper: Option<String>,
+    /// Writable: changes are gone when it is unmounted
+    #[arg(long)]
+    tmp_upper: bool,
+    /// What puts the layers together
+    #[arg(long, value_enum, default_value = "auto")]
+    overlay: Engine,
+    /// Unpack everything in the background, what a build needed first
+    #[arg(long)]
+    prefetch: bool,
+    /// Never fetch a package: reading one that is not cached fails
+    #[arg(long)]
+    offline: bool,
+    /// Mirror of the provider's main archive, or NAME=URL for another one (may be repeated)
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<String>,
     /// Let other users see it too
     #[arg(long)]
     allow_other: bool,
+    /// Stay until it is unmounted; SIGTERM and SIGINT unmount it (for systemd)
+    #[arg(long)]
+    foreground: bool,
+    /// Print the counters of a mount that exists (a provider's, or the one at this path)
+    #[arg(long, conflicts_with_all = ["mount_point", "image", "upper", "tmp_upper", "prefetch", "foreground"])]
+    stats: bool,
+    /// How the counters are printed
+    #[arg(long, value_enum, default_value = "text", requires = "stats")]
+    format: Format,
 }
 
 /// Unmount what `oic mount` has mounted
@@ -57,16 +115,19 @@ pub struct UmountArgs {
     lazy: bool,
 }
 
-/// Mounts in the background; returns when it is readable.
+/// Mounts; returns when it is readable, or with `--foreground` when it is unmounted.
 pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let provider = provider_id(&args.provider)?;
+    if args.stats {
+        let at = existing_mount(&environment, &args.provider)?;
+        return stats::print(&session::stats(&at).map_err(|error| failed(&error))?, args.format);
+    }
+    let (provider, loaded) = named(&environment, &args.provider)?;
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
-    let (tarball, index) = (workspace.tarball(), workspace.index());
-    if !tarball.exists() {
+    if !workspace.tarball().exists() {
         let missing = CommandError::failed(format!(
             "there is no base of {provider} yet: {} is missing",
-            tarball.display()
+            workspace.tarball().display()
         ));
         return Err(missing.hint(Some("oic build makes it; --work-dir says where to look")));
     }
@@ -74,41 +135,110 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
         Some(path) => path.clone(),
         None => make_directory(workspace.chrootenv())?,
     };
-    let view = match &args.image {
-        None => View::Layer(serve::BASE.to_owned()),
-        Some(name) => View::Overlay {
-            upper: None,
-            steps: vec![finished_upper(&workspace, name)?],
-        },
+    let session = make(&environment, args, &workspace, loaded.as_ref(), &at)?;
+    if args.foreground {
+        return stay(session, &at);
+    }
+    session.detach();
+    print_line(&at.display().to_string())
+}
+
+/// Puts the layers together as `args` says, and mounts them.
+fn make(
+    environment: &Environment,
+    args: &MountArgs,
+    workspace: &Workspace,
+    loaded: Option<&Loaded>,
+    at: &Path,
+) -> Result<Session, CommandError> {
+    let image = args.image.as_deref().map(|name| tree::finished_image(workspace, name));
+    let image = image.transpose()?;
+    let pool = match loaded {
+        Some(loaded) => tree::pool(environment, args, workspace, loaded)?,
+        None => None,
+    };
+    let upper = match (&args.upper, args.tmp_upper) {
+        (Some(name), _) => Some(tree::named_upper(workspace, name, image.as_ref())?),
+        (None, true) => Some(tree::scratch_upper(workspace, image.as_ref())?),
+        (None, false) => None,
     };
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
+        view: tree::view(upper.as_ref(), image, pool.is_some()),
         layers: LayerRequest {
             snapshot: Some(SnapshotRequest {
-                tarball,
-                index,
+                tarball: workspace.tarball(),
+                index: workspace.index(),
                 backing_dir: workspace.backing_store(),
+                prefetch: match args.prefetch {
+                    true => Prefetch::All,
+                    false => Prefetch::Sequential,
+                },
+                record_order: false,
             }),
-            pool: None,
+            pool,
         },
-        view,
-        restrictions: Restrictions::VIEW,
+        restrictions: Restrictions {
+            read_only: upper.is_none(),
+            ..Restrictions::VIEW
+        },
+        engine: args.overlay.into(),
         allow_other: args.allow_other,
         threads: SERVER_THREADS,
-        lifetime: Lifetime::Mount,
+        lifetime: match args.foreground {
+            true => Lifetime::Caller,
+            false => Lifetime::Mount,
+        },
         log: None,
+        scratch: upper.as_ref().and_then(tree::WritableLayer::scratch_path),
     };
-    session::mount(&request, &at).map_err(|error| failed(&error))?.detach();
-    print_line(&at.display().to_string())
+    let session = session::mount(&request, at).map_err(|error| match (&error, &upper) {
+        (MountError::ForeignUpper(path), Some(_)) => CommandError::failed(&error).hint(Some(format!(
+            "the base or the image was made anew since; take another name, or delete {} to start afresh",
+            path.parent().unwrap_or(path).display()
+        ))),
+        _ => failed(&error),
+    })?;
+    // From here on the server removes it.
+    if let Some(upper) = upper {
+        upper.hand_over();
+    }
+    Ok(session)
+}
+
+/// Keeps `session` until it is unmounted or a signal asks for it.
+fn stay(mut session: Session, at: &Path) -> Result<(), CommandError> {
+    let cancel = interrupt::install().map_err(CommandError::failed)?;
+    print_line(&at.display().to_string())?;
+    tell_service_manager("READY=1");
+    let watched = session.wait(&cancel).map_err(|error| failed(&error));
+    tell_service_manager("STOPPING=1");
+    // Unmounts, lazily if somebody still looks.
+    drop(session);
+    watched
+}
+
+/// sd_notify(3): does nothing unless a service manager waits for it.
+fn tell_service_manager(state: &str) {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let send = || -> io::Result<usize> {
+        let address = match name.as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(&name)?,
+        };
+        UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)
+    };
+    if let Err(error) = send() {
+        tracing::warn!("cannot tell the service manager {state}: {error}");
+    }
 }
 
 /// Unmounts.
 pub fn umount(global: &GlobalOptions, args: &UmountArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let at = match is_provider(&args.target)? {
-        Some(provider) => Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider).chrootenv(),
-        None => PathBuf::from(&args.target),
-    };
+    let at = existing_mount(&environment, &args.target)?;
     session::unmount(&at, args.lazy).map_err(|error| failed(&error))
 }
 
@@ -116,43 +246,47 @@ fn failed(error: &MountError) -> CommandError {
     CommandError::failed(error).hint(error.hint())
 }
 
+/// The mount point that `argument` names: a path, or a provider id.
+fn existing_mount(environment: &Environment, argument: &OsStr) -> Result<PathBuf, CommandError> {
+    Ok(match is_provider(environment, argument)? {
+        Some(provider) => Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider).chrootenv(),
+        None => PathBuf::from(argument),
+    })
+}
+
 /// `argument` if it is the id of a known provider and not a path that exists.
-fn is_provider(argument: &OsStr) -> Result<Option<String>, CommandError> {
+fn is_provider(environment: &Environment, argument: &OsStr) -> Result<Option<String>, CommandError> {
     let Some(text) = argument.to_str().filter(|_| !Path::new(argument).exists()) else {
         return Ok(None);
     };
-    Ok(templates::providers()?
+    Ok(templates::providers(environment)?
         .by_id(text)
         .ok()
         .map(crate::provider::Provider::id))
 }
 
-/// The provider that `argument` names, itself or through a template.
-pub(super) fn provider_id(argument: &OsStr) -> Result<String, CommandError> {
-    match is_provider(argument)? {
-        Some(provider) => Ok(provider),
-        None => Ok(templates::load(argument)?.provider.id()),
+/// The provider that `argument` names, itself or through a template, and that template.
+fn named(environment: &Environment, argument: &OsStr) -> Result<(String, Option<Loaded>), CommandError> {
+    if let Some(provider) = is_provider(environment, argument)? {
+        return Ok((provider, None));
     }
+    let loaded = templates::load(environment, argument, &VariableArgs::default())?;
+    Ok((loaded.provider.id(), Some(loaded)))
+}
+
+/// The provider that `argument` names, itself or through a template.
+pub(super) fn provider_id(environment: &Environment, argument: &OsStr) -> Result<String, CommandError> {
+    Ok(named(environment, argument)?.0)
 }
 
 /// The upper that the last build of the systemConfig `name` left.
 pub(super) fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
-    let build = workspace.image_build(name);
-    // One component, so that it stays below the provider's directory.
-    let is_plain = Path::new(name).file_name() == Some(OsStr::new(name));
-    if is_plain && build.upper().is_dir() {
-        return Ok(build.upper());
-    }
-    let missing = CommandError::failed(format!(
-        "there is no finished build of {name:?}: {} is missing",
-        build.upper().display()
-    ));
-    Err(missing.hint(Some("the name is systemConfig.name of the template")))
+    Ok(tree::finished_image(workspace, name)?.upper)
 }
 
 fn make_directory(path: PathBuf) -> Result<PathBuf, CommandError> {
     match fs::create_dir(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(CommandError::failed(format!(
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(CommandError::failed(format!(
             "cannot create {}: {error}",
             path.display()
         ))),

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
+use crate::mount::Engine;
 use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
 use crate::pipeline::{self, BuildRequest, Resolved};
 use crate::resolve::why;
@@ -36,6 +37,8 @@ pub struct WhyArgs {
     /// Mirror of the provider's main archive, or NAME=URL for another one (may be repeated)
     #[arg(long, value_name = "URL")]
     mirror: Vec<String>,
+    #[command(flatten)]
+    variables: templates::VariableArgs,
     /// How the chain is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -73,7 +76,7 @@ struct Step<'a> {
 /// Resolves and prints.
 pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let loaded = templates::load(&args.template)?;
+    let loaded = templates::load(&environment, &args.template, &args.variables)?;
     let cancel = interrupt::install().map_err(CommandError::failed)?;
     let request = BuildRequest {
         mirrors: environment.mirrors(&args.mirror)?,
@@ -83,6 +86,7 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
         workers: environment.workers(),
         proxies: environment.proxies(),
         offline: args.offline,
+        engine: Engine::default(),
         dot_file: None,
         system_packages_only: false,
         now: SystemTime::now(),

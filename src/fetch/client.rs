@@ -21,7 +21,7 @@ const STALL_BYTES: usize = 1024;
 const MAX_REDIRECTS: usize = 10;
 
 /// Proxies for requests; by default none. The environment is not looked at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Proxies {
     /// Proxy URL for `http:` requests.
     pub http: Option<String>,

@@ -12,18 +12,23 @@
 
 mod child;
 mod client;
+mod inquiry;
 mod layers;
+mod serving;
 
 pub use child::child_main;
 pub use client::Server;
+pub use inquiry::ask;
 pub use layers::{
-    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, optional_path_bytes, path_bytes,
+    LayerRequest, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, optional_path_bytes,
+    path_bytes,
 };
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel::Upper;
 use super::lower::{Counts, LowerOptions};
 
 /// The first argument that makes the program a mount server.
@@ -49,13 +54,31 @@ pub struct ServeRequest {
     pub layers: LayerRequest,
     /// How to serve them.
     pub options: LowerOptions,
+    /// Merge the layers; otherwise each is shown for itself.
+    pub merged: Option<MergeRequest>,
     /// How long.
     pub lifetime: Lifetime,
     /// A file to hold the exclusive lock of meanwhile; the server lives just as long as what it
     /// serves is in use.
     #[serde(with = "optional_path_bytes")]
     pub lock: Option<PathBuf>,
+    /// A directory to remove, with everything in it, when the mount is gone.
+    #[serde(with = "optional_path_bytes")]
+    pub scratch: Option<PathBuf>,
 }
+
+/// The layers as one tree ([`crate::overlay`]).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MergeRequest {
+    /// Where changes go; without it the tree is read-only.
+    pub upper: Option<Upper>,
+    /// Directories (frozen uppers) above the layers, the topmost first.
+    pub steps: Vec<Step>,
+}
+
+/// A frozen upper.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Step(#[serde(with = "path_bytes")] pub PathBuf);
 
 /// What the caller tells the server later.
 #[derive(Debug, Clone, Serialize, Deserialize)]

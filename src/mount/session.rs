@@ -1,22 +1,27 @@
 //! A mount with everything that belongs to it: what `oic build` and `oic mount` use.
 //!
-//! A writable view is the kernel's overlayfs over the FUSE mount. The FUSE mount itself is
+//! With [`Engine::Kernel`] a writable view is the kernel's overlayfs over the FUSE mount. The FUSE mount itself is
 //! made in a temporary mount namespace and is never visible: the overlay alone keeps it. So
 //! there is one mount to see and to unmount, nothing to find or clean up beside it, and
 //! when it is unmounted, by whomever and however, the kernel lets go of the lower file
 //! system and the server ends. No pid file, no registry.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::api::Target;
 use super::kernel::{self, OverlaySpec, Upper};
 use super::lower::LowerOptions;
-use super::server::{LayerRequest, Lifetime, ServeRequest, Server, Stats};
-use super::{Attached, Detached, MountError, Restrictions, fuse, namespace, table};
+use super::server::{self, LayerRequest, Lifetime, MergeRequest, ServeRequest, Server, Stats, Step};
+use super::{Attached, Detached, Engine, MountError, Restrictions, fuse, namespace, table};
+use crate::cancel::Cancel;
 use crate::durable::PathError;
 
 /// This very program, also after its file was replaced by an update.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// How often a session in the foreground looks around.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a mount shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct MountRequest {
     pub layers: LayerRequest,
     /// What to show of them.
     pub view: View,
+    /// Who merges, if [`View::Overlay`] is to be shown.
+    pub engine: Engine,
     /// Restrictions of the mount.
     pub restrictions: Restrictions,
     /// Let other users in too. An overlay lets in whom the permissions of its files let in.
@@ -54,6 +61,8 @@ pub struct MountRequest {
     /// Where the server's messages go (appended). Without it, where ours go, or
     /// nowhere if it may outlive us.
     pub log: Option<PathBuf>,
+    /// A directory that the server removes when the mount is gone: what a scratch upper lies in.
+    pub scratch: Option<PathBuf>,
 }
 
 impl MountRequest {
@@ -63,11 +72,13 @@ impl MountRequest {
             program: THIS_PROGRAM.into(),
             layers,
             view: View::Layer(name.into()),
+            engine: Engine::default(),
             restrictions: Restrictions::VIEW,
             allow_other: false,
             threads: LowerOptions::default().threads,
             lifetime: Lifetime::Mount,
             log: None,
+            scratch: None,
         }
     }
 
@@ -112,19 +123,30 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
         allow_other: request.allow_other || merged,
         ..LowerOptions::default()
     };
+    let merge_here = match (&request.view, request.engine) {
+        (View::Overlay { upper, steps }, Engine::Fuse) => Some(MergeRequest {
+            upper: upper.clone(),
+            steps: steps.iter().cloned().map(Step).collect(),
+        }),
+        _ => None,
+    };
+    let is_writable = merge_here.as_ref().is_some_and(|merge| merge.upper.is_some());
     let restrictions = Restrictions {
-        read_only: true,
+        read_only: request.restrictions.read_only || !is_writable,
         ..request.restrictions
     };
     let unserved = fuse::create(restrictions, options.allow_other)?;
+    let is_merged_here = merge_here.is_some();
     let serve = ServeRequest {
         layers: request.layers.clone(),
         options,
+        merged: merge_here,
         lifetime: request.lifetime,
         lock: match &request.view {
             View::Overlay { upper: Some(upper), .. } => Some(upper.lock_file()),
             _ => None,
         },
+        scratch: request.scratch.clone(),
     };
     let log = match (&request.log, request.lifetime) {
         (Some(path), _) => Some(path.as_path()),
@@ -134,6 +156,7 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
     let mut server = Server::start(&request.program, unserved.device, &serve, log)?;
     let mount = match &request.view {
         View::Layer(_) | View::Layers => unserved.mount.attach_to(target)?,
+        View::Overlay { .. } if is_merged_here => unserved.mount.attach_to(target)?,
         View::Overlay { upper, steps } => {
             let spec = |lower| OverlaySpec {
                 lower,
@@ -189,6 +212,24 @@ impl Session {
         self.server.pid()
     }
 
+    /// Returns when somebody has unmounted it, its server has ended, or `cancel` is set (which unmounts nothing).
+    ///
+    /// # Errors
+    /// If the server cannot be watched.
+    pub fn wait(&mut self, cancel: &Cancel) -> Result<(), MountError> {
+        while !cancel.is_cancelled() {
+            if self
+                .server
+                .has_ended()
+                .map_err(PathError::on("watch the server of", self.mount.mount_point()))?
+            {
+                break;
+            }
+            std::thread::sleep(WATCH_INTERVAL);
+        }
+        Ok(())
+    }
+
     /// Unmounts and waits for the server to end, at most two seconds.
     ///
     /// # Errors
@@ -212,6 +253,18 @@ pub fn unmount(mount_point: &Path, lazy: bool) -> Result<(), MountError> {
     let path = canonical(mount_point)?;
     match table::mount_at(&path)? {
         Some(mount) if mount.is_ours() => table::unmount(&path, lazy),
+        _ => Err(MountError::NotMounted(path)),
+    }
+}
+
+/// What the server of the mount at `mount_point` has done so far.
+///
+/// # Errors
+/// [`MountError::NotMounted`] if there is no mount of ours; [`MountError::Server`] if its server does not answer.
+pub fn stats(mount_point: &Path) -> Result<Stats, MountError> {
+    let path = canonical(mount_point)?;
+    match table::mount_at(&path)? {
+        Some(mount) if mount.is_ours() => server::ask(&mount),
         _ => Err(MountError::NotMounted(path)),
     }
 }

@@ -166,6 +166,7 @@ impl Builder {
                 .map_or(0, |last| last.tar_offset + u64::from(last.tar_bytes)),
             content_bytes: self.content_bytes,
             files: self.files,
+            has_xattrs: !self.xattr_sets.is_empty(),
             nodes,
             dirents,
             members: members_section,

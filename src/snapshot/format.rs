@@ -6,7 +6,7 @@ use crate::package::Sha256;
 /// Identifies an index file.
 pub(super) const MAGIC: [u8; 8] = *b"OICSNAP\0";
 /// The format version that this code writes, and the only one it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Size of the header.
 pub(super) const HEADER_BYTES: usize = 256;
 /// Unit of the body that has a checksum of its own.
@@ -63,6 +63,9 @@ pub(super) struct Section {
     pub(super) size_bytes: u64,
 }
 
+/// Flag of the header: some node has extended attributes.
+const HAS_XATTRS: u32 = 1;
+
 /// The first bytes of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
@@ -77,6 +80,8 @@ pub(super) struct Header {
     pub(super) content_bytes: u64,
     /// Number of regular files.
     pub(super) files: u32,
+    /// Some node has extended attributes.
+    pub(super) has_xattrs: bool,
     pub(super) nodes: Section,
     pub(super) dirents: Section,
     pub(super) members: Section,
@@ -105,6 +110,7 @@ impl Header {
         }
         out.extend(self.files.to_le_bytes());
         out.extend(self.blocks_crc.to_le_bytes());
+        out.extend((if self.has_xattrs { HAS_XATTRS } else { 0 }).to_le_bytes());
         out.resize(HEADER_BYTES - 4, 0);
         out.extend(crc32fast::hash(&out).to_le_bytes());
         out
@@ -156,6 +162,7 @@ impl Header {
             heap: section()?,
             files: fields.u32()?,
             blocks_crc: fields.u32()?,
+            has_xattrs: fields.u32()? & HAS_XATTRS != 0,
         })
     }
 

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use super::SnapshotError;
 use super::format::Node;
 use super::reader::Snapshot;
-use crate::overlay::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId};
+use crate::overlay::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary};
 use crate::package::Sha256;
 
 /// The root is the first node.
@@ -66,6 +66,15 @@ impl Snapshot {
 impl Layer for Snapshot {
     fn root(&self) -> NodeId {
         ROOT
+    }
+
+    fn summary(&self) -> Summary {
+        let header = self.index.header();
+        Summary {
+            has_xattrs: header.has_xattrs,
+            nodes: self.index.nodes().into(),
+            size_bytes: header.content_bytes,
+        }
     }
 
     fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {

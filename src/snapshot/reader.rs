@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::ahead::Hints;
 use super::format::{Member, MemberId};
 use super::index::Index;
 use super::pack::GZIP_HEADER_BYTES;
@@ -42,6 +43,8 @@ pub struct SnapshotStats {
     pub bytes_inflated: u64,
     /// Members found unpacked in the backing store.
     pub members_reused: u64,
+    /// Members that were unpacked (or found unpacked) before a reader needed them.
+    pub members_ahead: u64,
     /// Regular files of which something was read.
     pub files_touched: u64,
 }
@@ -68,6 +71,7 @@ pub struct Snapshot {
     touched: Vec<AtomicU64>,
     counts: Counts,
     store_failed: AtomicBool,
+    pub(super) hints: Hints,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +79,7 @@ struct Counts {
     members_inflated: AtomicU64,
     bytes_inflated: AtomicU64,
     members_reused: AtomicU64,
+    members_ahead: AtomicU64,
     files_touched: AtomicU64,
 }
 
@@ -114,6 +119,7 @@ impl Snapshot {
             first_use: Mutex::default(),
             counts: Counts::default(),
             store_failed: AtomicBool::new(false),
+            hints: Hints::default(),
             tarball,
             index,
             store,
@@ -141,6 +147,7 @@ impl Snapshot {
             members_inflated: count(&self.counts.members_inflated),
             bytes_inflated: count(&self.counts.bytes_inflated),
             members_reused: count(&self.counts.members_reused),
+            members_ahead: count(&self.counts.members_ahead),
             files_touched: count(&self.counts.files_touched),
         }
     }
@@ -171,11 +178,7 @@ impl Snapshot {
             while !cancel.is_cancelled() {
                 let place = next.fetch_add(1, Ordering::Relaxed) as usize;
                 let Some(id) = members.get(place) else { return };
-                let member = (id.0 < self.index.members()).then(|| self.index.member(*id));
-                let unpacked = member.map(|member| member.and_then(|member| self.ensure(*id, &member)));
-                if let Some(Err(error)) = unpacked {
-                    tracing::warn!("reading ahead: {error}");
-                }
+                self.unpack_ahead(*id);
             }
         };
         std::thread::scope(|scope| {
@@ -183,6 +186,23 @@ impl Snapshot {
                 scope.spawn(work);
             }
         });
+    }
+
+    /// Every member, in the order of the stream.
+    pub fn all_members(&self) -> impl Iterator<Item = MemberId> + use<> {
+        (0..self.index.members()).map(MemberId)
+    }
+
+    /// Unpacks a member that nobody has asked for yet.
+    pub(super) fn unpack_ahead(&self, id: MemberId) {
+        let is_idle = self.state(id).is_some_and(|state| state.load(Ordering::Relaxed) == 0);
+        if !is_idle {
+            return;
+        }
+        match self.index.member(id).and_then(|member| self.ensure(id, &member)) {
+            Ok(_) => drop(self.counts.members_ahead.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => tracing::warn!("reading ahead: {error}"),
+        }
     }
 
     /// Whether the tar stream's bytes from `start` to `end` can be had without work.
@@ -241,6 +261,7 @@ impl Snapshot {
             && state.fetch_or(USED, Ordering::Relaxed) & USED == 0
         {
             lock(&self.first_use).push(id);
+            self.hints.used(id);
         }
     }
 

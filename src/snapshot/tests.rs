@@ -271,6 +271,72 @@ fn only_what_is_read_is_inflated_and_order_is_kept() {
     assert!(snapshot.is_ready(node, 0, 3 << 20));
 }
 
+/// Members that a thread of their own unpacks, once `snapshot` says so.
+fn settles(snapshot: &Snapshot, expected: impl Fn(&SnapshotStats) -> bool) -> bool {
+    (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        expected(&snapshot.stats())
+    })
+}
+
+#[test]
+fn reading_ahead_follows_records_and_readers() {
+    let fixture = Fixture::new();
+    for number in 0..40 {
+        fs::write(
+            fixture.tree().join(format!("{number:02}")),
+            tree::noise(number, 150_000),
+        )
+        .unwrap();
+    }
+    fixture.write();
+    // A recorded order is worked off without any reader.
+    let snapshot = Arc::new(fixture.open());
+    let last: Vec<_> = snapshot.all_members().collect();
+    let recorded = vec![last[7], last[3], MemberId(9999)];
+    let ahead = ReadAhead::start(&snapshot, recorded);
+    assert!(settles(&snapshot, |stats| stats.members_ahead == 2));
+    assert!(snapshot.is_ready(find(&*snapshot, "07"), 0, 1000));
+    // One read here and there leads to nothing more; two in a row do, within bounds.
+    let mut byte = [0; 1];
+    for name in ["20", "10"] {
+        snapshot.read_at(find(&*snapshot, name), 0, &mut byte).unwrap();
+    }
+    assert_eq!(snapshot.stats().members_ahead, 2);
+    snapshot.read_at(find(&*snapshot, "11"), 0, &mut byte).unwrap();
+    assert!(settles(&snapshot, |_| snapshot.is_ready(
+        find(&*snapshot, "12"),
+        0,
+        1000
+    )));
+    assert!(!snapshot.is_ready(find(&*snapshot, "30"), 0, 1000));
+    // What was read ahead is not what was used.
+    assert_eq!(snapshot.first_use().len(), 3);
+    drop(ahead);
+    // Nobody reads ahead any more.
+    let before = snapshot.stats().members_ahead;
+    for name in ["30", "31"] {
+        snapshot.read_at(find(&*snapshot, name), 0, &mut byte).unwrap();
+    }
+    assert!(!snapshot.is_ready(find(&*snapshot, "33"), 0, 1000));
+    assert_eq!(snapshot.stats().members_ahead, before);
+}
+
+#[test]
+fn the_summary_says_whether_attributes_exist() {
+    let fixture = Fixture::new();
+    fs::write(fixture.tree().join("a"), "x").unwrap();
+    fixture.write();
+    let summary = fixture.open().summary();
+    assert_eq!((summary.has_xattrs, summary.nodes, summary.size_bytes), (false, 2, 1));
+    let path = fixture.tree().join("a");
+    rustix::fs::setxattr(&path, "user.a", b"1", rustix::fs::XattrFlags::empty()).unwrap();
+    fixture.write();
+    assert!(fixture.open().summary().has_xattrs);
+    rebuild_index(&fixture.paths().tarball, &fixture.paths().index).unwrap();
+    assert!(fixture.open().summary().has_xattrs);
+}
+
 #[test]
 fn concurrent_readers_share_the_work() {
     let fixture = Fixture::full();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use oic::mount::kernel::Upper;
 use oic::mount::server::{
-    LayerRequest, Lifetime, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, SnapshotRequest, child_main,
+    LayerRequest, Lifetime, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, child_main,
 };
 use oic::mount::session::{self, MountRequest, Session, View};
 use oic::mount::{MountError, Restrictions};
@@ -43,6 +43,7 @@ pub fn serve() -> ExitCode {
         Ok(OpenedLayers {
             layers,
             stats: Box::new(|| serde_json::json!({"inflated_bytes": 7})),
+            finish: Box::new(|| ()),
         })
     })
 }
@@ -89,6 +90,8 @@ pub fn layers(directory: impl AsRef<Path>) -> LayerRequest {
             tarball: directory.as_ref().to_owned(),
             index: PathBuf::new(),
             backing_dir: PathBuf::new(),
+            prefetch: Prefetch::default(),
+            record_order: false,
         }),
         pool: None,
     }
@@ -102,6 +105,7 @@ pub fn pool(directory: &Path, packages: Vec<PoolPackage>) -> PoolRequest {
         packages,
         base_urls: Default::default(),
         offline: true,
+        proxies: Default::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{ArgGroup, Args};
 
+use crate::cli::environment::Environment;
 use crate::cli::error::{CommandError, print_line, print_versioned};
 use crate::cli::{Format, words};
 use crate::store::Store;
@@ -21,8 +22,8 @@ Examples:
   oic cache gc --images --unused-for 5d   also images that were built more than five days ago
   oic cache gc --max-size 40G --dry-run   only tell
 
-What the lockfile of an image names stays, and the base that its upper belongs to. A provider
-whose build is running is passed over. For a cache that hosts share, one host is enough: builds
+What the lockfile of an image names stays, and the base that its upper or a writable layer of
+oic mount belongs to. A provider whose build is running is passed over. For a cache that hosts share, one host is enough: builds
 note what they use in the cache itself.")]
 pub struct GcArgs {
     /// Remove until what remains takes no more than this, such as 40G or 500MiB
@@ -45,7 +46,7 @@ pub struct GcArgs {
 }
 
 /// Removes and prints.
-pub fn run(store: &Store, args: &GcArgs) -> Result<(), CommandError> {
+pub fn run(environment: &Environment, store: &Store, args: &GcArgs) -> Result<(), CommandError> {
     let policy = Policy {
         max_bytes: args.max_size,
         unused_for: args.unused_for,
@@ -53,7 +54,7 @@ pub fn run(store: &Store, args: &GcArgs) -> Result<(), CommandError> {
         dry_run: args.dry_run,
         now: SystemTime::now(),
     };
-    let collected = gc::collect(store, &policy, args.only.checked(store)?).map_err(failed)?;
+    let collected = gc::collect(store, &policy, args.only.checked(environment, store)?).map_err(failed)?;
     match args.format {
         Format::Json => print_versioned(&collected),
         Format::Text => print(&collected, args),

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::environment::Environment;
 use crate::cli::error::{CommandError, print_line, print_versioned};
 use crate::cli::{Format, words};
 use crate::store::Store;
@@ -53,8 +54,8 @@ struct Report<'a> {
 }
 
 /// Measures, prints and compares.
-pub fn run(store: &Store, args: &StatsArgs) -> Result<(), CommandError> {
-    let stats = stats::stats(store, args.only.checked(store)?).map_err(failed)?;
+pub fn run(environment: &Environment, store: &Store, args: &StatsArgs) -> Result<(), CommandError> {
+    let stats = stats::stats(store, args.only.checked(environment, store)?).map_err(failed)?;
     let alerts = [alert("cache", &stats.cache, args), alert("work", &stats.work, args)];
     let status = alerts.iter().flatten().map(|(status, _)| *status).max();
     let status = status.unwrap_or(Status::Ok);
@@ -113,6 +114,12 @@ fn provider(stats: &ProviderStats) -> Vec<String> {
         Some(stats.layers.count),
         stats.layers.size.disk_bytes,
         "",
+    ));
+    lines.push(row(
+        "  mounts",
+        None,
+        stats.mounts.disk_bytes,
+        "writable layers of oic mount",
     ));
     let images: u64 = stats
         .images

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::environment::Environment;
 use crate::cli::error::{CommandError, print_line, print_versioned};
 use crate::cli::{Format, interrupt, progress, words};
 use crate::store::Store;
@@ -30,9 +31,9 @@ pub struct VerifyArgs {
 }
 
 /// Verifies and prints.
-pub fn run(store: &Store, args: &VerifyArgs) -> Result<(), CommandError> {
+pub fn run(environment: &Environment, store: &Store, args: &VerifyArgs) -> Result<(), CommandError> {
     let cancel = interrupt::install().map_err(CommandError::failed)?;
-    let only = args.only.checked(store)?;
+    let only = args.only.checked(environment, store)?;
     let progress = progress::for_stderr();
     let verified = verify::verify(store, only, args.repair, &*progress, &cancel).map_err(failed)?;
     match args.format {

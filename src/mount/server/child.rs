@@ -13,9 +13,10 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats};
-use crate::durable::FileLock;
-use crate::mount::lower::{CountsReader, Server};
+use super::serving::Serving;
+use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats, inquiry};
+use crate::durable::{self, FileLock};
+use crate::mount::lower::CountsReader;
 use crate::mount::table;
 
 /// How long to wait after unmounting for requests in flight; a busy mount is detached by then.
@@ -46,13 +47,10 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     let opened = hold(request.lock.as_deref()).and_then(|lock| {
         let opened = open_layers(&request.layers)?;
         let names = opened.layers.iter().map(|(name, _)| name.clone()).collect();
-        let server = Server::new(device, opened.layers, &request.options).map_err(|error| OpenFailure {
-            message: error.to_string(),
-            hint: None,
-        })?;
-        Ok((server, names, opened.stats, lock))
+        let server = Serving::new(device, opened.layers, &request)?;
+        Ok((server, names, (opened.stats, opened.finish), lock))
     });
-    let (server, layers, layer_stats, _lock) = match opened {
+    let (server, layers, (layer_stats, finish), _lock) = match opened {
         Ok(opened) => opened,
         Err(OpenFailure { message, hint }) => return send(&socket, &Event::Failed { message, hint }),
     };
@@ -62,6 +60,8 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
         changed: Condvar::new(),
         counts: server.counts(),
         layer_stats,
+        finish: Mutex::new(Some(finish)),
+        scratch: request.scratch,
     });
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     spawn("oic-signals", &control, move |control| {
@@ -71,8 +71,9 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     })?;
     send(&socket, &Event::Ready { layers })?;
     let lifetime = request.lifetime;
+    let shared = Arc::clone(&control);
     spawn("oic-control", &control, move |control| {
-        if let Err(error) = control.obey(lines, &socket) {
+        if let Err(error) = shared.obey(lines, &socket) {
             tracing::warn!("control connection: {error}");
         }
         if lifetime == Lifetime::Caller {
@@ -82,6 +83,7 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     let result = server.run();
     control.lock().served = true;
     control.changed.notify_all();
+    control.finish();
     result
 }
 
@@ -146,6 +148,8 @@ struct Control {
     changed: Condvar,
     counts: CountsReader,
     layer_stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    finish: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    scratch: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -162,23 +166,51 @@ impl Control {
     }
 
     /// Does what the caller says until it closes its end.
-    fn obey(&self, mut lines: impl BufRead, socket: &UnixStream) -> io::Result<()> {
+    fn obey(self: &Arc<Self>, mut lines: impl BufRead, socket: &UnixStream) -> io::Result<()> {
         while let Some(command) = receive::<Command>(&mut lines)? {
             match command {
                 Command::Mounted { mount_point, id } => {
                     self.lock().mounted = Some((mount_point, id));
+                    self.answer_inquiries(id);
                     send(socket, &Event::Mounted)?;
                 }
                 Command::Stats => {
-                    let stats = Stats {
-                        requests: self.counts.read(),
-                        layers: (self.layer_stats)(),
-                    };
+                    let stats = self.stats();
                     send(socket, &Event::Stats { stats })?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            requests: self.counts.read(),
+            layers: (self.layer_stats)(),
+        }
+    }
+
+    /// Tells its counters to whoever asks at the mount with this id.
+    fn answer_inquiries(self: &Arc<Self>, id: u64) {
+        let started = inquiry::listen(id).and_then(|listener| {
+            spawn("oic-inquiry", self, move |control| {
+                inquiry::answer(&listener, || control.stats());
+            })
+        });
+        if let Err(error) = started {
+            tracing::warn!("nobody can ask for the counters of this mount: {error}");
+        }
+    }
+
+    /// Lets the layers do what they do last. Two threads may come here; the process must not end before it is done.
+    fn finish(&self) {
+        let mut finish = self.finish.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(finish) = finish.take() {
+            finish();
+            if let Some(Err(error)) = self.scratch.as_deref().map(durable::remove_tree) {
+                tracing::warn!("{error}");
+            }
+        }
     }
 
     /// Unmounts and ends the process; what is in flight has [`DRAIN_TIME`].
@@ -191,6 +223,7 @@ impl Control {
             .changed
             .wait_timeout_while(self.lock(), DRAIN_TIME, |state| !state.served);
         drop(waited);
+        self.finish();
         // The main thread may be waiting for the kernel; only this ends it.
         std::process::exit(0)
     }

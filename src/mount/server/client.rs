@@ -104,6 +104,17 @@ impl Server {
         }
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     /// Lets it run on after this process; it must have been started with [`super::Lifetime::Mount`].
     pub fn detach(mut self) {
         self.child = None;

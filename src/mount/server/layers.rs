@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Proxies;
 use crate::overlay::layer::Layer;
 use crate::package::ResolvedPackage;
 
@@ -31,6 +32,24 @@ pub struct SnapshotRequest {
     /// The directory of the backing store.
     #[serde(with = "path_bytes")]
     pub backing_dir: PathBuf,
+    /// Unpack ahead of use, in the background.
+    pub prefetch: Prefetch,
+    /// Record, when the mount ends, in which order content was first used.
+    pub record_order: bool,
+}
+
+/// What to unpack before somebody reads it. Files that are read one after the other are always
+/// led by a few members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefetch {
+    /// Nothing more.
+    #[default]
+    Sequential,
+    /// What an earlier mount recorded, in its order.
+    Recorded,
+    /// That, and then everything else.
+    All,
 }
 
 /// A package pool.
@@ -47,6 +66,9 @@ pub struct PoolRequest {
     pub base_urls: BTreeMap<String, String>,
     /// Use the cache only.
     pub offline: bool,
+    /// Proxies for what is fetched.
+    #[serde(default)]
+    pub proxies: Proxies,
 }
 
 /// A package with its stanza, which a lockfile leaves out.
@@ -78,6 +100,8 @@ pub struct OpenedLayers {
     pub layers: Vec<(String, Arc<dyn Layer>)>,
     /// What the layers have done so far, for reports.
     pub stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Called once, when the mount is gone.
+    pub finish: Box<dyn FnOnce() + Send>,
 }
 
 impl fmt::Debug for OpenedLayers {
@@ -174,12 +198,20 @@ mod tests {
             tarball: OsStr::from_bytes(b"/a\xff b").into(),
             index: "/ü".into(),
             backing_dir: "/c".into(),
+            prefetch: Prefetch::All,
+            record_order: true,
         };
         let text = serde_json::to_string(&request).unwrap();
         let back: SnapshotRequest = serde_json::from_str(&text).unwrap();
         assert_eq!(
-            (back.tarball, back.index, back.backing_dir),
-            (request.tarball, request.index, request.backing_dir)
+            (
+                back.tarball,
+                back.index,
+                back.backing_dir,
+                back.prefetch,
+                back.record_order
+            ),
+            (request.tarball, request.index, request.backing_dir, Prefetch::All, true)
         );
     }
 }

@@ -62,7 +62,7 @@ proptest! {
         let mut sealed = bytes;
         sealed.resize(HEADER_BYTES - 4, 0);
         sealed[..8].copy_from_slice(b"OICSNAP\0");
-        sealed[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        sealed[8..12].copy_from_slice(&VERSION.to_le_bytes());
         sealed.extend(crc32fast::hash(&sealed).to_le_bytes());
         let _ = Header::decode(&sealed);
     }

@@ -1,0 +1,42 @@
+//! What a mount has done so far, for people and machines.
+
+use crate::mount::server::Stats;
+use crate::pipeline::serve::LayerStats;
+
+use super::super::Format;
+use super::super::error::{CommandError, print_line};
+
+/// Prints `stats`.
+pub(super) fn print(stats: &Stats, format: Format) -> Result<(), CommandError> {
+    if format == Format::Json {
+        return print_line(&serde_json::to_string_pretty(stats).map_err(CommandError::failed)?);
+    }
+    let layers: LayerStats = serde_json::from_value(stats.layers.clone()).unwrap_or_default();
+    let requests = &stats.requests;
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let lines = [
+        ("files of the base", layers.files_total.to_string()),
+        ("  of which something was read", layers.files_touched.to_string()),
+        ("bytes of the base", mebibytes(layers.content_bytes_total)),
+        ("  unpacked by this mount", mebibytes(layers.bytes_inflated)),
+        ("parts of the base", layers.members_total.to_string()),
+        ("  unpacked by this mount", layers.members_inflated.to_string()),
+        ("  found unpacked", layers.members_reused.to_string()),
+        ("  ready before they were needed", layers.members_ahead.to_string()),
+        ("packages in the pool", layers.packages_total.to_string()),
+        ("  opened", layers.packages_opened.to_string()),
+        ("  fetched", layers.packages_fetched.to_string()),
+        ("requests: names looked up", requests.lookups.to_string()),
+        ("  attributes", requests.attributes.to_string()),
+        ("  directory listings", requests.listings.to_string()),
+        ("  symbolic links", requests.links.to_string()),
+        ("  extended attributes", requests.xattrs.to_string()),
+        ("  reads", requests.reads.to_string()),
+        ("    that had to wait for content", requests.slow_reads.to_string()),
+        ("    bytes given", mebibytes(requests.read_bytes)),
+        ("  failed", requests.errors.to_string()),
+    ];
+    lines
+        .iter()
+        .try_for_each(|(name, value)| print_line(&format!("{name:<36}{value:>12}")))
+}

@@ -1,0 +1,491 @@
+//! `oic mount` and `oic umount`, the program, on a small base. Needs root, FUSE and overlayfs.
+//!
+//! Every test has a mount namespace of its own: whatever fails, nothing stays mounted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::server::Server;
+use common::{Finished, Oic, tool};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use oic::mount::{namespace, table};
+use oic::package::{ResolvedPackage, Sha256};
+use oic::resolve::lockfile::{LockedRepository, Lockfile};
+use oic::snapshot::{WriteOptions, write};
+
+const PROVIDER: &str = "debian-debian13-x86_64";
+
+/// A workspace with a base, in this test's own mount namespace.
+struct Place {
+    oic: Oic,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        namespace::enter_private().expect("these tests need root (CAP_SYS_ADMIN)");
+        let oic = Oic::new(&format!("mount-{name}"));
+        let oic = Oic {
+            cache_dir: oic.work_dir.join("cache"),
+            ..oic
+        };
+        let place = Self { oic };
+        fs::create_dir(place.mnt()).unwrap();
+        place.make_base("one");
+        place
+    }
+
+    fn mnt(&self) -> PathBuf {
+        self.oic.work_dir.join("mnt")
+    }
+
+    fn mnt_text(&self) -> String {
+        self.mnt().to_str().unwrap().to_owned()
+    }
+
+    /// A base with `etc/version` saying `version`, and 20 files of 100 KB.
+    fn make_base(&self, version: &str) {
+        let tree = self.oic.work_dir.join("tree");
+        fs::create_dir_all(tree.join("etc")).unwrap();
+        fs::create_dir_all(tree.join("data")).unwrap();
+        fs::write(tree.join("etc/version"), version).unwrap();
+        for number in 0..20_u32 {
+            let line = format!("{number} {}\n", Sha256::of(number.to_le_bytes()));
+            fs::write(tree.join(format!("data/{number:02}")), line.repeat(1500)).unwrap();
+        }
+        let directory = self.oic.provider_dir().join("chrootbuild");
+        fs::create_dir_all(&directory).unwrap();
+        let options = WriteOptions::new(Sha256::of(version));
+        let (tarball, index) = (directory.join("chrootenv.tar.gz"), directory.join("chrootenv.idx"));
+        write(&tree, &tarball, &index, &options).unwrap();
+    }
+
+    /// Mounts at `mnt`; panics if that fails.
+    #[track_caller]
+    fn mount(&self, what: &str, more: &[&str]) -> Finished {
+        let finished = self.try_mount(what, more);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        assert_eq!(finished.stdout.trim(), self.mnt_text());
+        finished
+    }
+
+    fn try_mount(&self, what: &str, more: &[&str]) -> Finished {
+        self.oic.run(&[&["mount", what, &self.mnt_text()], more].concat())
+    }
+
+    #[track_caller]
+    fn umount(&self) {
+        let finished = self.oic.run(&["umount", &self.mnt_text()]);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        assert!(!self.is_mounted());
+    }
+
+    fn stats(&self) -> serde_json::Value {
+        self.oic
+            .run(&["mount", &self.mnt_text(), "--stats", "--format", "json"])
+            .json()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.mnt().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn is_mounted(&self) -> bool {
+        table::is_mount_point(&fs::canonicalize(&self.oic.work_dir).unwrap().join("mnt")).unwrap()
+    }
+
+    /// Names in the directory of writable layers.
+    fn layers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.oic.provider_dir().join("mounts"));
+        let names = entries.into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        names
+            .map(|name| name.into_string().unwrap())
+            .filter(|name| name != ".lock")
+            .collect()
+    }
+}
+
+fn soon(condition: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    condition()
+}
+
+/// Server processes of this program that hold `directory` in their command or files.
+fn servers(oic: &Oic) -> Vec<Pid> {
+    let store = oic.provider_dir().join("chrootbuild");
+    let holds = |holder: &table::Holder| holder.path.starts_with(&store);
+    let holders = table::holders(&fs::canonicalize(&store).unwrap());
+    let pids = holders.iter().filter(|holder| holds(holder)).map(|holder| holder.pid);
+    pids.map(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).collect()
+}
+
+#[test]
+fn a_base_is_shown_read_only_and_counted() {
+    let place = Place::new("base");
+    // The default place.
+    let finished = place.oic.run(&["mount", PROVIDER]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let at = place.oic.provider_dir().join("chrootenv");
+    assert_eq!(finished.stdout.trim(), at.to_str().unwrap());
+    assert_eq!(fs::read_to_string(at.join("etc/version")).unwrap(), "one");
+    assert!(fs::write(at.join("new"), "x").is_err());
+    assert!(!servers(&place.oic).is_empty());
+    let finished = place.oic.run(&["mount", PROVIDER, "--stats"]);
+    assert!(
+        finished.stdout.contains("files of the base"),
+        "{}{}",
+        finished.stdout,
+        finished.stderr
+    );
+    assert_eq!(place.oic.run(&["umount", PROVIDER]).code, Some(0));
+    assert!(soon(|| servers(&place.oic).is_empty()));
+    place
+        .oic
+        .run(&["umount", PROVIDER])
+        .assert_fails(1, &["nothing is mounted"]);
+    place
+        .oic
+        .run(&["mount", PROVIDER, "--stats"])
+        .assert_fails(1, &["nothing is mounted"]);
+
+    // Several mounts of one base; one counts what it did itself.
+    place.mount(PROVIDER, &[]);
+    assert_eq!(place.oic.run(&["mount", PROVIDER]).code, Some(0));
+    place.read("data/00");
+    let stats = place.stats();
+    assert_eq!(stats["layers"]["files_touched"], 1);
+    assert_eq!(stats["layers"]["files_total"], 21);
+    assert_eq!(stats["requests"]["xattrs"], 0);
+    assert_eq!(
+        fs::read(at.join("data/00")).unwrap(),
+        fs::read(place.mnt().join("data/00")).unwrap()
+    );
+    assert_eq!(place.oic.run(&["umount", PROVIDER]).code, Some(0));
+    place.umount();
+    place.oic.assert_clean();
+}
+
+#[test]
+fn debug_prints_a_snapshot_and_its_index() {
+    let place = Place::new("debug");
+    let directory = place.oic.provider_dir().join("chrootbuild");
+    let print = |name: &str| {
+        let path = directory.join(name);
+        let finished = place.oic.run(&["debug", "snapshot", path.to_str().unwrap()]);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        finished.stdout
+    };
+    let text = print("chrootenv.idx");
+    let line = text.lines().find(|line| line.starts_with("/etc/version ")).unwrap();
+    assert!(
+        line.contains("mode 100644") && line.contains(&format!("sha256 {}", Sha256::of("one"))),
+        "{line}"
+    );
+    assert_eq!(text, print("chrootenv.tar.gz"));
+    fs::write(directory.join("other"), "OICSNAP").unwrap();
+    let other = directory.join("other");
+    let finished = place.oic.run(&["debug", "snapshot", other.to_str().unwrap()]);
+    finished.assert_fails(1, &["other", "shorter than a header"]);
+}
+
+#[test]
+fn prefetch_unpacks_everything_in_the_background() {
+    let place = Place::new("prefetch");
+    place.mount(PROVIDER, &["--prefetch"]);
+    assert!(soon(|| {
+        let layers = &place.stats()["layers"];
+        layers["members_ahead"] == layers["members_total"] && layers["members_ahead"] != 0
+    }));
+    assert_eq!(place.stats()["layers"]["files_touched"], 0);
+    place.umount();
+}
+
+#[test]
+fn a_named_upper_keeps_changes() {
+    let place = Place::new("upper");
+    place.mount(PROVIDER, &["--upper", "try"]);
+    fs::write(place.mnt().join("etc/version"), "mine").unwrap();
+    fs::remove_file(place.mnt().join("data/00")).unwrap();
+    // Nobody else may write to it meanwhile.
+    let other = place.oic.work_dir.join("other");
+    fs::create_dir(&other).unwrap();
+    let second = ["mount", PROVIDER, other.to_str().unwrap(), "--upper", "try"];
+    place.oic.run(&second).assert_fails(1, &["in use"]);
+    place.umount();
+    assert!(soon(|| servers(&place.oic).is_empty()));
+
+    place.mount(PROVIDER, &["--upper", "try", "--overlay", "kernel"]);
+    assert_eq!(place.read("etc/version"), "mine");
+    assert!(!place.mnt().join("data/00").exists() && place.mnt().join("data/01").exists());
+    place.umount();
+    // The base itself has not changed.
+    place.mount(PROVIDER, &[]);
+    assert_eq!(place.read("etc/version"), "one");
+    place.umount();
+    let upper = place.oic.provider_dir().join("mounts/try/upper");
+    assert!(
+        fs::symlink_metadata(upper.join("data/00"))
+            .unwrap()
+            .file_type()
+            .is_char_device()
+    );
+
+    place.make_base("two");
+    place
+        .try_mount(PROVIDER, &["--upper", "try"])
+        .assert_fails(1, &["another base", "mounts/try"]);
+    for bad in ["../x", ".hidden", "a/b", ""] {
+        place
+            .try_mount(PROVIDER, &["--upper", bad])
+            .assert_fails(2, &["cannot be a name"]);
+    }
+    place.oic.assert_clean();
+}
+
+#[test]
+fn a_scratch_upper_is_gone_with_its_mount() {
+    let place = Place::new("scratch");
+    place.mount(PROVIDER, &["--tmp-upper"]);
+    fs::write(place.mnt().join("etc/version"), "mine").unwrap();
+    assert_eq!(place.read("etc/version"), "mine");
+    assert_eq!(place.layers().len(), 1);
+    place.umount();
+    assert!(soon(|| place.layers().is_empty()));
+
+    // A server that was killed leaves it; the next mount of this kind takes it away, but none that is in use.
+    place.mount(PROVIDER, &["--tmp-upper"]);
+    for server in servers(&place.oic) {
+        kill(server, Signal::SIGKILL).unwrap();
+    }
+    assert!(soon(|| servers(&place.oic).is_empty()));
+    place.umount();
+    let left = place.layers();
+    assert_eq!(left.len(), 1);
+    place.mount(PROVIDER, &["--tmp-upper"]);
+    let now = place.layers();
+    assert!(now.len() == 1 && now != left, "{now:?}");
+    let other = place.oic.work_dir.join("other");
+    fs::create_dir(&other).unwrap();
+    let other = other.to_str().unwrap();
+    assert_eq!(place.oic.run(&["mount", PROVIDER, other, "--tmp-upper"]).code, Some(0));
+    assert_eq!(place.layers().len(), 2);
+    assert_eq!(place.oic.run(&["umount", other]).code, Some(0));
+    place.umount();
+    assert!(soon(|| place.layers().is_empty()));
+    place.oic.assert_clean();
+}
+
+#[test]
+fn umount_says_who_uses_it_and_can_be_lazy() {
+    let place = Place::new("busy");
+    place.mount(PROVIDER, &["--tmp-upper"]);
+    let file = File::open(place.mnt().join("etc/version")).unwrap();
+    let me = format!("pid {}", std::process::id());
+    place
+        .oic
+        .run(&["umount", &place.mnt_text()])
+        .assert_fails(1, &["in use by", &me, "etc/version", "--lazy"]);
+    assert!(place.is_mounted());
+    assert_eq!(place.oic.run(&["umount", &place.mnt_text(), "--lazy"]).code, Some(0));
+    assert!(!place.is_mounted());
+    // Who has it open can go on; the server ends with the last user.
+    assert!(!servers(&place.oic).is_empty());
+    assert_eq!(std::io::read_to_string(&file).unwrap(), "one");
+    drop(file);
+    assert!(soon(|| servers(&place.oic).is_empty() && place.layers().is_empty()));
+}
+
+#[test]
+fn foreground_ends_with_a_signal_or_with_umount() {
+    let place = Place::new("foreground");
+    let socket = place.oic.work_dir.join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    for by_signal in [true, false] {
+        let mut child = place
+            .oic
+            .command(&["mount", PROVIDER, &place.mnt_text(), "--tmp-upper", "--foreground"])
+            .env("NOTIFY_SOCKET", &socket)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line.trim(), place.mnt_text());
+        let mut message = [0; 64];
+        let length = manager.recv(&mut message).unwrap();
+        assert_eq!(&message[..length], b"READY=1");
+        assert_eq!(place.read("etc/version"), "one");
+        if by_signal {
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        } else {
+            place.umount();
+        }
+        let start = Instant::now();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(!place.is_mounted());
+        assert_eq!(manager.recv(&mut message).unwrap(), b"STOPPING=1".len());
+        assert!(soon(|| place.layers().is_empty() && servers(&place.oic).is_empty()));
+    }
+}
+
+/// A template named `pool`, its lockfile with one package, and that package's content.
+fn with_package(place: &Place) -> (PathBuf, ResolvedPackage, Vec<u8>) {
+    let template = place.oic.work_dir.join("template.yml");
+    let text = "image:\n  name: pool\n  version: \"1.0\"\n\
+                target:\n  os: debian\n  dist: debian13\n  arch: x86_64\n  imageType: raw\n\
+                systemConfig:\n  name: pool\n  packages: [sudo]\n  kernel:\n    packages: [linux-image-cloud-amd64]\n";
+    fs::write(&template, text).unwrap();
+    let content = b"not really a package".repeat(1000);
+    let repository = oic::provider::Providers::embedded()
+        .unwrap()
+        .by_id(PROVIDER)
+        .unwrap()
+        .repositories[0]
+        .id
+        .clone();
+    let package = ResolvedPackage {
+        name: "alpha".into(),
+        version: "1:2-3".into(),
+        architecture: "amd64".into(),
+        repository: repository.clone(),
+        path: "pool/main/a/alpha.deb".into(),
+        size_bytes: content.len() as u64,
+        installed_size_bytes: 0,
+        sha256: Sha256::of(&content),
+        stanza: String::new(),
+    };
+    let lockfile = Lockfile {
+        provider: PROVIDER.into(),
+        repositories: vec![LockedRepository {
+            id: repository,
+            suite: "trixie".into(),
+            date: "2026".into(),
+            digest: Sha256::of("").to_string(),
+        }],
+        requested: vec!["alpha".into()],
+        packages: vec![package.clone()],
+    };
+    let directory = place.oic.provider_dir().join("imagebuild/pool");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("pool.lock.json"), lockfile.to_json()).unwrap();
+    (template, package, content)
+}
+
+#[test]
+fn a_template_shows_its_packages_and_fetches_what_is_opened() {
+    let place = Place::new("pool");
+    let (template, package, content) = with_package(&place);
+    let template = template.to_str().unwrap();
+    let body = content.clone();
+    let server = Server::start(move |path| (path == "/debian/pool/main/a/alpha.deb").then(|| body.clone()));
+    let mirror = format!("{}/debian", server.url());
+    let listed = |place: &Place| {
+        let file = place.mnt().join("cdrom/cache-repo").join(package.file_name());
+        assert_eq!(fs::metadata(&file).unwrap().size(), package.size_bytes);
+        assert_eq!(place.read("etc/version"), "one");
+        file
+    };
+    // Offline and not cached: listed, but not readable.
+    place.mount(template, &["--mirror", &mirror, "--offline"]);
+    assert!(fs::read(listed(&place)).is_err());
+    place.umount();
+    // What does not have the digest that was resolved is never shown.
+    let forged = Server::start({
+        let mut content = content.clone();
+        content[7] ^= 1;
+        move |_| Some(content.clone())
+    });
+    place.mount(template, &["--mirror", &forged.url()]);
+    assert!(fs::read(listed(&place)).is_err());
+    place.umount();
+
+    place.mount(template, &["--mirror", &mirror]);
+    let file = listed(&place);
+    assert_eq!(place.stats()["layers"]["packages_opened"], 0);
+    assert_eq!(fs::read(&file).unwrap(), content);
+    let layers = &place.stats()["layers"];
+    assert_eq!(
+        (&layers["packages_total"], &layers["packages_fetched"]),
+        (&1.into(), &1.into())
+    );
+    place.umount();
+    // From now on it is cached.
+    drop(server);
+    place.mount(template, &["--mirror", &mirror, "--offline", "--tmp-upper"]);
+    assert_eq!(fs::read(listed(&place)).unwrap(), content);
+    fs::write(place.mnt().join("etc/version"), "mine").unwrap();
+    place.umount();
+}
+
+#[test]
+fn a_finished_image_is_shown_over_its_base() {
+    let place = Place::new("image");
+    place
+        .try_mount(PROVIDER, &["--image", "edge"])
+        .assert_fails(1, &["no finished build", "edge"]);
+    let upper = place.oic.provider_dir().join("imagebuild/edge/upper");
+    fs::create_dir_all(upper.join("etc")).unwrap();
+    fs::create_dir_all(upper.join("data")).unwrap();
+    fs::write(upper.join("etc/version"), "edge").unwrap();
+    tool("mknod", &[upper.join("data/00").to_str().unwrap(), "c", "0", "0"]);
+
+    place.mount(PROVIDER, &["--image", "edge"]);
+    assert_eq!(place.read("etc/version"), "edge");
+    assert!(!place.mnt().join("data/00").exists() && place.mnt().join("data/01").exists());
+    assert!(fs::write(place.mnt().join("new"), "x").is_err());
+    place.umount();
+
+    place.mount(PROVIDER, &["--image", "edge", "--upper", "on-edge"]);
+    fs::write(place.mnt().join("etc/version"), "mine").unwrap();
+    place.umount();
+    assert_eq!(fs::read_to_string(upper.join("etc/version")).unwrap(), "edge");
+    place
+        .try_mount(PROVIDER, &["--upper", "on-edge"])
+        .assert_fails(1, &["another base"]);
+
+    let work = place.oic.provider_dir().join("imagebuild/edge/.oic-tmp-work");
+    fs::create_dir(&work).unwrap();
+    place
+        .try_mount(PROVIDER, &["--image", "edge"])
+        .assert_fails(1, &["did not finish"]);
+    fs::remove_dir(&work).unwrap();
+    let _build = oic::durable::FileLock::exclusive(place.oic.provider_dir().join("imagebuild/edge.lock")).unwrap();
+    place
+        .try_mount(PROVIDER, &["--image", "edge"])
+        .assert_fails(1, &["is running"]);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let place = Place::new("missing");
+    place
+        .oic
+        .run(&["mount", PROVIDER, "/does/not/exist"])
+        .assert_fails(1, &["/does/not/exist"]);
+    fs::remove_file(place.oic.provider_dir().join("chrootbuild/chrootenv.tar.gz")).unwrap();
+    place
+        .try_mount(PROVIDER, &[])
+        .assert_fails(1, &["no base", "oic build"]);
+    place
+        .try_mount(PROVIDER, &["--upper", "a", "--tmp-upper"])
+        .assert_fails(2, &["--tmp-upper"]);
+    assert!(Path::new(&place.mnt()).exists());
+}

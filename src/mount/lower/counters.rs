@@ -23,6 +23,9 @@ pub struct Counts {
     pub read_bytes: u64,
     /// Read requests that had to wait for inflating or fetching.
     pub slow_reads: u64,
+    /// Files that were given to the kernel before it asked for them.
+    #[serde(default)]
+    pub given: u64,
     /// Requests answered with an error other than "does not exist".
     pub errors: u64,
 }
@@ -38,6 +41,7 @@ pub(super) struct Counters {
     pub(super) reads: AtomicU64,
     pub(super) read_bytes: AtomicU64,
     pub(super) slow_reads: AtomicU64,
+    pub(super) given: AtomicU64,
     pub(super) errors: AtomicU64,
 }
 
@@ -53,6 +57,7 @@ impl Counters {
             reads: value(&self.reads),
             read_bytes: value(&self.read_bytes),
             slow_reads: value(&self.slow_reads),
+            given: value(&self.given),
             errors: value(&self.errors),
         }
     }

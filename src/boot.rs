@@ -47,14 +47,6 @@ pub enum BootError {
         /// What to do.
         hint: String,
     },
-    /// None of the kernels is what the template asks for.
-    #[error("systemConfig.kernel.version: no kernel {wanted:?} in the image, only {}", found.join(", "))]
-    KernelVersion {
-        /// What was asked for.
-        wanted: String,
-        /// What is there.
-        found: Vec<String>,
-    },
     /// A kernel command line cannot hold this.
     #[error("systemConfig.kernel.cmdline: a kernel command line is one line of text")]
     CommandLine,

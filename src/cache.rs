@@ -11,6 +11,7 @@ mod error;
 mod memo;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verify;
 
 use std::cell::Cell;
@@ -28,6 +29,8 @@ use crate::progress::{Progress, Unit};
 
 pub use bulk::{CacheReport, CachedPackage, Wanted};
 pub use error::{CacheError, MissingPackage};
+pub use memo::verified_digests;
+pub use usage::last_used;
 
 use memo::{Identity, Memo};
 use verify::{Glance, Inspected};
@@ -89,7 +92,7 @@ impl PackageCache {
         fs::create_dir_all(&metadata).map_err(PathError::on("create", &metadata))?;
         sweep(&directory)?;
         Ok(Self {
-            memo: Memo::load(metadata.join("verified.idx")),
+            memo: Memo::load(metadata.join(memo::FILE_NAME)),
             directory,
             hashed_bytes: AtomicU64::new(0),
         })

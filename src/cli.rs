@@ -7,24 +7,43 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
+mod cache;
+mod completion;
+mod config;
 mod debug;
+mod diff;
 mod environment;
 mod error;
+mod events;
 mod interrupt;
 mod logging;
+mod man;
 mod mount;
 mod progress;
+pub mod reference;
 mod report;
+mod schema;
 mod templates;
 mod validate;
 mod version;
+mod why;
+mod words;
 
 use error::CommandError;
+
+/// The names that the program is installed under; it is the same under each.
+const PROGRAM_NAMES: [&str; 2] = ["oic", "os-image-composer"];
 
 /// Composes OS images: a YAML template and pre-built packages become a bootable disk image.
 #[derive(Debug, Parser)]
 #[command(name = "oic", version = version::SHORT, propagate_version = false, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.")]
+#[command(after_help = "\
+Examples:
+  oic build debian13-x86_64-minimal       an image from a template that oic brings
+  oic build my-template.yml               from your own
+  oic cache stats                         what builds keep for the next one
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.")]
 pub struct Cli {
     #[command(flatten)]
     global: GlobalOptions,
@@ -79,12 +98,18 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(build::BuildArgs),
+    Cache(cache::CacheArgs),
+    Completion(completion::CompletionArgs),
+    Config(config::ConfigArgs),
+    Diff(diff::DiffArgs),
+    Man(man::ManArgs),
     Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
     Umount(mount::UmountArgs),
+    Schema(schema::SchemaArgs),
     Validate(validate::ValidateArgs),
-    /// Print the version
-    Version,
+    Version(version::VersionArgs),
+    Why(why::WhyArgs),
 }
 
 /// Parses the process's arguments and runs the command.
@@ -104,11 +129,18 @@ pub fn log_server() {
 fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
         Command::Build(args) => build::run(&cli.global, &args),
+        Command::Cache(args) => cache::run(&cli.global, &args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Config(args) => config::run(&cli.global, &args),
+        Command::Diff(args) => diff::run(&cli.global, &args),
+        Command::Man(args) => man::run(&args),
         Command::Debug(args) => debug::run(&args),
         Command::Mount(args) => mount::mount(&cli.global, &args),
         Command::Umount(args) => mount::umount(&cli.global, &args),
+        Command::Schema(args) => schema::run(&args),
         Command::Validate(args) => validate::run(&cli.global, &args),
-        Command::Version => version::print(),
+        Command::Version(args) => version::run(&args),
+        Command::Why(args) => why::run(&cli.global, &args),
     }
 }
 

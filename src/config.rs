@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::yaml::{Finding, Findings, Node, parse, read_source};
+use crate::yaml::{Finding, Findings, Node, Severity, did_you_mean, parse, read_source};
 
 pub use schema::CONFIG;
 pub use search::candidates;
@@ -279,7 +279,7 @@ impl Config {
                     str::parse,
                 ),
                 "OIC_WORKERS" => parsed(&mut self.workers, value, &origin, "workers", findings, workers),
-                _ => {}
+                _ => unknown_variable(name, findings),
             }
         }
     }
@@ -318,6 +318,32 @@ impl Config {
             );
         }
     }
+}
+
+/// Variables that the environment may have; see also [`OTHER_PREFIXES`].
+const VARIABLES: &[&str] = &[
+    "OIC_CACHE_DIR",
+    "OIC_WORK_DIR",
+    "OIC_TEMP_DIR",
+    "OIC_CONFIG_DIR",
+    "OIC_LOG_FILE",
+    "OIC_LOG_LEVEL",
+    "OIC_WORKERS",
+];
+
+/// Mirrors by archive, and variables of templates: others read them.
+const OTHER_PREFIXES: &[&str] = &["OIC_MIRROR_", "OIC_VAR_"];
+
+fn unknown_variable(name: &str, findings: &mut Findings) {
+    let is_other = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
+    if !name.starts_with("OIC_") || OTHER_PREFIXES.iter().any(is_other) {
+        return;
+    }
+    let known = VARIABLES.iter().copied().chain(["OIC_MIRROR_DEBIAN"]);
+    let mut finding = Finding::without_position(name, "", "is set, but oic knows no such variable");
+    finding.severity = Severity::Warning;
+    finding.hint = did_you_mean(name, known).map(|meant| format!("did you mean {meant}?"));
+    findings.push(finding);
 }
 
 /// Sets a setting from a text, or says what is wrong with the text.

@@ -156,11 +156,7 @@ impl FileLock {
     /// # Errors
     /// As [`Self::exclusive`].
     pub fn try_exclusive(path: impl AsRef<Path>) -> Result<Option<Self>, PathError> {
-        match Self::acquire(path.as_ref(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(lock) => Ok(Some(lock)),
-            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        Self::try_acquire(path.as_ref(), FlockOperation::NonBlockingLockExclusive)
     }
 
     /// The locked file, open for reading and writing.
@@ -174,16 +170,41 @@ impl FileLock {
     /// # Errors
     /// [`LockError`].
     pub fn exclusive_unless(path: &Path, cancel: &Cancel, waiting: impl FnOnce()) -> Result<Self, LockError> {
+        Self::poll(path, FlockOperation::NonBlockingLockExclusive, cancel, waiting)
+    }
+
+    /// As [`Self::exclusive_unless`], but shared with others that take it this way.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn shared_unless(path: &Path, cancel: &Cancel, waiting: impl FnOnce()) -> Result<Self, LockError> {
+        Self::poll(path, FlockOperation::NonBlockingLockShared, cancel, waiting)
+    }
+
+    fn poll(
+        path: &Path,
+        operation: FlockOperation,
+        cancel: &Cancel,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, LockError> {
         let mut waiting = Some(waiting);
         loop {
             cancel.check()?;
-            if let Some(lock) = Self::try_exclusive(path)? {
+            if let Some(lock) = Self::try_acquire(path, operation)? {
                 return Ok(lock);
             }
             if let Some(waiting) = waiting.take() {
                 waiting();
             }
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn try_acquire(path: &Path, operation: FlockOperation) -> Result<Option<Self>, PathError> {
+        match Self::acquire(path, operation) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

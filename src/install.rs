@@ -7,6 +7,7 @@
 
 mod kernel;
 mod marks;
+mod modules;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -38,6 +39,8 @@ pub struct InstallRequest<'a> {
     pub pool: &'a Path,
     /// The pool's directory on the host, if it is not already visible at `pool`.
     pub pool_source: Option<&'a Path>,
+    /// Modules that the initrds get and load besides their own choice.
+    pub initrd_modules: &'a [String],
     /// A directory of the host for apt's lists and caches during the call.
     pub temporary: &'a Path,
     /// The target's architecture.
@@ -49,7 +52,7 @@ pub struct InstallRequest<'a> {
 }
 
 /// What an installation did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct InstallReport {
     /// Packages that were configured.
     pub packages: u64,
@@ -59,6 +62,8 @@ pub struct InstallReport {
     pub install: Duration,
     /// Making the initrds.
     pub initrd: Duration,
+    /// What was asked for and could not be done, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Why the packages could not be installed.
@@ -155,6 +160,7 @@ pub fn install(
         return Err(explain(error, transcript.failures().first(), complaints));
     }
     let install = started.elapsed().saturating_sub(index);
+    let warnings = modules::request(&root, request.initrd_modules)?;
     kernel::finish(&root, &sandbox, &mut |line| progress.detail(line), cancel)?;
     marks::mark_automatic(&root, &before, request.packages, request.requested, request.arch)?;
     Ok(InstallReport {
@@ -162,6 +168,7 @@ pub fn install(
         index,
         install,
         initrd: started.elapsed().saturating_sub(index + install),
+        warnings,
     })
 }
 

@@ -37,6 +37,10 @@ pub mod sandbox;
 pub mod boot;
 pub mod image;
 
+// What builds leave behind.
+pub mod diff;
+pub mod store;
+
 // The whole build, and the command line.
 pub mod cli;
 pub mod pipeline;

@@ -12,6 +12,7 @@
 //! answers errors and can be unmounted; and whoever unmounts last ends the server.
 
 mod api;
+pub mod cow;
 pub mod fuse;
 pub mod kernel;
 pub mod lower;
@@ -30,6 +31,17 @@ use crate::durable::PathError;
 
 /// What every mount of ours has as its source, shown by `findmnt` and in `/proc/self/mountinfo`.
 pub const SOURCE: &str = "oic";
+
+/// Who merges the layers and keeps the changes. Both use the same format of the upper and show the same tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// The kernel's overlayfs over a read-only FUSE mount of the layers ([`kernel`]).
+    #[default]
+    Kernel,
+    /// Our own, one FUSE mount ([`cow`]): for kernels without overlayfs, and where a renamed
+    /// directory or a hard link of the base must be what it is on other file systems.
+    Fuse,
+}
 
 /// Restrictions of a mount (mount(8), "filesystem-independent mount options").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

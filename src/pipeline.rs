@@ -4,10 +4,15 @@ mod base;
 mod claim;
 mod compose;
 mod error;
+mod kernel;
+mod keys;
+mod local;
 mod log;
 mod packages;
 pub mod report;
+mod resolved;
 pub mod serve;
+mod sources;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -20,9 +25,11 @@ use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
+use crate::mount::Engine;
 use crate::package::Sha256;
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
+use crate::store::InUse;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
@@ -30,6 +37,7 @@ use claim::Claim;
 pub use error::BuildError;
 use log::BuildLog;
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+pub use resolved::{Resolved, resolve};
 
 /// What to build, and with what.
 #[derive(Debug)]
@@ -48,6 +56,8 @@ pub struct BuildRequest {
     pub proxies: Proxies,
     /// Use only what is cached.
     pub offline: bool,
+    /// Who merges the layers; the image is the same.
+    pub engine: Engine,
     /// Write the dependency graph there as well.
     pub dot_file: Option<PathBuf>,
     /// Leave out of that graph what the template did not ask for by name.
@@ -77,6 +87,24 @@ struct Context<'a> {
     cancel: &'a Cancel,
 }
 
+impl<'a> Context<'a> {
+    fn new(request: &'a BuildRequest, progress: &'a dyn Progress, cancel: &'a Cancel) -> Result<Self, BuildError> {
+        let options = FetchOptions {
+            workers: request.workers,
+            offline: request.offline,
+            proxies: request.proxies.clone(),
+            ..FetchOptions::default()
+        };
+        Ok(Self {
+            request,
+            workspace: request.workspace(),
+            fetcher: Fetcher::new(options, cancel.clone())?,
+            progress,
+            cancel,
+        })
+    }
+}
+
 /// Builds the image of `request`. The caller is root, and in a mount namespace
 /// of its own ([`crate::mount::namespace::enter_private`]).
 ///
@@ -87,30 +115,20 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let mut clock = Stopwatch::new();
     let template = &request.loaded.template;
     let tools = check(request)?;
-    let workspace = request.workspace();
     let output = request.image_build();
+    let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
+    let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
+    in_use.note();
     let claim = Claim::take(&output, progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
-    let options = FetchOptions {
-        workers: request.workers,
-        offline: request.offline,
-        proxies: request.proxies.clone(),
-        ..FetchOptions::default()
-    };
-    let fetcher = Fetcher::new(options, cancel.clone())?;
-    let context = Context {
-        request,
-        workspace,
-        fetcher,
-        progress,
-        cancel,
-    };
+    let context = Context::new(request, progress, cancel)?;
     clock.lap("Configuration");
 
     let metadata = packages::load_metadata(&context)?;
     clock.lap("Repository metadata");
     let selection = packages::select(&context, metadata)?;
+    packages::write_graph(&context, &selection.image)?;
     clock.lap("Resolution");
     let cached = packages::obtain(&context, &selection)?;
     clock.lap("Packages");
@@ -120,7 +138,8 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
     let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    tree.install(&context, &selection)?;
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.install(&context, &selection)?);
     clock.lap("Install");
     tree.configure(&context, &plan, &selection)?;
     clock.lap("Configure");
@@ -129,6 +148,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     clock.lap("Serialize");
     let (image, artifacts) = compose::finish(&context, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
+    durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
     let base_use = tree.close(base)?;
     claim.keep();
@@ -144,7 +164,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         image,
         artifacts,
         lockfile,
-        warnings: plan.warnings,
+        warnings: plan.warnings.into_iter().chain(warnings).collect(),
     })
 }
 

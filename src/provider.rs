@@ -1,19 +1,25 @@
 //! Distributions as data: repositories, keys, base packages and default templates of each
 //! `(os, dist, arch)`.
 //!
-//! Invariant: provider data names no mirror; a key is never taken from where packages come from.
+//! Invariant: provider data names no mirror of Debian; a key that is fetched counts only if its
+//! fingerprint is pinned.
 
 mod data;
+mod files;
+mod keys;
 pub mod mirror;
 mod repositories;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::package::Arch;
 use crate::template::model::ImageType;
 use crate::yaml::{Findings, Source, did_you_mean};
 
+pub use data::PROVIDER as SCHEMA;
+pub use keys::ProviderKey;
 pub use repositories::{RepositoryError, repositories};
 
 /// Everything that is known about one distribution on one architecture.
@@ -56,14 +62,16 @@ pub struct ProviderRepository {
     pub id: String,
     /// Which archive holds it: what a mirror is given for.
     pub archive: String,
-    /// Suite directory below `dists/`.
+    /// Where its vendor serves it, if nothing names a mirror; without a slash at the end.
+    pub base_url: Option<String>,
+    /// Suite directory below `dists/`; empty for repositories of `.rpm` packages.
     pub suite: String,
-    /// Components.
+    /// Components; none for repositories of `.rpm` packages.
     pub components: Vec<String>,
     /// Pin priority (apt_preferences(5)).
     pub priority: i32,
-    /// Certificates that may sign it.
-    pub keys: Vec<Vec<u8>>,
+    /// Keys that may sign it.
+    pub keys: Vec<ProviderKey>,
 }
 
 /// What a template of one image type is merged over.
@@ -75,6 +83,8 @@ pub struct DefaultTemplate {
     pub source: Arc<Source>,
     /// The directory in the embedded data that its file names are relative to.
     pub directory: String,
+    /// The same directory among the user's provider data, which counts first.
+    pub overlay: Option<PathBuf>,
 }
 
 /// There is no such provider.
@@ -133,7 +143,18 @@ impl Providers {
     /// # Errors
     /// The findings in a data file; a test holds that there are none.
     pub fn embedded() -> Result<Self, Findings> {
-        data::embedded().map(Self)
+        Self::load(None)
+    }
+
+    /// The providers that come with oic, overlaid with the data of the user's directory
+    /// (`config_dir`): a file `providers/…` or `keys/…` in it takes the place of the embedded
+    /// one of the same name, and a `providers/OS/DIST/provider.yml` of another name adds a
+    /// provider.
+    ///
+    /// # Errors
+    /// The findings in a data file, with their places.
+    pub fn load(directory: Option<&Path>) -> Result<Self, Findings> {
+        data::load_all(&files::Files::new(directory)).map(Self)
     }
 
     /// The provider of a template's target.
@@ -162,6 +183,22 @@ impl Providers {
     pub fn all(&self) -> &[Provider] {
         &self.0
     }
+
+    /// The operating systems, each once.
+    pub fn systems(&self) -> Vec<&str> {
+        let mut systems: Vec<&str> = self.0.iter().map(|provider| provider.os.as_str()).collect();
+        systems.sort_unstable();
+        systems.dedup();
+        systems
+    }
+
+    /// The distributions of an operating system, each once.
+    pub fn distributions(&self, os: &str) -> Vec<&str> {
+        let own = self.0.iter().filter(|provider| provider.os == os);
+        let mut distributions: Vec<&str> = own.map(|provider| provider.dist.as_str()).collect();
+        distributions.dedup();
+        distributions
+    }
 }
 
 #[cfg(test)]
@@ -173,10 +210,10 @@ mod tests {
     #[test]
     fn unknown_providers_are_answered_with_the_known_ones() {
         let providers = Providers::embedded().unwrap();
-        assert_eq!(providers.all().len(), 2);
-        let error = providers.find("debian", "debian31", Arch::X86_64).unwrap_err();
+        assert_eq!(providers.all().len(), 16);
+        let error = providers.find("debian", "debian21", Arch::X86_64).unwrap_err();
         assert!(error.to_string().contains("debian-debian13-aarch64"), "{error}");
-        assert_eq!(error.hint().as_deref(), Some("did you mean debian-debian13-x86_64?"));
+        assert_eq!(error.hint().as_deref(), Some("did you mean debian-debian12-x86_64?"));
     }
 
     #[test]

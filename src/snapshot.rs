@@ -12,6 +12,7 @@ use crate::durable::PathError;
 
 mod ahead;
 mod builder;
+mod check;
 pub mod dump;
 mod entry;
 mod format;
@@ -28,6 +29,7 @@ mod walk;
 mod writer;
 
 pub use ahead::ReadAhead;
+pub use check::Check;
 pub use format::{MemberId, VERSION};
 pub use reader::{Snapshot, SnapshotPaths, SnapshotStats};
 pub use toc::rebuild_index;

@@ -12,6 +12,7 @@ mod print;
 mod rules;
 pub mod schema;
 pub mod size;
+mod variables;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use model::Template;
 pub use buildable::check_buildable;
 pub(crate) use convert::image_type;
 pub use embedded::{Sample, samples};
+pub use variables::Variables;
 
 /// Where a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +74,10 @@ impl TemplateSource {
                 let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 Base::Directory(absolute.parent().map_or_else(PathBuf::new, Path::to_owned))
             }
-            Self::Sample(_) => Base::Embedded(embedded::SAMPLES.to_owned()),
+            Self::Sample(_) => Base::Provider {
+                overlay: None,
+                directory: embedded::SAMPLES.to_owned(),
+            },
         }
     }
 }
@@ -90,6 +95,7 @@ pub struct Loaded {
     base: Base,
     default_base: Base,
     merged: Node,
+    variables: Variables,
 }
 
 // The source and the tree hold passwords in clear text.
@@ -114,7 +120,8 @@ impl Loaded {
     /// # Errors
     /// [`EmitError`], which no loaded template causes.
     pub fn to_yaml(&self) -> Result<String, EmitError> {
-        yaml::to_yaml(&print::portable(&self.merged, &self.bases()))
+        let portable = print::portable(&self.merged, &self.bases());
+        yaml::to_yaml(&self.variables.escape(&portable))
     }
 
     fn bases(&self) -> Bases<'_> {
@@ -126,11 +133,11 @@ impl Loaded {
     }
 }
 
-/// Everything that is wrong with a template by itself, without its provider.
-pub fn validate(source: &TemplateSource) -> Findings {
+/// Everything that is wrong with a template by itself, without its provider's default.
+pub fn validate(source: &TemplateSource, providers: &Providers, variables: &Variables) -> Findings {
     let mut findings = Findings::new();
     match source.read() {
-        Ok(text) => drop(check(&text, &mut findings)),
+        Ok(text) => drop(check(&text, providers, variables, &mut findings)),
         Err(unreadable) => findings.extend(unreadable),
     }
     findings
@@ -140,24 +147,29 @@ pub fn validate(source: &TemplateSource) -> Findings {
 ///
 /// # Errors
 /// All findings at once. A default template that is missing or broken is an error too.
-pub fn load(source: &TemplateSource, providers: &Providers) -> Result<Loaded, Findings> {
+pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variables) -> Result<Loaded, Findings> {
     let text = source.read()?;
     let mut findings = Findings::new();
-    let user = check(&text, &mut findings);
+    let user = check(&text, providers, variables, &mut findings);
     let mut findings = findings.into_result()?;
     // Without errors there is a tree.
     let user = user.ok_or_else(Findings::new)?;
 
     let (provider, default) = provider_of(&user, providers)?;
     let mut default_findings = Findings::new();
-    let default_tree = check(&default.source, &mut default_findings);
+    let arch_variables = Variables::of_arch(provider.arch);
+    let default_tree = check(&default.source, providers, &arch_variables, &mut default_findings);
     findings.extend(default_findings.into_result()?);
     let default_tree = default_tree.ok_or_else(Findings::new)?;
 
     let merged = merge::merge(&default_tree, &user, &text, &mut findings);
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
-    rules::check_merged(&merged, &mut findings);
-    let (base, default_base) = (source.base(), Base::Embedded(default.directory.clone()));
+    rules::check_merged(&merged, providers, &mut findings);
+    let default_base = Base::Provider {
+        overlay: default.overlay.clone(),
+        directory: default.directory.clone(),
+    };
+    let base = source.base();
     let bases = Bases {
         user_source: &text,
         user: &base,
@@ -177,14 +189,27 @@ pub fn load(source: &TemplateSource, providers: &Providers) -> Result<Loaded, Fi
         base,
         default_base,
         merged,
+        variables: variables.clone(),
     })
 }
 
-/// Parses and checks one template.
-fn check(source: &Arc<Source>, findings: &mut Findings) -> Option<Node> {
-    let root = parse(source, findings)?;
-    yaml::schema::validate(&root, schema::TEMPLATE, findings);
-    rules::check(&root, findings);
+/// Parses one template, puts variables in, and checks it.
+fn check(source: &Arc<Source>, providers: &Providers, variables: &Variables, findings: &mut Findings) -> Option<Node> {
+    let mut root = parse(source, findings)?;
+    let mut unset = Findings::new();
+    variables.substitute(&mut root, &mut unset);
+    let mut others = Findings::new();
+    yaml::schema::validate(&root, schema::TEMPLATE, &mut others);
+    rules::check(&root, providers, &mut others);
+    // What else is wrong with such a text shows once the variable is set.
+    let is_unset = |field: &str| unset.iter().any(|finding| finding.field == field);
+    let others: Vec<_> = others
+        .iter()
+        .filter(|finding| !is_unset(&finding.field))
+        .cloned()
+        .collect();
+    findings.extend(unset);
+    others.into_iter().for_each(|finding| findings.push(finding));
     Some(root)
 }
 
@@ -205,7 +230,9 @@ fn provider_of<'a>(user: &Node, providers: &'a Providers) -> Result<(&'a Provide
         let at = target.get("imageType").unwrap_or(target);
         let message = format!("{provider} has no default template for {} images", word("imageType"));
         Findings::from(
-            Finding::error(&at.span, "target.imageType", message).hint("this version builds raw images of it"),
+            Finding::error(&at.span, "target.imageType", message)
+                .allowed(provider.defaults.iter().map(|default| default.image_type.as_str()))
+                .hint("add one to the provider's defaults, see docs/providers.md"),
         )
     })?;
     Ok((provider, default))

@@ -22,6 +22,7 @@ use openpgp::parse::stream::{
     VerifierBuilder,
 };
 use openpgp::policy::StandardPolicy;
+use openpgp::serialize::Serialize as _;
 use openpgp::types::RevocationStatus;
 use sequoia_openpgp as openpgp;
 
@@ -165,6 +166,26 @@ pub fn signed_text_unverified(clear_signed: &[u8]) -> Result<Vec<u8>, VerifyErro
         .map_err(|reason| VerifyError::NotClearSigned { reason })
 }
 
+/// Of the certificates in `blob` those that have one of `fingerprints` (upper-case hexadecimal
+/// digits), in binary form.
+///
+/// # Errors
+/// [`VerifyError::NoCertificate`] if there is none.
+pub fn select(blob: &[u8], fingerprints: &[String]) -> Result<Vec<u8>, VerifyError> {
+    let mut keyring = Keyring::from_certificates(&[blob])?;
+    let found = keyring.fingerprints().join(", ");
+    keyring
+        .certificates
+        .retain(|cert| fingerprints.contains(&cert.fingerprint().to_hex()));
+    if keyring.certificates.is_empty() {
+        let reason = format!("has the fingerprint {}: it has {found}", fingerprints.join(" or "));
+        return Err(VerifyError::NoCertificate {
+            reason: format!("none {reason}"),
+        });
+    }
+    keyring.to_bytes()
+}
+
 impl Keyring {
     /// Reads certificates, armored or binary, one or many per blob.
     ///
@@ -187,6 +208,21 @@ impl Keyring {
             .iter()
             .map(|cert| cert.fingerprint().to_hex())
             .collect()
+    }
+
+    /// All of it as binary OpenPGP certificates, as apt takes them in a `.gpg` file.
+    ///
+    /// # Errors
+    /// [`VerifyError::NoCertificate`] if one of them cannot be written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, VerifyError> {
+        let mut bytes = Vec::new();
+        for cert in &self.certificates {
+            let written = cert.export(&mut bytes);
+            written.map_err(|error| VerifyError::NoCertificate {
+                reason: format!("{error:#}"),
+            })?;
+        }
+        Ok(bytes)
     }
 
     /// Verifies a clear-signed document (`InRelease`) and gives the text that was signed.

@@ -28,6 +28,13 @@ impl Workspace {
         }
     }
 
+    /// The same, but with packages and metadata in `directory`.
+    #[must_use]
+    pub fn with_package_cache(mut self, directory: &Path) -> Self {
+        self.package_cache = directory.to_owned();
+        self
+    }
+
     /// Verified packages, flat.
     pub fn package_cache(&self) -> &Path {
         &self.package_cache
@@ -78,6 +85,28 @@ impl Workspace {
         self.chrootbuild().join("lock")
     }
 
+    /// Held shared by whoever uses the package cache, exclusively by whoever removes from it.
+    /// It lies beside the directory, so that it outlives it.
+    pub fn cache_lock(&self) -> PathBuf {
+        beside(&self.package_cache, ".lock")
+    }
+
+    /// As [`Self::cache_lock`], for the provider's directory. Its time of last modification is
+    /// when the provider was last used.
+    pub fn work_lock(&self) -> PathBuf {
+        beside(&self.provider, ".lock")
+    }
+
+    /// Step layers.
+    pub fn layers(&self) -> PathBuf {
+        self.chrootbuild().join("layers")
+    }
+
+    /// The directory that holds those of all image builds.
+    pub fn image_builds(&self) -> PathBuf {
+        self.provider.join("imagebuild")
+    }
+
     /// The writable layers of `oic mount`.
     pub fn mounts(&self) -> PathBuf {
         self.provider.join("mounts")
@@ -86,9 +115,16 @@ impl Workspace {
     /// The directory of one image build.
     pub fn image_build(&self, system_config: &str) -> ImageBuild {
         ImageBuild {
-            directory: self.provider.join("imagebuild").join(system_config),
+            directory: self.image_builds().join(system_config),
         }
     }
+}
+
+/// `path` with `suffix` appended to its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
 }
 
 /// The directory of one image build.
@@ -98,6 +134,11 @@ pub struct ImageBuild {
 }
 
 impl ImageBuild {
+    /// The build whose directory is `directory`.
+    pub fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
     /// The directory itself.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -105,14 +146,17 @@ impl ImageBuild {
 
     /// Held exclusively by the build. It lies beside the directory, which a build removes.
     pub fn lock(&self) -> PathBuf {
-        let mut name = self.directory.file_name().unwrap_or_default().to_owned();
-        name.push(".lock");
-        self.directory.with_file_name(name)
+        beside(&self.directory, ".lock")
     }
 
     /// The build's thin layer.
     pub fn upper(&self) -> PathBuf {
         self.directory.join("upper")
+    }
+
+    /// The key of the base that the upper belongs to.
+    pub fn base_key(&self) -> PathBuf {
+        self.directory.join("upper.base")
     }
 
     /// The kernel overlay's work directory: same file system as the upper, gone after the build.
@@ -132,9 +176,12 @@ impl ImageBuild {
 
     /// The lockfile of what was installed.
     pub fn lockfile(&self, image: &str) -> PathBuf {
-        self.directory.join(format!("{image}.lock.json"))
+        self.directory.join(format!("{image}{LOCKFILE_SUFFIX}"))
     }
 }
+
+/// Names of lockfiles end like this.
+pub const LOCKFILE_SUFFIX: &str = ".lock.json";
 
 #[cfg(test)]
 mod tests {

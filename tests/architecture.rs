@@ -32,6 +32,8 @@ const ORDER: &[&str] = &[
     "configure",
     "boot",
     "image",
+    "diff",
+    "store",
     "pipeline",
     "cli",
 ];

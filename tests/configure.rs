@@ -118,10 +118,12 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
             },
         ],
         sources: &[AptSource {
+            own: true,
             uri: "https://deb.example.org/debian".into(),
             suites: vec!["trixie".into(), "trixie-updates".into()],
             components: vec!["main".into()],
             signed_by: Some("/usr/share/keyrings/debian-archive-keyring.gpg".into()),
+            ..AptSource::default()
         }],
         epoch: debian::EPOCH,
         seed: Sha256::of("seed"),

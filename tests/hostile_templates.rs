@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use oic::template::{self, TemplateSource};
+use oic::provider::Providers;
+use oic::template::{self, TemplateSource, Variables};
 use oic::yaml::Findings;
 
 const HEAD: &str =
@@ -12,7 +13,11 @@ fn validate(text: &[u8]) -> Findings {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t.yml");
     std::fs::write(&path, text).unwrap();
-    template::validate(&TemplateSource::File(path))
+    template::validate(
+        &TemplateSource::File(path),
+        &Providers::embedded().unwrap(),
+        &Variables::new(),
+    )
 }
 
 use proptest::prelude::*;

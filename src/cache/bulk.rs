@@ -74,6 +74,10 @@ impl PackageCache {
             tracing::debug!(%error, "the memo of verified packages was not saved");
         }
         let fetched = outcome?;
+        let names = wanted.iter().map(|item| item.package.file_name());
+        if let Err(error) = super::usage::note(self.directory(), names) {
+            tracing::debug!(%error, "the use of the packages was not noted");
+        }
         let mut report = CacheReport {
             hashed_bytes: self.hashed_bytes().saturating_sub(hashed_before_bytes),
             ..CacheReport::default()

@@ -24,6 +24,8 @@ use rustix::time::ClockId;
 use crate::durable::{self, PathError};
 use crate::package::Sha256;
 
+/// The memo's name, in the directory `metadata` of the package cache.
+pub(super) const FILE_NAME: &str = "verified.idx";
 const HEADER: &str = "oic-verified 1\n";
 const CHECKSUM: &str = "sha256 ";
 /// Room for several hundred thousand packages.
@@ -62,6 +64,13 @@ impl Identity {
         }
         false
     }
+}
+
+/// The digests that the packages in the cache `directory` had when they were verified, by file
+/// name. They say what a file should be, not what it is.
+pub fn verified_digests(directory: &Path) -> BTreeMap<String, Sha256> {
+    let entries = read(&directory.join("metadata").join(FILE_NAME)).unwrap_or_default();
+    entries.into_iter().map(|(name, (_, digest))| (name, digest)).collect()
 }
 
 /// The verified files of one directory.

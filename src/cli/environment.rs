@@ -58,6 +58,19 @@ impl Environment {
         Ok(Self { config, variables })
     }
 
+    /// Everything that is set, with where it comes from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Directory for short-lived files; empty means the system's.
+    pub fn temp_dir(&self) -> PathBuf {
+        match self.config.temp_dir.value.as_os_str().is_empty() {
+            true => env::temp_dir(),
+            false => absolute(&self.config.temp_dir.value),
+        }
+    }
+
     /// Directory of the package cache, absolute.
     pub fn cache_dir(&self) -> PathBuf {
         absolute(&self.config.cache_dir.value)
@@ -66,6 +79,20 @@ impl Environment {
     /// Directory of bases and images, absolute.
     pub fn work_dir(&self) -> PathBuf {
         absolute(&self.config.work_dir.value)
+    }
+
+    /// Directory of the user's own provider data, absolute.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        self.config.config_dir.value.as_deref().map(absolute)
+    }
+
+    /// `OIC_VAR_NAME=VALUE` as `(NAME, VALUE)`.
+    pub fn template_variables(&self) -> Vec<(String, String)> {
+        let text = |(name, value): &(OsString, OsString)| {
+            let name = name.to_str()?.strip_prefix("OIC_VAR_")?;
+            Some((name.to_owned(), value.to_str()?.to_owned()))
+        };
+        self.variables.iter().filter_map(text).collect()
     }
 
     /// Downloads at once.

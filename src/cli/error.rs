@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anstream::eprintln;
+use serde::Serialize;
 
 use super::interrupt;
 
@@ -12,6 +13,8 @@ use super::interrupt;
 #[derive(Debug)]
 pub struct CommandError {
     exit_code: u8,
+    /// What stands before the message.
+    label: &'static str,
     message: String,
     hints: Vec<String>,
 }
@@ -21,6 +24,7 @@ impl CommandError {
     pub fn failed(message: impl Display) -> Self {
         Self {
             exit_code: 1,
+            label: "error",
             message: message.to_string(),
             hints: Vec::new(),
         }
@@ -30,6 +34,7 @@ impl CommandError {
     pub fn usage(message: impl Display) -> Self {
         Self {
             exit_code: 2,
+            label: "error",
             message: message.to_string(),
             hints: Vec::new(),
         }
@@ -39,7 +44,18 @@ impl CommandError {
     pub fn interrupted() -> Self {
         Self {
             exit_code: interrupt::EXIT_CODE,
+            label: "error",
             message: "interrupted; everything was cleaned up".into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The work was done, and this is what it says: no error, but not exit code 0.
+    pub fn verdict(exit_code: u8, label: &'static str, message: impl Display) -> Self {
+        Self {
+            exit_code,
+            label,
+            message: message.to_string(),
             hints: Vec::new(),
         }
     }
@@ -50,9 +66,14 @@ impl CommandError {
         self
     }
 
+    /// Exit code, message and hints, for machines.
+    pub fn parts(&self) -> (u8, &str, &[String]) {
+        (self.exit_code, &self.message, &self.hints)
+    }
+
     /// Prints it to standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("\x1b[1;31merror:\x1b[0m {}", self.message);
+        eprintln!("\x1b[1;31m{}:\x1b[0m {}", self.label, self.message);
         for hint in &self.hints {
             eprintln!("\x1b[1;36mhint:\x1b[0m {hint}");
         }
@@ -71,4 +92,33 @@ pub fn print_line(line: &str) -> Result<(), CommandError> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Prints `value` as JSON.
+///
+/// # Errors
+/// As [`print_line`], or if it has no JSON form.
+pub fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value).map_err(CommandError::failed)?;
+    print_line(&text)
+}
+
+/// Version of the JSON that [`print_versioned`] prints; changes when a field changes its meaning or goes.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Prints a structure as JSON, with the field `schema_version` in front.
+///
+/// # Errors
+/// As [`print_json`].
+pub fn print_versioned(content: &impl Serialize) -> Result<(), CommandError> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        schema_version: u32,
+        #[serde(flatten)]
+        content: &'a T,
+    }
+    print_json(&Versioned {
+        schema_version: SCHEMA_VERSION,
+        content,
+    })
 }

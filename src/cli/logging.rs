@@ -1,6 +1,7 @@
 //! The log: what and why, on standard error and in a file if one is wanted.
 
 use std::fs::OpenOptions;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -22,6 +23,12 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
+/// A terminal, and a user who has nothing against colours (no-color.org).
+fn is_coloured() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !refused
+}
+
 /// Starts logging: warnings and up to the terminal unless `level` says otherwise,
 /// `level` (at least info) to `file`.
 ///
@@ -30,6 +37,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 pub fn start(level: Option<LogLevel>, file: Option<&Path>) -> Result<(), CommandError> {
     let terminal = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(is_coloured())
         .without_time()
         .with_target(false)
         .with_filter(filter(level.unwrap_or(LogLevel::Warn)));
@@ -56,6 +64,7 @@ pub fn start_server() {
         .with_target("fuser", LevelFilter::ERROR);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(is_coloured())
         .without_time()
         .with_target(false);
     tracing_subscriber::registry().with(layer.with_filter(levels)).init();

@@ -11,12 +11,13 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM};
-use crate::mount::{MountError, Restrictions};
+use crate::mount::{self, MountError, Restrictions};
 use crate::template::Loaded;
 use crate::workspace::Workspace;
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line};
+use super::templates::VariableArgs;
 use super::{Format, GlobalOptions, interrupt, templates};
 
 mod stats;
@@ -32,6 +33,18 @@ pub enum Engine {
     Auto,
     /// The kernel's overlayfs over the lazy layers.
     Kernel,
+    /// Our own copy-on-write, one FUSE mount.
+    Fuse,
+}
+
+impl From<Engine> for mount::Engine {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            // Measured to be the faster one wherever it works.
+            Engine::Auto | Engine::Kernel => Self::Kernel,
+            Engine::Fuse => Self::Fuse,
+        }
+    }
 }
 
 /// Show a provider's base or a template's tree, read-only or with a writable layer
@@ -89,6 +102,10 @@ pub struct MountArgs {
 
 /// Unmount what `oic mount` has mounted
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic umount debian-debian13-x86_64        what oic mount shows by default
+  oic umount /mnt --lazy                   even if a process still uses it")]
 pub struct UmountArgs {
     /// Mount point, or provider id
     #[arg(value_hint = ValueHint::DirPath)]
@@ -105,7 +122,7 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
         let at = existing_mount(&environment, &args.provider)?;
         return stats::print(&session::stats(&at).map_err(|error| failed(&error))?, args.format);
     }
-    let (provider, loaded) = named(&args.provider)?;
+    let (provider, loaded) = named(&environment, &args.provider)?;
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
     if !workspace.tarball().exists() {
         let missing = CommandError::failed(format!(
@@ -145,10 +162,6 @@ fn make(
         (None, true) => Some(tree::scratch_upper(workspace, image.as_ref())?),
         (None, false) => None,
     };
-    match args.overlay {
-        // All there is so far; `View::Overlay` is put together by the kernel.
-        Engine::Auto | Engine::Kernel => {}
-    }
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
         view: tree::view(upper.as_ref(), image, pool.is_some()),
@@ -169,6 +182,7 @@ fn make(
             read_only: upper.is_none(),
             ..Restrictions::VIEW
         },
+        engine: args.overlay.into(),
         allow_other: args.allow_other,
         threads: SERVER_THREADS,
         lifetime: match args.foreground {
@@ -234,30 +248,40 @@ fn failed(error: &MountError) -> CommandError {
 
 /// The mount point that `argument` names: a path, or a provider id.
 fn existing_mount(environment: &Environment, argument: &OsStr) -> Result<PathBuf, CommandError> {
-    Ok(match is_provider(argument)? {
+    Ok(match is_provider(environment, argument)? {
         Some(provider) => Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider).chrootenv(),
         None => PathBuf::from(argument),
     })
 }
 
 /// `argument` if it is the id of a known provider and not a path that exists.
-fn is_provider(argument: &OsStr) -> Result<Option<String>, CommandError> {
+fn is_provider(environment: &Environment, argument: &OsStr) -> Result<Option<String>, CommandError> {
     let Some(text) = argument.to_str().filter(|_| !Path::new(argument).exists()) else {
         return Ok(None);
     };
-    Ok(templates::providers()?
+    Ok(templates::providers(environment)?
         .by_id(text)
         .ok()
         .map(crate::provider::Provider::id))
 }
 
 /// The provider that `argument` names, itself or through a template, and that template.
-fn named(argument: &OsStr) -> Result<(String, Option<Loaded>), CommandError> {
-    if let Some(provider) = is_provider(argument)? {
+fn named(environment: &Environment, argument: &OsStr) -> Result<(String, Option<Loaded>), CommandError> {
+    if let Some(provider) = is_provider(environment, argument)? {
         return Ok((provider, None));
     }
-    let loaded = templates::load(argument)?;
+    let loaded = templates::load(environment, argument, &VariableArgs::default())?;
     Ok((loaded.provider.id(), Some(loaded)))
+}
+
+/// The provider that `argument` names, itself or through a template.
+pub(super) fn provider_id(environment: &Environment, argument: &OsStr) -> Result<String, CommandError> {
+    Ok(named(environment, argument)?.0)
+}
+
+/// The upper that the last build of the systemConfig `name` left.
+pub(super) fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
+    Ok(tree::finished_image(workspace, name)?.upper)
 }
 
 fn make_directory(path: PathBuf) -> Result<PathBuf, CommandError> {

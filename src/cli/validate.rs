@@ -4,8 +4,6 @@ use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
 
-use crate::template;
-
 use super::environment::Environment;
 use super::error::{CommandError, print_line};
 use super::{GlobalOptions, templates};
@@ -20,6 +18,8 @@ pub struct ValidateArgs {
     /// Template file, or the name of a template that oic brings
     #[arg(value_hint = ValueHint::FilePath)]
     template: OsString,
+    #[command(flatten)]
+    variables: templates::VariableArgs,
     /// Merge it over its provider's default template, check that too, and print it
     #[arg(long)]
     merged: bool,
@@ -27,13 +27,16 @@ pub struct ValidateArgs {
 
 /// Validates and prints.
 pub fn run(global: &GlobalOptions, args: &ValidateArgs) -> Result<(), CommandError> {
-    Environment::load(global, None)?;
+    let environment = Environment::load(global, None)?;
     if args.merged {
-        let loaded = templates::load(&args.template)?;
+        let loaded = templates::load(&environment, &args.template, &args.variables)?;
+        for warning in loaded.warnings.iter() {
+            anstream::eprintln!("{warning}");
+        }
         let text = loaded.to_yaml().map_err(CommandError::failed)?;
         return print_line(text.trim_end());
     }
-    let findings = template::validate(&templates::source(&args.template)?);
+    let findings = templates::check(&environment, &args.template, &args.variables)?;
     if findings.has_errors() {
         return Err(templates::refused(&findings));
     }

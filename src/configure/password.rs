@@ -2,38 +2,56 @@
 
 use sha_crypt::{PasswordHasher as _, ShaCrypt};
 use sha2::Digest as _;
+use yescrypt::Yescrypt;
 
 use crate::package::Sha256;
 use crate::template::model::HashMethod;
 
-/// Becomes 16 letters, the longest salt that crypt(5) takes: with a longer one the hash
-/// would match no password.
+/// Becomes 16 letters, the longest salt that crypt(5) takes for SHA-2: with a longer one the
+/// hash would match no password.
 const SALT_BYTES: usize = 12;
+/// bcrypt has a salt of 16 bytes.
+const BCRYPT_SALT_BYTES: usize = 16;
+/// As OWASP's "Password Storage Cheat Sheet" asks at least 10 for.
+const BCRYPT_COST: u32 = 12;
 
-/// The crypt(5) string of `text` for `user`, or `None` for a method that only the image's own
-/// tools have. The salt is derived from `seed`: other for each user, the same in each build.
+/// The crypt(5) string of `text` for `user`. The salt is derived from `seed`: other for each
+/// user, the same in each build.
 ///
 /// # Errors
 /// What the hash function reports, in words.
-pub(super) fn hash(text: &str, method: HashMethod, seed: Sha256, user: &str) -> Result<Option<String>, String> {
-    let hasher = match method {
-        HashMethod::Sha512 => ShaCrypt::SHA512,
-        HashMethod::Sha256 => ShaCrypt::SHA256,
-        HashMethod::Bcrypt | HashMethod::Yescrypt => return Ok(None),
-    };
-    hasher
-        .hash_password_with_salt(text.as_bytes(), &salt(seed, user))
-        .map(|hash| Some(hash.to_string()))
-        .map_err(|error| error.to_string())
+pub(super) fn hash(text: &str, method: HashMethod, seed: Sha256, user: &str) -> Result<String, String> {
+    let digest = salt(seed, user);
+    let short = digest.get(..SALT_BYTES).unwrap_or(&digest);
+    let sha = |hasher: ShaCrypt| hasher.hash_password_with_salt(text.as_bytes(), short);
+    match method {
+        HashMethod::Sha512 => sha(ShaCrypt::SHA512)
+            .map(|hash| hash.to_string())
+            .map_err(|e| e.to_string()),
+        HashMethod::Sha256 => sha(ShaCrypt::SHA256)
+            .map(|hash| hash.to_string())
+            .map_err(|e| e.to_string()),
+        HashMethod::Yescrypt => Yescrypt::default()
+            .hash_password_with_salt(text.as_bytes(), short)
+            .map(|hash| hash.to_string())
+            .map_err(|error| error.to_string()),
+        HashMethod::Bcrypt => {
+            let mut salt = [0; BCRYPT_SALT_BYTES];
+            salt.iter_mut().zip(digest).for_each(|(byte, from)| *byte = from);
+            // What is longer than bcrypt takes is refused, not cut.
+            bcrypt::non_truncating_hash_with_salt(text, BCRYPT_COST, salt)
+                .map(|hash| hash.format_for_version(bcrypt::Version::TwoB))
+                .map_err(|error| error.to_string())
+        }
+    }
 }
 
-fn salt(seed: Sha256, user: &str) -> Vec<u8> {
+fn salt(seed: Sha256, user: &str) -> [u8; 32] {
     let mut hasher = sha2::Sha256::new();
     hasher.update(b"oic password salt\0");
     hasher.update(seed.0);
     hasher.update(user.as_bytes());
-    let digest: [u8; 32] = hasher.finalize().into();
-    digest.into_iter().take(SALT_BYTES).collect()
+    hasher.finalize().into()
 }
 
 #[cfg(test)]
@@ -51,14 +69,19 @@ mod tests {
             String::from_utf8(output.stdout).unwrap()
         };
         let seed = Sha256::of("seed");
-        for (method, start) in [(HashMethod::Sha512, "$6$"), (HashMethod::Sha256, "$5$")] {
-            let hashed = hash("pässword $1", method, seed, "user").unwrap().unwrap();
+        for (method, start) in [
+            (HashMethod::Sha512, "$6$"),
+            (HashMethod::Sha256, "$5$"),
+            (HashMethod::Bcrypt, "$2b$12$"),
+            (HashMethod::Yescrypt, "$y$j"),
+        ] {
+            let hashed = hash("pässword $1", method, seed, "user").unwrap();
             assert!(hashed.starts_with(start));
             assert_eq!(crypt("pässword $1", &hashed), hashed);
             assert_ne!(crypt("other", &hashed), hashed);
-            assert_eq!(hash("pässword $1", method, seed, "user").unwrap().unwrap(), hashed);
-            assert_ne!(hash("pässword $1", method, seed, "other").unwrap().unwrap(), hashed);
+            assert_eq!(hash("pässword $1", method, seed, "user").unwrap(), hashed);
+            assert_ne!(hash("pässword $1", method, seed, "other").unwrap(), hashed);
         }
-        assert_eq!(hash("x", HashMethod::Yescrypt, seed, "user").unwrap(), None);
+        assert!(hash(&"x".repeat(73), HashMethod::Bcrypt, seed, "user").is_err());
     }
 }

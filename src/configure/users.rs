@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::password::hash;
 use super::{ConfigureError, Context};
-use crate::template::model::{HashMethod, Password, User};
+use crate::template::model::{Password, User};
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 /// Groups whose members may use sudo: Debian's first, that of others second.
@@ -108,15 +108,12 @@ fn set_password(context: &Context<'_>, user: &User) -> Result<(), ConfigureError
         Password::Locked => context.tool(["usermod", "--lock", "--", name]),
         Password::Hashed(hash) => context.tool_with_input(["chpasswd", "--encrypted"], &line(user, hash)?),
         Password::Plain { text, method } => {
-            let hashed =
-                hash(text, *method, context.request.seed, name).map_err(|reason| ConfigureError::Password {
-                    user: name.clone(),
-                    reason,
-                })?;
-            match hashed {
-                Some(hash) => context.tool_with_input(["chpasswd", "--encrypted"], &line(user, &hash)?),
-                None => context.tool_with_input(["chpasswd", "--crypt-method", tool_name(*method)], &line(user, text)?),
-            }
+            let hashed = hash(text, *method, context.request.seed, name);
+            let hashed = hashed.map_err(|reason| ConfigureError::Password {
+                user: name.clone(),
+                reason,
+            })?;
+            context.tool_with_input(["chpasswd", "--encrypted"], &line(user, &hashed)?)
         }
     };
     result.map_err(ConfigureError::user(name))
@@ -131,16 +128,6 @@ fn line(user: &User, secret: &str) -> Result<String, ConfigureError> {
         });
     }
     Ok(format!("{}:{secret}\n", user.name))
-}
-
-/// The method as chpasswd(8) names it.
-fn tool_name(method: HashMethod) -> &'static str {
-    match method {
-        HashMethod::Sha512 => "SHA512",
-        HashMethod::Sha256 => "SHA256",
-        HashMethod::Bcrypt => "BCRYPT",
-        HashMethod::Yescrypt => "YESCRYPT",
-    }
 }
 
 fn default_shell(context: &Context<'_>) -> Result<Option<String>, ConfigureError> {

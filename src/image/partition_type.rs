@@ -49,10 +49,10 @@ pub fn by_name(name: &str) -> Option<(Uuid, Option<Arch>)> {
 
 /// The GPT attribute bits of one template `flag`; `None` for an unknown one.
 ///
-/// `boot` and `esp` have a meaning on MBR and in the type only: no bit.
+/// Flags that say what a partition is for have a meaning on MBR and in the type only: no bit.
 pub fn attribute_bits(flag: &str) -> Option<u64> {
     Some(match flag {
-        "boot" | "esp" => 0,
+        "boot" | "esp" | "bios_grub" | "lvm" | "raid" | "swap" => 0,
         "required" => 1 << 0,
         "no_block_io" => 1 << 1,
         "legacy_boot" => 1 << 2,
@@ -64,4 +64,5 @@ pub fn attribute_bits(flag: &str) -> Option<u64> {
 }
 
 /// Every flag that [`attribute_bits`] knows, for messages.
-pub const FLAGS: &str = "boot, esp, required, no_block_io, legacy_boot, grow_file_system, read_only, no_auto";
+pub const FLAGS: &str = "boot, esp, required, no_block_io, legacy_boot, grow_file_system, read_only, no_auto, \
+    bios_grub, lvm, raid, swap";

@@ -21,17 +21,22 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::api::{Context, open_directory};
+use super::server::path_bytes;
 use super::{Attached, Detached, MountError, Restrictions};
 use crate::durable::{self, PathError};
 
 /// The writable layer of an overlay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upper {
     /// What was added, changed and removed, in the Linux overlayfs format.
+    #[serde(with = "path_bytes")]
     pub directory: PathBuf,
     /// The kernel's scratch directory, on the same file system; private to it. Beside it,
     /// with the same name and `.lock` and `.base` appended, lie two files of ours.
+    #[serde(with = "path_bytes")]
     pub work: PathBuf,
     /// Identifies what lies below (a base key, say): a new upper remembers it, an old one is
     /// refused over anything else.
@@ -64,10 +69,8 @@ pub fn mount(spec: &OverlaySpec, mount_point: &Path) -> Result<Attached, MountEr
 /// # Errors
 /// [`MountError::Unsettled`] if the upper must not be used, or the kernel's refusal.
 pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
-    if let Some(upper) = &spec.upper
-        && incompatible(&upper.work).exists()
-    {
-        return Err(MountError::Unsettled(upper.work.clone()));
+    if let Some(upper) = &spec.upper {
+        upper.check_settled()?;
     }
     let layers = Layers::open(spec)?;
     let context = layers.configure()?;
@@ -168,12 +171,21 @@ impl Upper {
         beside(&self.work, ".lock")
     }
 
-    /// Makes the directories where they are absent. A new upper's root gets mode and owner
-    /// of `base_root`: it is what the overlay shows as its root.
+    /// As [`Self::prepare_for`], for the root directory `base_root`.
+    ///
+    /// # Errors
+    /// As [`Self::prepare_for`], and if `base_root` cannot be looked at.
+    pub fn prepare(&self, base_root: &Path) -> Result<(), MountError> {
+        let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
+        self.prepare_for(root.mode() & 0o7777, root.uid(), root.gid())
+    }
+
+    /// Makes the directories where they are absent. A new upper's root gets this mode and owner, which
+    /// should be those of the root below: it is what the overlay shows as its root.
     ///
     /// # Errors
     /// [`MountError::ForeignUpper`] if it was made over another base; or if a directory cannot be made.
-    pub fn prepare(&self, base_root: &Path) -> Result<(), MountError> {
+    pub fn prepare_for(&self, permissions: u32, uid: u32, gid: u32) -> Result<(), MountError> {
         let base_file = beside(&self.work, ".base");
         if self.directory.exists() {
             match fs::read_to_string(&base_file) {
@@ -188,12 +200,31 @@ impl Upper {
         durable::write_file(&base_file, &self.base)?;
         make_directory(&self.work)?;
         make_directory(&self.directory)?;
-        let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
-        std::os::unix::fs::chown(&self.directory, Some(root.uid()), Some(root.gid()))
+        std::os::unix::fs::chown(&self.directory, Some(uid), Some(gid))
             .map_err(PathError::on("set the owner of", &self.directory))?;
-        fs::set_permissions(&self.directory, fs::Permissions::from_mode(root.mode() & 0o7777))
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(permissions))
             .map_err(PathError::on("set the mode of", &self.directory))?;
         Ok(())
+    }
+
+    /// Refuses an upper that was used without syncing and not settled.
+    ///
+    /// # Errors
+    /// [`MountError::Unsettled`].
+    pub fn check_settled(&self) -> Result<(), MountError> {
+        if incompatible(&self.work).exists() {
+            return Err(MountError::Unsettled(self.work.clone()));
+        }
+        Ok(())
+    }
+
+    /// Marks a `volatile` upper as in use, as the kernel does.
+    pub(super) fn mark_volatile(&self) -> Result<(), MountError> {
+        if !self.volatile {
+            return Ok(());
+        }
+        let mark = incompatible(&self.work).join("volatile");
+        Ok(fs::create_dir_all(&mark).map_err(PathError::on("create", &mark))?)
     }
 
     /// Writes the upper of an unmounted `volatile` overlay to disk, then allows to use it again.

@@ -8,11 +8,11 @@
 //! package that fails verification, a damaged snapshot) opens, and fails with
 //! `EIO` when it is read. Nothing is cached of it, so a later read tries again.
 
-mod attr;
-mod counters;
+pub(super) mod attr;
+pub(super) mod counters;
 mod ids;
 mod push;
-mod workers;
+pub(super) mod workers;
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -38,14 +38,14 @@ use workers::Workers;
 use crate::overlay::layer::{Attributes, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Timestamp};
 
 /// How long the kernel may remember: about 30 years, which is "for good" and far from any overflow.
-const FOREVER: Duration = Duration::from_secs(1_000_000_000);
+pub(super) const FOREVER: Duration = Duration::from_secs(1_000_000_000);
 const GENERATION: Generation = Generation(0);
 /// Largest read; the kernel's own limit is 256 pages unless raised (`fs.fuse.max_pages_limit`).
-const MAX_READ_BYTES: u32 = 1024 * 1024;
+pub(super) const MAX_READ_BYTES: u32 = 1024 * 1024;
 /// Requests (read-ahead) in flight; enough to keep workers busy while pages are used.
-const MAX_BACKGROUND: u16 = 64;
+pub(super) const MAX_BACKGROUND: u16 = 64;
 /// Offsets 1 and 2 of a listing are behind `.` and `..`; a layer's cookies follow.
-const DOT_ENTRIES: u64 = 2;
+pub(super) const DOT_ENTRIES: u64 = 2;
 
 /// What is served, and with how many threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl std::fmt::Debug for Server {
 
 /// Reads a server's counters while it runs.
 #[derive(Debug, Clone)]
-pub struct CountsReader(Arc<Counters>);
+pub struct CountsReader(pub(super) Arc<Counters>);
 
 impl CountsReader {
     /// The counters as they are now.
@@ -341,7 +341,7 @@ impl Lower {
 }
 
 /// Names as listxattr(2) gives them: each ended by a NUL.
-fn joined(names: &[OsString]) -> Vec<u8> {
+pub(super) fn joined(names: &[OsString]) -> Vec<u8> {
     let mut all = Vec::new();
     for name in names {
         all.extend_from_slice(name.as_encoded_bytes());

@@ -14,6 +14,7 @@ mod child;
 mod client;
 mod inquiry;
 mod layers;
+mod serving;
 
 pub use child::child_main;
 pub use client::Server;
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel::Upper;
 use super::lower::{Counts, LowerOptions};
 
 /// The first argument that makes the program a mount server.
@@ -52,6 +54,8 @@ pub struct ServeRequest {
     pub layers: LayerRequest,
     /// How to serve them.
     pub options: LowerOptions,
+    /// Merge the layers; otherwise each is shown for itself.
+    pub merged: Option<MergeRequest>,
     /// How long.
     pub lifetime: Lifetime,
     /// A file to hold the exclusive lock of meanwhile; the server lives just as long as what it
@@ -62,6 +66,19 @@ pub struct ServeRequest {
     #[serde(with = "optional_path_bytes")]
     pub scratch: Option<PathBuf>,
 }
+
+/// The layers as one tree ([`crate::overlay`]).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MergeRequest {
+    /// Where changes go; without it the tree is read-only.
+    pub upper: Option<Upper>,
+    /// Directories (frozen uppers) above the layers, the topmost first.
+    pub steps: Vec<Step>,
+}
+
+/// A frozen upper.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Step(#[serde(with = "path_bytes")] pub PathBuf);
 
 /// What the caller tells the server later.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! A mount with everything that belongs to it: what `oic build` and `oic mount` use.
 //!
-//! A writable view is the kernel's overlayfs over the FUSE mount. The FUSE mount itself is
+//! With [`Engine::Kernel`] a writable view is the kernel's overlayfs over the FUSE mount. The FUSE mount itself is
 //! made in a temporary mount namespace and is never visible: the overlay alone keeps it. So
 //! there is one mount to see and to unmount, nothing to find or clean up beside it, and
 //! when it is unmounted, by whomever and however, the kernel lets go of the lower file
@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::api::Target;
 use super::kernel::{self, OverlaySpec, Upper};
 use super::lower::LowerOptions;
-use super::server::{self, LayerRequest, Lifetime, ServeRequest, Server, Stats};
-use super::{Attached, Detached, MountError, Restrictions, fuse, namespace, table};
+use super::server::{self, LayerRequest, Lifetime, MergeRequest, ServeRequest, Server, Stats, Step};
+use super::{Attached, Detached, Engine, MountError, Restrictions, fuse, namespace, table};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 
@@ -48,6 +48,8 @@ pub struct MountRequest {
     pub layers: LayerRequest,
     /// What to show of them.
     pub view: View,
+    /// Who merges, if [`View::Overlay`] is to be shown.
+    pub engine: Engine,
     /// Restrictions of the mount.
     pub restrictions: Restrictions,
     /// Let other users in too. An overlay lets in whom the permissions of its files let in.
@@ -70,6 +72,7 @@ impl MountRequest {
             program: THIS_PROGRAM.into(),
             layers,
             view: View::Layer(name.into()),
+            engine: Engine::default(),
             restrictions: Restrictions::VIEW,
             allow_other: false,
             threads: LowerOptions::default().threads,
@@ -120,14 +123,24 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
         allow_other: request.allow_other || merged,
         ..LowerOptions::default()
     };
+    let merge_here = match (&request.view, request.engine) {
+        (View::Overlay { upper, steps }, Engine::Fuse) => Some(MergeRequest {
+            upper: upper.clone(),
+            steps: steps.iter().cloned().map(Step).collect(),
+        }),
+        _ => None,
+    };
+    let is_writable = merge_here.as_ref().is_some_and(|merge| merge.upper.is_some());
     let restrictions = Restrictions {
-        read_only: true,
+        read_only: request.restrictions.read_only || !is_writable,
         ..request.restrictions
     };
     let unserved = fuse::create(restrictions, options.allow_other)?;
+    let is_merged_here = merge_here.is_some();
     let serve = ServeRequest {
         layers: request.layers.clone(),
         options,
+        merged: merge_here,
         lifetime: request.lifetime,
         lock: match &request.view {
             View::Overlay { upper: Some(upper), .. } => Some(upper.lock_file()),
@@ -143,6 +156,7 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
     let mut server = Server::start(&request.program, unserved.device, &serve, log)?;
     let mount = match &request.view {
         View::Layer(_) | View::Layers => unserved.mount.attach_to(target)?,
+        View::Overlay { .. } if is_merged_here => unserved.mount.attach_to(target)?,
         View::Overlay { upper, steps } => {
             let spec = |lower| OverlaySpec {
                 lower,

@@ -16,6 +16,7 @@ use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, Snapsh
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::pool::POOL_DIRECTORY;
 use crate::root::Root;
+use crate::template::model::FileSystem;
 use crate::workspace::ImageBuild;
 
 use super::base::{self, BaseState};
@@ -69,20 +70,21 @@ impl Tree {
     }
 
     /// Installs what the base does not bring, in one transaction.
-    pub fn install(&mut self, context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+    /// Gives what could not be done as the template asks.
+    pub fn install(&mut self, context: &Context<'_>, selection: &Selection) -> Result<Vec<String>, BuildError> {
         let request = InstallRequest {
             root: self.session.mount_point(),
             packages: &selection.beyond_base(),
             requested: &selection.requested_names(),
             pool: &Path::new("/").join(POOL_DIRECTORY),
             pool_source: None,
+            initrd_modules: &context.request.loaded.template.system.kernel.extra_modules,
             temporary: self.output.directory(),
             arch: context.request.loaded.template.target.arch,
             epoch: selection.epoch_seconds,
             helper: Path::new(THIS_PROGRAM),
         };
-        install::install(&request, context.progress, context.cancel)?;
-        Ok(())
+        Ok(install::install(&request, context.progress, context.cancel)?.warnings)
     }
 
     /// Applies the template's settings.
@@ -98,7 +100,7 @@ impl Tree {
             root: self.session.mount_point(),
             template: &context.request.loaded.template,
             fstab: &fstab(plan),
-            sources: &selection.apt_sources(&context.request.loaded.provider),
+            sources: &selection.apt_sources,
             epoch: selection.epoch_seconds,
             seed: selection.digest,
             network: false,
@@ -194,6 +196,7 @@ fn mount(
             pool,
         },
         view,
+        engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
         threads: SERVER_THREADS,
@@ -204,24 +207,26 @@ fn mount(
     Ok(session::mount(&request, &at)?)
 }
 
-/// Every partition that is mounted, by PARTUUID (fstab(5)).
+/// Every partition that is mounted or swapped to, by PARTUUID (fstab(5)).
 fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
-    let mounted = plan.partitions.iter().filter_map(|planned| {
-        let file_system = planned.partition.file_system?;
-        let mount_point = planned.partition.mount_point.clone()?;
-        let pass = match mount_point.as_str() {
-            "/" => 1,
-            _ => 2,
+    let used = plan.partitions.iter().filter_map(|planned| {
+        let partition = &planned.partition;
+        let file_system = partition.file_system?;
+        let (mount_point, pass) = match (file_system, partition.mount_point.as_deref()) {
+            (FileSystem::Swap, _) => ("none", 0),
+            (_, Some("/")) => ("/", 1),
+            (_, Some(path)) => (path, 2),
+            (_, None) => return None,
         };
         Some(FstabEntry {
             source: format!("PARTUUID={}", planned.uuid),
-            mount_point,
+            mount_point: mount_point.to_owned(),
             fs_type: file_system.fstab_type().to_owned(),
-            options: planned.partition.mount_options.clone(),
+            options: partition.mount_options.clone(),
             pass,
         })
     });
-    mounted.collect()
+    used.collect()
 }
 
 /// `{image.name}-{version}`, the base name of the output files.

@@ -13,6 +13,21 @@ pub enum BuildError {
     /// A package is not where the cache stage put it.
     #[error("{0} vanished from the package cache during the build")]
     NotCached(String),
+    /// Nothing vouches for the packages of a directory.
+    #[error("{} is a plain directory of packages, which nobody signed", .0.display())]
+    Unsigned(std::path::PathBuf),
+    /// A package of a local directory cannot be used.
+    #[error("{} {reason}", path.display())]
+    LocalPackage {
+        /// The package or the directory.
+        path: std::path::PathBuf,
+        /// What is wrong, to follow the name.
+        reason: String,
+    },
+    #[error(transparent)]
+    Archive(#[from] crate::archive::ArchiveError),
+    #[error(transparent)]
+    Key(#[from] crate::verify::VerifyError),
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     #[error(transparent)]
@@ -77,6 +92,11 @@ impl BuildError {
             Self::Path(error) if error.is_no_space() => {
                 Some("free some space there, or choose another place with --work-dir or --cache-dir".to_owned())
             }
+            Self::Key(error) => error.hint(),
+            Self::Unsigned(_) => {
+                Some("give the repository pkey: \"[trusted=yes]\" to take its packages all the same".to_owned())
+            }
+            Self::LocalPackage { .. } | Self::Archive(_) => None,
             Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) => None,
         }
     }

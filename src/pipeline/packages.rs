@@ -6,20 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::cache::{CacheReport, PackageCache, Wanted};
 use crate::configure::AptSource;
 use crate::durable::{self, PathError};
-use crate::fetch::{Reply, Transport as _};
 use crate::package::{PackageRecord, Resolution, ResolvedPackage, Sha256};
-use crate::provider::{self, Provider};
+use crate::provider;
 use crate::repo::Repository;
 use crate::repo::deb::{self, LoadOptions, LoadedIndex};
 use crate::resolve::lockfile::{LockedRepository, Lockfile};
 use crate::resolve::{self, Request, dot};
-use crate::template::model::Template;
 
+use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, base};
-
-/// A key file is a few kilobytes; a certificate with many signatures some hundred.
-const KEY_LIMIT_BYTES: u64 = 1 << 20;
+use super::{BuildError, Context, base, kernel, local, sources};
 
 /// What the repositories offer.
 pub(super) struct Metadata {
@@ -37,6 +33,10 @@ pub(super) struct Selection {
     pub image: Resolution,
     /// Where packages come from.
     pub repositories: Vec<Repository>,
+    /// Where the image's own apt gets packages from.
+    pub apt_sources: Vec<AptSource>,
+    /// What is not as the template asks.
+    pub warnings: Vec<String>,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
     /// Digest of the lockfile.
@@ -75,36 +75,6 @@ impl Selection {
             .collect()
     }
 
-    /// What the image's own apt gets packages from: the provider's repositories, where they
-    /// are on a server that others can reach too.
-    pub fn apt_sources(&self, provider: &Provider) -> Vec<AptSource> {
-        let Some(keyring) = &provider.image_keyring else {
-            return Vec::new();
-        };
-        let is_own = |repository: &&Repository| provider.repositories.iter().any(|own| own.id == repository.id);
-        let mut sources: Vec<AptSource> = Vec::new();
-        for repository in self
-            .repositories
-            .iter()
-            .filter(is_own)
-            .filter(|repository| is_public(&repository.base_url))
-        {
-            let same = |source: &&mut AptSource| {
-                source.uri == repository.base_url && source.components == repository.components
-            };
-            match sources.iter_mut().find(same) {
-                Some(source) => source.suites.push(repository.suite.clone()),
-                None => sources.push(AptSource {
-                    uri: repository.base_url.clone(),
-                    suites: vec![repository.suite.clone()],
-                    components: repository.components.clone(),
-                    signed_by: Some(keyring.clone()),
-                }),
-            }
-        }
-        sources
-    }
-
     fn url(&self, package: &ResolvedPackage) -> String {
         let repository = self
             .repositories
@@ -113,12 +83,6 @@ impl Selection {
         let base = repository.map_or("", |repository| repository.base_url.as_str());
         format!("{base}/{}", package.path)
     }
-}
-
-/// Whether `url` means the same on another machine: neither a file nor a server on this one.
-fn is_public(url: &str) -> bool {
-    let host = url.split("://").nth(1).unwrap_or_default();
-    url.starts_with("http") && !["localhost", "127.", "[::1]"].iter().any(|own| host.starts_with(own))
 }
 
 /// Packages in the cache.
@@ -149,11 +113,12 @@ impl Cached {
 pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
     let request = context.request;
     let loaded = &request.loaded;
-    let fetch_key = |url: &str| match context.fetcher.get(url, KEY_LIMIT_BYTES, None) {
-        Ok(Reply::Body { bytes, .. }) => Ok(bytes),
-        Ok(Reply::NotModified) => Err("the server says that it is unchanged, but it was never fetched".to_owned()),
-        Err(error) => Err(error.to_string()),
+    let keys = Keys {
+        fetcher: &context.fetcher,
+        directory: context.workspace.metadata().join("keys"),
+        offline: request.offline,
     };
+    let fetch_key = |url: &str| keys.get(url);
     let repositories = provider::repositories(&loaded.provider, &request.mirrors, &loaded.template, &fetch_key)?;
     let metadata_dir = context.workspace.metadata();
     std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
@@ -164,13 +129,17 @@ pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildErro
         offline: request.offline,
         workers: request.workers,
     };
-    let indexes = deb::load_all(
-        &repositories,
-        &options,
-        &context.fetcher,
-        context.progress,
-        context.cancel,
-    )?;
+    let (plain, served): (Vec<_>, Vec<_>) = repositories
+        .iter()
+        .cloned()
+        .partition(|repository| local::directory(repository).is_some());
+    let (transport, progress) = (&context.fetcher, context.progress);
+    let mut indexes = deb::load_all(&served, &options, transport, progress, context.cancel)?;
+    for repository in &plain {
+        if let Some(directory) = local::directory(repository) {
+            indexes.push(local::load(repository, &directory, options.arch, context.cancel)?);
+        }
+    }
     Ok(Metadata { repositories, indexes })
 }
 
@@ -205,14 +174,21 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
     };
     let base = resolve::deb::resolve(&wanted, records.get(..own_count).unwrap_or(&records))?;
     wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
-    wanted.packages.extend(asked_for(template));
+    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, &records);
+    let asked: Vec<String> = template
+        .system
+        .packages
+        .iter()
+        .chain(&kernel_packages)
+        .cloned()
+        .collect();
+    wanted.packages.extend(asked.iter().cloned());
     let image = resolve::deb::resolve(&wanted, &records)?;
-    write_graph(context, &image)?;
 
     let lockfile = Lockfile {
         provider: request.loaded.provider.id(),
         repositories: indexes.iter().map(locked_repository).collect(),
-        requested: asked_for(template),
+        requested: asked,
         packages: image.packages.clone(),
     };
     let newest = indexes.iter().map(|index| index.release.date).max().unwrap_or(0);
@@ -220,6 +196,8 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         base_key: base::key(&request.loaded.provider.id(), &base),
         base,
         image,
+        apt_sources: sources::of_image(&request.loaded.provider, &repositories, &indexes)?,
+        warnings: warning.into_iter().collect(),
         repositories,
         digest: lockfile.digest(),
         lockfile,
@@ -227,17 +205,6 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
             .source_date_epoch
             .unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
     })
-}
-
-/// What the template asks for by name.
-fn asked_for(template: &Template) -> Vec<String> {
-    template
-        .system
-        .packages
-        .iter()
-        .chain(&template.system.kernel.packages)
-        .cloned()
-        .collect()
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {
@@ -249,7 +216,8 @@ fn locked_repository(index: &LoadedIndex) -> LockedRepository {
     }
 }
 
-fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
+/// Writes the dependency graph into the package cache, and where the user wants it.
+pub(super) fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
     durable::write_file(context.workspace.dependency_graph(), dot::dot(image, None))?;
     let Some(path) = &context.request.dot_file else {
         return Ok(());

@@ -1,16 +1,11 @@
 //! Provider files (`data/providers/{os}/{dist}/provider.yml`) to [`Provider`]s.
 
-use std::sync::Arc;
-
-use super::{DefaultTemplate, PackageSystem, Provider, ProviderRepository};
-use crate::data;
+use super::files::Files;
+use super::{DefaultTemplate, PackageSystem, Provider, ProviderKey, ProviderRepository};
 use crate::package::Arch;
 use crate::template::image_type;
 use crate::yaml::schema::{self, Field, Shape, Text, Unique};
-use crate::yaml::{Finding, Findings, Node, Source, parse};
-
-/// Directories that have a `provider.yml`.
-const DIRECTORIES: &[&str] = &["providers/debian/debian13"];
+use crate::yaml::{Finding, Findings, Node, parse};
 
 const WORD: Shape = Shape::Text(
     Text::ANY
@@ -24,7 +19,8 @@ const WORDS: Shape = Shape::List {
 };
 const ARCH: Shape = Shape::Text(Text::ANY.one_of(&["x86_64", "aarch64", "armv7hl"]));
 
-static PROVIDER: &[Field] = &[
+/// A `provider.yml`.
+pub static PROVIDER: &[Field] = &[
     Field::new("os", WORD, "Operating system.").required(),
     Field::new("dist", WORD, "Distribution.").required(),
     Field::new(
@@ -71,14 +67,64 @@ static PROVIDER: &[Field] = &[
 
 static REPOSITORY: &[Field] = &[
     Field::new("id", WORD, "Name in messages and lockfiles.").required(),
-    Field::new("archive", WORD, "Which archive holds it.").required(),
-    Field::new("suite", WORD, "Suite.").required(),
-    Field::new("components", WORDS, "Components.").required(),
-    Field::new("keys", WORDS, "Files with the certificates that may sign it.").required(),
+    Field::new(
+        "archive",
+        WORD,
+        "Which archive holds it: the name that a mirror is given for.",
+    )
+    .required(),
+    Field::new(
+        "architectures",
+        Shape::List {
+            item: &ARCH,
+            unique: Unique::Value,
+        },
+        "For which architectures it is; for all if absent.",
+    ),
+    Field::new(
+        "baseUrl",
+        Shape::Text(Text::ANY.pattern(
+            r"(https?://|file:///)[^\s<>]+",
+            "a URL that starts with http://, https:// or file:///",
+        )),
+        "Where its vendor serves it; {arch} becomes the architecture. Any mirror that is named counts before.",
+    ),
+    Field::new("suite", WORD, "Suite; needed for .deb packages."),
+    Field::new("components", WORDS, "Components; needed for .deb packages."),
+    Field::new(
+        "keys",
+        Shape::List {
+            item: &Shape::Map(KEY),
+            unique: Unique::No,
+        },
+        "Which keys may sign it.",
+    )
+    .required(),
     Field::new(
         "priority",
         Shape::Int { min: -9999, max: 9999 },
         "Pin priority; 500 if absent.",
+    ),
+];
+
+static KEY: &[Field] = &[
+    Field::new("file", WORD, "A file below keys/, beside providers/."),
+    Field::new("path", PATH, "A keyring on the build host, used if it is there."),
+    Field::new(
+        "url",
+        Shape::Text(Text::ANY.pattern(r"https?://[^\s<>]+", "a URL that starts with http:// or https://")),
+        "Where it is fetched otherwise; it needs fingerprints.",
+    ),
+    Field::new(
+        "fingerprints",
+        Shape::List {
+            item: &Shape::Text(Text::ANY.pattern(
+                "[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}",
+                "a fingerprint of 40 or 64 hexadecimal digits",
+            )),
+            unique: Unique::Value,
+        },
+        "Only certificates with these fingerprints count.",
     ),
 ];
 
@@ -89,28 +135,27 @@ static DEFAULT: &[Field] = &[
         "For which image type.",
     )
     .required(),
-    Field::new("arch", ARCH, "For which architecture.").required(),
+    Field::new("arch", ARCH, "For which architecture; for all if absent."),
     Field::new("file", WORD, "File below defaults/.").required(),
 ];
 
-/// All providers that are compiled in.
-pub(super) fn embedded() -> Result<Vec<Provider>, Findings> {
-    let read = |path: &str| data::file(path).map(<[u8]>::to_vec);
+/// All providers of `files`.
+pub(super) fn load_all(files: &Files) -> Result<Vec<Provider>, Findings> {
     let mut providers = Vec::new();
-    for directory in DIRECTORIES {
-        providers.extend(load(directory, &read)?);
+    for directory in files.directories()? {
+        providers.extend(load(&directory, files)?);
     }
     Ok(providers)
 }
 
 /// The providers that the file `{directory}/provider.yml` describes, one per architecture.
-/// `read` gives the content of a data file; keys are looked up below `keys/`.
-fn load(directory: &str, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Vec<Provider>, Findings> {
+fn load(directory: &str, files: &Files) -> Result<Vec<Provider>, Findings> {
     let mut findings = Findings::new();
-    let source = text(&format!("{directory}/provider.yml"), read)?;
+    let source = files.text(&format!("{directory}/provider.yml"))?;
     let root = parse(&source, &mut findings);
     if let Some(root) = &root {
         schema::validate(root, PROVIDER, &mut findings);
+        check(root, directory, &mut findings);
     }
     findings.into_result()?;
     let root = root.ok_or_else(Findings::new)?;
@@ -118,33 +163,67 @@ fn load(directory: &str, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Vec<P
         .items_at("architectures")
         .iter()
         .filter_map(|arch| arch.text()?.parse().ok());
-    archs.map(|arch| provider(&root, directory, arch, read)).collect()
+    archs.map(|arch| provider(&root, directory, arch, files)).collect()
 }
 
-fn provider(
-    root: &Node,
-    directory: &str,
-    arch: Arch,
-    read: &dyn Fn(&str) -> Option<Vec<u8>>,
-) -> Result<Provider, Findings> {
+/// What spans several fields.
+fn check(root: &Node, directory: &str, findings: &mut Findings) {
+    let named = format!(
+        "providers/{}/{}",
+        root.text_at("os").unwrap_or_default(),
+        root.text_at("dist").unwrap_or_default()
+    );
+    if named != directory {
+        let message = format!("describes {named} but lies in {directory}");
+        findings.push(Finding::error(&root.span, "os", message));
+    }
+    for (index, repository) in root.items_at("repositories").iter().enumerate() {
+        let path = format!("repositories[{index}]");
+        if root.text_at("packageSystem") == Some("deb") {
+            for key in ["suite", "components"]
+                .into_iter()
+                .filter(|key| repository.get(key).is_none())
+            {
+                let message = "is missing: repositories of .deb packages have it";
+                findings.push(Finding::error(&repository.span, format!("{path}.{key}"), message));
+            }
+        }
+        for (number, key) in repository.items_at("keys").iter().enumerate() {
+            let given = ["file", "path", "url"]
+                .into_iter()
+                .any(|name| key.text_at(name).is_some());
+            if !given {
+                let message = "has none of file, path and url";
+                findings.push(Finding::error(&key.span, format!("{path}.keys[{number}]"), message));
+            }
+        }
+    }
+}
+
+/// Whether a node is for an architecture: it names it, or none.
+fn is_for(node: &Node, arch: Arch) -> bool {
+    let list = node.items_at("architectures");
+    let one = node.text_at("arch");
+    one.is_none_or(|name| name == arch.as_str())
+        && (list.is_empty() || list.iter().any(|name| name.text() == Some(arch.as_str())))
+}
+
+fn provider(root: &Node, directory: &str, arch: Arch, files: &Files) -> Result<Provider, Findings> {
     let word = |key: &str| root.text_at(key).unwrap_or_default().to_owned();
     let mut repositories = Vec::new();
-    for node in root.items_at("repositories") {
-        repositories.push(repository(node, read)?);
+    for node in root.items_at("repositories").iter().filter(|node| is_for(node, arch)) {
+        repositories.push(repository(node, arch, files)?);
     }
     let mut defaults = Vec::new();
-    for node in root
-        .items_at("defaults")
-        .iter()
-        .filter(|d| d.text_at("arch") == Some(arch.as_str()))
-    {
+    for node in root.items_at("defaults").iter().filter(|node| is_for(node, arch)) {
         let Some((file, image_type)) = node.text_at("file").zip(node.text_at("imageType").and_then(image_type)) else {
             continue;
         };
         let directory = format!("{directory}/defaults");
         defaults.push(DefaultTemplate {
             image_type,
-            source: text(&format!("{directory}/{file}"), read)?,
+            source: files.text(&format!("{directory}/{file}"))?,
+            overlay: files.overlaid(&directory),
             directory,
         });
     }
@@ -164,17 +243,14 @@ fn provider(
     })
 }
 
-fn repository(node: &Node, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<ProviderRepository, Findings> {
+fn repository(node: &Node, arch: Arch, files: &Files) -> Result<ProviderRepository, Findings> {
     let word = |key: &str| node.text_at(key).unwrap_or_default().to_owned();
-    let mut keys = Vec::new();
-    for key in node.items_at("keys") {
-        let name = key.text().unwrap_or_default();
-        let missing = || Finding::error(&key.span, "keys", format!("there is no key file {name}"));
-        keys.push(read(&format!("keys/{name}")).ok_or_else(missing)?);
-    }
+    let keys = node.items_at("keys").iter().map(|node| key(node, files));
+    let base_url = node.text_at("baseUrl").map(|url| url.replace("{arch}", arch.as_str()));
     Ok(ProviderRepository {
         id: word("id"),
         archive: word("archive"),
+        base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
         suite: word("suite"),
         components: words(node, "components"),
         priority: node
@@ -182,7 +258,26 @@ fn repository(node: &Node, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Pro
             .and_then(Node::int)
             .and_then(|p| p.try_into().ok())
             .unwrap_or(500),
-        keys,
+        keys: keys.collect::<Result<_, _>>()?,
+    })
+}
+
+fn key(node: &Node, files: &Files) -> Result<ProviderKey, Findings> {
+    let content = match node.text_at("file") {
+        None => None,
+        Some(name) => {
+            let missing = |reason| Findings::from(Finding::error(&node.span, "keys", reason));
+            Some(files.key(name).map_err(missing)?)
+        }
+    };
+    Ok(ProviderKey {
+        content,
+        path: node.text_at("path").map(Into::into),
+        url: node.text_at("url").map(str::to_owned),
+        fingerprints: words(node, "fingerprints")
+            .iter()
+            .map(|f| f.to_ascii_uppercase())
+            .collect(),
     })
 }
 
@@ -192,11 +287,4 @@ fn words(node: &Node, key: &str) -> Vec<String> {
         .filter_map(Node::text)
         .map(str::to_owned)
         .collect()
-}
-
-fn text(path: &str, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Arc<Source>, Findings> {
-    let fail = |message: &str| Findings::from(Finding::without_position(path, "", message));
-    let bytes = read(path).ok_or_else(|| fail("there is no such data file"))?;
-    let text = String::from_utf8(bytes).map_err(|_| fail("is not UTF-8"))?;
-    Ok(Source::new(format!("oic:{path}"), text))
 }

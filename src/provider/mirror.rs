@@ -1,8 +1,9 @@
 //! Which server each archive is fetched from.
 //!
-//! Provider data names no mirror. In this order the base URL of an archive comes from
+//! Provider data names no mirror of Debian. In this order the base URL of an archive comes from
 //! `--mirror`, the environment (`OIC_MIRROR_DEBIAN`), `mirrors:` of the configuration, the
-//! template's `packageRepositories`, the host's apt sources. Signatures make any mirror safe.
+//! template's `packageRepositories`, the host's apt sources, and last from the provider itself if
+//! its vendor has a server of its own. Signatures make any mirror safe.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,6 +26,8 @@ pub enum Origin {
     Template,
     /// The apt sources of the build host.
     Host,
+    /// The provider: its vendor's own server.
+    Provider,
 }
 
 impl fmt::Display for Origin {
@@ -35,6 +38,7 @@ impl fmt::Display for Origin {
             Self::Config => "the configuration file",
             Self::Template => "the template",
             Self::Host => "the host's apt sources",
+            Self::Provider => "the provider",
         })
     }
 }
@@ -174,14 +178,26 @@ impl Mirrors {
                 entries.push((&mirrored.archive, &repository.url, Origin::Template));
             }
         }
+        for repository in &provider.repositories {
+            if let Some(url) = &repository.base_url {
+                entries.push((&repository.archive, url, Origin::Provider));
+            }
+        }
         entries.sort_by_key(|(.., origin)| *origin);
 
         let named = entries
             .iter()
             .find(|(name, ..)| *name == archive)
             .map(|(_, url, origin)| ((*url).to_owned(), *origin));
+        // What has a server of its own is no part of the main archive's server.
+        let has_own = provider
+            .repositories
+            .iter()
+            .any(|repository| repository.archive == archive && repository.base_url.is_some());
         let beside = || {
-            let mut mains = entries.iter().filter(|(name, ..)| *name == main && archive != main);
+            let mut mains = entries
+                .iter()
+                .filter(|(name, ..)| *name == main && archive != main && !has_own);
             mains.find_map(|(_, url, origin)| Some((sibling(url, main, archive)?, *origin)))
         };
         if let Some((_, Origin::Flag)) = &named {

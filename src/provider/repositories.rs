@@ -1,12 +1,10 @@
 //! The repositories of one build: the provider's from their mirrors, then the template's.
 
-use super::Provider;
+use super::keys::{FetchKey, of_template};
 use super::mirror::{MirrorError, Mirrors, mirrored};
+use super::{Provider, ProviderRepository};
 use crate::repo::Repository;
 use crate::template::model::{PackageRepository, Template};
-
-/// A key file larger than this is none.
-const MAX_KEY_BYTES: u64 = 4 << 20;
 
 /// A repository of the build cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +20,7 @@ pub enum RepositoryError {
         /// Its URL.
         url: String,
     },
-    /// A key could not be had.
+    /// A key could not be had, or is not the one that is pinned.
     #[error("the key {key} of the repository {codename}: {reason}")]
     Key {
         /// The repository's codename.
@@ -41,6 +39,14 @@ impl RepositoryError {
             Self::NoKey { .. } => {
                 Some("give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified".to_owned())
             }
+            Self::Key { reason, .. } if reason.contains("not pinned") => Some(
+                "ask the vendor for the key's fingerprint and write it into a provider.yml of your own, \
+                 see docs/providers.md"
+                    .to_owned(),
+            ),
+            Self::Key { reason, .. } if reason.contains("on this host") => {
+                Some("install the distribution's keyring package".to_owned())
+            }
             Self::Mirror(_) | Self::Key { .. } => None,
         }
     }
@@ -57,7 +63,7 @@ pub fn repositories(
     provider: &Provider,
     mirrors: &Mirrors,
     template: &Template,
-    fetch_key: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+    fetch_key: FetchKey<'_>,
 ) -> Result<Vec<Repository>, RepositoryError> {
     let mut all: Vec<Repository> = Vec::new();
     for repository in &provider.repositories {
@@ -68,7 +74,7 @@ pub fn repositories(
             base_url,
             suite: repository.suite.clone(),
             components: repository.components.clone(),
-            keys: repository.keys.clone(),
+            keys: provider_keys(repository, fetch_key)?,
             trusted: false,
             priority: repository.priority,
             allow_packages: Vec::new(),
@@ -92,10 +98,21 @@ pub fn repositories(
     Ok(all)
 }
 
+fn provider_keys(repository: &ProviderRepository, fetch_key: FetchKey<'_>) -> Result<Vec<Vec<u8>>, RepositoryError> {
+    let obtain = |key: &super::ProviderKey| {
+        key.obtain(fetch_key).map_err(|(key, reason)| RepositoryError::Key {
+            codename: repository.id.clone(),
+            key,
+            reason,
+        })
+    };
+    repository.keys.iter().map(obtain).collect()
+}
+
 fn additional(
     repository: &PackageRepository,
     id: String,
-    fetch_key: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+    fetch_key: FetchKey<'_>,
 ) -> Result<Repository, RepositoryError> {
     if repository.keys.is_empty() && !repository.trusted {
         return Err(RepositoryError::NoKey {
@@ -105,11 +122,7 @@ fn additional(
     }
     let mut keys = Vec::new();
     for key in &repository.keys {
-        let content = match key.strip_prefix("file://").unwrap_or(key) {
-            path if path.starts_with('/') => read_key(path),
-            url => fetch_key(url),
-        };
-        keys.push(content.map_err(|reason| RepositoryError::Key {
+        keys.push(of_template(key, fetch_key).map_err(|reason| RepositoryError::Key {
             codename: repository.codename.clone(),
             key: key.clone(),
             reason,
@@ -140,17 +153,4 @@ fn unique_id(codename: &str, taken: &[Repository]) -> String {
     }
     let numbered = (2..).map(|n: u64| format!("{codename}-{n}"));
     numbered.into_iter().find(|id| is_free(id)).unwrap_or_default()
-}
-
-fn read_key(path: &str) -> Result<Vec<u8>, String> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_KEY_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_KEY_BYTES {
-        return Err(format!("is larger than {MAX_KEY_BYTES} bytes"));
-    }
-    Ok(bytes)
 }

@@ -19,5 +19,6 @@ mod store;
 
 pub use deb822::ParseError;
 pub use error::{Problem, RepoError};
+pub use index::is_wanted;
 pub use load::{LoadOptions, LoadedIndex, ReleaseInfo, load, load_all};
 pub use packages::parse_packages;

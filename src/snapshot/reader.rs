@@ -60,7 +60,7 @@ pub struct Snapshot {
     pub(super) index: Index,
     tarball: File,
     tarball_path: PathBuf,
-    store: Store,
+    pub(super) store: Store,
     /// Per member: [`READY`] and [`USED`].
     states: Vec<AtomicU8>,
     /// Members that some thread is unpacking.
@@ -320,7 +320,7 @@ impl Snapshot {
     }
 
     /// The bytes of a member: verified before and after inflating.
-    fn inflate(&self, member: &Member) -> Result<Vec<u8>, SnapshotError> {
+    pub(super) fn inflate(&self, member: &Member) -> Result<Vec<u8>, SnapshotError> {
         let mut compressed = vec![0; member.compressed_bytes as usize];
         self.tarball
             .read_exact_at(&mut compressed, member.offset)

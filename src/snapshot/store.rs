@@ -93,6 +93,14 @@ impl Store {
         self.map.write_all_at(&[UNPACKED], mark).map_err(fail())
     }
 
+    /// Takes the mark of `member` away.
+    pub(super) fn unmark(&self, member: MemberId) -> Result<(), PathError> {
+        let mark = MAP_HEADER_BYTES + u64::from(member.0);
+        self.map
+            .write_all_at(&[0], mark)
+            .map_err(PathError::on("write", &self.path))
+    }
+
     /// Keeps an order of members for a later process.
     pub(super) fn save_order(&self, order: &[MemberId]) -> Result<(), PathError> {
         let mut bytes = Vec::from(ORDER_MAGIC);

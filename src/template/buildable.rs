@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::Loaded;
 use super::model::FileSource;
+use super::schema::checks::is_placeholder;
+use super::schema::is_key_path;
 use crate::package::Arch;
 use crate::provider::PackageSystem;
 use crate::yaml::{Finding, Findings, Node, Span};
@@ -25,7 +27,7 @@ const UNSUPPORTED: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Flags that end up in a GPT entry or in its type.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 12] = [
     "esp",
     "boot",
     "required",
@@ -34,6 +36,10 @@ const FLAGS: [&str; 8] = [
     "grow_file_system",
     "read_only",
     "no_auto",
+    "bios_grub",
+    "lvm",
+    "raid",
+    "swap",
 ];
 
 /// Everything in the template that this version cannot build, each with what it can build.
@@ -60,6 +66,7 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     if let Some(system) = root.get("systemConfig") {
         self::system(system, &mut findings);
     }
+    repositories(loaded, &mut findings);
     files(loaded, &mut findings);
     findings
 }
@@ -93,6 +100,35 @@ fn target(loaded: &Loaded, findings: &mut Findings) {
             &what,
             "for the architecture that it runs on",
         );
+    }
+}
+
+/// A repository that nothing vouches for, and a directory that is not there, would end the build.
+fn repositories(loaded: &Loaded, findings: &mut Findings) {
+    for (index, node) in loaded.merged.items_at("packageRepositories").iter().enumerate() {
+        let field = format!("packageRepositories[{index}]");
+        if let Some(path) = node.get("path")
+            && let Some(text) = path.text().filter(|text| !text.is_empty() && !Path::new(text).is_dir())
+        {
+            let message = format!("there is no directory {text}");
+            findings.push(Finding::error(&path.span, format!("{field}.path"), message));
+        }
+        let keys = node
+            .get("pkey")
+            .into_iter()
+            .chain(node.items_at("pkeys"))
+            .filter_map(Node::text);
+        let has_key = keys.filter(|key| !key.is_empty()).any(|key| !is_placeholder(key));
+        let is_left_out = node.text_at("url").is_some_and(is_placeholder);
+        let is_mirror = node.get("url").is_some()
+            && node
+                .text_at("codename")
+                .is_some_and(|codename| loaded.provider.repositories.iter().any(|own| own.suite == codename));
+        if !has_key && !is_left_out && !is_mirror {
+            let finding = Finding::error(&node.span, field, "has no key, so nothing of it could be verified");
+            let hint = "give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified";
+            findings.push(finding.hint(hint));
+        }
     }
 }
 
@@ -142,6 +178,13 @@ fn system(system: &Node, findings: &mut Findings) {
                 "enabled: false",
             );
         }
+        for (key, node) in section.entries().iter().filter(|(key, _)| is_key_path(&key.text)) {
+            if node.text().is_some_and(|path| path.contains("${")) {
+                let field = format!("{path}.{}", key.text);
+                let finding = Finding::error(&node.span, field, "has a variable that is not set");
+                findings.push(finding.hint("give it: --var NAME=VALUE"));
+            }
+        }
         if let Some(key) = section.get("secureBootDBKey") {
             refuse(
                 findings,
@@ -155,15 +198,6 @@ fn system(system: &Node, findings: &mut Findings) {
     if let Some(uki) = system.at(&["kernel", "uki"]).filter(|uki| uki.bool() == Some(false)) {
         let what = "systemd-boot without a unified kernel image is";
         refuse(findings, &uki.span, "systemConfig.kernel.uki", what, "uki: true");
-    }
-    for (index, user) in system.items_at("users").iter().enumerate() {
-        if let Some(method) = user.get("hash_algo")
-            && let Some(name @ ("bcrypt" | "yescrypt")) = method.text()
-        {
-            let path = format!("systemConfig.users[{index}].hash_algo");
-            let supported = "sha512 and sha256, and takes hashes of any kind as they are";
-            refuse(findings, &method.span, path, &format!("{name} is"), supported);
-        }
     }
 }
 

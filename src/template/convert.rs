@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::model::*;
 use super::rules::is_hashed;
-use super::schema::PARTITION_TYPES;
 use super::schema::checks::is_placeholder;
+use super::schema::partition_type;
 use super::{embedded, size};
 use crate::data;
 use crate::yaml::{Finding, Findings, Node, Source};
@@ -17,8 +17,13 @@ use crate::yaml::{Finding, Findings, Node, Source};
 pub(super) enum Base {
     /// The directory of a template on the build host.
     Directory(PathBuf),
-    /// A directory of the embedded data.
-    Embedded(String),
+    /// A directory of the data that comes with oic, or what the user put over it.
+    Provider {
+        /// The directory on the host whose files count first.
+        overlay: Option<PathBuf>,
+        /// The directory in the embedded data.
+        directory: String,
+    },
 }
 
 /// The two templates that a merged tree is made of, and where each one's files are.
@@ -105,7 +110,13 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
     let id = text("id").or_else(|| text("name"));
     let id = id.map_or_else(|| format!("partition{}", index + 1), str::to_owned);
     let type_uuid = text("typeUUID").and_then(|id| uuid::Uuid::try_parse(id).ok());
-    let kind = text("type").filter(|kind| type_uuid.is_some() || PARTITION_TYPES.contains(kind));
+    // As in parted(8), a flag says what a partition is for if nothing else does.
+    let flags = texts(node, "flags");
+    let by_flag = || flags.iter().find_map(|flag| partition_type(flag));
+    let kind = match text("type") {
+        Some(kind) => partition_type(kind),
+        None => by_flag(),
+    };
     Some(Partition {
         name: text("name").unwrap_or(&id).to_owned(),
         id,
@@ -119,7 +130,7 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
             .filter(|point| point.starts_with('/'))
             .map(str::to_owned),
         mount_options: text("mountOptions").unwrap_or("defaults").to_owned(),
-        flags: texts(node, "flags"),
+        flags,
     })
 }
 
@@ -283,9 +294,16 @@ pub(super) fn locate(local: &Node, name: &str, bases: &Bases<'_>) -> Option<File
     }
     let at = |base: &Base| match base {
         Base::Directory(directory) => Some(FileSource::Host(directory.join(path))),
-        Base::Embedded(directory) => embedded::join(directory, name)
-            .and_then(|path| data::file(&path))
-            .map(FileSource::Embedded),
+        Base::Provider { overlay, directory } => {
+            let overlaid = overlay
+                .as_ref()
+                .map(|overlay| overlay.join(path))
+                .filter(|path| path.is_file());
+            let embedded = || embedded::join(directory, name).and_then(|path| data::file(&path));
+            overlaid
+                .map(FileSource::Host)
+                .or_else(|| embedded().map(FileSource::Embedded))
+        }
     };
     match at(own) {
         Some(FileSource::Host(path)) if !path.is_file() => at(bases.default).or(Some(FileSource::Host(path))),

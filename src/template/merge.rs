@@ -91,14 +91,18 @@ fn merge_list(
     let Some(section) = user.get(key) else { return };
     let mut items = merged.items_at(key).to_vec();
     let places = items.iter().enumerate();
-    let places: HashMap<String, usize> = places
+    let mut places: HashMap<String, usize> = places
         .filter_map(|(at, item)| Some((identity(item)?.to_owned(), at)))
         .collect();
     for item in section.items() {
-        let place = identity(item).and_then(|identity| places.get(identity));
+        let identity = identity(item);
+        let place = identity.and_then(|identity| places.get(identity));
         match place.and_then(|at| items.get_mut(*at)) {
             Some(old) => *old = combine(old, item),
-            None => items.push(item.clone()),
+            None => {
+                places.extend(identity.map(|identity| (identity.to_owned(), items.len())));
+                items.push(item.clone());
+            }
         }
     }
     merged.set(key, list(section, items));

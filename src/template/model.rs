@@ -59,6 +59,17 @@ pub enum ImageType {
     Iso,
 }
 
+impl ImageType {
+    /// The name in templates.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Img => "img",
+            Self::Iso => "iso",
+        }
+    }
+}
+
 /// `disk`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disk {

@@ -5,13 +5,14 @@ mod system;
 
 pub(super) use system::{is_hash_partition, is_hashed};
 
-use super::schema::DISTRIBUTIONS;
+use super::schema::ANY_DISTRIBUTION;
 use super::schema::checks::is_placeholder;
+use crate::provider::Providers;
 use crate::yaml::{Finding, Findings, Node, did_you_mean};
 
 /// Checks what can be said of any template, merged or not.
-pub(super) fn check(root: &Node, findings: &mut Findings) {
-    target(root, findings);
+pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings) {
+    target(root, providers, findings);
     if let Some(disk) = root.get("disk") {
         disk::check(disk, findings);
     }
@@ -27,8 +28,8 @@ pub(super) fn check(root: &Node, findings: &mut Findings) {
 }
 
 /// Checks what must hold once the default template was merged in.
-pub(super) fn check_merged(root: &Node, findings: &mut Findings) {
-    check(root, findings);
+pub(super) fn check_merged(root: &Node, providers: &Providers, findings: &mut Findings) {
+    check(root, providers, findings);
     let is_raw = root.at(&["target", "imageType"]).and_then(Node::text) == Some("raw");
     if is_raw {
         disk::check_bootable(root, findings);
@@ -36,20 +37,29 @@ pub(super) fn check_merged(root: &Node, findings: &mut Findings) {
     system::check_merged(root, findings);
 }
 
-fn target(root: &Node, findings: &mut Findings) {
-    let os = root.at(&["target", "os"]).and_then(Node::text);
-    let Some((_, known)) = DISTRIBUTIONS.iter().find(|(name, _)| Some(*name) == os) else {
-        return;
+/// The operating system and its distribution are those of a provider.
+fn target(root: &Node, providers: &Providers, findings: &mut Findings) {
+    let text = |key| {
+        let node = root.at(&["target", key])?;
+        Some((node, node.text().filter(|text| !text.is_empty())?))
     };
-    let Some((node, dist)) = root.at(&["target", "dist"]).and_then(|node| Some((node, node.text()?))) else {
-        return;
-    };
-    if known.is_empty() || known.contains(&dist) {
+    let Some((node, os)) = text("os") else { return };
+    let systems = providers.systems();
+    if !systems.contains(&os) {
+        let message = format!("{os:?} is not a known value");
+        unknown(node, "target.os", message, os, &systems, findings);
         return;
     }
-    let message = format!("{dist:?} is no distribution of {}", os.unwrap_or_default());
-    let finding = Finding::error(&node.span, "target.dist", message).allowed(known.iter().copied());
-    findings.push(match did_you_mean(dist, known.iter().copied()) {
+    let known = providers.distributions(os);
+    if let Some((node, dist)) = text("dist").filter(|(_, dist)| os != ANY_DISTRIBUTION && !known.contains(dist)) {
+        let message = format!("{dist:?} is no distribution of {os}");
+        unknown(node, "target.dist", message, dist, &known, findings);
+    }
+}
+
+fn unknown(node: &Node, path: &str, message: String, text: &str, known: &[&str], findings: &mut Findings) {
+    let finding = Finding::error(&node.span, path, message).allowed(known.iter().copied());
+    findings.push(match did_you_mean(text, known.iter().copied()) {
         Some(near) => finding.hint(format!("did you mean {near:?}?")),
         None => finding,
     });

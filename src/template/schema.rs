@@ -2,11 +2,13 @@
 
 pub(super) mod checks;
 
-use super::size;
 use crate::yaml::schema::{Field, Shape, Text, Unique};
 
 const TEXT: Shape = Shape::Text(Text::ANY);
 const FILLED: Shape = Shape::Text(Text::ANY.filled());
+const WORD: Text = Text::ANY
+    .filled()
+    .pattern("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dot, - and _");
 const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
@@ -31,15 +33,21 @@ pub const PARTITION_TYPES: [&str; 15] = [
     "linux-dm-crypt",
 ];
 
-/// Operating systems and their distributions; none listed means any.
-pub const DISTRIBUTIONS: &[(&str, &[&str])] = &[
-    ("azure-linux", &["azl3"]),
-    ("edge-microvisor-toolkit", &["emt3"]),
-    ("wind-river-elxr", &["elxr12"]),
-    ("ubuntu", &["ubuntu24", "ubuntu26"]),
-    ("redhat-compatible-distro", &[]),
-    ("debian", &["debian13"]),
-];
+/// The partition type that a template's word means; some templates use other words.
+pub(super) fn partition_type(word: &str) -> Option<&'static str> {
+    let name = match word {
+        "bios-boot" | "bios_grub" => "bios",
+        "swap" => "linux-swap",
+        "lvm" => "linux-lvm",
+        "raid" => "linux-raid",
+        other => other,
+    };
+    PARTITION_TYPES.into_iter().find(|known| *known == name)
+}
+
+/// The operating system whose templates may name any distribution: whether a provider has it
+/// shows when the template is merged.
+pub(super) const ANY_DISTRIBUTION: &str = "redhat-compatible-distro";
 
 /// A template.
 pub static TEMPLATE: &[Field] = &[
@@ -106,7 +114,7 @@ static IMAGE: &[Field] = &[
 static TARGET: &[Field] = &[
     Field::new(
         "os",
-        Shape::Text(Text::ANY.one_of(&[
+        Shape::Text(WORD.examples(&[
             "azure-linux",
             "edge-microvisor-toolkit",
             "wind-river-elxr",
@@ -114,17 +122,15 @@ static TARGET: &[Field] = &[
             "redhat-compatible-distro",
             "debian",
         ])),
-        "Operating system.",
+        "Operating system: one that a provider is for.",
     )
     .required(),
     Field::new(
         "dist",
-        Shape::Text(
-            Text::ANY
-                .filled()
-                .pattern("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dot, - and _"),
-        ),
-        "Distribution, such as debian13.",
+        Shape::Text(WORD.examples(&[
+            "azl3", "emt3", "elxr12", "ubuntu24", "ubuntu26", "el10", "debian12", "debian13",
+        ])),
+        "Distribution: one of the operating system's.",
     )
     .required(),
     Field::new(
@@ -145,7 +151,7 @@ static DISK: &[Field] = &[
     Field::new("name", FILLED, "A name for people.").required(),
     Field::new(
         "path",
-        Shape::Text(Text::ANY.check(checks::absolute)),
+        Shape::Text(Text::ANY.check(checks::ABSOLUTE)),
         "Device that an installer writes to.",
     ),
     Field::new(
@@ -158,7 +164,7 @@ static DISK: &[Field] = &[
     ),
     Field::new(
         "size",
-        Shape::Text(Text::ANY.check(size::check)),
+        Shape::Text(Text::ANY.check(checks::SIZE)),
         "Size of the disk, such as 4GiB.",
     ),
     Field::new(
@@ -203,13 +209,13 @@ static PARTITION: &[Field] = &[
     ),
     Field::new(
         "name",
-        Shape::Text(Text::ANY.check(checks::gpt_name)),
+        Shape::Text(Text::ANY.check(checks::GPT_NAME)),
         "Name in the partition table; the id if absent.",
     ),
     Field::new("type", TEXT, "Type by name, such as esp or linux-root-amd64."),
     Field::new(
         "typeUUID",
-        Shape::Text(Text::ANY.check(checks::uuid)),
+        Shape::Text(Text::ANY.check(checks::UUID)),
         "Type as a GUID; wins over the name.",
     ),
     Field::new(
@@ -235,17 +241,17 @@ static PARTITION: &[Field] = &[
     ),
     Field::new(
         "start",
-        Shape::Text(Text::ANY.check(size::check)),
+        Shape::Text(Text::ANY.check(checks::SIZE)),
         "Where it starts, such as 1MiB.",
     ),
     Field::new(
         "end",
-        Shape::Text(Text::ANY.check(size::check)),
+        Shape::Text(Text::ANY.check(checks::SIZE)),
         "Where it ends; \"0\" is the end of the disk.",
     ),
     Field::new(
         "mountPoint",
-        Shape::Text(Text::ANY.check(checks::mount_point)),
+        Shape::Text(Text::ANY.check(checks::MOUNT_POINT)),
         "Where it is mounted; none for nowhere.",
     ),
     Field::new(
@@ -272,8 +278,14 @@ static PARTITION: &[Field] = &[
                 "lvm",
                 "raid",
                 "msftdata",
+                "msftres",
+                "diag",
+                "prep",
+                "irst",
+                "bls_boot",
+                "no_automount",
             ])),
-            unique: Unique::Value,
+            unique: Unique::No,
         },
         "Flags as parted(8) and systemd.repart name them.",
     ),
@@ -282,13 +294,13 @@ static PARTITION: &[Field] = &[
 static SYSTEM: &[Field] = &[
     Field::new(
         "name",
-        Shape::Text(Text::ANY.max_chars(128).check(checks::file_name)),
+        Shape::Text(Text::ANY.max_chars(128).check(checks::FILE_NAME)),
         "Names the build and its directory; the image name if absent.",
     ),
     Field::new("description", TEXT, "For people."),
     Field::new(
         "hostname",
-        Shape::Text(Text::ANY.max_chars(64).check(checks::hostname)),
+        Shape::Text(Text::ANY.max_chars(64).check(checks::HOSTNAME)),
         "Name of the machine.",
     ),
     Field::new("initramfs", Shape::Map(INITRAMFS), "Initrd of an installation medium."),
@@ -315,9 +327,9 @@ static SYSTEM: &[Field] = &[
         "additionalFiles",
         Shape::List {
             item: &Shape::Map(ADDITIONAL_FILE),
-            unique: Unique::Key("final"),
+            unique: Unique::No,
         },
-        "Files of the build host to put into the image.",
+        "Files of the build host to put into the image; of two for one place the later counts.",
     ),
     Field::new(
         "configurations",
@@ -334,11 +346,13 @@ static SYSTEM: &[Field] = &[
     ),
 ];
 
+const PACKAGE_NAME: Shape = Shape::Text(Text::ANY.filled().max_chars(256).pattern(
+    PACKAGE,
+    "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit",
+));
+
 const PACKAGES: Shape = Shape::List {
-    item: &Shape::Text(Text::ANY.filled().max_chars(256).pattern(
-        PACKAGE,
-        "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit",
-    )),
+    item: &PACKAGE_NAME,
     unique: Unique::Value,
 };
 
@@ -363,8 +377,13 @@ static IMMUTABILITY: &[Field] = &[
     ),
 ];
 
+/// Whether `key` is a path of a secure boot key, where older templates have `${PLACEHOLDER}`s.
+pub(super) fn is_key_path(key: &str) -> bool {
+    key.starts_with("secureBoot")
+}
+
 const fn key_file(pattern: &'static str, words: &'static str) -> Shape {
-    Shape::Text(Text::ANY.pattern(pattern, words).check(checks::key_path))
+    Shape::Text(Text::ANY.pattern(pattern, words).check(checks::KEY_PATH))
 }
 
 static USER: &[Field] = &[
@@ -376,7 +395,7 @@ static USER: &[Field] = &[
     .required(),
     Field::new(
         "password",
-        Shape::Text(Text::ANY.max_chars(512).check(checks::one_line).secret()),
+        Shape::Text(Text::ANY.max_chars(512).check(checks::ONE_LINE).secret()),
         "Clear text or a crypt(5) hash; the account is locked without one.",
     ),
     Field::new(
@@ -395,26 +414,26 @@ static USER: &[Field] = &[
     ),
     Field::new(
         "startupScript",
-        Shape::Text(Text::ANY.check(checks::account_path)),
+        Shape::Text(Text::ANY.check(checks::ACCOUNT_PATH)),
         "Program in the image that takes the place of the shell.",
     ),
     Field::new(
         "groups",
         Shape::List {
             item: &Shape::Text(Text::ANY.filled().max_chars(32).pattern(ACCOUNT, ACCOUNT_WORDS)),
-            unique: Unique::Value,
+            unique: Unique::No,
         },
         "More groups.",
     ),
     Field::new("sudo", Shape::Bool, "Whether the user may use sudo."),
     Field::new(
         "home",
-        Shape::Text(Text::ANY.check(checks::account_path)),
+        Shape::Text(Text::ANY.check(checks::ACCOUNT_PATH)),
         "Home directory.",
     ),
     Field::new(
         "shell",
-        Shape::Text(Text::ANY.check(checks::account_path)),
+        Shape::Text(Text::ANY.check(checks::ACCOUNT_PATH)),
         "Login shell.",
     ),
 ];
@@ -439,7 +458,7 @@ static ADDITIONAL_FILE: &[Field] = &[
     Field::new("local", FILLED, "The file on the build host, relative to the template.").required(),
     Field::new(
         "final",
-        Shape::Text(Text::ANY.filled().check(checks::destination)),
+        Shape::Text(Text::ANY.filled().check(checks::DESTINATION)),
         "Where it goes in the image.",
     )
     .required(),
@@ -461,7 +480,7 @@ static KERNEL: &[Field] = &[
                 .max_chars(64)
                 .pattern("[A-Za-z0-9][A-Za-z0-9.+~_-]*", "such as 6.12"),
         ),
-        "Version of the kernel, or how it begins.",
+        "Version of the kernel, or how it begins: chosen among the versions that the repositories have.",
     ),
     Field::new("cmdline", TEXT, "Kernel command line, without root=."),
     Field::new(
@@ -470,12 +489,15 @@ static KERNEL: &[Field] = &[
             r"\s*[A-Za-z0-9_-]+(\s+[A-Za-z0-9_-]+)*\s*",
             "module names with spaces between them",
         )),
-        "Modules that the initrd gets in addition.",
+        "Modules that the initrd gets in addition, and loads.",
     ),
     Field::new("uki", Shape::Bool, "Whether kernel and initrd become one EFI program."),
     Field::new(
         "packages",
-        PACKAGES,
+        Shape::List {
+            item: &PACKAGE_NAME,
+            unique: Unique::No,
+        },
         "Kernel packages; they replace those of the default template.",
     ),
 ];
@@ -492,22 +514,26 @@ static REPOSITORY: &[Field] = &[
         "Suite or codename; also its name in messages.",
     )
     .required(),
-    Field::new("url", Shape::Text(Text::ANY.check(checks::repository_url)), "Base URL."),
+    Field::new(
+        "url",
+        Shape::Text(Text::ANY.check(checks::REPOSITORY_URL)),
+        "Base URL; a placeholder such as <URL> leaves the entry out.",
+    ),
     Field::new(
         "path",
-        Shape::Text(Text::ANY.check(checks::absolute)),
-        "Directory of packages on the build host.",
+        Shape::Text(Text::ANY.check(checks::ABSOLUTE)),
+        "Directory on the build host: a repository, or plain .deb files (these need pkey: \"[trusted=yes]\").",
     ),
     Field::new(
         "pkey",
-        Shape::Text(Text::ANY.check(checks::key_url)),
+        Shape::Text(Text::ANY.check(checks::KEY_URL)),
         "Key that signs it, or [trusted=yes].",
     ),
     Field::new(
         "pkeys",
         Shape::List {
-            item: &Shape::Text(Text::ANY.filled().check(checks::key_url)),
-            unique: Unique::Value,
+            item: &Shape::Text(Text::ANY.filled().check(checks::KEY_URL)),
+            unique: Unique::No,
         },
         "Keys that may sign it.",
     ),
@@ -522,7 +548,7 @@ static REPOSITORY: &[Field] = &[
     Field::new(
         "priority",
         Shape::Int { min: -9999, max: 9999 },
-        "Pin priority, apt_preferences(5); 500 if absent.",
+        "Pin priority, apt_preferences(5); 500 if absent. Also a preference of the image's own apt.",
     ),
     Field::new(
         "allowPackages",
@@ -530,6 +556,6 @@ static REPOSITORY: &[Field] = &[
             item: &Shape::Text(Text::ANY.filled().max_chars(256)),
             unique: Unique::No,
         },
-        "Only these packages are taken from it; names or globs.",
+        "Only these packages are taken from it: names, how they begin, or globs.",
     ),
 ];

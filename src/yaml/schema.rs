@@ -1,5 +1,4 @@
-//! What a file may hold, as a table: the table drives validation, and documentation and
-//! editor schemas can be made of it.
+//! What a file may hold, as a table: validation, documentation and editor schemas come from it.
 //!
 //! ```
 //! use oic::yaml::schema::{Field, Shape, Text};
@@ -9,8 +8,12 @@
 //! ];
 //! ```
 
+mod json;
+mod markdown;
 mod walk;
 
+pub use json::json_schema;
+pub use markdown::markdown;
 pub use walk::validate;
 
 /// Texts are at most this long unless their field says otherwise.
@@ -92,8 +95,17 @@ pub enum Unique {
     Key(&'static str),
 }
 
-/// A rule for a text: `Err` says what is wrong, to follow the text in a message.
-pub type Check = fn(&str) -> Result<(), String>;
+/// A rule for a text that needs code to say well what is wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// `Err` says what is wrong, to follow the text in a message.
+    pub test: fn(&str) -> Result<(), String>,
+    /// The same as a regular expression of JSON Schema (ECMA-262) for all of the text; it may
+    /// let through what only code can find.
+    pub pattern: &'static str,
+    /// The same in words.
+    pub words: &'static str,
+}
 
 /// Rules for a text. Built up from [`Text::ANY`].
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +118,8 @@ pub struct Text {
     pub pattern: Option<(&'static str, &'static str)>,
     /// The only values.
     pub choices: &'static [&'static str],
+    /// Usual values, for editors; others are fine.
+    pub examples: &'static [&'static str],
     /// Values refused for a reason of their own.
     pub refused: &'static [(&'static str, &'static str)],
     /// A rule that no pattern can express.
@@ -121,6 +135,7 @@ impl Text {
         max_chars: MAX_CHARS,
         pattern: None,
         choices: &[],
+        examples: &[],
         refused: &[],
         check: None,
         secret: false,
@@ -152,6 +167,12 @@ impl Text {
             may_be_empty: false,
             ..self
         }
+    }
+
+    /// Usually one of these.
+    #[must_use]
+    pub const fn examples(self, examples: &'static [&'static str]) -> Self {
+        Self { examples, ..self }
     }
 
     /// Not one of these, for the reason given with each.

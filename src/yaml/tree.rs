@@ -87,7 +87,7 @@ impl Span {
     }
 
     /// The exact text.
-    pub(in crate::yaml) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.source.text.get(self.start..self.end).unwrap_or_default()
     }
 

@@ -70,6 +70,7 @@ pub fn install_packages(
         requested: &requested,
         pool: Path::new("/cdrom/cache-repo"),
         pool_source: Some(pool),
+        initrd_modules: &[],
         temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
         arch: Arch::X86_64,
         epoch: EPOCH,

@@ -25,7 +25,7 @@ const SCRATCH_PREFIX: &str = ".oic-tmp-mount-";
 
 /// The tree that a build has finished.
 pub(super) struct Image {
-    upper: PathBuf,
+    pub(super) upper: PathBuf,
     /// Changes when it is built anew.
     identity: String,
 }

@@ -7,9 +7,9 @@ use fuser::{FileAttr, FileType, INodeNo};
 use crate::overlay::layer::{Attributes, FileKind, Timestamp};
 
 /// The block size that `stat` and `statfs` report.
-pub(super) const BLOCK_BYTES: u32 = 4096;
+pub(in crate::mount) const BLOCK_BYTES: u32 = 4096;
 
-pub(super) fn file_type(kind: FileKind) -> FileType {
+pub(in crate::mount) fn file_type(kind: FileKind) -> FileType {
     match kind {
         FileKind::Regular => FileType::RegularFile,
         FileKind::Directory => FileType::Directory,
@@ -21,7 +21,7 @@ pub(super) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
-pub(super) fn file_attr(ino: INodeNo, attributes: &Attributes) -> FileAttr {
+pub(in crate::mount) fn file_attr(ino: INodeNo, attributes: &Attributes) -> FileAttr {
     let modified = system_time(attributes.modified);
     FileAttr {
         ino,
@@ -44,11 +44,11 @@ pub(super) fn file_attr(ino: INodeNo, attributes: &Attributes) -> FileAttr {
 
 /// A device number as the FUSE protocol has it: 12 bits major, 20 bits minor
 /// (`new_encode_dev` in the kernel's `linux/kdev_t.h`).
-fn device_number((major, minor): (u32, u32)) -> u32 {
+pub(in crate::mount) fn device_number((major, minor): (u32, u32)) -> u32 {
     (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xf_ff00) << 12)
 }
 
-fn system_time(time: Timestamp) -> SystemTime {
+pub(in crate::mount) fn system_time(time: Timestamp) -> SystemTime {
     let seconds = Duration::from_secs(time.seconds.unsigned_abs());
     let whole = if time.seconds < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(seconds)

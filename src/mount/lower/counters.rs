@@ -26,27 +26,35 @@ pub struct Counts {
     /// Files that were given to the kernel before it asked for them.
     #[serde(default)]
     pub given: u64,
+    /// Requests that changed names or metadata.
+    #[serde(default)]
+    pub changes: u64,
+    /// Bytes written.
+    #[serde(default)]
+    pub written_bytes: u64,
     /// Requests answered with an error other than "does not exist".
     pub errors: u64,
 }
 
 /// The live counters.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) lookups: AtomicU64,
-    pub(super) attributes: AtomicU64,
-    pub(super) listings: AtomicU64,
-    pub(super) links: AtomicU64,
-    pub(super) xattrs: AtomicU64,
-    pub(super) reads: AtomicU64,
-    pub(super) read_bytes: AtomicU64,
-    pub(super) slow_reads: AtomicU64,
-    pub(super) given: AtomicU64,
-    pub(super) errors: AtomicU64,
+pub(in crate::mount) struct Counters {
+    pub(in crate::mount) lookups: AtomicU64,
+    pub(in crate::mount) attributes: AtomicU64,
+    pub(in crate::mount) listings: AtomicU64,
+    pub(in crate::mount) links: AtomicU64,
+    pub(in crate::mount) xattrs: AtomicU64,
+    pub(in crate::mount) reads: AtomicU64,
+    pub(in crate::mount) read_bytes: AtomicU64,
+    pub(in crate::mount) slow_reads: AtomicU64,
+    pub(in crate::mount) given: AtomicU64,
+    pub(in crate::mount) changes: AtomicU64,
+    pub(in crate::mount) written_bytes: AtomicU64,
+    pub(in crate::mount) errors: AtomicU64,
 }
 
 impl Counters {
-    pub(super) fn counts(&self) -> Counts {
+    pub(in crate::mount) fn counts(&self) -> Counts {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
             lookups: value(&self.lookups),
@@ -58,12 +66,14 @@ impl Counters {
             read_bytes: value(&self.read_bytes),
             slow_reads: value(&self.slow_reads),
             given: value(&self.given),
+            changes: value(&self.changes),
+            written_bytes: value(&self.written_bytes),
             errors: value(&self.errors),
         }
     }
 }
 
 /// Adds `amount` to `counter`.
-pub(super) fn count(counter: &AtomicU64, amount: u64) {
+pub(in crate::mount) fn count(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }

@@ -9,7 +9,7 @@ use std::thread;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs jobs on at most `limit` threads, which are started when first needed.
-pub(super) struct Workers {
+pub(in crate::mount) struct Workers {
     shared: Arc<Shared>,
     limit: usize,
 }
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Workers {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::mount) fn new(limit: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
@@ -39,7 +39,7 @@ impl Workers {
     }
 
     /// Queues `job`. If no thread can be started, it runs here: slow beats lost.
-    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+    pub(in crate::mount) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.shared.lock();
         state.queue.push_back(Box::new(job));
         if state.queue.len() > state.idle && state.threads < self.limit {

@@ -13,9 +13,10 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::serving::Serving;
 use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats, inquiry};
 use crate::durable::{self, FileLock};
-use crate::mount::lower::{CountsReader, Server};
+use crate::mount::lower::CountsReader;
 use crate::mount::table;
 
 /// How long to wait after unmounting for requests in flight; a busy mount is detached by then.
@@ -46,10 +47,7 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     let opened = hold(request.lock.as_deref()).and_then(|lock| {
         let opened = open_layers(&request.layers)?;
         let names = opened.layers.iter().map(|(name, _)| name.clone()).collect();
-        let server = Server::new(device, opened.layers, &request.options).map_err(|error| OpenFailure {
-            message: error.to_string(),
-            hint: None,
-        })?;
+        let server = Serving::new(device, opened.layers, &request)?;
         Ok((server, names, (opened.stats, opened.finish), lock))
     });
     let (server, layers, (layer_stats, finish), _lock) = match opened {

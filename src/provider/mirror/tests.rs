@@ -1,6 +1,6 @@
 use super::*;
 use crate::provider::{Providers, repositories};
-use crate::template::{self, TemplateSource};
+use crate::template::{self, TemplateSource, Variables};
 
 fn provider() -> Provider {
     Providers::embedded()
@@ -16,7 +16,11 @@ fn template(repositories: &str) -> Template {
     let path = directory.path().join("t.yml");
     let head = "image: {name: t, version: '1'}\ntarget: {os: debian, dist: debian13, arch: x86_64, imageType: raw}\n";
     std::fs::write(&path, format!("{head}packageRepositories: [{repositories}]\n")).unwrap();
-    let loaded = template::load(&TemplateSource::File(path), &Providers::embedded().unwrap());
+    let loaded = template::load(
+        &TemplateSource::File(path),
+        &Providers::embedded().unwrap(),
+        &Variables::new(),
+    );
     loaded.unwrap_or_else(|findings| panic!("{findings}")).template
 }
 

@@ -1,5 +1,11 @@
 //! Name patterns of `allowPackages` (glob(7), without `/` being special).
 
+/// Whether an entry of `allowPackages` allows the package `name`: as a pattern, or as how the
+/// name begins, which is how the templates of the older tool name a family of packages.
+pub(super) fn allows(entry: &str, name: &str) -> bool {
+    matches(entry, name) || (!entry.contains(['*', '?', '[']) && name.starts_with(entry))
+}
+
 /// Whether `name` matches `pattern`, in which `*`, `?` and `[a-z]`, `[!a-z]` are special.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
@@ -105,6 +111,12 @@ mod tests {
         "-x",
         "libx-dev",
     ];
+
+    #[test]
+    fn entries_are_names_beginnings_or_patterns() {
+        assert!(allows("curl", "curl") && allows("linux-image", "linux-image-amd64") && allows("lib*6", "libc6"));
+        assert!(!allows("curl", "libcurl") && !allows("lib?", "libc6"));
+    }
 
     #[test]
     #[allow(unsafe_code)]

@@ -9,7 +9,8 @@ use super::release::{Listed, Release};
 use super::store::Kind;
 use super::{glob, parse_packages};
 use crate::fetch::{FetchError, Reply};
-use crate::package::{PackageRecord, Sha256};
+use crate::package::{Arch, PackageRecord, Sha256};
+use crate::repo::Repository;
 
 /// Twenty times Debian's largest.
 const INDEX_LIMIT_BYTES: u64 = 1 << 30;
@@ -86,12 +87,7 @@ impl Session<'_> {
         })?;
         let id = self.repository.id.as_str().into();
         let mut records = parse_packages(text.into(), id, self.repository.priority).map_err(malformed)?;
-        let arch = self.options.arch.deb();
-        let allow = &self.repository.allow_packages;
-        records.retain(|record| {
-            (&*record.architecture == arch || &*record.architecture == "all")
-                && (allow.is_empty() || allow.iter().any(|pattern| glob::matches(pattern, &record.name)))
-        });
+        records.retain(|record| is_wanted(record, self.repository, self.options.arch));
         Ok(records)
     }
 
@@ -196,6 +192,13 @@ impl Session<'_> {
             reason: error.to_string(),
         })
     }
+}
+
+/// Whether a package concerns the architecture and is one that the repository may provide.
+pub fn is_wanted(record: &PackageRecord, repository: &Repository, arch: Arch) -> bool {
+    let allow = &repository.allow_packages;
+    (&*record.architecture == arch.deb() || &*record.architecture == "all")
+        && (allow.is_empty() || allow.iter().any(|entry| glob::allows(entry, &record.name)))
 }
 
 /// Size and digest, as the Release file lists them.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::template::schema::PARTITION_TYPES;
+use crate::template::schema::{PARTITION_TYPES, partition_type};
 use crate::template::size;
 use crate::yaml::{Finding, Findings, Node, did_you_mean};
 
@@ -116,7 +116,7 @@ fn layout(mut extents: Vec<Extent<'_>>, size_bytes: Option<u64>, findings: &mut 
 fn content(node: &Node, path: &str, findings: &mut Findings) {
     if let Some(kind) = node.get("type")
         && let Some(name) = kind.text().filter(|name| !name.is_empty())
-        && !PARTITION_TYPES.contains(&name)
+        && partition_type(name).is_none()
         && node.text_at("typeUUID").is_none()
     {
         let message = format!("{name:?} is not a known partition type: it becomes a plain Linux partition");
@@ -138,7 +138,11 @@ fn content(node: &Node, path: &str, findings: &mut Findings) {
             "swap" | "linux-swap" => 15,
             _ => 0,
         };
-        if text.len() > limit {
+        if limit == 0 {
+            let message = "has no effect: nothing is made on the partition that could carry it";
+            let finding = Finding::warning(&label.span, format!("{path}.fsLabel"), message);
+            findings.push(finding.hint("set fsType"));
+        } else if text.len() > limit {
             let message = format!("{text:?} is too long for {file_system}, which takes {limit} bytes");
             findings.push(Finding::error(&label.span, format!("{path}.fsLabel"), message));
         }

@@ -1,5 +1,7 @@
 //! What goes into the image: users, loader, secure boot.
 
+use std::collections::HashMap;
+
 use crate::yaml::{Finding, Findings, Node};
 
 const KEYS: [&str; 3] = ["secureBootDBKey", "secureBootDBCrt", "secureBootDBCer"];
@@ -14,6 +16,7 @@ pub(super) fn check(system: &Node, findings: &mut Findings) {
     if let Some(section) = system.get("immutability") {
         secure_boot(section, findings);
     }
+    repeated_files(system, findings);
     if let Some(loader) = system.get("bootloader")
         && loader.text_at("bootType") == Some("legacy")
         && loader.text_at("provider") == Some("systemd-boot")
@@ -61,12 +64,33 @@ fn password(user: &Node, path: &str, findings: &mut Findings) {
                 message,
             ));
         }
+    } else if text.len() > 72 && user.text_at("hash_algo") == Some("bcrypt") {
+        findings.push(Finding::error(
+            &node.span,
+            path,
+            "is longer than the 72 bytes that bcrypt takes",
+        ));
     } else if text.starts_with('$') {
         findings.push(Finding::warning(
             &node.span,
             path,
             "starts with $ but is no crypt(5) hash: taken as clear text",
         ));
+    }
+}
+
+/// Older templates have some; the later one has always counted.
+fn repeated_files(system: &Node, findings: &mut Findings) {
+    let mut seen: HashMap<&str, &Node> = HashMap::new();
+    for (index, file) in system.items_at("additionalFiles").iter().enumerate() {
+        let Some(node) = file.get("final") else { continue };
+        if let Some(text) = node.text()
+            && let Some(first) = seen.insert(text, node)
+        {
+            let message = format!("takes the place of the file in line {}", first.span.position().0);
+            let path = format!("systemConfig.additionalFiles[{index}].final");
+            findings.push(Finding::warning(&node.span, path, message));
+        }
     }
 }
 
@@ -88,13 +112,24 @@ fn secure_boot(section: &Node, findings: &mut Findings) {
 
 /// An image that is verified needs a place for its hashes.
 pub(super) fn check_merged(root: &Node, findings: &mut Findings) {
-    let Some(enabled) = root
-        .at(&["systemConfig", "immutability", "enabled"])
-        .filter(|node| node.bool() == Some(true))
-    else {
+    let partitions = root.at(&["disk", "partitions"]).map_or(&[][..], Node::items);
+    let enabled = root.at(&["systemConfig", "immutability", "enabled"]);
+    let Some(enabled) = enabled.filter(|node| node.bool() == Some(true)) else {
+        for (index, partition) in partitions.iter().enumerate() {
+            if let Some(id) = partition
+                .get("id")
+                .filter(|id| matches!(id.text(), Some("roothashmap" | "hash")))
+            {
+                let message = "stays empty: it is for hashes, and systemConfig.immutability.enabled is not true";
+                findings.push(Finding::warning(
+                    &id.span,
+                    format!("disk.partitions[{index}].id"),
+                    message,
+                ));
+            }
+        }
         return;
     };
-    let partitions = root.at(&["disk", "partitions"]).map_or(&[][..], Node::items);
     if !partitions.iter().any(is_hash_partition) {
         let message = "there is no partition for the hashes of the root file system";
         let finding = Finding::warning(&enabled.span, "systemConfig.immutability.enabled", message);

@@ -1,13 +1,84 @@
 //! Rules for texts that no pattern expresses well. Each `Err` follows the text in a message.
 
-type Check = Result<(), String>;
+use crate::template::size;
+use crate::yaml::schema::Check;
 
-fn fail(reason: &str) -> Check {
+type Outcome = Result<(), String>;
+
+const PATH: &str = r"/(?!(?:[^\n\t]*/)?\.\.?(?:/|$))[^\n\t]*";
+
+pub(super) const ONE_LINE: Check = Check {
+    test: one_line,
+    pattern: r"[^\n\t]+",
+    words: "a single line",
+};
+pub(super) const ABSOLUTE: Check = Check {
+    test: absolute,
+    pattern: PATH,
+    words: "an absolute path without . or ..",
+};
+pub(super) const ACCOUNT_PATH: Check = Check {
+    test: account_path,
+    pattern: r"/(?!(?:[^\n\t:]*/)?\.\.?(?:/|$))[^\n\t:]*",
+    words: "an absolute path without . or .. or a colon",
+};
+pub(super) const DESTINATION: Check = Check {
+    test: destination,
+    pattern: r"/(?!(?:[^\n\t]*/)?\.\.?(?:/|$))[^\n\t]*[^\n\t/]",
+    words: "the absolute path of a file, without . or ..",
+};
+pub(super) const MOUNT_POINT: Check = Check {
+    test: mount_point,
+    pattern: r"none|swap|/(?!(?:[^\n\t\\ #]*/)?\.\.?(?:/|$))[^\n\t\\ #]*",
+    words: "an absolute path without blanks, or none",
+};
+pub(super) const FILE_NAME: Check = Check {
+    test: file_name,
+    pattern: r"(?![.-])[^\n\t/]+",
+    words: "a directory name: no /, no . or - at the start",
+};
+pub(super) const HOSTNAME: Check = Check {
+    test: hostname,
+    pattern: r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*",
+    words: "letters, digits and -, in parts separated by dots",
+};
+pub(super) const GPT_NAME: Check = Check {
+    test: gpt_name,
+    pattern: r"[^\n\t]{1,36}",
+    words: "a single line of at most 36 characters",
+};
+pub(super) const UUID: Check = Check {
+    test: uuid,
+    pattern: "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+    words: "a GUID such as c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+};
+pub(super) const KEY_PATH: Check = Check {
+    test: key_path,
+    pattern: r"(?!(?:[^\n]*/)?\.\.(?:/|$))[A-Za-z0-9_./${}-]+",
+    words: "plain characters or ${VARIABLE}, no ..",
+};
+pub(super) const REPOSITORY_URL: Check = Check {
+    test: repository_url,
+    pattern: r#"<[^\n\t]+>|(?:https?://|file:///)(?![^/\s]*@)[^\s"<>]+"#,
+    words: "a URL that starts with http://, https:// or file:///",
+};
+pub(super) const KEY_URL: Check = Check {
+    test: key_url,
+    pattern: r#"<[^\n\t]+>|\[trusted=yes\]|/(?!(?:[^\n\t]*/)?\.\.?(?:/|$))[^\n\t]*|(?:https?://|file:///)(?![^/\s]*@)[^\s"<>]+"#,
+    words: "a URL, an absolute path, or [trusted=yes]; #FINGERPRINT behind a URL or path pins the key",
+};
+pub(super) const SIZE: Check = Check {
+    test: size::check,
+    pattern: "0+|[0-9]+ ?(?:[KMGT]iB|[KMGT]B?)",
+    words: "a size such as 4GiB, 513MiB or 500MB",
+};
+
+fn fail(reason: &str) -> Outcome {
     Err(reason.to_owned())
 }
 
 /// No line breaks or tabs.
-pub(super) fn one_line(text: &str) -> Check {
+fn one_line(text: &str) -> Outcome {
     if text.chars().any(char::is_control) {
         return fail("must be a single line");
     }
@@ -15,7 +86,7 @@ pub(super) fn one_line(text: &str) -> Check {
 }
 
 /// An absolute path that stays where it says: no `.` or `..`.
-pub(super) fn absolute(path: &str) -> Check {
+fn absolute(path: &str) -> Outcome {
     one_line(path)?;
     if !path.starts_with('/') {
         return fail("must be an absolute path");
@@ -27,7 +98,7 @@ pub(super) fn absolute(path: &str) -> Check {
 }
 
 /// A path in /etc/passwd, where a colon ends the field (passwd(5)).
-pub(super) fn account_path(path: &str) -> Check {
+fn account_path(path: &str) -> Outcome {
     absolute(path)?;
     if path.contains(':') {
         return fail("must not have a colon in it");
@@ -36,7 +107,7 @@ pub(super) fn account_path(path: &str) -> Check {
 }
 
 /// A file in the image.
-pub(super) fn destination(path: &str) -> Check {
+fn destination(path: &str) -> Outcome {
     absolute(path)?;
     if path.ends_with('/') {
         return fail("names a directory; give the whole name of the file");
@@ -45,7 +116,7 @@ pub(super) fn destination(path: &str) -> Check {
 }
 
 /// An absolute path without blanks (fstab(5) would need escapes), or `none`.
-pub(super) fn mount_point(path: &str) -> Check {
+fn mount_point(path: &str) -> Outcome {
     if matches!(path, "none" | "swap") {
         return Ok(());
     }
@@ -57,7 +128,7 @@ pub(super) fn mount_point(path: &str) -> Check {
 }
 
 /// One component of a path.
-pub(super) fn file_name(name: &str) -> Check {
+fn file_name(name: &str) -> Outcome {
     one_line(name)?;
     if name.contains('/') || name.starts_with(['.', '-']) {
         return fail("becomes a directory name: no /, and no . or - at the start");
@@ -66,7 +137,7 @@ pub(super) fn file_name(name: &str) -> Check {
 }
 
 /// Labels of letters, digits and hyphens (RFC 1123, 2.1; hostname(7)).
-pub(super) fn hostname(name: &str) -> Check {
+fn hostname(name: &str) -> Outcome {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -81,7 +152,7 @@ pub(super) fn hostname(name: &str) -> Check {
 }
 
 /// 36 UTF-16 units fit into a partition's name (UEFI 2.10, 5.3.3).
-pub(super) fn gpt_name(name: &str) -> Check {
+fn gpt_name(name: &str) -> Outcome {
     one_line(name)?;
     if name.encode_utf16().count() > 36 {
         return fail("is longer than the 36 characters of a GPT partition name");
@@ -90,7 +161,7 @@ pub(super) fn gpt_name(name: &str) -> Check {
 }
 
 /// A UUID in its hyphenated form.
-pub(super) fn uuid(text: &str) -> Check {
+fn uuid(text: &str) -> Outcome {
     if text.len() == 36 && uuid::Uuid::try_parse(text).is_ok() {
         return Ok(());
     }
@@ -98,7 +169,7 @@ pub(super) fn uuid(text: &str) -> Check {
 }
 
 /// The path of a key: plain characters or `${VARIABLE}`, no `..`.
-pub(super) fn key_path(path: &str) -> Check {
+fn key_path(path: &str) -> Outcome {
     if path.split('/').any(|part| part == "..") {
         return fail("must not have .. in it");
     }
@@ -110,7 +181,7 @@ pub(super) fn key_path(path: &str) -> Check {
 }
 
 /// A URL that packages can come from, or a placeholder such as `<URL>`.
-pub(super) fn repository_url(url: &str) -> Check {
+fn repository_url(url: &str) -> Outcome {
     if is_placeholder(url) {
         return Ok(());
     }
@@ -118,7 +189,7 @@ pub(super) fn repository_url(url: &str) -> Check {
 }
 
 /// Where a key comes from, a placeholder, or `[trusted=yes]`.
-pub(super) fn key_url(url: &str) -> Check {
+fn key_url(url: &str) -> Outcome {
     if is_placeholder(url) || url == "[trusted=yes]" {
         return Ok(());
     }
@@ -134,7 +205,7 @@ pub(in crate::template) fn is_placeholder(url: &str) -> bool {
     url.len() > 2 && url.starts_with('<') && url.ends_with('>')
 }
 
-fn usable_url(url: &str, schemes: &[&str]) -> Check {
+fn usable_url(url: &str, schemes: &[&str]) -> Outcome {
     let Some(rest) = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
         return Err(format!("must start with one of {}", schemes.join(", ")));
     };

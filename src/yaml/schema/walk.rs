@@ -173,7 +173,7 @@ impl Walk<'_> {
         {
             return error(format!("{shown} is not valid: {words}"));
         }
-        match rule.check.map(|check| check(text)) {
+        match rule.check.map(|check| (check.test)(text)) {
             Some(Err(reason)) => error(format!("{shown} {reason}")),
             _ => Ok(()),
         }

@@ -1,0 +1,146 @@
+//! `oic cache`.
+
+use clap::{Args, Subcommand};
+
+use crate::provider::Provider;
+use crate::store::clean::{self, Scope};
+use crate::store::{self, Store, StoreError};
+use crate::yaml::did_you_mean;
+
+use super::environment::Environment;
+use super::error::{CommandError, print_line, print_versioned};
+use super::{Format, GlobalOptions, templates, words};
+
+mod gc;
+mod stats;
+mod verify;
+
+/// Look at, check and clean what builds keep
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic cache stats                              what there is, and how much
+  oic cache verify --repair                    hash everything, remove what is bad
+  oic cache gc --unused-for 180d --max-size 40G
+  oic cache clean --all --dry-run              what a new start would remove")]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    Clean(CleanArgs),
+    Stats(stats::StatsArgs),
+    Verify(verify::VerifyArgs),
+    Gc(gc::GcArgs),
+}
+
+/// Which provider a command is about.
+#[derive(Debug, Args)]
+struct OnlyArgs {
+    /// Only what belongs to this provider: {os}-{dist}-{arch} [default: all]
+    #[arg(long, value_name = "ID")]
+    provider_id: Option<String>,
+}
+
+/// Remove cached packages, bases or images
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic cache clean                    all cached packages; the next build fetches them again
+  oic cache clean --workspace --provider-id debian-debian13-x86_64
+                                     the base of one provider; the next build makes it again
+  oic cache clean --all --dry-run    what packages and bases take, without removing them
+  oic cache clean --images           what builds made: images, logs, lockfiles
+
+Nothing is removed while a build runs or something is mounted. Images stay without --images.")]
+struct CleanArgs {
+    /// Package caches with their repository metadata (the default)
+    #[arg(long)]
+    packages: bool,
+    /// Bases: snapshots, what was unpacked of them, step layers
+    #[arg(long)]
+    workspace: bool,
+    /// Images and all else in the directories of builds
+    #[arg(long)]
+    images: bool,
+    /// Packages and bases
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    only: OnlyArgs,
+    /// Only tell what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs the command.
+pub fn run(global: &GlobalOptions, args: &CacheArgs) -> Result<(), CommandError> {
+    let environment = Environment::load(global, None)?;
+    let store = Store {
+        cache_dir: environment.cache_dir(),
+        work_dir: environment.work_dir(),
+    };
+    match &args.command {
+        CacheCommand::Clean(args) => run_clean(&environment, &store, args),
+        CacheCommand::Stats(args) => stats::run(&environment, &store, args),
+        CacheCommand::Verify(args) => verify::run(&environment, &store, args),
+        CacheCommand::Gc(args) => gc::run(&environment, &store, args),
+    }
+}
+
+fn run_clean(environment: &Environment, store: &Store, args: &CleanArgs) -> Result<(), CommandError> {
+    let scope = Scope {
+        packages: args.packages || args.all || !(args.workspace || args.images),
+        workspace: args.workspace || args.all,
+        images: args.images,
+    };
+    let cleaned = clean::clean(store, scope, args.only.checked(environment, store)?, args.dry_run).map_err(failed)?;
+    if args.format == Format::Json {
+        return print_versioned(&cleaned);
+    }
+    let verb = if args.dry_run { "would remove" } else { "removed" };
+    for part in &cleaned.parts {
+        let (size, path) = (words::size(part.size.disk_bytes), part.path.display());
+        print_line(&format!(
+            "{verb} {size:>10}  {} of {}  {path}",
+            part.scope, part.provider
+        ))?;
+    }
+    for path in &cleaned.kept {
+        print_line(&format!("kept, somebody is downloading it: {}", path.display()))?;
+    }
+    if cleaned.parts.is_empty() {
+        print_line("there is nothing to remove")?;
+    }
+    Ok(())
+}
+
+impl OnlyArgs {
+    /// The provider's id, if there is something of it or it is at least known.
+    fn checked(&self, environment: &Environment, store: &Store) -> Result<Option<&str>, CommandError> {
+        let Some(id) = self.provider_id.as_deref() else {
+            return Ok(None);
+        };
+        let found = store::providers(store, None).map_err(|error| failed(error.into()))?;
+        let mut known: Vec<String> = found.into_iter().map(|provider| provider.id).collect();
+        known.extend(templates::providers(environment)?.all().iter().map(Provider::id));
+        if known.iter().any(|known| known == id) {
+            return Ok(Some(id));
+        }
+        let meant = did_you_mean(id, known.iter().map(String::as_str));
+        let unknown = CommandError::usage(format!("there is no provider {id:?}"));
+        Err(unknown.hint(meant.map(|meant| format!("did you mean {meant:?}?"))))
+    }
+}
+
+fn failed(error: StoreError) -> CommandError {
+    match error {
+        StoreError::Cancelled(_) => CommandError::interrupted(),
+        error => CommandError::failed(&error).hint(error.hint()),
+    }
+}

@@ -1,0 +1,337 @@
+//! What an upper changed, compared with the base below it.
+//!
+//! An upper is read in the format of Linux overlayfs (Documentation/filesystems/overlayfs.rst,
+//! "whiteouts and opaque directories"), which both engines of oic write.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::Digest as _;
+
+use crate::cancel::{Cancel, Cancelled};
+use crate::durable::PathError;
+use crate::overlay::layer::{Attributes, FileKind, Layer as _, LayerError, NodeId, Timestamp};
+use crate::package::Sha256;
+use crate::snapshot::Snapshot;
+
+mod xattr;
+
+/// Why two trees could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum DiffError {
+    /// A file of the upper could not be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The base could not be read.
+    #[error("the base cannot be read: {0}")]
+    Base(#[from] LayerError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// What happened to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is not in the base.
+    Added,
+    /// It is in the base, but not the same.
+    Changed,
+    /// It is in the base, and hidden; of a directory, all that was below it as well.
+    Removed,
+}
+
+/// In what a changed path differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aspect {
+    /// The kind of file.
+    Kind,
+    /// A file's bytes, a symbolic link's target, a device's numbers.
+    Content,
+    /// Permission bits.
+    Mode,
+    /// User or group.
+    Owner,
+    /// Extended attributes, ACLs and capabilities among them.
+    Xattrs,
+    /// The time of last modification, of what is not a directory.
+    Time,
+}
+
+/// A path that is not as in the base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// From the root of the tree, which is `/`.
+    pub path: PathBuf,
+    /// What happened.
+    pub action: Action,
+    /// The kind that it has, or had.
+    pub kind: FileKind,
+    /// Of a regular file that is not removed: its size in bytes.
+    pub size_bytes: Option<u64>,
+    /// Of a changed path: in what it differs.
+    pub aspects: BTreeSet<Aspect>,
+    /// Of an added directory: the directory of the base that it shows, where that has another path.
+    pub moved_from: Option<PathBuf>,
+}
+
+/// What is different.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// By path.
+    pub changes: Vec<Change>,
+    /// Entries of the upper that are as in the base, directories not counted: copied up for nothing.
+    pub unchanged: u64,
+}
+
+/// Compares the tree that `upper` over `base` shows with `base`. Reading the attributes of an upper needs root.
+///
+/// # Errors
+/// If one of the two cannot be read, or `cancel` is set.
+pub fn diff(base: &Snapshot, upper: &Path, cancel: &Cancel) -> Result<Difference, DiffError> {
+    let mut comparison = Comparison {
+        base,
+        cancel,
+        found: Difference::default(),
+    };
+    let metadata = fs::symlink_metadata(upper).map_err(PathError::on("look at", upper))?;
+    let root = Pair {
+        path: PathBuf::from("/"),
+        upper: upper.to_owned(),
+        metadata,
+    };
+    comparison.directory(root, Some(base.root()))?;
+    comparison.found.changes.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(comparison.found)
+}
+
+struct Comparison<'a> {
+    base: &'a Snapshot,
+    cancel: &'a Cancel,
+    found: Difference,
+}
+
+/// A path of the tree, and the entry of the upper that it shows.
+struct Pair {
+    path: PathBuf,
+    upper: PathBuf,
+    metadata: Metadata,
+}
+
+impl Comparison<'_> {
+    /// Compares a directory of the upper and all below it; `base` is the directory of the base that it
+    /// covers, if any. A stack instead of recursion: trees are deep at will.
+    fn directory(&mut self, root: Pair, base: Option<NodeId>) -> Result<(), DiffError> {
+        let mut pending = vec![(root, base, false)];
+        while let Some((directory, base, is_opaque)) = pending.pop() {
+            self.cancel.check()?;
+            // Below an opaque directory, nothing is merged with the base.
+            let is_opaque = is_opaque || xattr::overlay(&directory.upper, "opaque")?.is_some_and(|v| v == b"y");
+            let mut seen = BTreeSet::new();
+            let entries = fs::read_dir(&directory.upper).map_err(PathError::on("read", &directory.upper))?;
+            for entry in entries {
+                let entry = entry.map_err(PathError::on("read", &directory.upper))?;
+                let name = entry.file_name();
+                let child = Pair {
+                    path: directory.path.join(&name),
+                    upper: entry.path(),
+                    metadata: entry.metadata().map_err(PathError::on("look at", entry.path()))?,
+                };
+                let below = match base {
+                    Some(base) => self.base.lookup(base, &name)?,
+                    None => None,
+                };
+                seen.insert(name);
+                if is_whiteout(&child)? {
+                    self.removed(child.path, below)?;
+                    continue;
+                }
+                let origin = self.origin(&child)?;
+                let covered = self.entry(&child, below, origin.as_deref())?;
+                match (covered, origin) {
+                    (None, _) => {}
+                    (Some(_), Some(origin)) => pending.push((child, self.find(&origin)?, false)),
+                    (Some(covered), None) => pending.push((child, covered, is_opaque)),
+                }
+            }
+            if let Some(base) = base.filter(|_| is_opaque) {
+                self.hidden(&directory.path, base, &seen)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of the base that a renamed directory shows: an absolute path, or a name beside it.
+    fn origin(&self, entry: &Pair) -> Result<Option<PathBuf>, DiffError> {
+        if !entry.metadata.is_dir() {
+            return Ok(None);
+        }
+        let target = xattr::overlay(&entry.upper, "redirect")?;
+        let beside = entry.path.parent().unwrap_or(&entry.path);
+        Ok(target.map(|target| beside.join(OsStr::from_bytes(&target))))
+    }
+
+    /// What the base has at `path`.
+    fn find(&self, path: &Path) -> Result<Option<NodeId>, DiffError> {
+        let mut node = self.base.root();
+        for name in path.iter().skip(1) {
+            match self.base.lookup(node, name)? {
+                Some(next) => node = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(node))
+    }
+
+    /// Compares one entry. For a directory it gives the directory of the base to go on with.
+    fn entry(
+        &mut self,
+        entry: &Pair,
+        below: Option<NodeId>,
+        origin: Option<&Path>,
+    ) -> Result<Option<Option<NodeId>>, DiffError> {
+        let kind = kind_of(&entry.metadata);
+        let is_directory = kind == FileKind::Directory;
+        let Some(node) = below else {
+            self.report(entry, Action::Added, BTreeSet::new());
+            if let Some(change) = self.found.changes.last_mut() {
+                change.moved_from = origin.map(Path::to_owned);
+            }
+            return Ok(is_directory.then_some(None));
+        };
+        let before = self.base.attributes(node)?;
+        if before.kind != kind {
+            self.report(entry, Action::Changed, BTreeSet::from([Aspect::Kind]));
+            return Ok(is_directory.then_some(None));
+        }
+        let aspects = self.aspects(entry, node, &before)?;
+        if !aspects.is_empty() {
+            self.report(entry, Action::Changed, aspects);
+        } else if !is_directory {
+            self.found.unchanged += 1;
+        }
+        Ok(is_directory.then_some(Some(node)))
+    }
+
+    fn aspects(&self, entry: &Pair, node: NodeId, before: &Attributes) -> Result<BTreeSet<Aspect>, DiffError> {
+        let now = &entry.metadata;
+        let mut aspects = BTreeSet::new();
+        let mut note = |aspect, differs: bool| differs.then(|| aspects.insert(aspect));
+        note(Aspect::Mode, now.mode() & 0o7777 != before.permissions);
+        note(Aspect::Owner, (now.uid(), now.gid()) != (before.uid, before.gid));
+        note(Aspect::Xattrs, xattr::all(&entry.upper)? != self.xattrs(node)?);
+        note(Aspect::Content, self.content_differs(entry, node, before)?);
+        let modified = Timestamp {
+            seconds: now.mtime(),
+            nanoseconds: u32::try_from(now.mtime_nsec()).unwrap_or_default(),
+        };
+        note(
+            Aspect::Time,
+            before.kind != FileKind::Directory && modified != before.modified,
+        );
+        Ok(aspects)
+    }
+
+    fn xattrs(&self, node: NodeId) -> Result<Vec<(OsString, Vec<u8>)>, DiffError> {
+        let mut set = Vec::new();
+        for name in self.base.xattr_names(node)? {
+            if let Some(value) = self.base.xattr(node, &name)? {
+                set.push((name, value));
+            }
+        }
+        set.sort();
+        Ok(set)
+    }
+
+    fn content_differs(&self, entry: &Pair, node: NodeId, before: &Attributes) -> Result<bool, DiffError> {
+        let path = &entry.upper;
+        match before.kind {
+            FileKind::Regular if entry.metadata.len() != before.size_bytes => Ok(true),
+            FileKind::Regular => Ok(self.base.file_digest(node)? != Some(self.digest(path)?)),
+            FileKind::Symlink => {
+                let target = fs::read_link(path).map_err(PathError::on("read", path))?;
+                Ok(target.into_os_string().into_vec() != self.base.read_link(node)?)
+            }
+            FileKind::CharDevice | FileKind::BlockDevice => {
+                let device = entry.metadata.rdev();
+                Ok((rustix::fs::major(device), rustix::fs::minor(device)) != before.device)
+            }
+            FileKind::Directory | FileKind::Fifo | FileKind::Socket => Ok(false),
+        }
+    }
+
+    fn digest(&self, path: &Path) -> Result<Sha256, DiffError> {
+        let mut file = File::open(path).map_err(PathError::on("open", path))?;
+        let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 18]);
+        loop {
+            self.cancel.check()?;
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(Sha256(hasher.finalize().into())),
+                Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(PathError::on("read", path)(error).into()),
+            }
+        }
+    }
+
+    fn report(&mut self, entry: &Pair, action: Action, aspects: BTreeSet<Aspect>) {
+        self.found.changes.push(Change {
+            path: entry.path.clone(),
+            action,
+            kind: kind_of(&entry.metadata),
+            size_bytes: entry.metadata.is_file().then_some(entry.metadata.len()),
+            aspects,
+            moved_from: None,
+        });
+    }
+
+    /// A whiteout covers nothing where something was added and removed again.
+    fn removed(&mut self, path: PathBuf, below: Option<NodeId>) -> Result<(), DiffError> {
+        let Some(node) = below else { return Ok(()) };
+        self.found.changes.push(Change {
+            path,
+            action: Action::Removed,
+            kind: self.base.attributes(node)?.kind,
+            size_bytes: None,
+            aspects: BTreeSet::new(),
+            moved_from: None,
+        });
+        Ok(())
+    }
+
+    /// What the base has in the opaque directory `path`, and the upper has not.
+    fn hidden(&mut self, path: &Path, base: NodeId, seen: &BTreeSet<OsString>) -> Result<(), DiffError> {
+        let mut hidden = Vec::new();
+        self.base.entries(base, 0, &mut |entry| {
+            if !seen.contains(entry.name) {
+                hidden.push((path.join(entry.name), entry.node));
+            }
+            true
+        })?;
+        hidden
+            .into_iter()
+            .try_for_each(|(path, node)| self.removed(path, Some(node)))
+    }
+}
+
+/// A character device 0:0, or an empty file that is marked.
+fn is_whiteout(entry: &Pair) -> Result<bool, PathError> {
+    let metadata = &entry.metadata;
+    if metadata.file_type().is_char_device() {
+        return Ok(metadata.rdev() == 0);
+    }
+    Ok(metadata.is_file() && metadata.len() == 0 && xattr::overlay(&entry.upper, "whiteout")?.is_some())
+}
+
+fn kind_of(metadata: &Metadata) -> FileKind {
+    // Linux knows no other kinds.
+    FileKind::from_mode(metadata.mode()).unwrap_or(FileKind::Regular)
+}

@@ -1,0 +1,141 @@
+//! The overlay's words and those of `fuser`.
+
+use std::time::{Duration, SystemTime};
+
+use fuser::{FileAttr, INodeNo, RenameFlags, Request, TimeOrNow};
+
+use crate::mount::lower::attr::{device_number, file_type, system_time};
+use crate::overlay::layer::{FileKind, Timestamp};
+use crate::overlay::{Caller, Ino, NewNode, RenameMode, SetTime, Stat};
+
+pub(super) fn attr(stat: &Stat) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(stat.ino.0),
+        size: stat.size_bytes,
+        blocks: stat.blocks,
+        atime: system_time(stat.accessed),
+        mtime: system_time(stat.modified),
+        ctime: system_time(stat.changed),
+        crtime: system_time(stat.changed),
+        kind: file_type(stat.kind),
+        perm: (stat.permissions & 0o7777) as u16,
+        nlink: stat.links,
+        uid: stat.uid,
+        gid: stat.gid,
+        rdev: device_number(stat.device),
+        blksize: stat.block_size_bytes,
+        flags: 0,
+    }
+}
+
+/// What stands for a name that does not exist.
+pub(super) fn nothing() -> FileAttr {
+    attr(&Stat {
+        ino: Ino(0),
+        generation: 0,
+        kind: FileKind::Regular,
+        permissions: 0,
+        links: 0,
+        uid: 0,
+        gid: 0,
+        size_bytes: 0,
+        blocks: 0,
+        block_size_bytes: 0,
+        device: (0, 0),
+        accessed: Timestamp::default(),
+        modified: Timestamp::default(),
+        changed: Timestamp::default(),
+    })
+}
+
+pub(super) fn caller(request: &Request) -> Caller {
+    Caller {
+        uid: request.uid(),
+        gid: request.gid(),
+    }
+}
+
+pub(super) fn set_time(time: TimeOrNow) -> SetTime {
+    match time {
+        TimeOrNow::Now => SetTime::Now,
+        TimeOrNow::SpecificTime(time) => SetTime::At(timestamp(time)),
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => Timestamp {
+            seconds: seconds(since),
+            nanoseconds: since.subsec_nanos(),
+        },
+        // Before 1970: nanoseconds count forward from the second before.
+        Err(error) => {
+            let before = error.duration();
+            match before.subsec_nanos() {
+                0 => Timestamp {
+                    seconds: -seconds(before),
+                    nanoseconds: 0,
+                },
+                nanoseconds => Timestamp {
+                    seconds: -seconds(before) - 1,
+                    nanoseconds: 1_000_000_000 - nanoseconds,
+                },
+            }
+        }
+    }
+}
+
+/// What mknod(2) is asked for.
+pub(super) fn new_node(mode: u32, device: u32) -> Option<NewNode<'static>> {
+    let (major, minor) = device_parts(device);
+    Some(match FileKind::from_mode(mode)? {
+        FileKind::Regular => NewNode::Regular,
+        FileKind::Fifo => NewNode::Fifo,
+        FileKind::Socket => NewNode::Socket,
+        FileKind::CharDevice => NewNode::CharDevice(major, minor),
+        FileKind::BlockDevice => NewNode::BlockDevice(major, minor),
+        FileKind::Directory | FileKind::Symlink => return None,
+    })
+}
+
+/// The reverse of [`device_number`].
+fn device_parts(device: u32) -> (u32, u32) {
+    ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xf_ff00))
+}
+
+pub(super) fn rename_mode(flags: RenameFlags) -> Option<RenameMode> {
+    Some(match flags {
+        flags if flags.is_empty() => RenameMode::Replace,
+        RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
+        RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
+        RenameFlags::RENAME_WHITEOUT => RenameMode::Whiteout,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive() {
+        for (seconds, nanoseconds) in [
+            (0, 0),
+            (1, 999_999_999),
+            (-1, 0),
+            (-1, 1),
+            (-5_000_000_000, 500_000_000),
+        ] {
+            let time = Timestamp { seconds, nanoseconds };
+            assert_eq!(timestamp(system_time(time)), time);
+        }
+    }
+
+    #[test]
+    fn device_numbers_survive() {
+        for (major, minor) in [(0, 0), (5, 1), (259, 70_000), (4095, 1_048_575)] {
+            assert_eq!(device_parts(device_number((major, minor))), (major, minor));
+        }
+    }
+}

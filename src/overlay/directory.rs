@@ -1,0 +1,209 @@
+//! A directory of the host as a layer: a frozen upper, or a tree that was unpacked by something else.
+//!
+//! Nodes are numbered as its file system numbers them, and remembered by one of their names as soon as somebody
+//! looked them up or listed them. No descriptor stays open but that of the root. Mount points below it are not crossed.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, major, minor, open, openat, statat};
+use rustix::io::pread;
+
+use super::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp};
+use super::mark::split_names;
+use super::node::lock;
+use super::place::Place;
+use super::work::{names_in, open_directory};
+use crate::durable::PathError;
+
+/// A directory of the host; nobody may change what is in it meanwhile.
+#[derive(Debug)]
+pub struct DirectoryLayer {
+    root: Arc<OwnedFd>,
+    root_id: NodeId,
+    device: u64,
+    /// A directory and a name in it by which a node is found.
+    names: Mutex<HashMap<NodeId, (NodeId, OsString)>>,
+}
+
+impl DirectoryLayer {
+    /// The directory at `path`.
+    ///
+    /// # Errors
+    /// If it is none, or cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, PathError> {
+        let on = |errno: Errno| PathError::on("open the layer", path)(errno.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = open(path, flags, Mode::empty()).map_err(on)?;
+        let stat = fstat(&root).map_err(on)?;
+        Ok(Self {
+            root: Arc::new(root),
+            root_id: NodeId(stat.st_ino),
+            device: stat.st_dev,
+            names: Mutex::default(),
+        })
+    }
+
+    /// Where a node lies: found from the root, name by name.
+    fn place(&self, node: NodeId) -> LayerResult<Place> {
+        let mut path = Vec::new();
+        let mut at = node;
+        let names = lock(&self.names);
+        while at != self.root_id {
+            let (parent, name) = names.get(&at).ok_or(Errno::STALE)?;
+            path.push(name.clone());
+            at = *parent;
+        }
+        drop(names);
+        let Some((last, parents)) = path.split_first() else {
+            return Ok(Place::Open(Arc::clone(&self.root)));
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut directory = Arc::clone(&self.root);
+        for name in parents.iter().rev() {
+            directory = Arc::new(openat(&directory, name, flags, Mode::empty())?);
+        }
+        Ok(Place::named(&directory, last))
+    }
+
+    fn directory(&self, node: NodeId) -> LayerResult<OwnedFd> {
+        Ok(match self.place(node)? {
+            Place::Open(root) => open_directory(&root, OsStr::new("."))?,
+            Place::Named(parent, name) => open_directory(&parent, &name)?,
+        })
+    }
+
+    fn remember(&self, parent: NodeId, name: &OsStr, node: NodeId) {
+        let mut names = lock(&self.names);
+        names.entry(node).or_insert_with(|| (parent, name.to_owned()));
+    }
+}
+
+fn kind_of(stat: &Stat) -> LayerResult<FileKind> {
+    FileKind::from_mode(stat.st_mode).ok_or_else(|| LayerError::from(Errno::IO))
+}
+
+impl Layer for DirectoryLayer {
+    fn root(&self) -> NodeId {
+        self.root_id
+    }
+
+    fn summary(&self) -> Summary {
+        Summary::default()
+    }
+
+    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {
+        let found = match self.place(directory)? {
+            Place::Open(root) => statat(&root, name, AtFlags::SYMLINK_NOFOLLOW),
+            Place::Named(parent, own) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let directory = openat(&parent, &own, flags, Mode::empty())?;
+                statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            }
+        };
+        match found {
+            Ok(stat) if stat.st_dev != self.device => Ok(None),
+            Ok(stat) => {
+                let node = NodeId(stat.st_ino);
+                self.remember(directory, name, node);
+                Ok(Some(node))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn attributes(&self, node: NodeId) -> LayerResult<Attributes> {
+        let place = self.place(node)?;
+        let stat = place.stat()?;
+        let kind = kind_of(&stat)?;
+        let mut links = u32::try_from(stat.st_nlink).unwrap_or(u32::MAX);
+        if kind != FileKind::Directory && links > 1 {
+            // Not counting the name that the index of an upper had for it.
+            links = place.note()?.and_then(|note| note.links).unwrap_or(links);
+        }
+        let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
+        Ok(Attributes {
+            kind,
+            permissions: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: Timestamp {
+                seconds: stat.st_mtime,
+                nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            },
+            links,
+            device: if is_device {
+                (major(stat.st_rdev), minor(stat.st_rdev))
+            } else {
+                (0, 0)
+            },
+        })
+    }
+
+    fn entries(&self, directory: NodeId, after: u64, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> LayerResult<()> {
+        let opened = self.directory(directory)?;
+        // Sorted: the file system's own order can differ from time to time.
+        let mut entries = names_in(&opened)?.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        for (position, (name, file_type, number)) in (1..).zip(&entries) {
+            if position <= after {
+                continue;
+            }
+            let (kind, number) = match FileKind::from_mode(file_type.as_raw_mode()) {
+                Some(kind) => (kind, *number),
+                None => {
+                    let stat = statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    (kind_of(&stat)?, stat.st_ino)
+                }
+            };
+            let node = NodeId(number);
+            self.remember(directory, name, node);
+            let entry = Entry {
+                name,
+                node,
+                kind,
+                cookie: position,
+            };
+            if !visit(entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_link(&self, node: NodeId) -> LayerResult<Vec<u8>> {
+        Ok(self.place(node)?.read_link()?)
+    }
+
+    fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
+        Ok(self.place(node)?.xattr(name)?)
+    }
+
+    fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>> {
+        let list = self.place(node)?.xattr_names()?;
+        Ok(split_names(&list).map(OsStr::to_owned).collect())
+    }
+
+    fn is_ready(&self, _node: NodeId, _offset: u64, _length: usize) -> bool {
+        true
+    }
+
+    fn read_at(&self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize> {
+        let file = self.place(node)?.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match pread(&file, rest, offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(filled)
+    }
+}

@@ -1,0 +1,6 @@
+//! The overlay without a mount, against plain directories and the kernel's overlayfs.
+
+mod behaviour;
+pub(crate) mod differential;
+pub(crate) mod memory_layer;
+pub(crate) mod target;

@@ -1,0 +1,116 @@
+//! The files of provider data: those that are compiled in, overlaid with a directory.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::data;
+use crate::yaml::{Finding, Findings, Source, read_source};
+
+/// A key file larger than this is none.
+const MAX_KEY_BYTES: u64 = 4 << 20;
+const PROVIDERS: &str = "providers";
+const DESCRIPTION: &str = "provider.yml";
+
+/// Where provider data is looked up.
+#[derive(Debug)]
+pub(super) struct Files {
+    overlay: Option<PathBuf>,
+}
+
+impl Files {
+    /// Looks into `overlay` first.
+    pub fn new(overlay: Option<&Path>) -> Self {
+        Self {
+            overlay: overlay.map(Path::to_owned),
+        }
+    }
+
+    /// `path` in the overlay, whether or not it is there.
+    pub fn overlaid(&self, path: &str) -> Option<PathBuf> {
+        self.overlay.as_ref().map(|overlay| overlay.join(path))
+    }
+
+    /// The directories that have a description, as `providers/OS/DIST`, sorted.
+    ///
+    /// # Errors
+    /// If the overlay cannot be listed.
+    pub fn directories(&self) -> Result<BTreeSet<String>, Findings> {
+        let own = data::names(PROVIDERS).filter_map(|name| name.strip_suffix("/provider.yml"));
+        let mut directories: BTreeSet<String> = own.map(str::to_owned).collect();
+        let Some(root) = self.overlaid(PROVIDERS).filter(|root| root.is_dir()) else {
+            return Ok(directories);
+        };
+        for (os, path) in subdirectories(&root)? {
+            for (dist, path) in subdirectories(&path)? {
+                if path.join(DESCRIPTION).symlink_metadata().is_ok() {
+                    directories.insert(format!("{PROVIDERS}/{os}/{dist}"));
+                }
+            }
+        }
+        Ok(directories)
+    }
+
+    /// The text of a YAML file.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be read.
+    pub fn text(&self, path: &str) -> Result<Arc<Source>, Findings> {
+        if let Some(overlaid) = self.overlaid(path).filter(|file| file.symlink_metadata().is_ok()) {
+            return read_source(&overlaid);
+        }
+        let fail = |message: &str| Findings::from(Finding::without_position(path, "", message));
+        let bytes = data::file(path).ok_or_else(|| fail("there is no such file, neither of yours nor of oic's own"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| fail("is not UTF-8"))?;
+        Ok(Source::new(format!("oic:{path}"), text))
+    }
+
+    /// The key file `name`.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn key(&self, name: &str) -> Result<Vec<u8>, String> {
+        let path = format!("keys/{name}");
+        match self.overlaid(&path).filter(|file| file.exists()) {
+            Some(overlaid) => read_key(&overlaid),
+            None => data::file(&path)
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| format!("there is no key file {name}")),
+        }
+    }
+}
+
+/// The directories in `parent` whose names a template can have.
+fn subdirectories(parent: &Path) -> Result<Vec<(String, PathBuf)>, Findings> {
+    let fail = |error: std::io::Error| Findings::from(Finding::without_position(parent, "", error.to_string()));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|_| path.is_dir())
+        {
+            found.push((name.to_owned(), path));
+        }
+    }
+    Ok(found)
+}
+
+/// The content of a key file of the host.
+///
+/// # Errors
+/// In words.
+pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_KEY_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_KEY_BYTES {
+        return Err(format!("is larger than {MAX_KEY_BYTES} bytes"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,88 @@
+//! Looks at every byte of a snapshot, to find damage before a build does.
+
+use std::path::PathBuf;
+
+use crate::cancel::{Cancel, Cancelled};
+use crate::overlay::layer::FileKind;
+
+use super::SnapshotError;
+use super::format::{Member, MemberId};
+use super::reader::Snapshot;
+
+/// Files named for one damaged member.
+const NAMED_MAX: usize = 5;
+
+/// What [`Snapshot::check`] found.
+#[derive(Debug, Default)]
+pub struct Check {
+    /// Members whose bytes were verified.
+    pub members: u64,
+    /// Compressed bytes that were read.
+    pub bytes: u64,
+    /// Damaged members of the tarball: what is wrong, and some files that are lost with it.
+    pub damaged: Vec<(String, Vec<PathBuf>)>,
+    /// Members whose copy in the backing store is not what it should be.
+    pub damaged_copies: Vec<MemberId>,
+}
+
+impl Snapshot {
+    /// Reads and verifies all members, and what the backing store keeps of them; `advance` is told
+    /// of the compressed bytes as they are read.
+    ///
+    /// # Errors
+    /// If the index is damaged, or `cancel` is set.
+    pub fn check(&self, advance: &dyn Fn(u64), cancel: &Cancel) -> Result<Check, SnapshotError> {
+        let mut check = Check::default();
+        for number in 0..self.index.members() {
+            cancel
+                .check()
+                .map_err(|Cancelled| SnapshotError::Cancelled(Cancelled))?;
+            let id = MemberId(number);
+            let member = self.index.member(id)?;
+            if let Err(error) = self.inflate(&member) {
+                check.damaged.push((error.to_string(), self.files_in(&member)?));
+            }
+            if self.store.is_marked(id) && !self.store.holds(&member) {
+                check.damaged_copies.push(id);
+            }
+            check.members += 1;
+            check.bytes += u64::from(member.compressed_bytes);
+            advance(member.compressed_bytes.into());
+        }
+        // Every record once: the checksums of all blocks of the index are compared.
+        for number in 0..self.index.nodes() {
+            let node = self.index.node(number)?;
+            self.index.path_of(&node)?;
+            self.index.xattrs(&node)?;
+            if node.kind() == Some(FileKind::Regular) {
+                self.index.digest(node.digest)?;
+            }
+        }
+        Ok(check)
+    }
+
+    /// Makes the next reader unpack `members` again.
+    ///
+    /// # Errors
+    /// If the backing store cannot be written.
+    pub fn forget_copies(&self, members: &[MemberId]) -> Result<(), SnapshotError> {
+        members.iter().try_for_each(|id| Ok(self.store.unmark(*id)?))
+    }
+
+    /// Some of the files whose content lies in `member`.
+    fn files_in(&self, member: &Member) -> Result<Vec<PathBuf>, SnapshotError> {
+        let end = member.tar_offset.saturating_add(member.tar_bytes.into());
+        let mut files = Vec::new();
+        for number in 0..self.index.nodes() {
+            let node = self.index.node(number)?;
+            let is_file = node.kind() == Some(FileKind::Regular) && node.size_bytes > 0;
+            if is_file && node.data < end && node.data.saturating_add(node.size_bytes) > member.tar_offset {
+                files.push(self.index.path_of(&node)?);
+                if files.len() == NAMED_MAX {
+                    break;
+                }
+            }
+        }
+        Ok(files)
+    }
+}

@@ -165,6 +165,7 @@ fn make(
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
         view: tree::view(upper.as_ref(), image, pool.is_some()),
+        engine: args.overlay.into(),
         layers: LayerRequest {
             snapshot: Some(SnapshotRequest {
                 tarball: workspace.tarball(),
@@ -182,7 +183,6 @@ fn make(
             read_only: upper.is_none(),
             ..Restrictions::VIEW
         },
-        engine: args.overlay.into(),
         allow_other: args.allow_other,
         threads: SERVER_THREADS,
         lifetime: match args.foreground {

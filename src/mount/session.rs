@@ -112,23 +112,22 @@ pub struct Session {
 /// [`MountError`], among them [`MountError::Server`] if the upper is in use; nothing stays mounted.
 pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, MountError> {
     let target = Target::open(mount_point)?;
-    let merged = matches!(request.view, View::Overlay { .. });
-    let options = LowerOptions {
-        root: match &request.view {
-            View::Layer(name) => Some(name.clone()),
-            View::Layers | View::Overlay { .. } => None,
-        },
-        threads: request.threads,
-        // Below an overlay, the kernel asks on behalf of everyone.
-        allow_other: request.allow_other || merged,
-        ..LowerOptions::default()
-    };
     let merge_here = match (&request.view, request.engine) {
         (View::Overlay { upper, steps }, Engine::Fuse) => Some(MergeRequest {
             upper: upper.clone(),
             steps: steps.iter().cloned().map(Step).collect(),
         }),
         _ => None,
+    };
+    let options = LowerOptions {
+        root: match &request.view {
+            View::Layer(name) => Some(name.clone()),
+            View::Layers | View::Overlay { .. } => None,
+        },
+        threads: request.threads,
+        // Below the kernel's overlay, it asks on behalf of everyone.
+        allow_other: request.allow_other || (merge_here.is_none() && matches!(request.view, View::Overlay { .. })),
+        ..LowerOptions::default()
     };
     let is_writable = merge_here.as_ref().is_some_and(|merge| merge.upper.is_some());
     let restrictions = Restrictions {

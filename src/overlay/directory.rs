@@ -1,14 +1,16 @@
 //! A directory of the host as a layer: a frozen upper, or a tree that was unpacked by something else.
 //!
 //! Nodes are numbered as its file system numbers them, and remembered by one of their names as soon as somebody
-//! looked them up or listed them. No descriptor stays open but that of the root. Mount points below it are not crossed.
+//! looked them up or listed them. Mount points below it are not crossed.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use lru::LruCache;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, major, minor, open, openat, statat};
 use rustix::io::pread;
 
@@ -27,7 +29,12 @@ pub struct DirectoryLayer {
     device: u64,
     /// A directory and a name in it by which a node is found.
     names: Mutex<HashMap<NodeId, (NodeId, OsString)>>,
+    /// The directories that were used last.
+    opened: Mutex<LruCache<NodeId, Arc<OwnedFd>>>,
 }
+
+/// How many directories are kept open.
+const OPEN_DIRECTORIES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 impl DirectoryLayer {
     /// The directory at `path`.
@@ -44,36 +51,41 @@ impl DirectoryLayer {
             root_id: NodeId(stat.st_ino),
             device: stat.st_dev,
             names: Mutex::default(),
+            opened: Mutex::new(LruCache::new(OPEN_DIRECTORIES)),
         })
     }
 
-    /// Where a node lies: found from the root, name by name.
+    /// A node's directory, or itself if it is the root.
     fn place(&self, node: NodeId) -> LayerResult<Place> {
-        let mut path = Vec::new();
-        let mut at = node;
-        let names = lock(&self.names);
-        while at != self.root_id {
-            let (parent, name) = names.get(&at).ok_or(Errno::STALE)?;
-            path.push(name.clone());
-            at = *parent;
-        }
-        drop(names);
-        let Some((last, parents)) = path.split_first() else {
+        if node == self.root_id {
             return Ok(Place::Open(Arc::clone(&self.root)));
+        }
+        let (parent, name) = lock(&self.names).get(&node).cloned().ok_or(Errno::STALE)?;
+        Ok(Place::Named(self.directory(parent)?, name))
+    }
+
+    /// A directory, open for naming what is in it.
+    fn directory(&self, node: NodeId) -> LayerResult<Arc<OwnedFd>> {
+        // From the nearest directory that is open, name by name.
+        let mut missing = Vec::new();
+        let mut at = node;
+        let mut opened = loop {
+            if at == self.root_id {
+                break Arc::clone(&self.root);
+            }
+            if let Some(opened) = lock(&self.opened).get(&at) {
+                break Arc::clone(opened);
+            }
+            let (parent, name) = lock(&self.names).get(&at).cloned().ok_or(Errno::STALE)?;
+            missing.push((at, name));
+            at = parent;
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut directory = Arc::clone(&self.root);
-        for name in parents.iter().rev() {
-            directory = Arc::new(openat(&directory, name, flags, Mode::empty())?);
+        for (node, name) in missing.into_iter().rev() {
+            opened = Arc::new(openat(&opened, &name, flags, Mode::empty())?);
+            lock(&self.opened).put(node, Arc::clone(&opened));
         }
-        Ok(Place::named(&directory, last))
-    }
-
-    fn directory(&self, node: NodeId) -> LayerResult<OwnedFd> {
-        Ok(match self.place(node)? {
-            Place::Open(root) => open_directory(&root, OsStr::new("."))?,
-            Place::Named(parent, name) => open_directory(&parent, &name)?,
-        })
+        Ok(opened)
     }
 
     fn remember(&self, parent: NodeId, name: &OsStr, node: NodeId) {
@@ -96,15 +108,7 @@ impl Layer for DirectoryLayer {
     }
 
     fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {
-        let found = match self.place(directory)? {
-            Place::Open(root) => statat(&root, name, AtFlags::SYMLINK_NOFOLLOW),
-            Place::Named(parent, own) => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let directory = openat(&parent, &own, flags, Mode::empty())?;
-                statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            }
-        };
-        match found {
+        match statat(self.directory(directory)?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if stat.st_dev != self.device => Ok(None),
             Ok(stat) => {
                 let node = NodeId(stat.st_ino);
@@ -146,7 +150,7 @@ impl Layer for DirectoryLayer {
     }
 
     fn entries(&self, directory: NodeId, after: u64, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> LayerResult<()> {
-        let opened = self.directory(directory)?;
+        let opened = open_directory(&*self.directory(directory)?, OsStr::new("."))?;
         // Sorted: the file system's own order can differ from time to time.
         let mut entries = names_in(&opened)?.collect::<Result<Vec<_>, _>>()?;
         entries.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));

@@ -2,11 +2,13 @@
 //!
 //! This program is its own mount server (`__mount`), and its tests run one after the other
 //! in a private mount namespace: whatever fails, nothing stays mounted on the machine.
-//! Arguments as for other tests: names select; `measure` runs only when named.
+//! Arguments as for other tests: names select; `measure` and `posix_suite` run only when
+//! named.
 
 // Clippy takes only `#[test]` functions for tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cow;
 mod lower;
 mod measure;
 mod memory;
@@ -30,7 +32,15 @@ fn main() -> ExitCode {
     {
         return support::serve();
     }
-    let tests: Vec<Test> = [lower::TESTS, overlay::TESTS, pool::TESTS, server::TESTS, measure::TESTS].concat();
+    let tests: Vec<Test> = [
+        lower::TESTS,
+        overlay::TESTS,
+        cow::TESTS,
+        pool::TESTS,
+        server::TESTS,
+        measure::TESTS,
+    ]
+    .concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for (name, _) in tests {
             println!("{name}: test");
@@ -42,7 +52,8 @@ fn main() -> ExitCode {
     let mut failed = Vec::new();
     for (name, test) in tests {
         let selected = wanted.iter().any(|wanted| name.contains(wanted.as_str()));
-        if !selected && (!wanted.is_empty() || name.starts_with("measure")) {
+        let is_extra = name.starts_with("measure") || name.starts_with("posix_suite");
+        if !selected && (!wanted.is_empty() || is_extra) {
             continue;
         }
         print!("test {name} ... ");

@@ -25,8 +25,12 @@ fn mounted<T: Send>(room: &Room, layers: Vec<Arc<dyn Layer>>, work: impl FnOnce(
     let overlay = Overlay::new(layers, Some(&room.upper())).unwrap();
     let at = room.path("mount");
     privately(|| {
+        let options = &LowerOptions {
+            allow_other: true,
+            ..LowerOptions::default()
+        };
         let made = fuse::create(Restrictions::BUILD, true).unwrap();
-        let server = Server::new(made.device, overlay, false, &LowerOptions::default()).unwrap();
+        let server = Server::new(made.device, overlay, false, options).unwrap();
         let serving = thread::spawn(move || server.run());
         let attached = made.mount.attach(&at).unwrap();
         let result = work(&at);
@@ -163,7 +167,7 @@ fn script(directory: &Path, script: &str) -> String {
 fn compare(commands: &str) {
     let room = Room::new();
     let plain = script(&room.path("plain"), commands);
-    let acl = Command::new("getfacl").arg("--version").status();
+    let acl = Command::new("getfacl").arg("--version").output();
     assert!(acl.is_ok(), "getfacl (package acl) is needed");
     let empty = || -> Vec<Arc<dyn Layer>> { vec![Arc::new(crate::overlay::tests::memory_layer::MemoryLayer::new())] };
     assert_eq!(plain, mounted(&room, empty(), |at| script(at, commands)));

@@ -23,15 +23,15 @@ pub struct Counts {
     pub read_bytes: u64,
     /// Read requests that had to wait for inflating or fetching.
     pub slow_reads: u64,
-    /// Files that were given to the kernel before it asked for them.
-    #[serde(default)]
-    pub given: u64,
     /// Requests that changed names or metadata.
     #[serde(default)]
     pub changes: u64,
     /// Bytes written.
     #[serde(default)]
     pub written_bytes: u64,
+    /// Files that were given to the kernel before it asked for them.
+    #[serde(default)]
+    pub given: u64,
     /// Requests answered with an error other than "does not exist".
     pub errors: u64,
 }
@@ -47,9 +47,9 @@ pub(in crate::mount) struct Counters {
     pub(in crate::mount) reads: AtomicU64,
     pub(in crate::mount) read_bytes: AtomicU64,
     pub(in crate::mount) slow_reads: AtomicU64,
-    pub(in crate::mount) given: AtomicU64,
     pub(in crate::mount) changes: AtomicU64,
     pub(in crate::mount) written_bytes: AtomicU64,
+    pub(in crate::mount) given: AtomicU64,
     pub(in crate::mount) errors: AtomicU64,
 }
 
@@ -65,9 +65,9 @@ impl Counters {
             reads: value(&self.reads),
             read_bytes: value(&self.read_bytes),
             slow_reads: value(&self.slow_reads),
-            given: value(&self.given),
             changes: value(&self.changes),
             written_bytes: value(&self.written_bytes),
+            given: value(&self.given),
             errors: value(&self.errors),
         }
     }

@@ -174,7 +174,7 @@ fn the_upper_has_the_format_of_the_kernel() {
     let gone = fs::symlink_metadata(upper("gone")).unwrap();
     assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
     let value = |path: &str, name: &str| {
-        let mut value = vec![0; 100];
+        let mut value = [0; 100];
         let length = rustix::fs::lgetxattr(upper(path), name, &mut value[..]).unwrap_or(0);
         String::from_utf8(value[..length].to_vec()).unwrap()
     };

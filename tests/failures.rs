@@ -301,7 +301,9 @@ fn a_killed_build_leaves_no_mount_and_the_next_one_recovers() {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(oic.work_dir.to_str().unwrap()), "{mounts}");
     }
-    let report = oic.run(&["build", "debian13-x86_64-minimal", "--format", "json"]).json();
+    let report = oic
+        .run(&["build", "debian13-x86_64-minimal", "--format", "json"])
+        .json();
     assert!(report["image"]["size_bytes"].as_u64() > Some(0));
     oic.assert_clean();
 }

@@ -3,9 +3,9 @@
 //! Options, and why (Documentation/filesystems/overlayfs.rst of Linux):
 //! - `xino=on`: one device number for the whole tree, on which `tar`, `cp -a` and `find -xdev`
 //!   rely, and the same inode number for a base file at every mount.
-//! - `redirect_dir=off`, `metacopy=off`: the upper keeps to what every reader of the overlayfs
-//!   format understands; with them an upper has directories and files whose content
-//!   only the kernel finds. Renaming a base directory gives `EXDEV`, which `rename(2)` callers
+//! - `redirect_dir=follow`, `metacopy=off`: what our own engine renamed is found, but the kernel adds nothing
+//!   that only some readers of the overlayfs format understand, such as directories and files whose
+//!   content is somewhere else. Renaming a base directory gives `EXDEV`, which `rename(2)` callers
 //!   have to handle on any system, and `mv` does.
 //! - `index=off`: with it the upper alone says everything, to every reader; and after a remount
 //!   the index needs file handles that FUSE cannot resolve. So a hard link of the base is cut when
@@ -77,7 +77,7 @@ pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
     for (key, value) in [
         ("index", "off"),
         ("xino", "on"),
-        ("redirect_dir", "off"),
+        ("redirect_dir", "follow"),
         ("metacopy", "off"),
     ] {
         context.set(key, value)?;

@@ -99,8 +99,10 @@ impl Bench {
         for name in ["tree", "mnt", "out", "source"] {
             fs::create_dir(bench.at(name)).unwrap();
         }
-        let script = "cd /usr && find lib share include -xdev -size -2000k 2>/dev/null | sort | awk 'NR % 3 == 0' | \
-            head -9000 | tar cf - --no-recursion -T - 2>/dev/null | tar xf - -C \"$1\"; \
+        let script = "cd /usr && for top in lib share; do \
+            find $top -xdev -size -2000k 2>/dev/null | sort | head -4500; done | \
+            tar cf - --no-recursion -T - 2>/dev/null | tar xf - -C \"$1\"; \
+            echo $(find \"$1\" | wc -l) entries, $(find \"$1\" -type d | wc -l) directories; \
             find \"$1\" -type d -exec chmod u+rwx {} +; cp -a \"$1\"/lib \"$2\"/";
         run(Command::new("sh")
             .args(["-c", script, "-"])

@@ -25,6 +25,7 @@ use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
+use crate::mount::Engine;
 use crate::package::Sha256;
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
@@ -55,6 +56,8 @@ pub struct BuildRequest {
     pub proxies: Proxies,
     /// Use only what is cached.
     pub offline: bool,
+    /// Who merges the layers; the image is the same.
+    pub engine: Engine,
     /// Write the dependency graph there as well.
     pub dot_file: Option<PathBuf>,
     /// Leave out of that graph what the template did not ask for by name.

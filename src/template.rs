@@ -21,10 +21,9 @@ use std::sync::Arc;
 use crate::provider::{DefaultTemplate, Provider, Providers};
 use crate::yaml::{self, EmitError, Finding, Findings, Node, Source, did_you_mean, parse, read_source};
 use convert::{Base, Bases};
-use model::Template;
+use model::{ImageType, Template};
 
 pub use buildable::check_buildable;
-pub(crate) use convert::image_type;
 pub use embedded::{Sample, samples};
 pub use variables::Variables;
 
@@ -225,7 +224,7 @@ fn provider_of<'a>(user: &Node, providers: &'a Providers) -> Result<(&'a Provide
             None => finding,
         })
     })?;
-    let default = image_type(word("imageType")).and_then(|image_type| provider.default_for(image_type));
+    let default = ImageType::named(word("imageType")).and_then(|image_type| provider.default_for(image_type));
     let default = default.ok_or_else(|| {
         let at = target.get("imageType").unwrap_or(target);
         let message = format!("{provider} has no default template for {} images", word("imageType"));

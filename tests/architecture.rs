@@ -10,14 +10,16 @@ const ORDER: &[&str] = &[
     "cancel",
     "progress",
     "durable",
+    "data",
     "workspace",
     "package",
     "yaml",
-    "template",
+    "template::model",
     "fetch",
     "verify",
     "repo",
     "provider",
+    "template",
     "config",
     "resolve",
     "cache",
@@ -26,12 +28,14 @@ const ORDER: &[&str] = &[
     "snapshot",
     "pool",
     "mount",
+    "root",
     "sandbox",
+    "dpkg",
     "base",
     "install",
     "configure",
-    "boot",
     "image",
+    "boot",
     "diff",
     "store",
     "pipeline",
@@ -52,9 +56,15 @@ fn modules_use_only_what_stands_before_them() {
             .to_str()
             .unwrap()
             .trim_end_matches(".rs");
-        if matches!(module, "main" | "lib") {
+        if matches!(module, "main" | "lib") || is_test(&file) {
             continue;
         }
+        // What a template is, is vocabulary; reading one comes later.
+        let module = if relative == Path::new("template/model.rs") {
+            "template::model"
+        } else {
+            module
+        };
         let rank = rank(module).unwrap_or_else(|| panic!("{module} has no place in the order"));
         for used in used_modules(&fs::read_to_string(&file).unwrap()) {
             if used != module && self::rank(&used).is_some_and(|other| other > rank) {
@@ -76,9 +86,7 @@ fn only_the_command_line_prints_or_reads_the_environment() {
         }
         let text = fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let found = forbidden
-            .iter()
-            .filter(|word| code.contains(**word) && !file.ends_with("tests.rs"));
+        let found = forbidden.iter().filter(|word| code.contains(**word) && !is_test(&file));
         wrong.extend(found.map(|word| format!("{}: {word}", file.display())));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -99,13 +107,21 @@ fn rank(module: &str) -> Option<usize> {
     ORDER.iter().position(|name| *name == module)
 }
 
+/// Whether all of a file is test code.
+fn is_test(file: &Path) -> bool {
+    let name = file.file_name().unwrap().to_str().unwrap();
+    name.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests")
+}
+
 /// The first path segment behind each `crate::`, but for uses in test code.
 fn used_modules(text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     let segments = code.split("crate::").skip(1);
-    segments
-        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
-        .collect()
+    let name = |rest: &str| match rest.starts_with("template::model::") {
+        true => "template::model".to_owned(),
+        false => rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect(),
+    };
+    segments.map(name).collect()
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {

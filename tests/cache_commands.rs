@@ -90,6 +90,7 @@ fn stats_for_people() {
       snapshot SIZE
       backing store SIZE  unpacked of the snapshot
       step layers                      0 SIZE
+      mounts SIZE  writable layers of oic mount
       images                           1 SIZE
         uppers                         1 SIZE  part of the images
         edge SIZE  built just now
@@ -358,6 +359,11 @@ fn gc_leaves_the_base_of_an_image_and_all_packages_of_one_that_it_cannot_read() 
     );
     assert_eq!(fixture.inventory(), before);
     fs::remove_dir_all(workspace.image_builds()).unwrap();
+    // A writable layer of `oic mount` needs it as well.
+    fs::create_dir_all(workspace.mounts().join("mine")).unwrap();
+    let collected = fixture.json(&["cache", "gc", "--max-size", "0"]);
+    assert!(workspace.tarball().exists() && collected["removed"].as_array().unwrap().len() == 3);
+    fs::remove_dir_all(workspace.mounts()).unwrap();
     let collected = fixture.json(&["cache", "gc", "--max-size", "0"]);
     assert_eq!(collected["bytes_after"], 0);
     assert!(!workspace.tarball().exists());

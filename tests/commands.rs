@@ -92,7 +92,64 @@ fn the_reference_is_the_programs_own() {
 #[test]
 fn help_of_a_command_with_everything() {
     let help = Place::new().run(&["cache", "stats", "--help"]);
-    insta::assert_snapshot!(help.stdout, @"");
+    let lines: Vec<_> = help.stdout.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    Show what there is, and how much it takes
+
+    Usage: oic cache stats [OPTIONS]
+
+    Options:
+          --provider-id <ID>
+              Only what belongs to this provider: {os}-{dist}-{arch} [default: all]
+
+          --warn-above <SIZE>
+              End with exit code 1 if one of the two directories takes more than this
+
+          --crit-above <SIZE>
+              End with exit code 2 if one of the two directories takes more than this
+
+          --format <FORMAT>
+              How the numbers are printed
+
+              Possible values:
+              - text: For people
+              - json: For machines
+
+              [default: text]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options:
+          --config <FILE>
+              Configuration file [default: the first of the usual places that exists]
+
+      -d, --cache-dir <DIR>
+              Directory of the package cache [default: /var/cache/os-image-composer]
+
+          --work-dir <DIR>
+              Directory of bases and images [default: /var/tmp/os-image-composer]
+
+          --log-level <LEVEL>
+              How much to log: debug, info, warn or error
+
+              [possible values: debug, info, warn, error]
+
+          --log-file <FILE>
+              Also write the log to this file
+
+      -v, --verbose
+              Same as --log-level debug
+
+    Examples:
+      oic cache stats                                    for people
+      oic cache stats --format json                      for machines
+      oic cache stats --warn-above 40G --crit-above 80G  for monitoring
+
+    The limits hold for the cache directory and for the work directory, each by itself, and count
+    bytes on disk, as du does. Exit codes: 0 below the limits, 1 above the first, 2 above the second
+    (or wrong use).
+    ");
 }
 
 #[test]
@@ -148,6 +205,12 @@ fn config_init_writes_a_private_file_once() {
     assert_eq!(place.run(&["config", "init", "link.yml", "--force"]).code, Some(0));
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     assert_eq!(place.run(&["config", "init", "new/sub/c.yaml"]).code, Some(0));
+    fs::create_dir(place.path("directory.yml")).unwrap();
+    fs::write(place.path("directory.yml/precious"), "x").unwrap();
+    assert_eq!(place.run(&["config", "init", "directory.yml", "--force"]).code, Some(1));
+    assert!(place.path("directory.yml/precious").exists());
+    let mut left = fs::read_dir(place.0.path()).unwrap().flatten();
+    assert!(left.all(|entry| !entry.file_name().to_string_lossy().starts_with(".oic-tmp-")));
     place
         .run(&["config", "init", "c.conf"])
         .assert_fails(2, &[".yml or .yaml"]);
@@ -372,8 +435,11 @@ fn why_tells_a_chain_of_real_dependencies() {
     oic.run(&["why", "libpam0"])
         .assert_fails(1, &["libpam0 is not among the", "did you mean libpam0g?"]);
     assert!(!oic.provider_dir().exists(), "it builds nothing");
+    nobody_may_ask_too(&oic);
+}
 
-    // Nobody needs root for that, nor a cache that can be written to.
+/// That needs neither root nor a cache that can be written to.
+fn nobody_may_ask_too(oic: &Oic) {
     let program = tempfile::tempdir().unwrap();
     fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = program.path().join("oic");
@@ -416,4 +482,64 @@ fn records(metadata: &Path) -> String {
         }
     }
     text
+}
+
+#[test]
+fn events_end_with_what_went_wrong() {
+    let place = Place::new();
+    let lines = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    fs::write(place.path("events"), "old").unwrap();
+    place
+        .run(&["build", "absent.yml", "--events", "events"])
+        .assert_fails(1, &["absent.yml"]);
+    let events = lines(&fs::read_to_string(place.path("events")).unwrap());
+    assert!(
+        events
+            .iter()
+            .all(|event| event["version"] == 1 && event["seconds"].is_f64())
+    );
+    assert_eq!(events[0]["event"], "started");
+    assert_eq!(events[0]["template"], "absent.yml");
+    assert_eq!(
+        (&events[1]["event"], &events[1]["exit_code"]),
+        (&"failed".into(), &1.into())
+    );
+    assert!(
+        events[1]["message"].as_str().unwrap().contains("absent.yml"),
+        "{}",
+        events[1]
+    );
+    let shown = place.run(&["build", "absent.yml", "--events", "-"]);
+    assert_eq!(lines(&shown.stdout).len(), 2);
+    place
+        .run(&["build", "absent.yml", "--events", "/proc/none/x"])
+        .assert_fails(1, &["cannot open /proc/none/x"]);
+}
+
+#[test]
+fn installation_brings_both_names_pages_and_completions() {
+    let place = Place::new();
+    let source = env!("CARGO_MANIFEST_DIR");
+    let target = format!("DESTDIR={}", place.0.path().display());
+    let binary = format!("BINARY={}", env!("CARGO_BIN_EXE_oic"));
+    tool(
+        "make",
+        &["-s", "-C", source, "install", &target, &binary, "PREFIX=/usr"],
+    );
+    let other = place.path("usr/bin/os-image-composer");
+    assert_eq!(
+        tool(other.to_str().unwrap(), &["--version"]),
+        place.run(&["--version"]).stdout
+    );
+    for file in [
+        "usr/share/man/man1/oic-cache-gc.1",
+        "usr/share/man/man1/os-image-composer.1",
+        "usr/share/bash-completion/completions/os-image-composer",
+        "usr/share/zsh/site-functions/_oic",
+        "usr/share/fish/vendor_completions.d/oic.fish",
+    ] {
+        assert!(fs::metadata(place.path(file)).unwrap().len() > 100, "{file}");
+    }
 }

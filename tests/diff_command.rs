@@ -203,6 +203,6 @@ fn an_upper_of_another_base_is_refused() {
         .assert_fails(1, &["no finished build of \"edg\""]);
     fixture
         .run(&["diff", PROVIDER, "../edge"])
-        .assert_fails(1, &["no finished build"]);
+        .assert_fails(2, &["cannot be a name"]);
     fixture.run(&["diff", PROVIDER]).assert_fails(2, &["SYSTEM_CONFIG"]);
 }

@@ -254,13 +254,22 @@ fn without_root_it_says_so() {
     Finished::of(&output).assert_fails(1, &["root"]);
 }
 
-/// Starts a build of the sample and calls `strike` after `delay` (the build is then in some stage).
-fn struck(oic: &Oic, delay: Duration, signal: Signal) -> (Option<i32>, Duration) {
+/// Starts a build of the sample, waits until its log tells that `task` begins (or, without one, a moment), and
+/// sends `signal`. Returns the exit code and how long the build took to end.
+fn struck(oic: &Oic, task: Option<&str>, signal: Signal) -> (Option<i32>, Duration) {
+    let log = oic.provider_dir().join("imagebuild/minimal/build.log");
+    let _ = fs::remove_file(&log);
     let mut command = oic.command(&["build", "debian13-x86_64-minimal"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(delay);
+    let begins = task.map(|task| format!("=== {task}\n"));
+    let has_begun = |begins: &str| fs::read_to_string(&log).is_ok_and(|text| text.contains(begins));
+    while begins.as_deref().is_some_and(|begins| !has_begun(begins)) {
+        assert!(child.try_wait().unwrap().is_none(), "the build ended before {task:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(200));
     let begun = Instant::now();
-    let _ = kill(Pid::from_raw(child.id().try_into().unwrap()), signal);
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
     let status = child.wait().unwrap();
     (status.code(), begun.elapsed())
 }
@@ -269,15 +278,16 @@ fn struck(oic: &Oic, delay: Duration, signal: Signal) -> (Option<i32>, Duration)
 fn an_interrupted_build_cleans_up_within_two_seconds() {
     let _turn = turn();
     let oic = Oic::new("interrupted");
-    for (milliseconds, signal) in [
-        (300, Signal::SIGINT),
-        (2_500, Signal::SIGTERM),
-        (8_000, Signal::SIGINT),
-        (20_000, Signal::SIGINT),
+    for (task, signal) in [
+        (None, Signal::SIGINT),
+        (Some("Configure base"), Signal::SIGTERM),
+        (Some("Install"), Signal::SIGINT),
+        (Some("Write partitions"), Signal::SIGINT),
+        (Some("Hash image"), Signal::SIGTERM),
     ] {
-        let (code, took) = struck(&oic, Duration::from_millis(milliseconds), signal);
-        assert_eq!(code, Some(130), "after {milliseconds} ms");
-        assert!(took < Duration::from_secs(2), "took {took:?} after {milliseconds} ms");
+        let (code, took) = struck(&oic, task, signal);
+        assert_eq!(code, Some(130), "during {task:?}");
+        assert!(took < Duration::from_secs(2), "took {took:?} during {task:?}");
         oic.assert_clean();
     }
 }
@@ -286,8 +296,8 @@ fn an_interrupted_build_cleans_up_within_two_seconds() {
 fn a_killed_build_leaves_no_mount_and_the_next_one_recovers() {
     let _turn = turn();
     let oic = Oic::new("killed");
-    for milliseconds in [1_000, 12_000] {
-        struck(&oic, Duration::from_millis(milliseconds), Signal::SIGKILL);
+    for task in [Some("Configure base"), Some("Install")] {
+        struck(&oic, task, Signal::SIGKILL);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(oic.work_dir.to_str().unwrap()), "{mounts}");
     }

@@ -215,6 +215,30 @@ fn prefetch_unpacks_everything_in_the_background() {
 }
 
 #[test]
+fn who_reads_in_order_is_given_files_unasked() {
+    let place = Place::new("given");
+    let base = place.oic.work_dir.join("tree");
+    for upper in [&[][..], &["--tmp-upper"]] {
+        place.mount(PROVIDER, upper);
+        // Here and there: nothing is guessed.
+        for name in ["data/15", "data/03", "data/09"] {
+            place.read(name);
+        }
+        assert_eq!(place.stats()["requests"]["given"], 0);
+        // In order: the same bytes, in fewer requests.
+        let shown = place.mnt();
+        tool("diff", &["-r", base.to_str().unwrap(), shown.to_str().unwrap()]);
+        let requests = &place.stats()["requests"];
+        assert!(requests["given"].as_u64().unwrap() >= 4, "{requests}");
+        assert_eq!(requests["errors"], 0);
+        // Once more, from the kernel's cache.
+        tool("diff", &["-r", base.to_str().unwrap(), shown.to_str().unwrap()]);
+        assert_eq!(requests["reads"], place.stats()["requests"]["reads"]);
+        place.umount();
+    }
+}
+
+#[test]
 fn a_named_upper_keeps_changes() {
     let place = Place::new("upper");
     place.mount(PROVIDER, &["--upper", "try"]);

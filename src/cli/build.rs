@@ -51,6 +51,9 @@ pub struct BuildArgs {
     /// output, which then has nothing else
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     events: Option<PathBuf>,
+    /// Who merges the layers; the image is the same
+    #[arg(long, value_enum, default_value = "auto")]
+    overlay: super::mount::Engine,
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -101,6 +104,7 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
         workers: environment.workers(),
         proxies: environment.proxies(),
         offline: args.offline,
+        engine: args.overlay.into(),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,
         now: SystemTime::now(),

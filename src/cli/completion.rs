@@ -85,9 +85,24 @@ pub fn run(args: &CompletionArgs) -> Result<(), CommandError> {
 }
 
 fn script(shell: Shell, name: &str) -> String {
-    let mut bytes = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), name, &mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+    let generate = |name: &str| {
+        let mut bytes = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), name, &mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    if shell != Shell::Bash {
+        return generate(name);
+    }
+    // clap_complete 4.6 spells a hyphen in two ways in one script for bash, which then completes nothing.
+    let plain = name.replace('-', "_");
+    let is_registration = |line: &str| line.trim_start().starts_with("complete ");
+    generate(&plain)
+        .lines()
+        .map(|line| match line.strip_suffix(&plain) {
+            Some(start) if is_registration(line) => format!("{start}{name}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect()
 }
 
 fn install(args: &InstallArgs) -> Result<(), CommandError> {

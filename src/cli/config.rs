@@ -1,15 +1,15 @@
 //! `oic config`.
 
-use std::fs::OpenOptions;
+use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
 
 use crate::config;
-use crate::durable::{self, PathError};
+use crate::durable::{PathError, TEMPORARY_PREFIX};
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line, print_versioned};
@@ -85,14 +85,11 @@ fn init(args: &InitArgs) -> Result<(), CommandError> {
         )));
     }
     if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent)
+        fs::create_dir_all(parent)
             .map_err(PathError::on("create", parent))
             .map_err(CommandError::failed)?;
     }
-    if args.force {
-        durable::remove_tree(file).map_err(CommandError::failed)?;
-    }
-    write(file).map_err(|error| match error.source.kind() {
+    write(file, args.force).map_err(|error| match error.source.kind() {
         ErrorKind::AlreadyExists => {
             let error = CommandError::failed(format!("{} is there already", file.display()));
             error.hint(Some("choose another name, or replace it with --force"))
@@ -103,14 +100,27 @@ fn init(args: &InitArgs) -> Result<(), CommandError> {
     print_line(&format!("wrote {}", file.display()))
 }
 
-/// Never follows a symbolic link, never replaces anything.
-fn write(file: &Path) -> Result<(), PathError> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    let mut opened = opened.map_err(PathError::on("create", file))?;
-    opened
+/// Never follows a symbolic link, never replaces a directory, and a file only with `force`, by the whole new one.
+fn write(file: &Path, force: bool) -> Result<(), PathError> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let private = fs::Permissions::from_mode(0o600);
+    let mut temporary = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .permissions(private)
+        .tempfile_in(directory)
+        .map_err(PathError::on("write to", directory))?;
+    temporary
         .write_all(config::TEMPLATE.as_bytes())
-        .and_then(|()| opened.sync_all())
-        .map_err(PathError::on("write", file))
+        .and_then(|()| temporary.as_file().sync_all())
+        .map_err(PathError::on("write", file))?;
+    let placed = match force {
+        true => temporary.persist(file),
+        false => temporary.persist_noclobber(file),
+    };
+    placed
+        .map(drop)
+        .map_err(|error| PathError::on("create", file)(error.error))
 }
 
 #[derive(Serialize)]

@@ -14,8 +14,13 @@ use super::error::CommandError;
 /// How a gzip file starts (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+const EXAMPLES: &str = "\
+Examples:
+  oic debug snapshot chrootenv.tar.gz | less";
+
 /// Show what is inside oic's own files
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct DebugArgs {
     #[command(subcommand)]
     what: What,
@@ -24,6 +29,7 @@ pub struct DebugArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Print a snapshot: its tree with metadata and digests, and its gzip members
+    #[command(after_help = EXAMPLES)]
     Snapshot {
         /// Snapshot (chrootenv.tar.gz) or its index (chrootenv.idx)
         #[arg(value_hint = ValueHint::FilePath)]

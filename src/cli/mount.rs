@@ -33,13 +33,14 @@ pub enum Engine {
     Auto,
     /// The kernel's overlayfs over the lazy layers.
     Kernel,
-    /// Our own copy-on-write file system, through FUSE.
+    /// Our own copy-on-write, one FUSE mount.
     Fuse,
 }
 
 impl From<Engine> for mount::Engine {
     fn from(engine: Engine) -> Self {
         match engine {
+            // Measured to be the faster one wherever it works.
             Engine::Auto | Engine::Kernel => Self::Kernel,
             Engine::Fuse => Self::Fuse,
         }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
+use crate::mount::Engine;
 use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
 use crate::pipeline::{self, BuildRequest, Resolved};
 use crate::resolve::why;
@@ -85,6 +86,7 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
         workers: environment.workers(),
         proxies: environment.proxies(),
         offline: args.offline,
+        engine: Engine::default(),
         dot_file: None,
         system_packages_only: false,
         now: SystemTime::now(),

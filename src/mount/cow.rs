@@ -4,7 +4,7 @@
 //! knows itself what its own requests change. `open` and `opendir` cost no message, because there
 //! are no handles: the overlay finds the content of a node when it is asked for. That also
 //! means that no file is ever opened with passthrough, so there is no backing file in the kernel through
-//! which a write could reach anything but the upper (`docs/decisions/0007-fuse-engine.md`).
+//! which a write could reach anything but the upper (`docs/decisions/0009-fuse-engine.md`).
 //!
 //! Permissions, locks, and `O_TRUNC` (a `SETATTR`) are the kernel's business. Set-id bits are ours
 //! (`FUSE_HANDLE_KILLPRIV_V2`), which saves a request per `write`.

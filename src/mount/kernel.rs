@@ -11,7 +11,7 @@
 //!   the index needs file handles that FUSE cannot resolve. So a hard link of the base is cut when
 //!   one of its names is changed in place: the other names keep the old content. What
 //!   `index` would have watched over, we do: an upper is not used twice at once, nor over another
-//!   base. What was tried is in `docs/decisions/kernel-overlay-over-fuse.md`.
+//!   base. What was tried is in `docs/decisions/0005-kernel-overlay-over-fuse.md`.
 //! - `volatile`: no `fsync` reaches the disk, for builds. The kernel then refuses the upper until
 //!   [`Upper::settle`] has written it out, so that an upper torn by a crash is never taken for a good one.
 

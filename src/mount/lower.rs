@@ -11,6 +11,7 @@
 pub(super) mod attr;
 pub(super) mod counters;
 mod ids;
+mod push;
 pub(super) mod workers;
 
 use std::cell::RefCell;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use attr::{BLOCK_BYTES, file_attr, file_type};
 pub use counters::Counts;
 use counters::{Counters, count};
+use push::Pusher;
 use workers::Workers;
 
 use crate::overlay::layer::{Attributes, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Timestamp};
@@ -99,7 +101,7 @@ impl Server {
     /// If there are too many layers, `root` is not among them, or the kernel hung up.
     pub fn new(device: OwnedFd, layers: Vec<(String, Arc<dyn Layer>)>, options: &LowerOptions) -> io::Result<Self> {
         let lower = Lower::new(layers, options)?;
-        let counters = Arc::clone(&lower.counters);
+        let (counters, pusher) = (Arc::clone(&lower.counters), Arc::clone(&lower.pusher));
         let mut config = Config::default();
         config.n_threads = Some(options.threads.max(1));
         config.clone_fd = true;
@@ -109,6 +111,7 @@ impl Server {
             SessionACL::Owner
         };
         let session = Session::from_fd(lower, device, acl, config)?;
+        pusher.connect(session.notifier());
         Ok(Self { session, counters })
     }
 
@@ -142,6 +145,7 @@ struct Lower {
     zero_message_open: bool,
     zero_message_opendir: bool,
     counters: Arc<Counters>,
+    pusher: Arc<Pusher>,
 }
 
 /// What an inode number stands for.
@@ -170,7 +174,10 @@ impl Lower {
                     .ok_or_else(|| io::Error::other(format!("there is no layer named {wanted:?}")))?,
             ),
         };
+        let counters = Arc::<Counters>::default();
         Ok(Self {
+            pusher: Arc::new(Pusher::new(Arc::clone(&counters))),
+            counters,
             has_xattrs: layers.iter().any(|(_, layer)| layer.summary().has_xattrs),
             layers: layers
                 .into_iter()
@@ -183,7 +190,6 @@ impl Lower {
             root,
             zero_message_open: false,
             zero_message_opendir: false,
-            counters: Arc::default(),
         })
     }
 
@@ -465,10 +471,13 @@ impl Filesystem for Lower {
         reply: ReplyData,
     ) {
         count(&self.counters.reads, 1);
-        let (served, node) = match self.node(ino, Errno::ISDIR) {
-            Ok((served, _, node)) => (served, node),
+        let (served, index, node) = match self.node(ino, Errno::ISDIR) {
+            Ok(found) => found,
             Err(error) => return reply.error(self.fail("read", ino, &error)),
         };
+        if offset == 0 {
+            self.pusher.asked(index, &served.layer, node);
+        }
         let range = (offset, size.min(MAX_READ_BYTES) as usize);
         if served.layer.is_ready(node, range.0, range.1) {
             return read(&*served.layer, node, ino, range, &self.counters, reply);

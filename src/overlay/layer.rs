@@ -7,7 +7,7 @@ pub use rustix::io::Errno;
 
 /// A node of one layer. Hard links of one file share it. Meaningful only to the
 /// layer that gave it out, and stable for as long as that layer's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u64);
 
 /// The kind of a node (inode(7), "The file type and mode").
@@ -203,6 +203,12 @@ pub trait Layer: Debug + Send + Sync {
     /// # Errors
     /// As [`Self::attributes`].
     fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>>;
+
+    /// The regular file with content that comes after `node` for a reader who goes through the whole tree in
+    /// the order of its listings, with a greater id; `None` if there is none near, or no order.
+    fn following(&self, _node: NodeId) -> Option<NodeId> {
+        None
+    }
 
     /// Whether [`Self::read_at`] would answer at once, without inflating, verifying
     /// or fetching; a FUSE thread hands everything else to a worker.

@@ -49,15 +49,25 @@ pub(super) struct Temporary<'a> {
     is_gone: Cell<bool>,
 }
 
+/// How often and after what pauses the lock is tried again: half a second in all.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 impl Work {
     pub(super) fn open(path: &Path) -> Result<Self, OverlayError> {
         let on = |action| move |errno: Errno| PathError::on(action, path)(errno.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(path, flags, Mode::empty()).map_err(on("open the work directory"))?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(OverlayError::Busy(path.to_owned())),
-            Err(errno) => return Err(on("lock the work directory")(errno).into()),
+        // A child that another thread has just forked holds what it inherited until it executes its program.
+        let mut patience = LOCK_ATTEMPTS;
+        loop {
+            match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if patience > 0 => patience -= 1,
+                Err(Errno::WOULDBLOCK) => return Err(OverlayError::Busy(path.to_owned())),
+                Err(errno) => return Err(on("lock the work directory")(errno).into()),
+            }
+            std::thread::sleep(LOCK_PAUSE);
         }
         remove_tree(&directory, OsStr::new(TEMPORARY)).map_err(on("clean up the work directory"))?;
         let make = |name| {

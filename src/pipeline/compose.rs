@@ -10,7 +10,7 @@ use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary, Tools};
 use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
-use crate::mount::{Engine, Restrictions};
+use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
@@ -196,7 +196,7 @@ fn mount(
             pool,
         },
         view,
-        engine: Engine::default(),
+        engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
         threads: SERVER_THREADS,

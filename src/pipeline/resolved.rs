@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::cancel::Cancel;
-use crate::durable::{PathError, ScratchDir};
+use crate::durable::{FileLock, PathError, ScratchDir};
 use crate::package::Resolution;
 use crate::progress::Progress;
 use crate::resolve::lockfile::Lockfile;
@@ -34,7 +34,19 @@ pub fn resolve(
     cancel: &Cancel,
 ) -> Result<Resolved, BuildError> {
     let mut context = Context::new(request, progress, cancel)?;
-    let _scratch = match is_writable(&context.workspace.metadata()) {
+    let is_writable = is_writable(&context.workspace.metadata());
+    // So that nobody removes the metadata meanwhile.
+    let _lock = match is_writable {
+        true => Some(FileLock::shared_unless(
+            &context.workspace.cache_lock(),
+            cancel,
+            || {
+                progress.note("waiting for somebody who removes packages from the cache");
+            },
+        )?),
+        false => None,
+    };
+    let _scratch = match is_writable {
         true => None,
         false => {
             tracing::info!("the package cache cannot be written to; a copy of its metadata is used");

@@ -3,7 +3,7 @@
 use super::files::Files;
 use super::{DefaultTemplate, PackageSystem, Provider, ProviderKey, ProviderRepository};
 use crate::package::Arch;
-use crate::template::image_type;
+use crate::template::model::ImageType;
 use crate::yaml::schema::{self, Field, Shape, Text, Unique};
 use crate::yaml::{Finding, Findings, Node, parse};
 
@@ -216,7 +216,10 @@ fn provider(root: &Node, directory: &str, arch: Arch, files: &Files) -> Result<P
     }
     let mut defaults = Vec::new();
     for node in root.items_at("defaults").iter().filter(|node| is_for(node, arch)) {
-        let Some((file, image_type)) = node.text_at("file").zip(node.text_at("imageType").and_then(image_type)) else {
+        let Some((file, image_type)) = node
+            .text_at("file")
+            .zip(node.text_at("imageType").and_then(ImageType::named))
+        else {
             continue;
         };
         let directory = format!("{directory}/defaults");

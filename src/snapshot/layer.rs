@@ -10,6 +10,8 @@ use crate::package::Sha256;
 
 /// The root is the first node.
 const ROOT: NodeId = NodeId(0);
+/// How far to look for the next file among directories and links.
+const FOLLOWING_MAX: u32 = 256;
 
 impl From<SnapshotError> for LayerError {
     fn from(error: SnapshotError) -> Self {
@@ -130,6 +132,16 @@ impl Layer for Snapshot {
         let (_, node) = self.node(node)?;
         let set = self.index.xattrs(&node)?;
         Ok(set.into_iter().map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn following(&self, node: NodeId) -> Option<NodeId> {
+        let after = u32::try_from(node.0).ok()?.checked_add(1)?;
+        let near = after..self.index.nodes().min(after.saturating_add(FOLLOWING_MAX));
+        let has_content = |id: &u32| {
+            let node = self.index.node(*id);
+            node.is_ok_and(|node| node.size_bytes > 0 && node.kind() == Some(FileKind::Regular))
+        };
+        near.into_iter().find(has_content).map(|id| NodeId(id.into()))
     }
 
     fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool {

@@ -77,6 +77,7 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
         }
     }
     for part in &cleaned.parts {
+        tracing::info!(path = %part.path.display(), "removing what is in this directory");
         let kept = match part.scope {
             PACKAGES => empty_package_cache(&part.path)?,
             _ => {

@@ -1,6 +1,7 @@
 //! Removing what was not used for longest.
 //!
-//! What a lockfile of an existing image names stays, and so does the base below its upper. A
+//! What a lockfile of an existing image names stays, and so does the base below its upper, or below a
+//! writable layer of `oic mount`. A
 //! provider whose build is running is passed over as a whole.
 
 use std::collections::BTreeSet;
@@ -11,10 +12,11 @@ use serde::Serialize;
 
 use crate::durable::{self, PathError};
 use crate::resolve::lockfile::Lockfile;
+use crate::workspace::Workspace;
 
 use super::clean::{empty, remove};
-use super::inventory::{Image, Provider, age, providers};
-use super::measure::{Size, measure};
+use super::inventory::{Image, Provider, age, is_temporary, providers};
+use super::measure::{Size, list, measure};
 use super::usage::{Removal, check_unused};
 use super::{Store, StoreError};
 
@@ -125,6 +127,8 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
             continue;
         }
         if !policy.dry_run {
+            let (path, days) = (item.path.display(), age(policy.now, last_used).as_secs() / 86_400);
+            tracing::info!(%path, days, too_much, too_old, "removing what was not used for so many days");
             match item.remove() {
                 // Of an image, this would be news: its packages may be gone already.
                 Err(StoreError::InUse { by, .. }) if item.kind == Kind::Base => {
@@ -219,12 +223,17 @@ impl Found {
         let workspace = &provider.workspace;
         if workspace.tarball().exists() {
             let last_used = provider.last_used().unwrap_or(SystemTime::UNIX_EPOCH);
-            let has_upper = staying.iter().any(|image| image.build.upper().exists());
+            let has_upper = staying.iter().any(|image| image.build.upper().exists()) || has_mounts(workspace)?;
             let size = measure(&workspace.chrootbuild())?;
             offer(Kind::Base, workspace.chrootbuild(), last_used, size, !has_upper);
         }
         Ok(Self { bytes, candidates })
     }
+}
+
+/// Whether somebody keeps a writable layer of `oic mount` over the base.
+fn has_mounts(workspace: &Workspace) -> Result<bool, PathError> {
+    Ok(list(&workspace.mounts())?.iter().any(|path| !is_temporary(path)))
 }
 
 /// File names of the packages that the lockfiles of `images` name; in words, why one cannot be read.

@@ -50,6 +50,8 @@ pub struct ProviderStats {
     pub layers: Counted,
     /// The uppers of image builds; part of `images`.
     pub uppers: Counted,
+    /// Writable layers of `oic mount`, with what belongs to them.
+    pub mounts: Size,
     /// Image builds, each with everything in its directory.
     pub images: Vec<ImageStats>,
 }
@@ -123,6 +125,7 @@ fn provider_stats(provider: &Provider) -> Result<ProviderStats, StoreError> {
         backing_store: measure(&workspace.backing_store())?,
         layers,
         uppers,
+        mounts: measure(&workspace.mounts())?,
         images: images
             .into_iter()
             .map(|image| ImageStats {

@@ -144,7 +144,18 @@ fn holders(path: &Path) -> Vec<u32> {
         .collect();
     pids.sort_unstable();
     pids.dedup();
-    pids
+    // A file of another file system can have the same number.
+    let sure: Vec<u32> = pids.iter().copied().filter(|pid| has_open(*pid, path)).collect();
+    if sure.is_empty() { pids } else { sure }
+}
+
+/// Whether the process has `path` open; `false` too where that may not be looked at.
+fn has_open(pid: u32, path: &Path) -> bool {
+    let Ok(real) = path.canonicalize() else { return false };
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    descriptors
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == real))
 }
 
 /// Process and inode of a line `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; `None` for one who waits.

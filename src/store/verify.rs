@@ -93,6 +93,7 @@ pub fn verify(
                 snapshot.forget_copies(&members)?;
             }
             for bad in bad {
+                tracing::info!(path = %bad.path.display(), problem = bad.problem, "removing what is bad");
                 // The backing store's file stays: only marks in it were taken away.
                 if bad.path != provider.workspace.backing_store() {
                     durable::remove_tree(&bad.path)?;

@@ -47,7 +47,7 @@ pub(super) fn template(root: &Node, bases: &Bases<'_>, findings: &mut Findings) 
             os: text(target, "os")?,
             dist: text(target, "dist")?,
             arch: target.text_at("arch")?.parse().ok()?,
-            image_type: image_type(target.text_at("imageType")?)?,
+            image_type: ImageType::named(target.text_at("imageType")?)?,
         },
         disk: disk(root.get("disk")),
         system: system(root.get("systemConfig")?, bases, findings)?,
@@ -57,16 +57,6 @@ pub(super) fn template(root: &Node, bases: &Bases<'_>, findings: &mut Findings) 
             .filter_map(repository)
             .collect(),
     })
-}
-
-/// The image type that a template names.
-pub(crate) fn image_type(name: &str) -> Option<ImageType> {
-    match name {
-        "raw" => Some(ImageType::Raw),
-        "img" => Some(ImageType::Img),
-        "iso" => Some(ImageType::Iso),
-        _ => None,
-    }
 }
 
 fn disk(node: Option<&Node>) -> Disk {

@@ -60,6 +60,13 @@ pub enum ImageType {
 }
 
 impl ImageType {
+    /// The image type that a template names.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Raw, Self::Img, Self::Iso]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+
     /// The name in templates.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -119,22 +119,32 @@ impl Machine {
         self.keyboard.flush().unwrap();
     }
 
-    /// Logs in at the serial console.
+    /// Logs in at the serial console and leaves a shell without echo and prompt.
     pub fn log_in(&mut self, user: &str, password: &str, limit: Duration) {
         self.wait_for("login: ", limit);
-        self.type_line(user);
-        self.wait_for("Password: ", limit);
-        self.type_line(password);
-        // No prompt to guess, and what is typed before the shell reads is lost: it answers this once it reads.
         let deadline = Instant::now() + limit;
-        let mut ready = false;
-        while !ready {
+        while !self.try_log_in(user, password) {
             assert!(Instant::now() < deadline, "no shell answers within {limit:?}");
-            self.type_line("stty -echo; PS1=; bind 'set enable-bracketed-paste off'; echo rea''dy");
-            ready = self.appears("ready", Duration::from_secs(5)).is_some();
         }
         // Answers of earlier attempts may still come.
         while self.appears("ready", Duration::from_secs(1)).is_some() {}
+    }
+
+    /// Programs throw away what was typed before they read, so each line may have to be typed again.
+    fn try_log_in(&mut self, user: &str, password: &str) -> bool {
+        const SETTLED: Duration = Duration::from_millis(500);
+        std::thread::sleep(SETTLED);
+        self.type_line(user);
+        if self.appears("Password: ", Duration::from_secs(20)).is_none() {
+            return false;
+        }
+        std::thread::sleep(SETTLED);
+        self.type_line(password);
+        (0..8).any(|_| {
+            std::thread::sleep(SETTLED);
+            self.type_line("stty -echo; PS1=; bind 'set enable-bracketed-paste off'; echo rea''dy");
+            self.appears("ready", Duration::from_secs(5)).is_some()
+        })
     }
 
     /// Runs a shell command and returns its exit code and what it printed.

@@ -22,8 +22,8 @@ Examples:
   oic cache gc --images --unused-for 5d   also images that were built more than five days ago
   oic cache gc --max-size 40G --dry-run   only tell
 
-What the lockfile of an image names stays, and the base that its upper belongs to. A provider
-whose build is running is passed over. For a cache that hosts share, one host is enough: builds
+What the lockfile of an image names stays, and the base that its upper or a writable layer of
+oic mount belongs to. A provider whose build is running is passed over. For a cache that hosts share, one host is enough: builds
 note what they use in the cache itself.")]
 pub struct GcArgs {
     /// Remove until what remains takes no more than this, such as 40G or 500MiB

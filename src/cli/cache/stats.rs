@@ -115,6 +115,12 @@ fn provider(stats: &ProviderStats) -> Vec<String> {
         stats.layers.size.disk_bytes,
         "",
     ));
+    lines.push(row(
+        "  mounts",
+        None,
+        stats.mounts.disk_bytes,
+        "writable layers of oic mount",
+    ));
     let images: u64 = stats
         .images
         .iter()

@@ -34,6 +34,7 @@ pub(super) fn print(stats: &Stats, format: Format) -> Result<(), CommandError> {
         ("  reads", requests.reads.to_string()),
         ("    that had to wait for content", requests.slow_reads.to_string()),
         ("    bytes given", mebibytes(requests.read_bytes)),
+        ("  files given unasked", requests.given.to_string()),
         ("  failed", requests.errors.to_string()),
     ];
     lines

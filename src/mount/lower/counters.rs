@@ -29,6 +29,9 @@ pub struct Counts {
     /// Bytes written.
     #[serde(default)]
     pub written_bytes: u64,
+    /// Files that were given to the kernel before it asked for them.
+    #[serde(default)]
+    pub given: u64,
     /// Requests answered with an error other than "does not exist".
     pub errors: u64,
 }
@@ -46,6 +49,7 @@ pub(in crate::mount) struct Counters {
     pub(in crate::mount) slow_reads: AtomicU64,
     pub(in crate::mount) changes: AtomicU64,
     pub(in crate::mount) written_bytes: AtomicU64,
+    pub(in crate::mount) given: AtomicU64,
     pub(in crate::mount) errors: AtomicU64,
 }
 
@@ -63,6 +67,7 @@ impl Counters {
             slow_reads: value(&self.slow_reads),
             changes: value(&self.changes),
             written_bytes: value(&self.written_bytes),
+            given: value(&self.given),
             errors: value(&self.errors),
         }
     }

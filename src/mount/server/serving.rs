@@ -66,7 +66,9 @@ fn overlay(layers: Vec<(String, Arc<dyn Layer>)>, merge: &MergeRequest) -> Resul
         hint: error.hint(),
     };
     upper.check_settled().map_err(explained)?;
-    upper.prepare_for(root.permissions, root.uid, root.gid).map_err(explained)?;
+    upper
+        .prepare_for(root.permissions, root.uid, root.gid)
+        .map_err(explained)?;
     let directories = UpperDirs {
         directory: upper.directory.clone(),
         work: upper.work.clone(),

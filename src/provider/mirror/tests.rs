@@ -188,3 +188,38 @@ fn a_repository_that_cannot_be_verified_is_an_error() {
     let missing = error("{codename: x, url: 'http://x.example', pkey: '/no/such/key'}");
     assert!(missing.to_string().contains("No such file"), "{missing}");
 }
+
+#[test]
+fn a_vendors_own_server_is_the_last_resort() {
+    let providers = Providers::embedded().unwrap();
+    let ubuntu = |arch: &str| providers.by_id(&format!("ubuntu-ubuntu24-{arch}")).unwrap().clone();
+    let url = |mirrors: &Mirrors, archive: &str| {
+        let (url, origin) = mirrors.resolve(&ubuntu("x86_64"), &template(""), archive).unwrap();
+        format!("{url} ({origin})")
+    };
+    let mut mirrors = Mirrors::new();
+    assert_eq!(
+        url(&mirrors, "ubuntu"),
+        "http://archive.ubuntu.com/ubuntu (the provider)"
+    );
+    assert_eq!(
+        url(&mirrors, "ubuntu-security"),
+        "http://security.ubuntu.com/ubuntu (the provider)"
+    );
+    assert_eq!(ubuntu("aarch64").archives(), ["ubuntu-ports"]);
+    mirrors.add_flag("http://m.example/ubuntu").unwrap();
+    assert_eq!(url(&mirrors, "ubuntu"), "http://m.example/ubuntu (--mirror)");
+    // That server may or may not have the other archive: its own is known.
+    assert_eq!(
+        url(&mirrors, "ubuntu-security"),
+        "http://security.ubuntu.com/ubuntu (the provider)"
+    );
+    mirrors.add_flag("ubuntu-security=http://m.example/sec").unwrap();
+    assert_eq!(url(&mirrors, "ubuntu-security"), "http://m.example/sec (--mirror)");
+
+    // eLxr states no fingerprint: a build stops before anything of it is believed.
+    let elxr = providers.by_id("wind-river-elxr-elxr12-x86_64").unwrap();
+    let error = repositories(elxr, &Mirrors::new(), &template(""), &|_| Ok(b"any key".to_vec())).unwrap_err();
+    assert!(error.to_string().contains("not pinned"), "{error}");
+    assert!(error.hint().unwrap().contains("docs/providers.md"));
+}

@@ -23,7 +23,6 @@ use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
-use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
 use crate::mount::Engine;
 use crate::package::Sha256;
@@ -56,6 +55,8 @@ pub struct BuildRequest {
     pub proxies: Proxies,
     /// Use only what is cached.
     pub offline: bool,
+    /// Reuse nothing of an earlier image; the image is the same.
+    pub from_scratch: bool,
     /// Who merges the layers; the image is the same.
     pub engine: Engine,
     /// Write the dependency graph there as well.
@@ -114,12 +115,12 @@ impl<'a> Context<'a> {
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
     let mut clock = Stopwatch::new();
     let template = &request.loaded.template;
-    let tools = check(request)?;
+    check(request)?;
     let output = request.image_build();
     let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
     let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
     in_use.note();
-    let claim = Claim::take(&output, progress, cancel)?;
+    let (claim, earlier) = Claim::take(&output, &compose::raw_path(request, &output), progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
     let context = Context::new(request, progress, cancel)?;
@@ -143,10 +144,11 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     clock.lap("Install");
     tree.configure(&context, &plan, &selection)?;
     clock.lap("Configure");
-    let tree = tree.freeze(&context)?;
-    let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
+    let tree = tree.freeze()?;
+    let earlier = earlier.filter(|_| !request.from_scratch);
+    let image = tree.serialize(&context, &plan, selection.epoch_seconds, earlier)?;
     clock.lap("Serialize");
-    let (image, artifacts) = compose::finish(&context, image)?;
+    let (image, artifacts) = compose::finish(&context, &output, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
     durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
@@ -169,7 +171,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
 }
 
 /// Finds out, before any work, what would fail at the end.
-fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
+fn check(request: &BuildRequest) -> Result<(), BuildError> {
     let findings = crate::template::check_buildable(&request.loaded);
     if findings.has_errors() {
         return Err(BuildError::NotBuildable(findings));
@@ -179,7 +181,7 @@ fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
     artifacts::check_tools(&template.disk.artifacts)?;
     let plan = disk_plan(request, Sha256::of(""))?;
     plan.esp()?;
-    Ok(Tools::find(&plan)?)
+    Ok(())
 }
 
 /// The disk with identifiers that depend on the template and on what is installed, on nothing else.

@@ -86,6 +86,7 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
         workers: environment.workers(),
         proxies: environment.proxies(),
         offline: args.offline,
+        from_scratch: false,
         engine: Engine::default(),
         dot_file: None,
         system_packages_only: false,

@@ -2,20 +2,26 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::boot;
 use crate::configure::{self, ConfigureRequest, FstabEntry};
 use crate::durable::{self, PathError};
+use crate::image::earlier::{self, Earlier};
+use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
-use crate::image::raw::{self, Inputs, RawSummary, Tools};
+use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
+use crate::overlay::directory::DirectoryLayer;
+use crate::overlay::layer::Layer;
 use crate::pool::POOL_DIRECTORY;
 use crate::root::Root;
+use crate::snapshot::Snapshot;
 use crate::template::model::FileSystem;
 use crate::workspace::ImageBuild;
 
@@ -23,7 +29,7 @@ use super::base::{self, BaseState};
 use super::packages::Selection;
 use super::report::{BaseUse, ImageFile};
 use super::serve::LayerStats;
-use super::{BuildError, Context};
+use super::{BuildError, BuildRequest, Context};
 
 /// Threads that answer the kernel for one build.
 const SERVER_THREADS: usize = 2;
@@ -31,14 +37,17 @@ const SERVER_THREADS: usize = 2;
 /// The tree while it is written to: upper over pool over base.
 pub(super) struct Tree {
     session: Session,
+    /// Opened before anybody can put another one in its place.
+    base: Arc<Snapshot>,
     output: ImageBuild,
 }
 
-/// The tree as the image will have it: upper over base, read-only.
+/// The tree as the image will have it: upper over base, read-only, and mounted nowhere.
 pub(super) struct Frozen {
-    session: Session,
+    merged: Merged,
+    base: Arc<Snapshot>,
     output: ImageBuild,
-    earlier: LayerStats,
+    before: LayerStats,
 }
 
 impl Tree {
@@ -62,9 +71,11 @@ impl Tree {
             offline: context.request.offline,
             proxies: context.request.proxies.clone(),
         };
-        let session = mount(context, output, view, Some(pool))?;
+        let base = Arc::new(Snapshot::open(&base::paths(context))?);
+        let session = mount(context, output, view, pool)?;
         Ok(Self {
             session,
+            base,
             output: output.clone(),
         })
     }
@@ -110,57 +121,53 @@ impl Tree {
         Ok(())
     }
 
-    /// Ends writing: what is shown from now on is what the image gets.
-    pub fn freeze(mut self, context: &Context<'_>) -> Result<Frozen, BuildError> {
-        let earlier = LayerStats::of(&mut self.session)?;
+    /// Ends writing: what is there from now on is what the image gets.
+    pub fn freeze(mut self) -> Result<Frozen, BuildError> {
+        let before = LayerStats::of(&mut self.session)?;
         self.session.close()?;
-        let view = View::Overlay {
-            upper: None,
-            steps: vec![self.output.upper()],
-        };
-        let session = mount(context, &self.output, view, None)?;
+        let upper = DirectoryLayer::open(&self.output.upper())?;
+        let merged = Merged::new(vec![Arc::new(upper), Arc::clone(&self.base) as Arc<dyn Layer>])?;
         Ok(Frozen {
-            session,
+            merged,
+            base: self.base,
             output: self.output,
-            earlier,
+            before,
         })
     }
 }
 
 impl Frozen {
-    /// Writes the disk.
+    /// Writes the disk; into the place of an earlier image, if there is one.
     pub fn serialize(
         &self,
         context: &Context<'_>,
         plan: &DiskPlan,
-        tools: &Tools,
         epoch_seconds: u64,
+        earlier: Option<Earlier>,
     ) -> Result<(PathBuf, RawSummary), BuildError> {
         let template = &context.request.loaded.template;
-        let root = Root::open(self.session.mount_point())?;
         let mut sources = populate::sources(plan);
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let contents = boot::prepare(&root, arch, &template.system.kernel, partition.uuid, esp)?;
+            let contents = boot::prepare(&self.merged, arch, &template.system.kernel, partition.uuid, esp)?;
             populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
-        let target = self.output.directory().join(format!("{}.raw", output_name(context)));
+        let target = raw_path(context.request, &self.output);
         let inputs = Inputs {
             plan,
-            root: &root,
+            merged: &self.merged,
             sources: &sources,
-            tools,
             epoch_seconds,
+            threads: threads(),
         };
-        let summary = raw::write(&target, inputs, context.progress, context.cancel)?;
+        let summary = raw::write(&target, inputs, earlier, context.progress, context.cancel)?;
         Ok((target, summary))
     }
 
-    /// Unmounts everything; tells how much of the base was needed.
-    pub fn close(mut self, base: BaseState) -> Result<BaseUse, BuildError> {
-        let stats = self.earlier.with(&LayerStats::of(&mut self.session)?);
-        self.session.close()?;
+    /// Cleans up; tells how much of the base was needed.
+    pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
+        let stats = self.before.with(&self.base.stats().into());
         durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
             reused: base.reused,
@@ -173,12 +180,7 @@ impl Frozen {
     }
 }
 
-fn mount(
-    context: &Context<'_>,
-    output: &ImageBuild,
-    view: View,
-    pool: Option<PoolRequest>,
-) -> Result<Session, BuildError> {
+fn mount(context: &Context<'_>, output: &ImageBuild, view: View, pool: PoolRequest) -> Result<Session, BuildError> {
     let at = output.merged_mount();
     fs::create_dir_all(&at).map_err(PathError::on("create", &at))?;
     let snapshot = base::paths(context);
@@ -190,10 +192,9 @@ fn mount(
                 index: snapshot.index,
                 backing_dir: snapshot.backing_dir,
                 prefetch: Prefetch::Recorded,
-                // Only installing jumps about; what comes later reads everything in order.
-                record_order: pool.is_some(),
+                record_order: true,
             }),
-            pool,
+            pool: Some(pool),
         },
         view,
         engine: context.request.engine,
@@ -230,22 +231,42 @@ fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
 }
 
 /// `{image.name}-{version}`, the base name of the output files.
-fn output_name(context: &Context<'_>) -> String {
-    let loaded = &context.request.loaded;
+fn output_name(request: &BuildRequest) -> String {
+    let loaded = &request.loaded;
     format!("{}-{}", loaded.template.image.name, loaded.provider.release_version)
 }
 
-/// Hashes the image and makes its other forms, both at once.
+/// Where the raw image goes.
+pub(super) fn raw_path(request: &BuildRequest, output: &ImageBuild) -> PathBuf {
+    output.directory().join(format!("{}.raw", output_name(request)))
+}
+
+/// Threads for work that waits for nothing.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Hashes the image and makes its other forms, both at once; remembers what is in it for the next build.
 pub(super) fn finish(
     context: &Context<'_>,
+    output: &ImageBuild,
     (path, summary): (PathBuf, RawSummary),
 ) -> Result<(ImageFile, Vec<PathBuf>), BuildError> {
     let wanted = &context.request.loaded.template.disk.artifacts;
     let (progress, cancel) = (context.progress, context.cancel);
     let (sha256, made) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| raw::digest(&path, progress, cancel));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let made = artifacts::make(&path, &output_name(context), wanted, threads, progress, cancel);
+        let digest = scope.spawn(|| match summary.sha256 {
+            Some(known) => Ok(known),
+            None => raw::digest(&path, progress, cancel),
+        });
+        let made = artifacts::make(
+            &path,
+            &output_name(context.request),
+            wanted,
+            threads(),
+            progress,
+            cancel,
+        );
         (digest.join(), made)
     });
     let sha256 = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -254,9 +275,12 @@ pub(super) fn finish(
         path,
         size_bytes: summary.size_bytes,
         data_bytes: summary.data_bytes,
+        written_bytes: summary.written_bytes,
         sha256,
     };
-    if !artifacts::keeps_raw(wanted) {
+    if artifacts::keeps_raw(wanted) {
+        earlier::remember(&image.path, &summary.drawn, sha256, &output.image_record())?;
+    } else {
         std::fs::remove_file(&image.path).map_err(PathError::on("remove", &image.path))?;
     }
     Ok((image, made))

@@ -47,6 +47,8 @@ pub enum BuildError {
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
     #[error(transparent)]
+    Overlay(#[from] crate::overlay::OverlayError),
+    #[error(transparent)]
     Mount(#[from] crate::mount::MountError),
     #[error(transparent)]
     Install(#[from] crate::install::InstallError),
@@ -97,7 +99,7 @@ impl BuildError {
                 Some("give the repository pkey: \"[trusted=yes]\" to take its packages all the same".to_owned())
             }
             Self::LocalPackage { .. } | Self::Archive(_) => None,
-            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) => None,
+            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) | Self::Overlay(_) => None,
         }
     }
 }

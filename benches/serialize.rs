@@ -239,7 +239,7 @@ impl Times {
             ("oic again, nothing changed", &self.same),
             ("oic again, one file more", &self.changed),
         ];
-        let [copy, copy_synced, mke2fs] = [&self.copy, &self.copy_synced, &self.mke2fs].map(median);
+        let [copy, copy_synced, mke2fs] = [&self.copy, &self.copy_synced, &self.mke2fs].map(|times| median(times));
         println!(
             "{:<30} {:>8} {:>8} {:>10} {:>10}",
             "", "seconds", "to cp", "to synced", "to mke2fs"
@@ -256,8 +256,8 @@ impl Times {
     }
 }
 
-fn median(times: &Vec<Duration>) -> f64 {
-    let mut sorted = times.clone();
+fn median(times: &[Duration]) -> f64 {
+    let mut sorted = times.to_vec();
     sorted.sort_unstable();
     sorted[sorted.len() / 2].as_secs_f64()
 }

@@ -46,7 +46,12 @@ fn make(target: &Path, tree: &Path, cancel: &Cancel) -> Result<RawSummary, Image
     make_from(target, &Merged::of_directory(tree).unwrap(), None, cancel)
 }
 
-fn make_from(target: &Path, tree: &Path, earlier: Option<Earlier>, cancel: &Cancel) -> Result<RawSummary, ImageError> {
+fn make_from(
+    target: &Path,
+    merged: &Merged,
+    earlier: Option<Earlier>,
+    cancel: &Cancel,
+) -> Result<RawSummary, ImageError> {
     let plan = plan();
     let mut sources = populate::sources(&plan);
     let extra = vec![("EFI/BOOT/BOOTX64.EFI".into(), "not really".into())];

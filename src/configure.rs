@@ -11,6 +11,7 @@ mod files;
 mod finish;
 mod fstab;
 mod identity;
+mod inputs;
 mod network;
 mod password;
 mod sources;
@@ -34,7 +35,7 @@ use crate::sandbox::{Command, Sandbox, SandboxError, SandboxSpec};
 use crate::template::model::Template;
 
 /// What [`configure`] needs.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct ConfigureRequest<'a> {
     /// The image's mounted root directory, with all packages installed.
     pub root: &'a Path,
@@ -53,6 +54,40 @@ pub struct ConfigureRequest<'a> {
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
 }
+
+/// A part of configuring: what of it need not be done again as long as its own inputs stay the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Users, groups and passwords: slow, for each is made by the image's own tools.
+    Accounts,
+    /// Everything else, the template's commands among it.
+    Settings,
+}
+
+impl Part {
+    /// All of them, in order.
+    pub const ALL: [Self; 2] = [Self::Accounts, Self::Settings];
+
+    // Files come after users, so that a home directory gets its skeleton first; login
+    // programs may be such files. Commands see everything else done.
+    fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Accounts => &[users::create],
+            Self::Settings => &[
+                identity::set_hostname,
+                fstab::write,
+                sources::write,
+                files::copy_all,
+                users::set_startup_scripts,
+                network::enable,
+                run_commands,
+                finish::finish,
+            ],
+        }
+    }
+}
+
+type Step = fn(&Context<'_>) -> Result<(), ConfigureError>;
 
 /// What was configured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,29 +111,17 @@ struct Context<'a> {
     cancel: &'a Cancel,
 }
 
-/// Configures the image in `request.root`.
+/// Applies `part` of the settings to the image in `request.root`; the parts come in the order of [`Part::ALL`].
 ///
 /// # Errors
 /// [`ConfigureError`], which names the user, file or command at fault.
 pub fn configure(
     request: &ConfigureRequest<'_>,
+    part: Part,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<ConfigureReport, ConfigureError> {
-    type Step = fn(&Context<'_>) -> Result<(), ConfigureError>;
-    // Files come after users, so that a home directory gets its skeleton first; login
-    // programs may be such files. Commands see everything else done.
-    const STEPS: [Step; 9] = [
-        identity::set_hostname,
-        fstab::write,
-        sources::write,
-        users::create,
-        files::copy_all,
-        users::set_startup_scripts,
-        network::enable,
-        run_commands,
-        finish::finish,
-    ];
+    let steps = part.steps();
     let started = Instant::now();
     let context = Context {
         root: Root::open(request.root)?,
@@ -107,8 +130,8 @@ pub fn configure(
         progress,
         cancel,
     };
-    let task = progress.start("Configure", Unit::Items, Some(STEPS.len() as u64));
-    let result = STEPS.iter().try_for_each(|step| {
+    let task = progress.start("Configure", Unit::Items, Some(steps.len() as u64));
+    let result = steps.iter().try_for_each(|step| {
         cancel.check()?;
         step(&context)?;
         progress.advance(task, 1);
@@ -116,11 +139,18 @@ pub fn configure(
     });
     progress.finish(task);
     let system = &request.template.system;
-    result.map(|()| ConfigureReport {
-        users: system.users.len() as u64,
-        files: system.additional_files.len() as u64,
-        commands: system.commands.len() as u64,
-        elapsed: started.elapsed(),
+    result.map(|()| match part {
+        Part::Accounts => ConfigureReport {
+            users: system.users.len() as u64,
+            elapsed: started.elapsed(),
+            ..ConfigureReport::default()
+        },
+        Part::Settings => ConfigureReport {
+            files: system.additional_files.len() as u64,
+            commands: system.commands.len() as u64,
+            elapsed: started.elapsed(),
+            ..ConfigureReport::default()
+        },
     })
 }
 

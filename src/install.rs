@@ -4,10 +4,15 @@
 //! Invariant: apt gets the exact versions of the resolution and nothing else to
 //! choose from; its lists, caches and configuration live on the sandbox's `/run`
 //! and leave nothing in the image.
+//!
+//! Three steps, in this order, each of which may be a layer of its own: [`install`] (perhaps twice),
+//! [`make_initrds`], [`mark_automatic`].
 
 mod kernel;
 mod marks;
 mod modules;
+
+pub use marks::mark_automatic;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -33,18 +38,27 @@ pub struct InstallRequest<'a> {
     pub root: &'a Path,
     /// What is to be installed, in installation order.
     pub packages: &'a [ResolvedPackage],
-    /// Names of the packages that were asked for; all others are marked as automatically installed.
-    pub requested: &'a [String],
     /// Absolute path inside the image of a flat repository that holds the packages and their `Packages` index.
     pub pool: &'a Path,
     /// The pool's directory on the host, if it is not already visible at `pool`.
     pub pool_source: Option<&'a Path>,
-    /// Modules that the initrds get and load besides their own choice.
-    pub initrd_modules: &'a [String],
     /// A directory of the host for apt's lists and caches during the call.
     pub temporary: &'a Path,
     /// The target's architecture.
     pub arch: Arch,
+    /// `SOURCE_DATE_EPOCH` in seconds.
+    pub epoch: u64,
+    /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
+    pub helper: &'a Path,
+}
+
+/// What [`make_initrds`] needs.
+#[derive(Debug)]
+pub struct InitrdRequest<'a> {
+    /// The image's mounted root directory, with kernels installed.
+    pub root: &'a Path,
+    /// Modules that the initrds get and load besides their own choice.
+    pub modules: &'a [String],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
@@ -60,10 +74,6 @@ pub struct InstallReport {
     pub index: Duration,
     /// Unpacking, maintainer scripts and triggers.
     pub install: Duration,
-    /// Making the initrds.
-    pub initrd: Duration,
-    /// What was asked for and could not be done, in words.
-    pub warnings: Vec<String>,
 }
 
 /// Why the packages could not be installed.
@@ -114,7 +124,7 @@ impl InstallError {
     }
 }
 
-/// Installs `request.packages` in one transaction.
+/// Installs `request.packages` in one transaction. Kernels get no initrd yet.
 ///
 /// # Errors
 /// [`InstallError`]; a failing maintainer script is named with its package and output.
@@ -130,7 +140,6 @@ pub fn install(
     if request.packages.is_empty() {
         return Ok(InstallReport::default());
     }
-    let before = marks::known(&root)?;
     let state = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
         .tempdir_in(request.temporary)
@@ -159,17 +168,32 @@ pub fn install(
     if let Err(error) = run {
         return Err(explain(error, transcript.failures().first(), complaints));
     }
-    let install = started.elapsed().saturating_sub(index);
-    let warnings = modules::request(&root, request.initrd_modules)?;
-    kernel::finish(&root, &sandbox, &mut |line| progress.detail(line), cancel)?;
-    marks::mark_automatic(&root, &before, request.packages, request.requested, request.arch)?;
     Ok(InstallReport {
         packages: transcript.configured(),
         index,
-        install,
-        initrd: started.elapsed().saturating_sub(index + install),
-        warnings,
+        install: started.elapsed().saturating_sub(index),
     })
+}
+
+/// Makes the initrd of each kernel that has none, as the kernel's own maintainer script would. Gives, in words,
+/// what was asked for and cannot be done.
+///
+/// # Errors
+/// [`InstallError::Kernel`] if a kernel's hooks fail.
+pub fn make_initrds(
+    request: &InitrdRequest<'_>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<String>, InstallError> {
+    let root = Root::open(request.root)?;
+    let warnings = modules::request(&root, request.modules)?;
+    let mut spec = SandboxSpec::new(request.root);
+    spec.helper = request.helper.to_owned();
+    spec.env = dpkg::environment(request.epoch);
+    spec.files.push(dpkg::policy());
+    let sandbox = Sandbox::new(spec);
+    kernel::finish(&root, &sandbox, &mut |line| progress.detail(line), cancel)?;
+    Ok(warnings)
 }
 
 /// Keeps what apt itself complains about.

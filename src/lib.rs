@@ -21,6 +21,7 @@ pub mod verify;
 // The lazy layers and the overlay.
 pub mod archive;
 pub mod base;
+pub mod layer;
 pub mod mount;
 pub mod overlay;
 pub mod pool;

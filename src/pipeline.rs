@@ -1,18 +1,24 @@
 //! The build, from a template to an image: [`build`] reads as the product's flow.
 
+mod assemble;
 mod base;
 mod claim;
 mod compose;
 mod error;
+mod groups;
 mod kernel;
 mod keys;
 mod local;
+mod locked;
 mod log;
 mod packages;
+mod plain;
 pub mod report;
 mod resolved;
 pub mod serve;
 mod sources;
+mod stanza;
+mod steps;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -29,15 +35,19 @@ use crate::mount::Engine;
 use crate::package::Sha256;
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
+use crate::resolve::lockfile::Lockfile;
 use crate::store::InUse;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
+use assemble::Assembly;
 use claim::Claim;
+use compose::Frozen;
 pub use error::BuildError;
 use log::BuildLog;
 use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
 pub use resolved::{Resolved, resolve};
+use steps::Steps;
 
 /// What to build, and with what.
 #[derive(Debug)]
@@ -52,6 +62,12 @@ pub struct BuildRequest {
     pub work_dir: PathBuf,
     /// Downloads at once.
     pub workers: usize,
+    /// Threads of work that takes a processor, at least one.
+    pub jobs: usize,
+    /// Install exactly this.
+    pub lock: Option<Lockfile>,
+    /// Use no step layer of an earlier build.
+    pub from_scratch: bool,
     /// Proxies for downloads.
     pub proxies: Proxies,
     /// Use only what is cached.
@@ -125,10 +141,16 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let context = Context::new(request, progress, cancel)?;
     clock.lap("Configuration");
 
-    let metadata = packages::load_metadata(&context)?;
-    clock.lap("Repository metadata");
-    let selection = packages::select(&context, metadata)?;
-    packages::write_graph(&context, &selection.image)?;
+    let selection = match &request.lock {
+        Some(lockfile) => locked::select(&context, lockfile)?,
+        None => {
+            let metadata = packages::load_metadata(&context)?;
+            clock.lap("Repository metadata");
+            let selection = packages::select(&context, metadata)?;
+            packages::write_graph(&context, &selection.image)?;
+            selection
+        }
+    };
     clock.lap("Resolution");
     let cached = packages::obtain(&context, &selection)?;
     clock.lap("Packages");
@@ -137,19 +159,26 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
 
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
-    let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    let mut warnings = selection.warnings.clone();
-    warnings.extend(tree.install(&context, &selection)?);
+    let assembly = Assembly {
+        context: &context,
+        output: &output,
+        selection: &selection,
+        plan: &plan,
+    };
+    let mut steps = Steps::new(&context, &output, &selection, &cached);
+    assembly.install(&mut steps)?;
     clock.lap("Install");
-    tree.configure(&context, &plan, &selection)?;
+    assembly.configure(&mut steps)?;
     clock.lap("Configure");
-    let tree = tree.freeze(&context)?;
+    let tree = Frozen::new(steps, &output)?;
     let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
     clock.lap("Serialize");
     let (image, artifacts) = compose::finish(&context, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
-    durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
+    let layers = tree.layers();
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.warnings());
     let base_use = tree.close(base)?;
     claim.keep();
     clock.lap("Clean up");
@@ -161,6 +190,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         stages: clock.finish(),
         packages: cached.counts(),
         base: base_use,
+        layers,
         image,
         artifacts,
         lockfile,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 ///     chrootenv/                           mount point of the live base
 ///     chrootbuild/chrootenv.tar.gz, .idx   the snapshot and its index
 ///     chrootbuild/chroot/                  the backing store
+///     chrootbuild/layers/{key}/            step layers
 ///     imagebuild/{systemConfigName}/       one build: upper/ and what it made
 ///     mounts/{name}/                       the writable layer of `oic mount --upper {name}`
 /// ```
@@ -154,9 +155,23 @@ impl ImageBuild {
         self.directory.join("upper")
     }
 
-    /// The key of the base that the upper belongs to.
-    pub fn base_key(&self) -> PathBuf {
+    /// What the upper lies on: the keys of the base and of step layers.
+    pub fn below(&self) -> PathBuf {
         self.directory.join("upper.base")
+    }
+
+    /// What the upper says of itself, as a step layer does.
+    pub fn upper_manifest(&self) -> PathBuf {
+        self.directory.join("upper.json")
+    }
+
+    /// The directory of the build before, while this one runs.
+    pub fn previous(&self) -> Self {
+        let mut name = std::ffi::OsString::from(".oic-tmp-previous-");
+        name.push(self.directory.file_name().unwrap_or_default());
+        Self {
+            directory: self.directory.with_file_name(name),
+        }
     }
 
     /// The kernel overlay's work directory: same file system as the upper, gone after the build.

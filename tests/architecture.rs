@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "data",
     "workspace",
     "package",
+    "layer",
     "yaml",
     "template::model",
     "fetch",

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 
 use image::Image;
 use oic::cancel::Cancel;
-use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, configure};
+use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, Part, configure};
 use oic::package::{Arch, Sha256};
 use oic::progress::{Progress, TaskId, Unit};
 use oic::template::model::{
@@ -131,7 +131,14 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
     };
     let notes = Notes::default();
-    let result = configure(&request, &notes, &Cancel::default());
+    let run = |part| configure(&request, part, &notes, &Cancel::default());
+    let result = run(Part::Accounts).and_then(|accounts| {
+        let settings = run(Part::Settings)?;
+        Ok(ConfigureReport {
+            users: accounts.users,
+            ..settings
+        })
+    });
     (result, notes.0.into_inner().unwrap())
 }
 

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oic::mount::{namespace, table};
 use oic::package::{ResolvedPackage, Sha256};
-use oic::resolve::lockfile::{LockedRepository, Lockfile};
+use oic::resolve::lockfile::{LockedRepository, Lockfile, Steps};
 use oic::snapshot::{WriteOptions, write};
 
 const PROVIDER: &str = "debian-debian13-x86_64";
@@ -401,11 +401,13 @@ fn with_package(place: &Place) -> (PathBuf, ResolvedPackage, Vec<u8>) {
         repositories: vec![LockedRepository {
             id: repository,
             suite: "trixie".into(),
+            codename: "trixie".into(),
             date: "2026".into(),
             digest: Sha256::of("").to_string(),
         }],
         requested: vec!["alpha".into()],
         packages: vec![package.clone()],
+        steps: Steps::default(),
     };
     let directory = place.oic.provider_dir().join("imagebuild/pool");
     fs::create_dir_all(&directory).unwrap();

@@ -10,7 +10,7 @@ use crate::pipeline::report::BuildReport;
 use crate::pipeline::{self, BuildError, BuildRequest};
 use crate::progress::Progress;
 
-use super::environment::Environment;
+use super::environment::{Environment, processors};
 use super::error::{CommandError, print_json, print_line};
 use super::events::{Events, Watched};
 use super::{Format, GlobalOptions, interrupt, progress, report, templates};
@@ -102,6 +102,9 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
         cache_dir: environment.cache_dir(),
         work_dir: environment.work_dir(),
         workers: environment.workers(),
+        jobs: processors(),
+        lock: None,
+        from_scratch: false,
         proxies: environment.proxies(),
         offline: args.offline,
         engine: args.overlay.into(),

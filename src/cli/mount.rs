@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM};
 use crate::mount::{self, MountError, Restrictions};
+use crate::package::Sha256;
 use crate::template::Loaded;
 use crate::workspace::Workspace;
 
@@ -279,9 +280,10 @@ pub(super) fn provider_id(environment: &Environment, argument: &OsStr) -> Result
     Ok(named(environment, argument)?.0)
 }
 
-/// The upper that the last build of the systemConfig `name` left.
-pub(super) fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
-    Ok(tree::finished_image(workspace, name)?.upper)
+/// What the last build of the systemConfig `name` put above which base, the topmost layer first.
+pub(super) fn finished_layers(workspace: &Workspace, name: &str) -> Result<(Vec<PathBuf>, Sha256), CommandError> {
+    let image = tree::finished_image(workspace, name)?;
+    Ok((image.layers, image.base))
 }
 
 fn make_directory(path: PathBuf) -> Result<PathBuf, CommandError> {

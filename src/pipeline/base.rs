@@ -21,10 +21,10 @@ use super::{BuildError, Context};
 /// Counts up when the same packages would become another base.
 const BASE_VERSION: u32 = 1;
 
-/// A digest over all that shapes the base of the provider.
-pub(super) fn key(provider: &str, base: &Resolution) -> Sha256 {
+/// A digest over all that shapes the base of the provider; its scripts take `epoch_seconds` for the time.
+pub(super) fn key(provider: &str, base: &Resolution, epoch_seconds: u64) -> Sha256 {
     let mut text = format!(
-        "oic base {BASE_VERSION}, snapshot {}\nprovider {provider}\n",
+        "oic base {BASE_VERSION}, snapshot {}\nprovider {provider}\nepoch {epoch_seconds}\n",
         snapshot::VERSION
     );
     for package in &base.packages {
@@ -113,7 +113,7 @@ fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha2
             packages: &packages,
             root: &root,
             arch: context.request.loaded.template.target.arch,
-            epoch: selection.epoch_seconds,
+            epoch: selection.package_epoch_seconds,
             helper: Path::new(THIS_PROGRAM),
             unpack: &|file, root| unpack(file, root, context.cancel),
         },

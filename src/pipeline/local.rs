@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::archive::deb::Deb;
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::package::{Arch, Sha256};
 use crate::repo::Repository;
 use crate::repo::deb::{self, LoadedIndex, ReleaseInfo};
 
-use super::BuildError;
+use super::{BuildError, stanza};
 
 /// More packages than any directory of one's own has.
 const FILES_MAX: usize = 20_000;
@@ -100,17 +99,10 @@ fn stanza(directory: &Path, path: &Path, text: &mut String) -> Result<(), BuildE
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
-    let control = Deb::open(path)?
-        .control_file("control")?
-        .ok_or_else(|| bad("has no control file"))?;
-    let control = String::from_utf8(control).map_err(|_| bad("has a control file that is not UTF-8"))?;
+    let control = stanza::control(path)?;
     let name = path.strip_prefix(directory).ok().and_then(Path::to_str);
     let name = name.ok_or_else(|| bad("has a name that is not UTF-8"))?;
     let (sha256, size_bytes) = digest(path)?;
-    let control = control.trim();
-    if control.contains("\n\n") || control.lines().any(|line| line.trim().is_empty()) {
-        return Err(bad("has a control file of several paragraphs"));
-    }
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::cache::{CacheReport, PackageCache, Wanted};
+use crate::cache::{CacheError, CacheReport, PackageCache, Wanted};
 use crate::configure::AptSource;
 use crate::durable::{self, PathError};
+use crate::fetch::FetchError;
 use crate::package::{PackageRecord, Resolution, ResolvedPackage, Sha256};
 use crate::provider;
 use crate::repo::Repository;
 use crate::repo::deb::{self, LoadOptions, LoadedIndex};
-use crate::resolve::lockfile::{LockedRepository, Lockfile};
+use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
 use crate::resolve::{self, Request, dot};
 
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, base, kernel, local, sources};
+use super::{BuildError, BuildRequest, Context, groups, kernel, local, locked};
 
 /// What the repositories offer.
 pub(super) struct Metadata {
@@ -43,6 +44,9 @@ pub(super) struct Selection {
     pub digest: Sha256,
     /// No time in the image is later; seconds since 1970.
     pub epoch_seconds: u64,
+    /// What packages' scripts take for the current time, in seconds since 1970: the date of the provider's oldest
+    /// repository. It stays the same for as long as possible, and so does what they write.
+    pub package_epoch_seconds: u64,
 }
 
 impl Selection {
@@ -57,14 +61,22 @@ impl Selection {
             .collect()
     }
 
+    /// Those of them that are installed before the initrd is made, and the others.
+    pub fn in_steps(&self) -> (Vec<ResolvedPackage>, Vec<ResolvedPackage>) {
+        let system: BTreeSet<&str> = self.lockfile.steps.system.iter().map(String::as_str).collect();
+        self.beyond_base()
+            .into_iter()
+            .partition(|package| system.contains(label(package).as_str()))
+    }
+
     /// Names of the packages that were asked for, rather than needed by others.
     pub fn requested_names(&self) -> Vec<String> {
-        let requested = self
-            .image
-            .requested
-            .iter()
-            .filter_map(|index| self.image.packages.get(*index));
-        requested.map(|package| package.name.clone()).collect()
+        let manual: BTreeSet<&str> = self.lockfile.steps.manual.iter().map(String::as_str).collect();
+        let packages = self.image.packages.iter();
+        packages
+            .filter(|package| manual.contains(label(package).as_str()))
+            .map(|package| package.name.clone())
+            .collect()
     }
 
     /// Base URL of each repository, by its id.
@@ -109,8 +121,8 @@ impl Cached {
     }
 }
 
-/// Fetches and verifies the indexes of all repositories.
-pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+/// The repositories of the provider and of the template, with their keys.
+pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, BuildError> {
     let request = context.request;
     let loaded = &request.loaded;
     let keys = Keys {
@@ -119,7 +131,19 @@ pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildErro
         offline: request.offline,
     };
     let fetch_key = |url: &str| keys.get(url);
-    let repositories = provider::repositories(&loaded.provider, &request.mirrors, &loaded.template, &fetch_key)?;
+    Ok(provider::repositories(
+        &loaded.provider,
+        &request.mirrors,
+        &loaded.template,
+        &fetch_key,
+    )?)
+}
+
+/// Fetches and verifies the indexes of all repositories.
+pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+    let request = context.request;
+    let loaded = &request.loaded;
+    let repositories = repositories(context)?;
     let metadata_dir = context.workspace.metadata();
     std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
     let options = LoadOptions {
@@ -190,27 +214,22 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         repositories: indexes.iter().map(locked_repository).collect(),
         requested: asked,
         packages: image.packages.clone(),
+        steps: groups::steps(&base, &image, &system_roots(request, &kernel_packages)),
     };
-    let newest = indexes.iter().map(|index| index.release.date).max().unwrap_or(0);
-    Ok(Selection {
-        base_key: base::key(&request.loaded.provider.id(), &base),
-        base,
-        image,
-        apt_sources: sources::of_image(&request.loaded.provider, &repositories, &indexes)?,
-        warnings: warning.into_iter().collect(),
-        repositories,
-        digest: lockfile.digest(),
-        lockfile,
-        epoch_seconds: request
-            .source_date_epoch
-            .unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
-    })
+    let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
+    Ok(Selection { base, image, ..selection })
+}
+
+/// What the part of an image that it has in common with others of its provider is made of.
+fn system_roots(request: &BuildRequest, kernel_packages: &[String]) -> Vec<String> {
+    kernel_packages.iter().chain(&request.loaded.default_packages).cloned().collect()
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {
     LockedRepository {
         id: index.repository_id.clone(),
         suite: index.release.suite.clone(),
+        codename: index.release.codename.clone(),
         date: deb::date::show(index.release.date),
         digest: index.release.sha256.to_string(),
     }
@@ -248,13 +267,20 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
             url: selection.url(package),
         })
         .collect();
-    let report = cache.obtain_all(
+    let obtained = cache.obtain_all(
         &wanted,
         &context.fetcher,
         context.request.workers,
         context.progress,
         context.cancel,
-    )?;
+    );
+    let report = match obtained {
+        Err(CacheError::Fetch {
+            source: FetchError::NotFound { .. },
+            ..
+        }) if context.request.lock.is_some() => return Err(locked::list_gone(context, &cache, &wanted)),
+        obtained => obtained?,
+    };
     let paths = wanted
         .iter()
         .zip(&report.packages)

@@ -25,6 +25,8 @@ pub struct BuildReport {
     pub packages: PackageCounts,
     /// How much of the base was needed.
     pub base: BaseUse,
+    /// The step layers, the lowest first; the last is the image's own upper.
+    pub layers: Vec<LayerUse>,
     /// The image.
     pub image: ImageFile,
     /// Other forms of it.
@@ -74,6 +76,19 @@ pub struct BaseUse {
     pub bytes: u64,
     /// Bytes that this build inflated.
     pub inflated_bytes: u64,
+}
+
+/// A step layer of the image.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerUse {
+    /// The step.
+    pub step: String,
+    /// Whether an earlier build, or one at the same time, has done it.
+    pub reused: bool,
+    /// Packages that it stands for.
+    pub packages: usize,
+    /// Bytes of its files.
+    pub size_bytes: u64,
 }
 
 /// The image file.

@@ -4,7 +4,7 @@
 use crate::configure::AptSource;
 use crate::provider::Provider;
 use crate::repo::Repository;
-use crate::repo::deb::LoadedIndex;
+use crate::resolve::lockfile::LockedRepository;
 use crate::verify::{Keyring, VerifyError};
 
 /// What apt does with packages unless told otherwise (apt_preferences(5)).
@@ -17,7 +17,7 @@ const USUAL_PRIORITY: i32 = 500;
 pub(super) fn of_image(
     provider: &Provider,
     repositories: &[Repository],
-    indexes: &[LoadedIndex],
+    locked: &[LockedRepository],
 ) -> Result<Vec<AptSource>, VerifyError> {
     let mut sources: Vec<AptSource> = Vec::new();
     for repository in repositories.iter().filter(|repository| is_public(&repository.base_url)) {
@@ -48,7 +48,7 @@ pub(super) fn of_image(
             trusted: repository.trusted && repository.keys.is_empty(),
             priority: Some(repository.priority).filter(|priority| !own && *priority != USUAL_PRIORITY),
             allow_packages: repository.allow_packages.clone(),
-            pin: pin(repository, repositories, indexes),
+            pin: pin(repository, repositories, locked),
         });
     }
     Ok(sources)
@@ -56,11 +56,11 @@ pub(super) fn of_image(
 
 /// How preferences tell the repository from others: by its host, or where that has several,
 /// by what its Release file is called.
-fn pin(repository: &Repository, all: &[Repository], indexes: &[LoadedIndex]) -> String {
+fn pin(repository: &Repository, all: &[Repository], locked: &[LockedRepository]) -> String {
     let own_host = host(&repository.base_url);
     let shared = all.iter().filter(|other| host(&other.base_url) == own_host).count() > 1;
-    let release = indexes.iter().find(|index| index.repository_id == repository.id);
-    match release.map(|index| (index.release.codename.as_str(), index.release.suite.as_str())) {
+    let release = locked.iter().find(|locked| locked.id == repository.id);
+    match release.map(|locked| (locked.codename.as_str(), locked.suite.as_str())) {
         Some((codename, _)) if shared && !codename.is_empty() => format!("release n={codename}"),
         Some((_, suite)) if shared && !suite.is_empty() => format!("release a={suite}"),
         _ => format!("origin \"{own_host}\""),

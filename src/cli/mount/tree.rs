@@ -6,9 +6,11 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::durable::{self, FileLock, PathError};
+use crate::layer::{Below, Layer, LayerError, LayerStore};
 use crate::mount::kernel::Upper;
 use crate::mount::server::PoolRequest;
 use crate::mount::session::View;
+use crate::package::Sha256;
 use crate::pipeline::serve;
 use crate::provider;
 use crate::resolve::lockfile::Lockfile;
@@ -25,7 +27,10 @@ const SCRATCH_PREFIX: &str = ".oic-tmp-mount-";
 
 /// The tree that a build has finished.
 pub(super) struct Image {
-    pub(super) upper: PathBuf,
+    /// The upper and the step layers below it, the topmost first.
+    pub(super) layers: Vec<PathBuf>,
+    /// Key of the base below them.
+    pub(super) base: Sha256,
     /// Changes when it is built anew.
     identity: String,
 }
@@ -65,7 +70,7 @@ pub(super) fn view(upper: Option<&WritableLayer>, image: Option<Image>, has_pool
     }
     View::Overlay {
         upper: upper.map(|layer| layer.upper.clone()),
-        steps: image.into_iter().map(|image| image.upper).collect(),
+        steps: image.map(|image| image.layers).unwrap_or_default(),
     }
 }
 
@@ -132,14 +137,21 @@ pub(super) fn finished_image(workspace: &Workspace, name: &str) -> Result<Image,
             })),
         );
     }
+    let unusable = |error: LayerError| CommandError::failed(&error).hint(error.hint());
+    let below = Below::read(&build.below()).map_err(|error| {
+        CommandError::failed(format!("what {} lies on is not known: {error}", upper.display()))
+            .hint(Some("build the image again"))
+    })?;
+    let layers = below.open(&LayerStore::new(workspace.layers())).map_err(unusable)?;
     Ok(Image {
+        layers: std::iter::once(upper).chain(layers.iter().map(Layer::tree)).collect(),
+        base: below.base,
         identity: format!(
             "{name} {} {}.{}",
             metadata.ino(),
             metadata.ctime(),
             metadata.ctime_nsec()
         ),
-        upper,
     })
 }
 

@@ -242,7 +242,7 @@ impl Comparison<'_> {
         let path = &entry.shown.path;
         match before.kind {
             FileKind::Regular if entry.shown.metadata.len() != before.size_bytes => Ok(true),
-            FileKind::Regular => Ok(self.base.file_digest(node)? != Some(self.digest(path)?)),
+            FileKind::Regular => Ok(self.base.digest(node)? != Some(self.digest(path)?)),
             FileKind::Symlink => {
                 let target = fs::read_link(path).map_err(PathError::on("read", path))?;
                 Ok(target.into_os_string().into_vec() != self.base.read_link(node)?)

@@ -29,7 +29,6 @@ use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
-use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
 use crate::mount::Engine;
 use crate::package::Sha256;
@@ -66,7 +65,7 @@ pub struct BuildRequest {
     pub jobs: usize,
     /// Install exactly this.
     pub lock: Option<Lockfile>,
-    /// Use no step layer of an earlier build.
+    /// Reuse nothing of an earlier build: no step layer, no image.
     pub from_scratch: bool,
     /// Proxies for downloads.
     pub proxies: Proxies,
@@ -130,12 +129,12 @@ impl<'a> Context<'a> {
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
     let mut clock = Stopwatch::new();
     let template = &request.loaded.template;
-    let tools = check(request)?;
+    check(request)?;
     let output = request.image_build();
     let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
     let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
     in_use.note();
-    let claim = Claim::take(&output, progress, cancel)?;
+    let (claim, earlier) = Claim::take(&output, &compose::raw_path(request, &output), progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
     let context = Context::new(request, progress, cancel)?;
@@ -165,15 +164,16 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         selection: &selection,
         plan: &plan,
     };
-    let mut steps = Steps::new(&context, &output, &selection, &cached);
+    let mut steps = Steps::new(&context, &output, &selection, &cached)?;
     assembly.install(&mut steps)?;
     clock.lap("Install");
     assembly.configure(&mut steps)?;
     clock.lap("Configure");
     let tree = Frozen::new(steps, &output)?;
-    let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
+    let earlier = earlier.filter(|_| !request.from_scratch);
+    let image = tree.serialize(&context, &plan, selection.epoch_seconds, earlier)?;
     clock.lap("Serialize");
-    let (image, artifacts) = compose::finish(&context, image)?;
+    let (image, artifacts) = compose::finish(&context, &output, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
     clock.lap("Convert and hash");
     let layers = tree.layers();
@@ -199,7 +199,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
 }
 
 /// Finds out, before any work, what would fail at the end.
-fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
+fn check(request: &BuildRequest) -> Result<(), BuildError> {
     let findings = crate::template::check_buildable(&request.loaded);
     if findings.has_errors() {
         return Err(BuildError::NotBuildable(findings));
@@ -209,7 +209,7 @@ fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
     artifacts::check_tools(&template.disk.artifacts)?;
     let plan = disk_plan(request, Sha256::of(""))?;
     plan.esp()?;
-    Ok(Tools::find(&plan)?)
+    Ok(())
 }
 
 /// The disk with identifiers that depend on the template and on what is installed, on nothing else.

@@ -21,6 +21,7 @@ mod layer;
 mod map;
 mod pack;
 mod reader;
+mod sequential;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -189,6 +189,16 @@ impl ImageBuild {
         self.directory.join("build.log")
     }
 
+    /// What is where in the raw image, so that the next build writes only what differs.
+    pub fn image_record(&self) -> PathBuf {
+        self.directory.join(".image-record")
+    }
+
+    /// Where the raw image of the build before is kept while the next one is made, beside the directory.
+    pub fn earlier_image(&self) -> PathBuf {
+        beside(&self.directory, ".earlier")
+    }
+
     /// The lockfile of what was installed.
     pub fn lockfile(&self, image: &str) -> PathBuf {
         self.directory.join(format!("{image}{LOCKFILE_SUFFIX}"))

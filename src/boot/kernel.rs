@@ -4,11 +4,10 @@ use std::cmp::Ordering;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
-
 use super::BootError;
+use crate::image::merged::Merged;
+use crate::overlay::layer::FileKind;
 use crate::package::Arch;
-use crate::root::Root;
 
 /// A kernel that can be booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct Found {
 ///
 /// # Errors
 /// [`BootError`] if there is no such kernel, or no initrd for it.
-pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
+pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
     let boot = Path::new("/boot");
     let entries = if root.has(boot) {
         root.entries(boot)?
@@ -35,7 +34,7 @@ pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, Boot
     };
     let mut versions: Vec<String> = entries
         .iter()
-        .filter(|(_, kind)| matches!(kind, FileType::RegularFile | FileType::Symlink))
+        .filter(|(_, kind)| matches!(kind, FileKind::Regular | FileKind::Symlink))
         .filter_map(|(name, _)| name.as_bytes().strip_prefix(b"vmlinuz-"))
         .filter_map(|version| String::from_utf8(version.to_owned()).ok())
         .filter(|version| !version.is_empty() && !version.chars().any(char::is_control))
@@ -131,7 +130,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let boot = directory.path().join("boot");
         std::fs::create_dir(&boot).unwrap();
-        let root = Root::open(directory.path()).unwrap();
+        let root = Merged::of_directory(directory.path()).unwrap();
         let error = find(&root, Arch::X86_64, None).unwrap_err();
         assert!(error.hint().unwrap().contains("linux-image-amd64"), "{error}");
         for name in [

@@ -51,6 +51,9 @@ pub struct BuildArgs {
     /// output, which then has nothing else
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     events: Option<PathBuf>,
+    /// Reuse nothing of an earlier build; the image is the same
+    #[arg(long)]
+    from_scratch: bool,
     /// Who merges the layers; the image is the same
     #[arg(long, value_enum, default_value = "auto")]
     overlay: super::mount::Engine,
@@ -104,9 +107,9 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
         workers: environment.workers(),
         jobs: processors(),
         lock: None,
-        from_scratch: false,
         proxies: environment.proxies(),
         offline: args.offline,
+        from_scratch: args.from_scratch,
         engine: args.overlay.into(),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,

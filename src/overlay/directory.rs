@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, major, minor, open, openat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Stat, fstat, major, minor, open, openat, seek, statat};
 use rustix::io::pread;
 
 use super::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp};
@@ -191,6 +191,18 @@ impl Layer for DirectoryLayer {
     fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>> {
         let list = self.place(node)?.xattr_names()?;
         Ok(split_names(&list).map(OsStr::to_owned).collect())
+    }
+
+    fn next_data(&self, node: NodeId, offset: u64) -> LayerResult<u64> {
+        let file = self.place(node)?.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+        match seek(&file, SeekFrom::Data(offset)) {
+            Ok(position) => Ok(position),
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => Ok(u64::MAX),
+            // A file system without holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(offset),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn is_ready(&self, _node: NodeId, _offset: u64, _length: usize) -> bool {

@@ -66,6 +66,8 @@ pub enum BuildError {
     #[error(transparent)]
     Layer(#[from] crate::layer::LayerError),
     #[error(transparent)]
+    Overlay(#[from] crate::overlay::OverlayError),
+    #[error(transparent)]
     Mount(#[from] crate::mount::MountError),
     #[error(transparent)]
     Install(#[from] crate::install::InstallError),
@@ -122,7 +124,7 @@ impl BuildError {
                 "name a mirror that keeps old packages with --mirror, or resolve anew with --update-lock".to_owned(),
             ),
             Self::LocalPackage { .. } | Self::Archive(_) => None,
-            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) => None,
+            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) | Self::Overlay(_) => None,
         }
     }
 }

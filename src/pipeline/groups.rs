@@ -14,7 +14,10 @@ use crate::resolve::lockfile::{Steps, label};
 pub(super) fn steps(base: &Resolution, image: &Resolution, roots: &[String]) -> Steps {
     let of_base: BTreeSet<_> = base.packages.iter().map(|package| package.sha256).collect();
     let of_image: BTreeSet<_> = image.packages.iter().map(|package| package.sha256).collect();
-    let replaced = base.packages.iter().filter(|package| !of_image.contains(&package.sha256));
+    let replaced = base
+        .packages
+        .iter()
+        .filter(|package| !of_image.contains(&package.sha256));
     let system = closure(image, roots);
     let packages = image.packages.iter().enumerate();
     let system = packages.filter(|(index, package)| system.contains(index) && !of_base.contains(&package.sha256));
@@ -35,7 +38,10 @@ fn closure(image: &Resolution, roots: &[String]) -> BTreeSet<usize> {
     let wanted: BTreeSet<&str> = roots.iter().map(|root| name(root)).collect();
     let is_root = |package: &ResolvedPackage| wanted.contains(package.name.as_str());
     let packages = image.packages.iter().enumerate();
-    let mut pending: Vec<usize> = packages.filter(|(_, package)| is_root(package)).map(|(index, _)| index).collect();
+    let mut pending: Vec<usize> = packages
+        .filter(|(_, package)| is_root(package))
+        .map(|(index, _)| index)
+        .collect();
     let mut found = BTreeSet::new();
     while let Some(index) = pending.pop() {
         if found.insert(index) {
@@ -89,7 +95,14 @@ mod tests {
         packages.push(package("tool", "2"));
         let image = Resolution {
             packages,
-            dependencies: vec![needs(1, 0), needs(3, 2), needs(2, 0), needs(4, 5), needs(4, 1), needs(3, 3)],
+            dependencies: vec![
+                needs(1, 0),
+                needs(3, 2),
+                needs(2, 0),
+                needs(4, 5),
+                needs(4, 1),
+                needs(3, 3),
+            ],
             requested: vec![4, 3, 1],
         };
         let steps = steps(&base, &image, &["kernel=1".into(), "udev".into(), "absent".into()]);

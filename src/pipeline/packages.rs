@@ -217,12 +217,20 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         steps: groups::steps(&base, &image, &system_roots(request, &kernel_packages)),
     };
     let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
-    Ok(Selection { base, image, ..selection })
+    Ok(Selection {
+        base,
+        image,
+        ..selection
+    })
 }
 
 /// What the part of an image that it has in common with others of its provider is made of.
 fn system_roots(request: &BuildRequest, kernel_packages: &[String]) -> Vec<String> {
-    kernel_packages.iter().chain(&request.loaded.default_packages).cloned().collect()
+    kernel_packages
+        .iter()
+        .chain(&request.loaded.default_packages)
+        .cloned()
+        .collect()
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {

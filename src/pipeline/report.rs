@@ -98,8 +98,10 @@ pub struct ImageFile {
     pub path: PathBuf,
     /// Its apparent size in bytes.
     pub size_bytes: u64,
-    /// What it takes on disk, in bytes: the bytes written.
+    /// What it takes on disk, in bytes.
     pub data_bytes: u64,
+    /// What this build wrote of it, in bytes; the rest was there already.
+    pub written_bytes: u64,
     /// Its digest.
     pub sha256: Sha256,
 }

@@ -101,7 +101,7 @@ pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> 
     let stats = move || {
         let mut stats = base
             .as_ref()
-            .map_or_else(LayerStats::default, |base| base_stats(&base.stats()));
+            .map_or_else(LayerStats::default, |base| base.stats().into());
         if let Some(packages) = &packages {
             stats.packages_total = packages.total;
             stats.packages_opened = packages.opened.load(Ordering::Relaxed);
@@ -116,17 +116,19 @@ pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> 
     })
 }
 
-fn base_stats(stats: &SnapshotStats) -> LayerStats {
-    LayerStats {
-        files_total: stats.files_total,
-        files_touched: stats.files_touched,
-        content_bytes_total: stats.content_bytes_total,
-        bytes_inflated: stats.bytes_inflated,
-        members_total: stats.members_total,
-        members_inflated: stats.members_inflated,
-        members_reused: stats.members_reused,
-        members_ahead: stats.members_ahead,
-        ..LayerStats::default()
+impl From<SnapshotStats> for LayerStats {
+    fn from(stats: SnapshotStats) -> Self {
+        Self {
+            files_total: stats.files_total,
+            files_touched: stats.files_touched,
+            content_bytes_total: stats.content_bytes_total,
+            bytes_inflated: stats.bytes_inflated,
+            members_total: stats.members_total,
+            members_inflated: stats.members_inflated,
+            members_reused: stats.members_reused,
+            members_ahead: stats.members_ahead,
+            ..Self::default()
+        }
     }
 }
 

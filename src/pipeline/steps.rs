@@ -3,21 +3,25 @@
 //! What a step writes is made durable and gets its final name in a thread, while the next one runs over it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, PathError};
+use crate::image::merged::Merged;
 use crate::layer::{self, Below, Draft, Facts, KeyBuilder, Layer, LayerError, LayerStore, Manifest};
 use crate::mount::kernel::Upper;
 use crate::mount::server::PoolRequest;
+use crate::overlay::{self, directory::DirectoryLayer};
 use crate::package::{ResolvedPackage, Sha256};
+use crate::snapshot::Snapshot;
 use crate::workspace::ImageBuild;
 
 use super::compose::{self, Mounted};
 use super::packages::{Cached, Selection};
 use super::report::LayerUse;
 use super::serve::LayerStats;
-use super::{BuildError, Context, stanza};
+use super::{BuildError, Context, base, stanza};
 
 /// A step that may have been done before.
 pub(super) struct Step<'a> {
@@ -41,6 +45,8 @@ pub(super) struct Steps<'a> {
     cached: &'a Cached,
     store: LayerStore,
     base: Sha256,
+    /// Opened before anybody can put another one in its place.
+    snapshot: Arc<Snapshot>,
     /// The topmost first.
     stack: Vec<Placed>,
     uses: Vec<LayerUse>,
@@ -102,14 +108,15 @@ impl<'a> Steps<'a> {
         output: &'a ImageBuild,
         selection: &'a Selection,
         cached: &'a Cached,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, BuildError> {
+        Ok(Self {
             context,
             output,
             selection,
             cached,
             store: LayerStore::new(context.workspace.layers()),
             base: selection.base_key,
+            snapshot: Arc::new(Snapshot::open(&base::paths(context))?),
             stack: Vec::new(),
             uses: Vec::new(),
             warnings: Vec::new(),
@@ -117,7 +124,7 @@ impl<'a> Steps<'a> {
             unsealed: None,
             sealing: None,
             kept: Vec::new(),
-        }
+        })
     }
 
     /// The key of the topmost layer, or of the base.
@@ -147,7 +154,9 @@ impl<'a> Steps<'a> {
     ) -> Result<(), BuildError> {
         let context = self.context;
         let lock = self.store.lock(step.key, context.cancel, || {
-            context.progress.note(&format!("waiting for another build that does the same ({})", step.name));
+            context
+                .progress
+                .note(&format!("waiting for another build that does the same ({})", step.name));
         })?;
         if self.find(step.key, step.packages.len())? {
             return Ok(());
@@ -182,7 +191,9 @@ impl<'a> Steps<'a> {
         if self.context.request.from_scratch {
             return Ok(false);
         }
-        let Some(layer) = self.store.find(key)? else { return Ok(false) };
+        let Some(layer) = self.store.find(key)? else {
+            return Ok(false);
+        };
         self.settle()?;
         self.put(&layer, packages);
         Ok(true)
@@ -281,17 +292,22 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// Everything merged, read-only. What is below the upper is complete by then.
+    /// Everything merged, read-only, once each layer is complete.
     pub fn freeze(mut self) -> Result<Done, BuildError> {
-        let mounted = self.mount(None, None)?;
         self.settle()?;
         Below {
             base: self.base,
             layers: self.keys(),
         }
         .write(&self.output.below())?;
+        let mut layers: Vec<Arc<dyn overlay::layer::Layer>> = Vec::new();
+        for placed in &self.stack {
+            layers.push(Arc::new(DirectoryLayer::open(&placed.tree)?));
+        }
+        layers.push(Arc::clone(&self.snapshot) as Arc<dyn overlay::layer::Layer>);
         Ok(Done {
-            mounted,
+            merged: Merged::new(layers)?,
+            base: self.snapshot,
             stats: self.stats,
             uses: self.uses,
             warnings: self.warnings,
@@ -333,7 +349,9 @@ impl<'a> Steps<'a> {
     }
 
     fn finish_sealing(&mut self) -> Result<(), BuildError> {
-        let Some(sealing) = self.sealing.take() else { return Ok(()) };
+        let Some(sealing) = self.sealing.take() else {
+            return Ok(());
+        };
         match sealing.join()? {
             Err(draft) => self.kept.push(draft),
             Ok(layer) => {
@@ -341,7 +359,11 @@ impl<'a> Steps<'a> {
                 if let Some(placed) = self.stack.iter_mut().find(|placed| placed.key == Some(key)) {
                     placed.tree = layer.tree();
                 }
-                let made = self.uses.iter_mut().rev().find(|used| used.step == layer.manifest.facts.step);
+                let made = self
+                    .uses
+                    .iter_mut()
+                    .rev()
+                    .find(|used| used.step == layer.manifest.facts.step);
                 if let Some(used) = made {
                     used.size_bytes = layer.manifest.scan.size_bytes;
                 }
@@ -360,7 +382,8 @@ impl<'a> Steps<'a> {
 
 /// What the steps have made.
 pub(super) struct Done {
-    pub mounted: Mounted,
+    pub merged: Merged,
+    pub base: Arc<Snapshot>,
     pub stats: LayerStats,
     pub uses: Vec<LayerUse>,
     pub warnings: Vec<String>,

@@ -5,7 +5,10 @@ use std::ffi::{OsStr, OsString};
 use super::SnapshotError;
 use super::format::Node;
 use super::reader::Snapshot;
-use crate::overlay::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary};
+use super::sequential::Sequential;
+use crate::overlay::layer::{
+    Attributes, ContentReader, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary,
+};
 use crate::package::Sha256;
 
 /// The root is the first node.
@@ -24,18 +27,6 @@ impl From<SnapshotError> for LayerError {
 }
 
 impl Snapshot {
-    /// The SHA-256 of a regular file's content, as it was when the snapshot was written.
-    ///
-    /// # Errors
-    /// `ESTALE` for an unknown node; `EIO` if the index is damaged.
-    pub fn file_digest(&self, node: NodeId) -> LayerResult<Option<Sha256>> {
-        let (_, node) = self.node(node)?;
-        if node.kind() != Some(FileKind::Regular) {
-            return Ok(None);
-        }
-        Ok(Some(self.index.digest(node.digest)?))
-    }
-
     fn node(&self, id: NodeId) -> LayerResult<(u32, Node)> {
         let number = u32::try_from(id.0).ok().filter(|id| *id < self.index.nodes());
         let number = number.ok_or(Errno::STALE)?;
@@ -48,6 +39,36 @@ impl Snapshot {
             Some(FileKind::Directory) => Ok(node),
             _ => Err(Errno::NOTDIR.into()),
         }
+    }
+
+    /// Reads from a regular file, with `read` to give the tar stream's bytes from a position.
+    pub(super) fn read_file(
+        &self,
+        node: NodeId,
+        offset: u64,
+        buffer: &mut [u8],
+        read: impl FnOnce(u64, &mut [u8]) -> Result<(), SnapshotError>,
+    ) -> LayerResult<usize> {
+        let (number, node) = self.node(node)?;
+        match node.kind() {
+            Some(FileKind::Regular) => {}
+            Some(FileKind::Directory) => return Err(Errno::ISDIR.into()),
+            _ => return Err(Errno::INVAL.into()),
+        }
+        let (start, length) = self.stream_range(&node, offset, buffer.len())?;
+        let part = buffer.get_mut(..length).unwrap_or_default();
+        read(start, part).map_err(|error| {
+            let named = LayerError::from(error);
+            let path = self.index.path_of(&node).unwrap_or_default();
+            LayerError::new(
+                named.errno,
+                format!("cannot read {path:?} of the base: {}", named.message),
+            )
+        })?;
+        if length > 0 {
+            self.note_touch(number);
+        }
+        Ok(length)
     }
 
     /// Where `length` bytes from `offset` of a regular file lie in the tar stream, cut at its end.
@@ -144,6 +165,18 @@ impl Layer for Snapshot {
         near.into_iter().find(has_content).map(|id| NodeId(id.into()))
     }
 
+    fn digest(&self, node: NodeId) -> LayerResult<Option<Sha256>> {
+        let (_, node) = self.node(node)?;
+        if node.kind() != Some(FileKind::Regular) {
+            return Ok(None);
+        }
+        Ok(Some(self.index.digest(node.digest)?))
+    }
+
+    fn reader(&self) -> Option<Box<dyn ContentReader + '_>> {
+        Some(Box::new(Sequential::new(self)))
+    }
+
     fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool {
         let range = self.node(node).and_then(|(_, node)| match node.kind() {
             Some(FileKind::Regular) => self.stream_range(&node, offset, length),
@@ -154,25 +187,6 @@ impl Layer for Snapshot {
     }
 
     fn read_at(&self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize> {
-        let (number, node) = self.node(node)?;
-        match node.kind() {
-            Some(FileKind::Regular) => {}
-            Some(FileKind::Directory) => return Err(Errno::ISDIR.into()),
-            _ => return Err(Errno::INVAL.into()),
-        }
-        let (start, length) = self.stream_range(&node, offset, buffer.len())?;
-        let part = buffer.get_mut(..length).unwrap_or_default();
-        self.read_stream(start, part).map_err(|error| {
-            let named = LayerError::from(error);
-            let path = self.index.path_of(&node).unwrap_or_default();
-            LayerError::new(
-                named.errno,
-                format!("cannot read {path:?} of the base: {}", named.message),
-            )
-        })?;
-        if length > 0 {
-            self.note_touch(number);
-        }
-        Ok(length)
+        self.read_file(node, offset, buffer, |start, part| self.read_stream(start, part))
     }
 }

@@ -341,7 +341,23 @@ impl Snapshot {
         Ok(bytes)
     }
 
-    fn damage(&self, member: &Member, problem: &str) -> SnapshotError {
+    /// The bytes of a member for somebody who needs them once: verified, not kept.
+    pub(super) fn member_once(&self, id: MemberId, member: &Member) -> Result<Vec<u8>, SnapshotError> {
+        if self.store.is_marked(id)
+            && let Some(bytes) = self.store.get(member)
+        {
+            self.counts.members_reused.fetch_add(1, Ordering::Relaxed);
+            return Ok(bytes);
+        }
+        let bytes = self.inflate(member)?;
+        self.counts.members_inflated.fetch_add(1, Ordering::Relaxed);
+        self.counts
+            .bytes_inflated
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    pub(super) fn damage(&self, member: &Member, problem: &str) -> SnapshotError {
         let end = member.offset + u64::from(member.compressed_bytes);
         SnapshotError::Tarball {
             path: self.tarball_path.clone(),

@@ -75,9 +75,14 @@ impl Store {
 
     /// Whether the bytes kept for `member` are the right ones.
     pub(super) fn holds(&self, member: &Member) -> bool {
+        self.get(member).is_some()
+    }
+
+    /// The bytes kept for `member`, if they are the right ones.
+    pub(super) fn get(&self, member: &Member) -> Option<Vec<u8>> {
         let mut bytes = vec![0; member.tar_bytes as usize];
         let read = self.data.read_exact_at(&mut bytes, member.tar_offset);
-        read.is_ok() && crc32fast::hash(&bytes) == member.crc
+        (read.is_ok() && crc32fast::hash(&bytes) == member.crc).then_some(bytes)
     }
 
     /// Keeps `bytes` as those of `member`.

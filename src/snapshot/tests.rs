@@ -141,7 +141,7 @@ fn layer_equals_the_tree() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir());
     assert_eq!(root.links as usize, 2 + directories.count());
-    let digest = snapshot.file_digest(find(&snapshot, "etc/sub/passwd")).unwrap();
+    let digest = snapshot.digest(find(&snapshot, "etc/sub/passwd")).unwrap();
     assert_eq!(digest, Some(Sha256::of("root:x:0:0\n")));
 }
 

@@ -100,7 +100,7 @@ impl Workspace {
 
     /// Step layers.
     pub fn layers(&self) -> PathBuf {
-        self.chrootbuild().join("layers")
+        self.chrootbuild().join(LAYERS)
     }
 
     /// The directory that holds those of all image builds.
@@ -204,6 +204,9 @@ impl ImageBuild {
         self.directory.join(format!("{image}{LOCKFILE_SUFFIX}"))
     }
 }
+
+/// The name of the directory of step layers.
+pub const LAYERS: &str = "layers";
 
 /// Names of lockfiles end like this.
 pub const LOCKFILE_SUFFIX: &str = ".lock.json";

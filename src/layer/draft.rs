@@ -50,13 +50,13 @@ impl Draft {
     /// If something cannot be written, or `cancel` is set; the draft is then removed.
     pub fn publish(mut self, facts: Facts, cancel: &Cancel) -> Result<Result<Layer, Self>, LayerError> {
         let store = self.directory.parent().unwrap_or(Path::new("/")).to_owned();
-        let manifest = seal(&self.tree(), facts, cancel)?;
         for entry in fs::read_dir(&self.directory).map_err(PathError::on("list", &self.directory))? {
             let path = entry.map_err(PathError::on("list", &self.directory))?.path();
             if path.file_name().is_some_and(|name| name != TREE && name != LOCK) {
                 durable::remove_tree(&path)?;
             }
         }
+        let manifest = seal(&self.tree(), facts, cancel)?;
         manifest.write(&self.directory.join(MANIFEST))?;
         let key = manifest.facts.key;
         let target = store.join(key.to_string());
@@ -78,7 +78,8 @@ impl Draft {
     }
 }
 
-/// Writes the finished `tree` to disk, and describes it.
+/// Writes the finished `tree` to disk, and describes it. The work directory must be gone: overlayfs keeps a link there
+/// to the whiteouts, whose removal changes them.
 ///
 /// # Errors
 /// If it cannot be synced or read, or `cancel` is set.

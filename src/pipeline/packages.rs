@@ -16,7 +16,7 @@ use crate::resolve::{self, Request, dot};
 
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, BuildRequest, Context, groups, kernel, local, locked};
+use super::{BuildError, Context, groups, kernel, local, locked};
 
 /// What the repositories offer.
 pub(super) struct Metadata {
@@ -61,10 +61,13 @@ impl Selection {
             .collect()
     }
 
-    /// Those of them that are installed before the initrd is made, and the others.
+    /// Those of them that are installed before the initrd is made, and the others; each by name, so that an order that
+    /// depends on both makes no difference to the first.
     pub fn in_steps(&self) -> (Vec<ResolvedPackage>, Vec<ResolvedPackage>) {
         let system: BTreeSet<&str> = self.lockfile.steps.system.iter().map(String::as_str).collect();
-        self.beyond_base()
+        let mut packages = self.beyond_base();
+        packages.sort_by_key(label);
+        packages
             .into_iter()
             .partition(|package| system.contains(label(package).as_str()))
     }
@@ -206,15 +209,22 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         .chain(&kernel_packages)
         .cloned()
         .collect();
+    let of_base = wanted.packages.len();
     wanted.packages.extend(asked.iter().cloned());
     let image = resolve::deb::resolve(&wanted, &records)?;
+    // What the images of a provider have in common, if nothing else were asked for.
+    wanted.packages.truncate(of_base);
+    wanted
+        .packages
+        .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
+    let common = resolve::deb::resolve(&wanted, &records)?;
 
     let lockfile = Lockfile {
         provider: request.loaded.provider.id(),
         repositories: indexes.iter().map(locked_repository).collect(),
         requested: asked,
         packages: image.packages.clone(),
-        steps: groups::steps(&base, &image, &system_roots(request, &kernel_packages)),
+        steps: groups::steps(&base, &image, &common),
     };
     let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
     Ok(Selection {
@@ -222,15 +232,6 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         image,
         ..selection
     })
-}
-
-/// What the part of an image that it has in common with others of its provider is made of.
-fn system_roots(request: &BuildRequest, kernel_packages: &[String]) -> Vec<String> {
-    kernel_packages
-        .iter()
-        .chain(&request.loaded.default_packages)
-        .cloned()
-        .collect()
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {

@@ -275,6 +275,7 @@ impl<'a> Steps<'a> {
         } else {
             let mounted = self.mount(Some((upper.clone(), self.output.work())), None)?;
             self.run(mounted, |root| work(root).map(|()| Vec::new()))?;
+            durable::remove_tree(&self.output.work())?;
             let facts = Facts {
                 key,
                 step: used.step.clone(),

@@ -31,6 +31,7 @@ pub mod configure;
 pub mod dpkg;
 pub mod install;
 pub mod root;
+pub mod rpm;
 pub mod sandbox;
 
 // The disk.

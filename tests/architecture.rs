@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "root",
     "sandbox",
     "dpkg",
+    "rpm",
     "base",
     "install",
     "configure",

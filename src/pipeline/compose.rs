@@ -73,6 +73,7 @@ impl Tree {
     /// Gives what could not be done as the template asks.
     pub fn install(&mut self, context: &Context<'_>, selection: &Selection) -> Result<Vec<String>, BuildError> {
         let request = InstallRequest {
+            system: context.request.loaded.provider.package_system,
             root: self.session.mount_point(),
             packages: &selection.beyond_base(),
             requested: &selection.requested_names(),
@@ -98,6 +99,7 @@ impl Tree {
         populate::ensure_mount_points(plan, &root)?;
         let request = ConfigureRequest {
             root: self.session.mount_point(),
+            system: context.request.loaded.provider.package_system,
             template: &context.request.loaded.template,
             fstab: &fstab(plan),
             sources: &selection.apt_sources,

@@ -6,6 +6,7 @@ use oic::cancel::Cancel;
 use oic::install::{InstallError, InstallReport, InstallRequest, install};
 use oic::package::{Arch, ResolvedPackage};
 use oic::progress::Silent;
+use oic::provider::PackageSystem;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// `SOURCE_DATE_EPOCH` of the tests' images, in seconds.
@@ -65,6 +66,7 @@ pub fn install_packages(
 ) -> Result<InstallReport, InstallError> {
     let requested: Vec<_> = requested.iter().map(|name| (*name).to_owned()).collect();
     let request = InstallRequest {
+        system: PackageSystem::Deb,
         root: &image.root(),
         packages,
         requested: &requested,

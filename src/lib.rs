@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod package;
 pub mod repo;
 pub mod resolve;
+pub mod rpmfile;
 pub mod verify;
 
 // The lazy layers and the overlay.

@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "data",
     "workspace",
     "package",
+    "rpmfile",
     "yaml",
     "template::model",
     "fetch",

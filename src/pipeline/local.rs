@@ -146,6 +146,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::repo::Signed;
 
     fn package(directory: &Path, name: &str, arch: &str) {
         let tree = tempfile::tempdir().unwrap();
@@ -169,6 +170,8 @@ mod tests {
         Repository {
             id: "mine".into(),
             base_url: format!("file://{}", directory.display()),
+            mirror_list: None,
+            signed: Signed::Metadata,
             suite: "mine".into(),
             components: vec!["main".into()],
             keys: vec![],

@@ -1,6 +1,7 @@
 //! The build, from a template to an image: [`build`] reads as the product's flow.
 
 mod base;
+mod catalogue;
 mod claim;
 mod compose;
 mod error;

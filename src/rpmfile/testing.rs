@@ -52,7 +52,7 @@ pub(crate) fn build_with(directory: &Path, spec: &str, macros: &[&str]) -> PathB
 /// `package` with other signatures, and with the digest of its header as the signature header states it.
 pub(crate) fn with_signatures(package: &[u8], signatures: &[(Tag, &[u8])], sha256: Option<&str>) -> Vec<u8> {
     let head = RpmHead::read(&mut &package[..]).unwrap();
-    let (mut index, mut store) = (Vec::new(), Vec::new());
+    let (mut index, mut store): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
     let digest = sha256.map(|digest| [digest.as_bytes(), b"\0"].concat());
     let digest = digest.iter().map(|digest| (Tag::SIGNATURE_SHA256, &digest[..]));
     for (tag, value) in signatures.iter().copied().chain(digest) {

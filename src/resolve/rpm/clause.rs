@@ -200,10 +200,10 @@ mod tests {
     }
 
     fn holds(clauses: &[Clause], there: u32) -> bool {
-        let any = |set: &Set| set.iter().any(|package| there & 1 << package != 0);
+        let met = |set: &Set| set.iter().any(|package| there & 1 << package != 0);
         clauses
             .iter()
-            .all(|clause| !clause.conditions.iter().all(any) || any(&clause.packages))
+            .all(|clause| !clause.conditions.iter().all(met) || met(&clause.packages))
     }
 
     /// rpm's rules for what a boolean dependency means (rpm-dependencies(7)), read off directly.

@@ -148,7 +148,7 @@ fn signatures_over_everything_and_those_of_rpm_6_count() {
 /// A signature packet of version 3 (RFC 4880, 5.2.2), which nobody makes any more but old tools.
 #[test]
 fn version_3_of_openpgp_signatures_is_accepted_for_packages_only() {
-    use openpgp::crypto::{Signer as _, hash::Digest as _};
+    use openpgp::crypto::Signer as _;
     use openpgp::serialize::Marshal as _;
     use openpgp::types::HashAlgorithm;
     use sequoia_openpgp as openpgp;

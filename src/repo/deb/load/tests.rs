@@ -1,6 +1,6 @@
 //! Good archives load, anything else is refused by name.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanza, two_packages};
 use super::*;

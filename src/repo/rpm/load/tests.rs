@@ -212,7 +212,7 @@ fn what_is_not_signed_as_the_policy_says_is_refused() {
         ..fixture.repository()
     };
     let index = fixture.load(&packages, false).unwrap();
-    assert_eq!((names(&index), index.release.signer), (vec!["one", "two"], None));
+    assert_eq!((names(&index), &index.release.signer), (vec!["one", "two"], &None));
     let no_key = Repository {
         keys: Vec::new(),
         ..packages

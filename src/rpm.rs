@@ -34,12 +34,13 @@ pub fn not_yet() -> (OsString, OsString) {
 ///
 /// Signatures are not looked at again: they were verified when the packages were fetched, each
 /// against the keys of its own repository, which the image's database does not know. Digests are.
+/// Plugins are left out: they talk to services of a running system, or shut scriptlets in, as the sandbox does.
 pub fn upgrade(root: Option<&Path>, files: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![PROGRAM.into()];
     if let Some(root) = root {
         argv.extend(["--root".into(), root.into()]);
     }
-    argv.extend(["--upgrade", "--verbose", "--nosignature"].map(OsString::from));
+    argv.extend(["--upgrade", "--verbose", "--nosignature", "--noplugins"].map(OsString::from));
     argv.push("--".into());
     argv.extend(files);
     argv

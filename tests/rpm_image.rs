@@ -87,7 +87,7 @@ impl Bench {
     }
 
     fn build(&self, template: &str, more: &[&str]) -> serde_json::Value {
-        let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpm_fixture/templates");
+        let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rpm_templates");
         let template = templates.join(format!("{template}.yml"));
         let config = self.directory.path().join("config.yml");
         let mut args = vec!["build".as_ref(), template.as_os_str(), "--format".as_ref(), "json".as_ref()];

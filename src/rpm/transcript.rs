@@ -1,6 +1,7 @@
 //! Follows an rpm transaction by its lines: rpm names a package when it begins with it, and
 //! what scriptlets write stands between.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::package::ResolvedPackage;
@@ -46,7 +47,7 @@ impl<'a> Transcript<'a> {
 
     /// Takes the next line.
     pub fn line(&mut self, line: &str) {
-        if self.awaited.remove(line) {
+        if self.awaited.remove(without_epoch(line).as_ref()) {
             self.output.clear();
             self.installed += 1;
             self.progress.advance(self.task, 1);
@@ -88,13 +89,21 @@ impl Drop for Transcript<'_> {
     }
 }
 
-/// How rpm names a package: without the epoch.
+/// The package's name, version and architecture in one word.
 fn label_of(package: &ResolvedPackage) -> String {
-    let version = package
-        .version
-        .split_once(':')
-        .map_or(package.version.as_str(), |(_, rest)| rest);
-    format!("{}-{version}.{}", package.name, package.architecture)
+    let label = format!("{}-{}.{}", package.name, package.version, package.architecture);
+    without_epoch(&label).into_owned()
+}
+
+/// A package's label without its epoch, which only newer versions of rpm write.
+fn without_epoch(label: &str) -> Cow<'_, str> {
+    let Some((before, after)) = label.split_once(':') else {
+        return label.into();
+    };
+    match before.rsplit_once('-') {
+        Some((name, epoch)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => format!("{name}-{after}").into(),
+        _ => label.into(),
+    }
 }
 
 /// The package and the message of a line such as `warning: %post(a-1-1.noarch) scriptlet failed, exit status 1`.
@@ -134,20 +143,21 @@ mod tests {
         }
     }
 
-    /// Lines of real runs of rpm 4.18.
+    /// Lines of real runs of rpm 4.18 (without epochs) and 4.20 (with them).
     #[test]
     fn a_failure_gets_the_lines_of_its_package() {
-        let packages = [package("good", "1:2-1"), package("bad", "1-1")];
+        let packages = [package("good", "1:2-1"), package("other", "3:4-5"), package("bad", "1-1")];
         let mut transcript = Transcript::new(&Silent, "Install", &packages);
         let run = "Verifying packages...
 Preparing packages...
 good-2-1.noarch
 fine
+other-3:4-5.noarch
 bad-1-1.noarch
 no such thing
 warning: %post(bad-1-1.noarch) scriptlet failed, exit status 3";
         run.lines().for_each(|line| transcript.line(line));
-        assert_eq!(transcript.installed(), 2);
+        assert_eq!(transcript.installed(), 3);
         let [failure] = transcript.failures() else { panic!() };
         assert_eq!(failure.package, "bad-1-1.noarch");
         assert_eq!(

@@ -188,7 +188,10 @@ mod tests {
         let mut text = String::new();
         cpio.read_to_string(&mut text).unwrap();
         assert_eq!(text, "tail");
-        assert!(matches!(cpio.next(), Err(CpioError::Io(_))), "it ends without a trailer");
+        assert!(
+            matches!(cpio.next(), Err(CpioError::Io(_))),
+            "it ends without a trailer"
+        );
         let trailer = header("TRAILER!!!", 0);
         assert_eq!(Cpio::new(&trailer[..]).next().unwrap(), None);
     }

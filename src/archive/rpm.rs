@@ -54,12 +54,18 @@ pub fn extract_from(
     let start = reader.fill_buf().map_err(ArchiveError::read(path))?;
     let compression = compression(name, start).ok_or_else(|| {
         let name = name.unwrap_or_default();
-        ArchiveError::malformed(path, format!("its payload is compressed with {name}, which is not supported"))
+        ArchiveError::malformed(
+            path,
+            format!("its payload is compressed with {name}, which is not supported"),
+        )
     })?;
     if let Some(format) = head.header.string(Tag::PAYLOAD_FORMAT).map_err(bad)?
         && format != "cpio"
     {
-        return Err(ArchiveError::malformed(path, format!("its payload is no cpio archive: {format}")));
+        return Err(ArchiveError::malformed(
+            path,
+            format!("its payload is no cpio archive: {format}"),
+        ));
     }
     let stream = compression.decoder(reader).map_err(ArchiveError::read(path))?;
     let mut payload = Payload {

@@ -46,7 +46,12 @@ pub struct Unpacked {
 
 impl Unpacked {
     /// Counts `member` before it is made, and refuses it beyond the bounds of `options`.
-    pub(super) fn count(&mut self, member: &member::Member, archive: &Path, options: &UnpackOptions) -> Result<(), ArchiveError> {
+    pub(super) fn count(
+        &mut self,
+        member: &member::Member,
+        archive: &Path,
+        options: &UnpackOptions,
+    ) -> Result<(), ArchiveError> {
         self.content_bytes = self.content_bytes.saturating_add(member.size_bytes);
         let problem = if self.content_bytes > options.content_bytes_max {
             format!("more than {} bytes in one archive", options.content_bytes_max)

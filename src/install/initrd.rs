@@ -75,3 +75,34 @@ fn waiting(root: &Root) -> Result<Vec<String>, PathError> {
     versions.sort();
     Ok(versions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_wait_in_both_layouts() {
+        let directory = tempfile::tempdir().unwrap();
+        let make = |path: &str| {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        let root = Root::open(directory.path()).unwrap();
+        assert!(waiting(&root).unwrap().is_empty());
+        for path in [
+            "usr/lib/modules/6.6.1/modules.dep",
+            "usr/lib/modules/6.6.2/modules.dep",
+            "usr/lib/modules/6.12.0-55.el10.x86_64/vmlinuz",
+            "usr/lib/modules/5.14/modules.dep",
+            "boot/vmlinuz-6.6.1",
+            "boot/vmlinuz-6.6.2",
+            "boot/initramfs-6.6.2.img",
+        ] {
+            make(path);
+        }
+        assert_eq!(waiting(&root).unwrap(), ["6.12.0-55.el10.x86_64", "6.6.1"]);
+        make("usr/lib/modules/6.12.0-55.el10.x86_64/initrd");
+        assert_eq!(waiting(&root).unwrap(), ["6.6.1"]);
+    }
+}

@@ -18,7 +18,10 @@ pub(super) fn install(
     cancel: &Cancel,
 ) -> Result<InstallReport, InstallError> {
     let started = Instant::now();
-    let files = request.packages.iter().map(|package| request.pool.join(package.file_name()));
+    let files = request
+        .packages
+        .iter()
+        .map(|package| request.pool.join(package.file_name()));
     let mut command = Command::new(rpm::upgrade(None, files.map(OsString::from)));
     command.env.push(rpm::not_yet());
     let sandbox = Sandbox::new(spec(request));

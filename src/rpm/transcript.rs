@@ -146,7 +146,11 @@ mod tests {
     /// Lines of real runs of rpm 4.18 (without epochs) and 4.20 (with them).
     #[test]
     fn a_failure_gets_the_lines_of_its_package() {
-        let packages = [package("good", "1:2-1"), package("other", "3:4-5"), package("bad", "1-1")];
+        let packages = [
+            package("good", "1:2-1"),
+            package("other", "3:4-5"),
+            package("bad", "1-1"),
+        ];
         let mut transcript = Transcript::new(&Silent, "Install", &packages);
         let run = "Verifying packages...
 Preparing packages...

@@ -142,7 +142,11 @@ pub fn dnf(packages: &[(ResolvedPackage, PathBuf)], root: &Path) {
         .args(["dnf", "--assumeyes", "--quiet", "--noplugins", "--installroot"])
         .arg(root)
         .args(["--releasever=3", "--disablerepo=*", "--setopt=install_weak_deps=0"])
-        .args(["--setopt=localpkg_gpgcheck=0", "--setopt=reposdir=/nonexistent", "install"])
+        .args([
+            "--setopt=localpkg_gpgcheck=0",
+            "--setopt=reposdir=/nonexistent",
+            "install",
+        ])
         .args(packages.iter().map(|(_, file)| file))
         .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
         .env("LC_ALL", "C.UTF-8");
@@ -154,7 +158,11 @@ pub fn dnf(packages: &[(ResolvedPackage, PathBuf)], root: &Path) {
 /// Writes provider data like oic's own, but that the fixture's key signs the repositories.
 pub fn write_providers(target: &Path) {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/providers");
-    for provider in ["azure-linux/azl3", "edge-microvisor-toolkit/emt3", "redhat-compatible-distro/el10"] {
+    for provider in [
+        "azure-linux/azl3",
+        "edge-microvisor-toolkit/emt3",
+        "redhat-compatible-distro/el10",
+    ] {
         let text = fs::read_to_string(own.join(provider).join("provider.yml")).unwrap();
         let mut changed = String::new();
         let mut in_keys = false;
@@ -178,7 +186,9 @@ pub fn write_providers(target: &Path) {
 
 /// A URL's path without percent-encoding.
 pub fn decoded(path: &str) -> String {
-    let (first, rest) = path.split_once('%').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = path
+        .split_once('%')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
     let Some(rest) = rest else { return first.to_owned() };
     let (digits, rest) = rest.split_at(2);
     let character = char::from(u8::from_str_radix(digits, 16).unwrap());

@@ -124,7 +124,10 @@ impl Files {
     pub(super) fn take(&mut self, number: usize, claimed: Option<u64>) -> Result<Content, (PathBuf, &'static str)> {
         let stored = claimed.unwrap_or_else(|| self.stored_bytes(number));
         let Some(entry) = self.entries.get_mut(number) else {
-            return Err((PathBuf::from(number.to_string()), "the package's header has no such file"));
+            return Err((
+                PathBuf::from(number.to_string()),
+                "the package's header has no such file",
+            ));
         };
         let name = || entry.member.name.clone();
         if std::mem::replace(&mut entry.was_seen, true) {

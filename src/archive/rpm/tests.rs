@@ -77,7 +77,12 @@ fn foreign(package: &Path, root: &Path) {
         .spawn()
         .expect("this test needs rpm2cpio");
     let unpacked = Command::new("cpio")
-        .args(["--quiet", "--extract", "--make-directories", "--preserve-modification-time"])
+        .args([
+            "--quiet",
+            "--extract",
+            "--make-directories",
+            "--preserve-modification-time",
+        ])
         .current_dir(root)
         .stdin(archive.stdout.take().unwrap())
         .status()
@@ -106,7 +111,10 @@ fn payloads_unpack_as_cpio_does() {
 /// Cut short anywhere, the package is an error that names it.
 fn damaged(package: &Path, directory: &Path) {
     let bytes = fs::read(package).unwrap();
-    for (number, cut) in [bytes.len() - 1, bytes.len() - 200, bytes.len() / 2, 1000, 90, 0].into_iter().enumerate() {
+    for (number, cut) in [bytes.len() - 1, bytes.len() - 200, bytes.len() / 2, 1000, 90, 0]
+        .into_iter()
+        .enumerate()
+    {
         let root = directory.join(format!("cut{number}"));
         fs::create_dir(&root).unwrap();
         let result = extract_from(
@@ -140,7 +148,10 @@ fn a_payload_that_is_not_what_the_header_says_is_refused() {
     };
     let name = at(b"./etc/two");
     let message = changed("name", name, b"./etc/abc");
-    assert!(message.contains("./etc/abc") && message.contains("does not list it"), "{message}");
+    assert!(
+        message.contains("./etc/abc") && message.contains("does not list it"),
+        "{message}"
+    );
     let message = changed("outside", name, b"./../x/ab");
     assert!(message.contains("does not list it"), "{message}");
     let message = changed("twice", name, b"./etc/one");

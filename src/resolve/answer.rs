@@ -84,7 +84,8 @@ pub(super) fn decide(
             .filter(|package| universe.is_real(*package))
             .collect()
     };
-    if let Ok(packages) = solver::solve(universe, &exactly)
+    if roots.iter().all(|root| root.fulfilled_by(&proposal).is_some())
+        && let Ok(packages) = solver::solve(universe, &exactly)
         && real(packages).len() == proposal.len()
     {
         return Ok(proposal);

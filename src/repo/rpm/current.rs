@@ -111,7 +111,10 @@ impl Session<'_> {
         let (repomd, validators) = match self.get(&url, REPOMD_LIMIT_BYTES, validators)? {
             Reply::Body { bytes, validators } => (bytes, validators),
             Reply::NotModified => match known {
-                Some(known) => return Ok(known.clone()),
+                Some(known) if allowed.is_empty() || allowed.contains(&known.pointer.release) => {
+                    return Ok(known.clone());
+                }
+                Some(_) => return Err(Problem::NotOfMetalink { url }),
                 None => return Err(unasked_not_modified(url).into()),
             },
         };

@@ -262,8 +262,11 @@ impl<'a> Session<'a> {
         // What a parser leaves over at the end, such as line ends, belongs to the digest.
         io::copy(&mut hashed, &mut io::sink()).map_err(|error| mismatch(error.to_string()))?;
         let hashed = hashed.into_inner();
-        if hashed.seen_bytes > limit_bytes {
-            return Err(mismatch(format!("decompressed it has more than {limit_bytes} bytes")));
+        if hashed.seen_bytes > limit_bytes || listed.open_size_bytes.is_some_and(|size| size != hashed.seen_bytes) {
+            let seen = hashed.seen_bytes;
+            return Err(mismatch(format!(
+                "decompressed it has {seen} bytes or more instead of {limit_bytes}"
+            )));
         }
         let digest = Sha256(hashed.hasher.finalize().into());
         match listed.open_sha256 {

@@ -73,6 +73,8 @@ struct Package {
     list: Option<List>,
     lists: [String; 5],
     files: String,
+    /// The dependency or version that is being read.
+    entry: Entry,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,8 @@ impl Package {
             }
             "version" => {
                 self.evr.clear();
-                push_evr(start, &mut self.evr)?;
+                self.entry.read(start)?;
+                self.entry.push_evr(&mut self.evr)?;
             }
             "time" => {
                 let built = start.attribute("build")?;
@@ -156,22 +159,8 @@ impl Package {
     /// One dependency as a line; dependencies on what rpm itself can do are left to rpm.
     fn entry(&mut self, start: &Start<'_>) -> Result<(), String> {
         let Some(list) = self.list else { return Ok(()) };
-        let (mut name, mut sign, mut pre) = (String::new(), "", false);
-        start.attributes(|key, value| match key {
-            "name" => value.clone_into(&mut name),
-            "flags" => {
-                sign = match value {
-                    "EQ" => "=",
-                    "LT" => "<",
-                    "LE" => "<=",
-                    "GT" => ">",
-                    "GE" => ">=",
-                    _ => "?",
-                }
-            }
-            "pre" => pre = matches!(value, "1" | "true"),
-            _ => {}
-        })?;
+        self.entry.read(start)?;
+        let Entry { name, sign, pre, .. } = &self.entry;
         if name.starts_with("rpmlib(") {
             return Ok(());
         }
@@ -180,25 +169,20 @@ impl Package {
             return Err(format!("the package {} has a dependency called {name:?}", self.name));
         }
         let list = match list {
-            List::Requires if pre => List::RequiresPre,
+            List::Requires if *pre => List::RequiresPre,
             list => list,
         };
         let lines = &mut self.lists[list as usize];
-        lines.push_str(&name);
-        if !sign.is_empty() {
-            let before = lines.len();
-            lines.push(' ');
-            lines.push_str(sign);
-            lines.push(' ');
-            let bound = lines.len();
-            push_evr(start, lines)?;
-            if sign == "?" || lines.len() == bound {
-                lines.truncate(before);
+        lines.push_str(name);
+        if let Some(sign) = sign {
+            if sign.is_empty() || self.entry.version.is_empty() {
                 return Err(format!(
                     "the package {} has a malformed dependency on {name}",
                     self.name
                 ));
             }
+            lines.push_str(sign);
+            self.entry.push_evr(lines)?;
         }
         lines.push('\n');
         Ok(())
@@ -273,29 +257,67 @@ fn is_plain(word: &str) -> bool {
     !word.contains(['/', '\0']) && !word.contains(char::is_whitespace)
 }
 
-/// Appends `[epoch:]version[-release]` from the attributes `epoch`, `ver` and `rel`.
-fn push_evr(start: &Start<'_>, text: &mut String) -> Result<(), String> {
-    let (mut epoch, mut version, mut release) = (String::new(), String::new(), String::new());
-    start.attributes(|key, value| match key {
-        "epoch" => value.clone_into(&mut epoch),
-        "ver" => value.clone_into(&mut version),
-        "rel" => value.clone_into(&mut release),
-        _ => {}
-    })?;
-    let blank = |part: &String| part.contains(char::is_whitespace);
-    if blank(&epoch) || blank(&version) || blank(&release) || !epoch.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("{epoch:?} {version:?} {release:?} is no version"));
+/// The attributes of a dependency or a version.
+#[derive(Debug, Default)]
+struct Entry {
+    name: String,
+    /// With blanks around it; empty for one that is not known.
+    sign: Option<&'static str>,
+    epoch: String,
+    version: String,
+    release: String,
+    pre: bool,
+}
+
+impl Entry {
+    fn read(&mut self, start: &Start<'_>) -> Result<(), String> {
+        for text in [&mut self.name, &mut self.epoch, &mut self.version, &mut self.release] {
+            text.clear();
+        }
+        (self.sign, self.pre) = (None, false);
+        start.attributes(|key, value| match key {
+            "name" => self.name.push_str(value),
+            "epoch" => self.epoch.push_str(value),
+            "ver" => self.version.push_str(value),
+            "rel" => self.release.push_str(value),
+            "pre" => self.pre = matches!(value, "1" | "true"),
+            "flags" => {
+                self.sign = Some(match value {
+                    "EQ" => " = ",
+                    "LT" => " < ",
+                    "LE" => " <= ",
+                    "GT" => " > ",
+                    "GE" => " >= ",
+                    _ => "",
+                });
+            }
+            _ => {}
+        })
     }
-    if !epoch.trim_start_matches('0').is_empty() {
-        text.push_str(&epoch);
-        text.push(':');
+
+    /// Appends `[epoch:]version[-release]`; an epoch of 0 is left out.
+    fn push_evr(&self, text: &mut String) -> Result<(), String> {
+        let Self {
+            epoch,
+            version,
+            release,
+            ..
+        } = self;
+        let blank = |part: &String| part.contains(char::is_whitespace);
+        if blank(version) || blank(release) || !epoch.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("{epoch:?} {version:?} {release:?} is no version"));
+        }
+        if !epoch.trim_start_matches('0').is_empty() {
+            text.push_str(epoch);
+            text.push(':');
+        }
+        text.push_str(version);
+        if !release.is_empty() {
+            text.push('-');
+            text.push_str(release);
+        }
+        Ok(())
     }
-    text.push_str(&version);
-    if !release.is_empty() {
-        text.push('-');
-        text.push_str(&release);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

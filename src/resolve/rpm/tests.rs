@@ -242,8 +242,7 @@ fn rich_dependencies_hold() {
     assert_eq!(installed(&universe, "without"), ["p1-1-1", "without-1-1"]);
     assert_eq!(installed(&universe, "range"), ["r-1.5-1", "range-1-1"]);
     assert_eq!(installed(&universe, "unless a b"), ["a-1-1", "b-1-1", "unless-1-1"]);
-    let error = refused(&universe, "unless a");
-    assert!(error.contains("(a unless b)"), "{error}");
+    assert_eq!(installed(&universe, "unless a"), ["a-1-1", "b-1-1", "unless-1-1"]);
     assert_eq!(installed(&universe, "never"), ["never-1-1"]);
     let error = refused(&universe, "never b");
     assert!(

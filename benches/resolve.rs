@@ -6,7 +6,11 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use oic::package::{Arch, MultiArch, PackageRecord, Sha256, Stanza};
-use oic::resolve::{Request, deb};
+use oic::repo::rpm::{FileOwners, parse_primary};
+use oic::resolve::{Request, ResolveError, deb, rpm};
+
+#[path = "../tests/support/primary.rs"]
+mod primary;
 
 const COUNT: usize = 63_000;
 
@@ -60,5 +64,26 @@ fn resolve(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, resolve);
+fn resolve_rpm(criterion: &mut Criterion) {
+    let text = primary::generate(primary::PACKAGES);
+    let Ok(records) = parse_primary(text.as_bytes(), &"base".into(), 500, &|_| true) else {
+        return;
+    };
+    let request = Request {
+        arch: Arch::X86_64,
+        packages: primary::request(),
+        include_essential: true,
+    };
+    let mut group = criterion.benchmark_group("rpm");
+    group.sample_size(20);
+    group.bench_function("resolve 40 packages among 60,000", |bencher| {
+        bencher.iter(|| {
+            let none = |_: &_| Ok::<_, ResolveError>(FileOwners::new());
+            rpm::resolve(black_box(&request), black_box(&records), none).map(|found| found.packages.len())
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, resolve, resolve_rpm);
 criterion_main!(benches);

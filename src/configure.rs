@@ -27,9 +27,10 @@ pub use fstab::FstabEntry;
 pub use sources::AptSource;
 
 use crate::cancel::Cancel;
-use crate::dpkg;
+use crate::install;
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
+use crate::provider::PackageSystem;
 use crate::root::Root;
 use crate::sandbox::{Command, Sandbox, SandboxError, SandboxSpec};
 use crate::template::model::Template;
@@ -39,6 +40,8 @@ use crate::template::model::Template;
 pub struct ConfigureRequest<'a> {
     /// The image's mounted root directory, with all packages installed.
     pub root: &'a Path,
+    /// How its packages are packed.
+    pub system: PackageSystem,
     /// What the image is to be.
     pub template: &'a Template,
     /// The file systems that the image mounts, in the order of fstab.
@@ -158,7 +161,7 @@ pub fn configure(
 fn sandbox(request: &ConfigureRequest<'_>) -> Sandbox {
     let mut spec = SandboxSpec::new(request.root);
     spec.helper = request.helper.to_owned();
-    spec.env = dpkg::environment(request.epoch);
+    spec.env = install::environment(request.system, request.epoch);
     Sandbox::new(spec)
 }
 
@@ -184,7 +187,7 @@ impl Context<'_> {
 fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
     let mut spec = context.sandbox.spec().clone();
     spec.network = context.request.network;
-    spec.files.push(dpkg::policy());
+    spec.files.extend(install::policy(context.request.system));
     if let Some(hostname) = &context.request.template.system.hostname {
         spec.hostname.clone_from(hostname);
     }

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod base;
+mod catalogue;
 mod claim;
 mod compose;
 mod error;

@@ -99,6 +99,7 @@ fn user(name: &str, password: Password) -> User {
 
 fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureError>, Vec<String>) {
     let request = ConfigureRequest {
+        system: PackageSystem::Deb,
         root,
         template,
         fstab: &[

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use super::ArchiveError;
 use crate::cancel::Cancel;
 
-mod member;
+pub(super) mod member;
 mod pax;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
 
 /// Bounds for unpacking.
 #[derive(Debug, Clone)]
@@ -42,6 +42,26 @@ pub struct Unpacked {
     pub paths: Vec<PathBuf>,
     /// Bytes of regular files.
     pub content_bytes: u64,
+}
+
+impl Unpacked {
+    /// Counts `member` before it is made, and refuses it beyond the bounds of `options`.
+    pub(super) fn count(
+        &mut self,
+        member: &member::Member,
+        archive: &Path,
+        options: &UnpackOptions,
+    ) -> Result<(), ArchiveError> {
+        self.content_bytes = self.content_bytes.saturating_add(member.size_bytes);
+        let problem = if self.content_bytes > options.content_bytes_max {
+            format!("more than {} bytes in one archive", options.content_bytes_max)
+        } else if self.paths.len() as u64 >= options.members_max {
+            format!("more than {} members in one archive", options.members_max)
+        } else {
+            return Ok(());
+        };
+        Err(ArchiveError::refused(archive, &member.name, problem))
+    }
 }
 
 /// Unpacks the tar stream `reader` below the directory `root`, as `dpkg` does: symbolic
@@ -77,15 +97,7 @@ pub fn unpack_tar(
         let Some(member) = pending.take(&mut entry, archive)? else {
             continue;
         };
-        unpacked.content_bytes = unpacked.content_bytes.saturating_add(member.size_bytes);
-        if unpacked.content_bytes > options.content_bytes_max {
-            let problem = format!("more than {} bytes in one archive", options.content_bytes_max);
-            return Err(ArchiveError::refused(archive, &member.name, problem));
-        }
-        if unpacked.paths.len() as u64 >= options.members_max {
-            let problem = format!("more than {} members in one archive", options.members_max);
-            return Err(ArchiveError::refused(archive, &member.name, problem));
-        }
+        unpacked.count(&member, archive, options)?;
         tree.place(&member, &mut entry)
             .map_err(|failure| place(&member.name, failure))?;
         unpacked.paths.push(member.path);

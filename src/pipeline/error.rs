@@ -56,6 +56,8 @@ pub enum BuildError {
     #[error(transparent)]
     Repo(#[from] crate::repo::deb::RepoError),
     #[error(transparent)]
+    RpmRepo(#[from] crate::repo::rpm::RepoError),
+    #[error(transparent)]
     Resolve(#[from] crate::resolve::ResolveError),
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -99,6 +101,7 @@ impl BuildError {
             Self::Repositories(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Repo(error) => error.hint(),
+            Self::RpmRepo(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::Base(error) => error.hint(),

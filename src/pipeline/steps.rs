@@ -14,6 +14,7 @@ use crate::mount::kernel::Upper;
 use crate::mount::server::PoolRequest;
 use crate::overlay::{self, directory::DirectoryLayer};
 use crate::package::{ResolvedPackage, Sha256};
+use crate::provider::PackageSystem;
 use crate::snapshot::Snapshot;
 use crate::workspace::ImageBuild;
 
@@ -162,7 +163,10 @@ impl<'a> Steps<'a> {
             return Ok(());
         }
         let draft = self.store.draft()?;
-        let packages = stanza::complete(context, step.packages, self.cached)?;
+        let packages = match context.request.loaded.provider.package_system {
+            PackageSystem::Deb => stanza::complete(context, step.packages, self.cached)?,
+            PackageSystem::Rpm => step.packages.to_vec(),
+        };
         let pool = (!packages.is_empty()).then(|| compose::pool(context, self.selection, &packages));
         let mounted = self.mount(Some((draft.tree(), draft.work())), pool)?;
         let warnings = self.run(mounted, |root| work(root, &packages))?;

@@ -15,11 +15,11 @@ const LONG_NAME_BYTES_MAX: u64 = 64 << 10;
 const EXTENDED_HEADER_BYTES_MAX: u64 = 4 << 20;
 
 /// Names and values of extended attributes.
-pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+pub(in crate::archive) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What a member creates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::archive) enum Kind {
     Regular,
     Directory,
     /// Target, as it stands.
@@ -33,24 +33,24 @@ pub(super) enum Kind {
 }
 
 /// One member of a tar stream; a regular file's bytes follow in the stream.
-#[derive(Debug)]
-pub(super) struct Member {
+#[derive(Debug, Clone)]
+pub(in crate::archive) struct Member {
     /// Name relative to the root, without `.`, empty components or `..`.
-    pub(super) path: PathBuf,
+    pub(in crate::archive) path: PathBuf,
     /// Name as the archive gives it, for messages.
-    pub(super) name: PathBuf,
-    pub(super) kind: Kind,
-    pub(super) permissions: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) modified: Timespec,
-    pub(super) xattrs: Xattrs,
-    pub(super) size_bytes: u64,
+    pub(in crate::archive) name: PathBuf,
+    pub(in crate::archive) kind: Kind,
+    pub(in crate::archive) permissions: u32,
+    pub(in crate::archive) uid: u32,
+    pub(in crate::archive) gid: u32,
+    pub(in crate::archive) modified: Timespec,
+    pub(in crate::archive) xattrs: Xattrs,
+    pub(in crate::archive) size_bytes: u64,
 }
 
 /// What the headers before a member have said about it.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(in crate::archive) struct Pending {
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
     records: Option<pax::Records>,
@@ -58,7 +58,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Takes the next raw entry: a member, or `None` if it only told about the next one.
-    pub(super) fn take<R: Read>(
+    pub(in crate::archive) fn take<R: Read>(
         &mut self,
         entry: &mut tar::Entry<'_, R>,
         archive: &Path,
@@ -165,7 +165,7 @@ fn kind(header: &tar::Header, name: &Path, link: Vec<u8>, sparse: bool) -> Resul
 }
 
 /// `name` without `.` and empty components; absolute names and `..` are refused.
-pub(super) fn relative(name: &Path) -> Result<PathBuf, &'static str> {
+pub(in crate::archive) fn relative(name: &Path) -> Result<PathBuf, &'static str> {
     let bytes = name.as_os_str().as_encoded_bytes();
     if bytes.is_empty() {
         return Err("its name is empty");

@@ -3,10 +3,10 @@
 //! ```text
 //! {metadata_dir}/{id}-{16 hex digits}/
 //!     lock                    held while the repository is being loaded
-//!     current                 pointer: form, digests, URL and validators of the Release file
-//!     Release.{sha256}        what it points to: InRelease or Release, as it came,
+//!     current                 pointer: form, digests, URL and validators of the root of the metadata
+//!     Release.{sha256}        what it points to: InRelease, Release or (as Repomd) repomd.xml, as it came,
 //!     Signature.{sha256}      and its detached signature
-//!     Packages.{sha256}[.xz]  indexes, named by the digest that the Release file lists
+//!     Packages.{sha256}[.xz]  indexes, named by the digest that the root lists
 //! ```
 //!
 //! Invariant: an object's content has the digest in its name, and is checked
@@ -22,24 +22,22 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::durable::{self, FileLock, PathError};
+use crate::durable::{self, FileLock, LockError, PathError};
 use crate::fetch::Validators;
 use crate::package::Sha256;
 use crate::repo::Repository;
-
-use super::error::Problem;
 
 /// Magic and version of `current`; the digest of the rest follows on the line.
 const HEADER: &str = "oic-metadata 1";
 /// The pointer is a few hundred bytes.
 const POINTER_LIMIT_BYTES: u64 = 64 << 10;
 
-/// How a Release file is signed.
+/// How the root of the metadata is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Form {
     /// `InRelease`.
     Inline,
-    /// `Release`, with `Release.gpg` unless it is trusted without.
+    /// `Release` with `Release.gpg`, `repomd.xml` with `repomd.xml.asc`, or without if none is needed.
     Detached,
 }
 
@@ -47,7 +45,7 @@ pub(super) enum Form {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pointer {
     pub(super) form: Form,
-    /// Where the Release file came from; validators mean something only there.
+    /// Where the root came from; validators mean something only there.
     pub(super) url: String,
     pub(super) validators: Validators,
     pub(super) release: Sha256,
@@ -63,7 +61,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens and locks the repository's directory, and sweeps what killed processes left.
-    pub(super) fn open(metadata_dir: &Path, repository: &Repository, cancel: &Cancel) -> Result<Self, Problem> {
+    pub(super) fn open(metadata_dir: &Path, repository: &Repository, cancel: &Cancel) -> Result<Self, LockError> {
         let directory = metadata_dir.join(directory_name(repository));
         fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
         let path = directory.join("lock");
@@ -121,7 +119,7 @@ impl Store {
         durable::write_file(self.directory.join(kind.file_name(digest)), bytes)
     }
 
-    /// Deletes objects that neither `pointer` names nor the Release file lists.
+    /// Deletes objects that neither `pointer` names nor its root lists.
     pub(super) fn prune(&self, pointer: &Pointer, listed: &HashSet<Sha256>) -> Result<(), PathError> {
         let entries = fs::read_dir(&self.directory).map_err(PathError::on("read", &self.directory))?;
         for entry in entries {
@@ -137,22 +135,25 @@ impl Store {
     }
 }
 
-/// What an object is; the first part of its file name.
+/// What an object is: its file name is stem, digest and suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Release,
-    Signature,
-    /// An index, in the form with that suffix.
-    Packages(&'static str),
+pub(super) struct Kind {
+    stem: &'static str,
+    suffix: &'static str,
 }
 
 impl Kind {
+    pub(super) const RELEASE: Self = Self::index("Release", "");
+    pub(super) const REPOMD: Self = Self::index("Repomd", "");
+    pub(super) const SIGNATURE: Self = Self::index("Signature", "");
+
+    /// An index, in the form with that suffix.
+    pub(super) const fn index(stem: &'static str, suffix: &'static str) -> Self {
+        Self { stem, suffix }
+    }
+
     fn file_name(self, digest: Sha256) -> String {
-        match self {
-            Self::Release => format!("Release.{digest}"),
-            Self::Signature => format!("Signature.{digest}"),
-            Self::Packages(suffix) => format!("Packages.{digest}{suffix}"),
-        }
+        format!("{}.{digest}{}", self.stem, self.suffix)
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Compression {
     Zstd,
     /// `.gz`
     Gzip,
+    /// `.bz2`
+    Bzip2,
     /// Not at all.
     Plain,
 }
@@ -21,7 +23,7 @@ const XZ_MEMORY_BYTES: u64 = 256 << 20;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 impl Compression {
-    /// All of them, the preferred (smallest to download) first.
+    /// Those of a Debian index, the preferred (smallest to download) first.
     pub const PREFERENCE: [Self; 4] = [Self::Xz, Self::Zstd, Self::Gzip, Self::Plain];
 
     /// What the file's name ends with, dot included.
@@ -30,8 +32,39 @@ impl Compression {
             Self::Xz => ".xz",
             Self::Zstd => ".zst",
             Self::Gzip => ".gz",
+            Self::Bzip2 => ".bz2",
             Self::Plain => "",
         }
+    }
+
+    /// The form of a file by its name's ending; `None` if it is compressed in another way.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Xz, Self::Zstd, Self::Gzip, Self::Bzip2];
+        let known = all.into_iter().find(|form| name.ends_with(form.suffix()));
+        known.or_else(|| name.ends_with(".xml").then_some(Self::Plain))
+    }
+
+    /// What `data` decompresses to, as a stream. The decoder's memory is bounded; the caller bounds
+    /// how much it reads.
+    ///
+    /// # Errors
+    /// If the decoder cannot be set up.
+    pub fn decoder<'a>(self, data: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Plain => Box::new(data),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(data)),
+            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(data)),
+            Self::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(data)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+            Self::Xz => {
+                let stream =
+                    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(data, stream))
+            }
+        })
     }
 
     /// Decompresses all of `data`, to at most `limit_bytes`.
@@ -42,17 +75,7 @@ impl Compression {
         match self {
             Self::Plain if data.len() as u64 <= limit_bytes => Ok(data),
             Self::Plain => Err(too_large(limit_bytes)),
-            Self::Gzip => drain(flate2::bufread::MultiGzDecoder::new(&*data), limit_bytes),
-            Self::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(&*data)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-                drain(decoder, limit_bytes)
-            }
-            Self::Xz => {
-                let stream =
-                    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)?;
-                drain(liblzma::bufread::XzDecoder::new_stream(&*data, stream), limit_bytes)
-            }
+            compressed => drain(compressed.decoder(&data)?, limit_bytes),
         }
     }
 }
@@ -85,6 +108,7 @@ pub(crate) mod tests {
             Compression::Xz => "xz",
             Compression::Zstd => "zstd",
             Compression::Gzip => "gzip",
+            Compression::Bzip2 => "bzip2",
             Compression::Plain => return data.to_vec(),
         };
         let mut input = tempfile::tempfile().unwrap();
@@ -100,7 +124,7 @@ pub(crate) mod tests {
     fn opens_what_the_tools_write_and_nothing_less_or_more() {
         let text = "Package: x\nVersion: 1\n\n".repeat(4000).into_bytes();
         let size_bytes = text.len() as u64;
-        for compression in Compression::PREFERENCE {
+        for compression in Compression::PREFERENCE.into_iter().chain([Compression::Bzip2]) {
             let data = compress(compression, &text);
             assert_eq!(compression.decompress(data.clone(), size_bytes).unwrap(), text);
             assert_eq!(

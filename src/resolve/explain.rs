@@ -2,17 +2,30 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::resolve::ResolveError;
-use crate::resolve::solver::{Contradiction, PackageId};
+use super::ResolveError;
+use super::answer::{Catalogue, Root};
+use super::solver::{Contradiction, PackageId};
 
-use super::request::Root;
-use super::universe::Universe;
+/// What a story needs to know of packages.
+pub(super) trait Facts: Catalogue {
+    /// The version, as a reader knows it.
+    fn version(&self, package: PackageId) -> &str;
+    /// The need of `parent` that `needed` satisfies, as written.
+    fn need_text(&self, parent: PackageId, needed: PackageId) -> String;
+    /// What `package` needs and nobody has, or why it cannot be installed at all: sentences.
+    fn missing(&self, package: PackageId) -> Vec<String>;
+    /// Why `a` excludes `b`: the field and the relation as written.
+    fn clash_text(&self, a: PackageId, b: PackageId) -> Option<String>;
+    /// The package that a helper of the encoding belongs to; a package belongs to itself.
+    fn owner(&self, package: PackageId) -> PackageId;
+}
 
 /// More causes than this do not help a reader.
 const CAUSES_SHOWN: usize = 4;
 
 /// The error for a request without a solution: for each cause the chain that leads to it.
-pub(super) fn unsolvable(universe: &Universe<'_>, roots: &[Root], contradiction: &Contradiction) -> ResolveError {
+pub(super) fn unsolvable(universe: &impl Facts, roots: &[Root], contradiction: &Contradiction) -> ResolveError {
+    let contradiction = &between_owners(universe, contradiction);
     let mut story = Story {
         universe,
         reached_from: reached_from(contradiction),
@@ -64,6 +77,28 @@ pub(super) fn unsolvable(universe: &Universe<'_>, roots: &[Root], contradiction:
     }
 }
 
+/// The contradiction with every helper of the encoding replaced by the package that it belongs to.
+fn between_owners(universe: &impl Facts, contradiction: &Contradiction) -> Contradiction {
+    let owner = |id: PackageId| universe.owner(id);
+    let pairs = |pairs: &[(PackageId, PackageId)]| -> Vec<_> {
+        let owners = pairs.iter().map(|(a, b)| (owner(*a), owner(*b)));
+        owners.filter(|(a, b)| a != b).collect()
+    };
+    let needs = contradiction.needs.iter().map(|(parent, candidates)| {
+        let parent = parent.map(owner);
+        let others = candidates.iter().map(|id| owner(*id)).filter(|id| Some(*id) != parent);
+        (parent, candidates.is_empty(), others.collect::<Vec<_>>())
+    });
+    Contradiction {
+        needs: needs
+            .filter(|(_, missing, others)| *missing || !others.is_empty())
+            .map(|(parent, _, others)| (parent, others))
+            .collect(),
+        excludes: pairs(&contradiction.excludes),
+        same_name: pairs(&contradiction.same_name),
+    }
+}
+
 /// For every package of the contradiction the nearest one that needs it (`None`: it was asked for).
 fn reached_from(contradiction: &Contradiction) -> HashMap<PackageId, Option<PackageId>> {
     let mut reached = HashMap::new();
@@ -81,22 +116,21 @@ fn reached_from(contradiction: &Contradiction) -> HashMap<PackageId, Option<Pack
     reached
 }
 
-struct Story<'s, 'a> {
-    universe: &'s Universe<'a>,
+struct Story<'s, U> {
+    universe: &'s U,
     reached_from: HashMap<PackageId, Option<PackageId>>,
     lines: Vec<String>,
     /// Names at the start of the chains told.
     asked_for: Vec<String>,
 }
 
-impl<'a> Story<'_, 'a> {
-    fn name(&self, package: PackageId) -> &'a str {
-        &self.universe.record(package).name
+impl<'s, U: Facts> Story<'s, U> {
+    fn name(&self, package: PackageId) -> &'s str {
+        self.universe.label(package)
     }
 
     fn full(&self, package: PackageId) -> String {
-        let record = self.universe.record(package);
-        format!("{} {}", record.name, record.version)
+        format!("{} {}", self.name(package), self.universe.version(package))
     }
 
     fn line(&mut self, line: String) {
@@ -123,7 +157,7 @@ impl<'a> Story<'_, 'a> {
         }
         for pair in chain.windows(2).rev() {
             if let [needed, parent] = *pair {
-                let relation = self.need_text(parent, needed);
+                let relation = self.universe.need_text(parent, needed);
                 self.line(format!(
                     "{} needs {relation}, here {}",
                     self.full(parent),
@@ -133,48 +167,18 @@ impl<'a> Story<'_, 'a> {
         }
     }
 
-    /// The or-group of `parent` that `needed` satisfies, as written.
-    fn need_text(&self, parent: PackageId, needed: PackageId) -> &'a str {
-        let relations = self.universe.relations(parent);
-        let need = relations
-            .needs
-            .iter()
-            .find(|need| need.packages().any(|id| id == needed));
-        need.map_or(self.name(needed), |need| need.text)
-    }
-
     fn tell_missing(&mut self, parent: PackageId) {
         self.tell_chain(parent);
-        let relations = self.universe.relations(parent);
-        if let Some((field, error)) = &relations.malformed {
-            let line = format!(
-                "{} cannot be installed: its {field} field is malformed ({error})",
-                self.full(parent)
-            );
+        for line in self.universe.missing(parent) {
             self.line(line);
-        }
-        for need in relations.needs.iter().filter(|need| need.packages().next().is_none()) {
-            let name = need.text.split([' ', ':', '(', '|']).next().unwrap_or(need.text);
-            let available = self.universe.index.versions(name);
-            let available: Vec<_> = available.iter().map(|id| &*self.universe.record(*id).version).collect();
-            let known = match available[..] {
-                [] => String::new(),
-                _ => format!(" ({name} is available as {})", available.join(", ")),
-            };
-            self.line(format!(
-                "{} needs {}, which no repository has{known}",
-                self.full(parent),
-                need.text
-            ));
         }
     }
 
     fn tell_exclusion(&mut self, a: PackageId, b: PackageId) {
         self.tell_chain(a);
         self.tell_chain(b);
-        let relations = self.universe.relations(a);
-        let clash = relations.clashes.iter().find(|clash| clash.packages.contains(&b));
-        let reason = clash.map_or(String::new(), |clash| format!(" ({}: {})", clash.field, clash.text));
+        let clash = self.universe.clash_text(a, b);
+        let reason = clash.map_or(String::new(), |clash| format!(" ({clash})"));
         self.line(format!(
             "{} cannot be together with {}{reason}",
             self.full(a),
@@ -188,8 +192,8 @@ impl<'a> Story<'_, 'a> {
         self.line(format!(
             "only one version of {} can be installed: {} or {}",
             self.name(a),
-            self.universe.record(a).version,
-            self.universe.record(b).version
+            self.universe.version(a),
+            self.universe.version(b)
         ));
     }
 }

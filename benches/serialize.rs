@@ -45,7 +45,7 @@ struct Case {
 fn fill(from: &Path, to: &Path, limit: u64) {
     let mut left = limit;
     let mut stack = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = stack.pop() {
+    while let Some((from, to)) = stack.pop().filter(|_| left > MIB) {
         fs::create_dir_all(&to).unwrap();
         for entry in fs::read_dir(&from).unwrap().map(Result::unwrap) {
             let (kind, target) = (entry.file_type().unwrap(), to.join(entry.file_name()));
@@ -161,7 +161,7 @@ impl Case {
             layers.push(Arc::new(Snapshot::open(base).unwrap()));
         }
         let merged = Merged::new(layers).unwrap();
-        let tree = tree::collect(merged.overlay(), Path::new("/"), &[]).unwrap();
+        let tree = tree::collect(merged.overlay(), Path::new("/"), &[], 2).unwrap();
         let path = self.at(name);
         if before.is_none() {
             let _ = fs::remove_file(&path);

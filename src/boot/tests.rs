@@ -15,7 +15,7 @@ fn host_file(path: &str) -> Vec<u8> {
 
 fn bytes(source: &Source) -> Vec<u8> {
     let mut bytes = Vec::new();
-    source.reader().unwrap().read_to_end(&mut bytes).unwrap();
+    source.reader().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len() as u64, source.size_bytes());
     bytes
 }

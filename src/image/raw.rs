@@ -281,7 +281,12 @@ impl Job<'_> {
                     .iter()
                     .filter_map(|path| merged.resolve_directory(path).ok())
                     .collect();
-                tree::collect(merged.overlay(), &merged.resolve_directory(path)?, &excluded)?
+                tree::collect(
+                    merged.overlay(),
+                    &merged.resolve_directory(path)?,
+                    &excluded,
+                    self.inputs.threads,
+                )?
             }
         };
         let spec = ext4::Spec {

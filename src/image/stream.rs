@@ -12,8 +12,8 @@ use crate::overlay::layer::{ContentReader, Errno, Layer, LayerError, LayerResult
 
 /// What a thread takes at once.
 const UNIT_BYTES: u64 = 8 << 20;
-/// What is written at once.
-const BUFFER_BYTES: usize = 1 << 20;
+/// What is written at once: as much as stays in a processor's cache, and the kernel finds pages for at once.
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// Part of a file, and where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -591,7 +591,7 @@ fn needed_bytes(spec: &Spec, blocks: u64, inodes: u64) -> u64 {
             geometry.blocks.saturating_sub(used) >= wanted
         })
     };
-    let mut low = (spec.size_bytes >> 20).max(blocks * BLOCK_BYTES >> 20);
+    let mut low = (spec.size_bytes >> 20).max((blocks * BLOCK_BYTES) >> 20);
     let mut high = low + 1;
     while !fits(high) && high < 1 << 34 {
         (low, high) = (high, high + (high - low) * 2);

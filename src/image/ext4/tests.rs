@@ -9,9 +9,9 @@ use std::path::Path;
 
 use super::*;
 use crate::image::tool::tests::{run, run_any};
-use crate::image::tree::{self, Content};
-use support::{EPOCH, Image, Mounted, debugfs, listing, spec, tree_of};
-pub use support::{Tmpfs, set_times};
+use crate::image::tree;
+pub use support::Tmpfs;
+use support::{Image, Mounted, debugfs, listing, spec, tree_of};
 
 #[test]
 fn the_same_tree_gives_the_same_bytes() {
@@ -234,6 +234,4 @@ fn cancelling_stops_it() {
     let canvas = Canvas::new(&file, Path::new("raw"), None);
     let result = write(&canvas, &spec(Kind::Ext4, 16), &tree::Tree::empty(), 1, &cancel);
     assert!(matches!(result, Err(ExtError::Cancelled(_))));
-    assert!(matches!(tree::Tree::empty().nodes()[0].content, Content::Directory(_)));
-    assert!(EPOCH > 0);
 }

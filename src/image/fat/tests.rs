@@ -113,12 +113,8 @@ fn round_trip(kind: FileSystem, size_mib: u64) {
         assert!(read == *contents, "{path}");
     }
     assert!(back.entries(Path::new("nothing in here")).unwrap().is_empty());
-    let time = std::fs::metadata(back.describe(Path::new("empty")))
-        .unwrap()
-        .modified()
-        .unwrap();
     let listing = run("mtools", "mdir", &["-i", &made.at(), "::loader"]);
-    assert!(listing.contains("2023-11-14  22:13"), "{listing} {time:?}");
+    assert!(listing.contains("2023-11-14  22:13"), "{listing}");
 }
 
 #[test]

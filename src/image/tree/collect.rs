@@ -3,56 +3,196 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::holes::data_ranges;
 use super::{Content, FileContent, Index, Node, Tree, TreeError};
 use crate::overlay::layer::{Attributes, Errno, FileKind, LayerError, LayerResult, NodeId};
-use crate::overlay::{Ino, Overlay, Stat};
+use crate::overlay::{Ino, Listed, Overlay, Stat};
 use crate::package::Sha256;
 
 /// The tree that `overlay`, which is read-only, has below its directory `path` (absolute, without links). The
-/// directories `excluded` (absolute) are empty in it.
+/// directories `excluded` (absolute) are empty in it. Directories are read on `threads` threads.
 ///
 /// # Errors
 /// [`TreeError`], naming the file.
-pub fn collect(overlay: &Overlay, path: &Path, excluded: &[PathBuf]) -> Result<Tree, TreeError> {
-    let mut collector = Collector {
-        overlay,
-        excluded,
-        nodes: Vec::new(),
+pub fn collect(overlay: &Overlay, path: &Path, excluded: &[PathBuf], threads: usize) -> Result<Tree, TreeError> {
+    let scanner = Scanner { overlay, excluded };
+    let (root, first) = scanner.root(path)?;
+    let mut scanned = scan(&scanner, first, threads)?;
+    let mut assembly = Assembly {
+        nodes: vec![Node {
+            content: Content::Directory(Vec::new()),
+            attributes: attributes(&root.stat),
+            xattrs: root.xattrs,
+            parent: 0,
+            name: OsString::new(),
+        }],
         links: HashMap::new(),
-        pending: Vec::new(),
     };
-    collector.root(path)?;
-    while let Some(directory) = collector.pending.pop() {
-        collector.directory(directory)?;
+    let mut pending = vec![(0, path.to_owned())];
+    while let Some((index, path)) = pending.pop() {
+        let found = scanned.remove(&path).unwrap_or_default();
+        let below = assembly.directory(index, &path, found);
+        pending.extend(below.into_iter().rev());
     }
     Ok(Tree {
         layers: overlay.layers().to_vec(),
-        nodes: collector.nodes,
+        nodes: assembly.nodes,
     })
 }
 
 /// A directory whose names are still to be read.
 struct Pending {
-    index: Index,
     ino: Ino,
     path: PathBuf,
     /// The directory of this path in the bottom layer, if that has one.
     base: Option<NodeId>,
 }
 
-struct Collector<'a> {
-    overlay: &'a Overlay,
-    excluded: &'a [PathBuf],
+/// A name, and all that an image needs of what it names.
+struct Scanned {
+    name: OsString,
+    stat: Stat,
+    xattrs: Vec<(OsString, Vec<u8>)>,
+    content: Content,
+}
+
+/// Directories by path, with their names in order.
+type Directories = HashMap<PathBuf, Vec<Scanned>>;
+
+/// Reads all directories from `first` on.
+fn scan(scanner: &Scanner<'_>, first: Pending, threads: usize) -> Result<Directories, TreeError> {
+    let queue = Queue {
+        state: Mutex::new(State {
+            waiting: vec![first],
+            busy: 0,
+            failed: false,
+        }),
+        changed: Condvar::new(),
+    };
+    let work = || -> Result<Directories, TreeError> {
+        let mut directories = Directories::new();
+        while let Some(directory) = queue.take() {
+            match scanner.directory(&directory) {
+                Ok((found, below)) => {
+                    queue.done(below, false);
+                    directories.insert(directory.path, found);
+                }
+                Err(error) => {
+                    queue.done(Vec::new(), true);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(directories)
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.clamp(1, 16)).map(|_| scope.spawn(work)).collect();
+        let mut directories = work();
+        for thread in others {
+            let more = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            directories = directories.and_then(|mut all| {
+                all.extend(more?);
+                Ok(all)
+            });
+        }
+        directories
+    })
+}
+
+/// Directories that wait for a thread.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: Vec<Pending>,
+    /// Threads at work, who may find more.
+    busy: usize,
+    failed: bool,
+}
+
+impl Queue {
+    /// The next directory; `None` when all are done, or something failed.
+    fn take(&self) -> Option<Pending> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.failed {
+                return None;
+            }
+            if let Some(directory) = state.waiting.pop() {
+                state.busy += 1;
+                return Some(directory);
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, below: Vec<Pending>, has_failed: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.busy -= 1;
+        state.failed |= has_failed;
+        state.waiting.extend(below);
+        self.changed.notify_all();
+    }
+}
+
+/// Puts what was read together, in the order of paths.
+struct Assembly {
     nodes: Vec<Node>,
     /// Nodes with several names.
     links: HashMap<Ino, Index>,
-    pending: Vec<Pending>,
 }
 
-impl Collector<'_> {
-    fn root(&mut self, path: &Path) -> Result<(), TreeError> {
+impl Assembly {
+    /// Puts the names of a directory in; gives the directories among them, with their paths.
+    fn directory(&mut self, index: Index, path: &Path, found: Vec<Scanned>) -> Vec<(Index, PathBuf)> {
+        let mut names = Vec::with_capacity(found.len());
+        let mut below = Vec::new();
+        for scanned in found {
+            let Scanned { name, stat, .. } = &scanned;
+            let known = self.links.get(&stat.ino).copied();
+            if let Some((known, node)) = known.and_then(|known| Some((known, self.nodes.get_mut(known)?))) {
+                node.attributes.links += 1;
+                names.push((scanned.name, known));
+                continue;
+            }
+            let child = self.nodes.len();
+            names.push((name.clone(), child));
+            match stat.kind {
+                FileKind::Directory => below.push((child, path.join(name))),
+                _ if stat.links > 1 => drop(self.links.insert(stat.ino, child)),
+                _ => {}
+            }
+            self.nodes.push(Node {
+                attributes: attributes(stat),
+                xattrs: scanned.xattrs,
+                content: scanned.content,
+                parent: index,
+                name: scanned.name,
+            });
+        }
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.attributes.links = u32::try_from(below.len()).unwrap_or(u32::MAX).saturating_add(2);
+            node.content = Content::Directory(names);
+        }
+        below
+    }
+}
+
+/// Reads directories of the overlay.
+struct Scanner<'a> {
+    overlay: &'a Overlay,
+    excluded: &'a [PathBuf],
+}
+
+impl Scanner<'_> {
+    fn root(&self, path: &Path) -> Result<(Scanned, Pending), TreeError> {
         let mut ino = Ino::ROOT;
         let mut stat = self.overlay.getattr(ino).map_err(TreeError::on(path))?;
         let bottom = self.overlay.layers().last();
@@ -66,79 +206,45 @@ impl Collector<'_> {
         if stat.kind != FileKind::Directory {
             return Err(TreeError::on(path)(Errno::NOTDIR.into()));
         }
-        let node = self
-            .node(&stat, 0, OsString::new(), None)
-            .map_err(TreeError::on(path))?;
-        self.nodes.push(node);
-        self.pending.push(Pending {
-            index: 0,
-            ino,
-            path: path.to_owned(),
-            base,
-        });
-        Ok(())
+        let scanned = self.scanned(OsString::new(), stat, None).map_err(TreeError::on(path))?;
+        let path = path.to_owned();
+        Ok((scanned, Pending { ino, path, base }))
     }
 
-    fn directory(&mut self, directory: Pending) -> Result<(), TreeError> {
-        let Pending { index, ino, path, base } = directory;
-        let mut found: Vec<(OsString, Stat)> = Vec::new();
-        if !self.excluded.contains(&path) || index == 0 {
-            let mut take = |listed: crate::overlay::Listed<'_>, stat: &Stat| {
-                found.push((listed.name.to_owned(), *stat));
+    /// What is in a directory, sorted, and the directories among that.
+    fn directory(&self, directory: &Pending) -> Result<(Vec<Scanned>, Vec<Pending>), TreeError> {
+        let mut names: Vec<OsString> = Vec::new();
+        if !self.excluded.contains(&directory.path) {
+            let mut take = |listed: Listed<'_>| {
+                names.push(listed.name.to_owned());
                 true
             };
             self.overlay
-                .read_dir_plus(ino, 0, &mut take)
-                .map_err(TreeError::on(&path))?;
+                .read_dir(directory.ino, 0, &mut take)
+                .map_err(TreeError::on(&directory.path))?;
         }
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let mut names = Vec::with_capacity(found.len());
-        let mut below = Vec::new();
-        for (name, stat) in found {
-            let at = || path.join(&name);
-            let known = self.links.get(&stat.ino).copied();
-            let child = match known.and_then(|known| Some((known, self.nodes.get_mut(known)?))) {
-                Some((known, node)) => {
-                    node.attributes.links += 1;
-                    known
-                }
-                None => {
-                    let base = self
-                        .base_child(base, &name)
-                        .map_err(|error| TreeError::on(at())(error))?;
-                    let node = self
-                        .node(&stat, index, name.clone(), base)
-                        .map_err(|error| TreeError::on(at())(error))?;
-                    let child = self.nodes.len();
-                    self.nodes.push(node);
-                    match stat.kind {
-                        FileKind::Directory => below.push(Pending {
-                            index: child,
-                            ino: stat.ino,
-                            path: at(),
-                            base,
-                        }),
-                        _ if stat.links > 1 => drop(self.links.insert(stat.ino, child)),
-                        _ => self.overlay.forget(stat.ino, 1),
-                    }
-                    child
-                }
-            };
-            names.push((name, child));
+        names.sort_unstable();
+        let (mut found, mut below) = (Vec::with_capacity(names.len()), Vec::new());
+        for name in names {
+            let path = directory.path.join(&name);
+            let (scanned, base) = self.name(directory, name).map_err(TreeError::on(&path))?;
+            let ino = scanned.stat.ino;
+            match scanned.stat.kind {
+                FileKind::Directory => below.push(Pending { ino, path, base }),
+                _ => self.overlay.forget(ino, 1),
+            }
+            found.push(scanned);
         }
-        self.finish_directory(index, names, below.len());
-        self.pending.extend(below.into_iter().rev());
-        Ok(())
+        Ok((found, below))
     }
 
-    fn finish_directory(&mut self, index: Index, names: Vec<(OsString, Index)>, directories: usize) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.attributes.links = u32::try_from(directories).unwrap_or(u32::MAX).saturating_add(2);
-            node.content = Content::Directory(names);
-        }
+    fn name(&self, directory: &Pending, name: OsString) -> LayerResult<(Scanned, Option<NodeId>)> {
+        let stat = self.overlay.lookup(directory.ino, &name)?.ok_or(Errno::STALE)?;
+        let base = self.base_child(directory.base, &name)?;
+        Ok((self.scanned(name, stat, base)?, base))
     }
 
-    fn node(&self, stat: &Stat, parent: Index, name: OsString, base: Option<NodeId>) -> LayerResult<Node> {
+    fn scanned(&self, name: OsString, stat: Stat, base: Option<NodeId>) -> LayerResult<Scanned> {
         let mut xattrs = Vec::new();
         for name in self.overlay.xattr_names(stat.ino)? {
             if let Some(value) = self.overlay.xattr(stat.ino, &name)? {
@@ -149,15 +255,14 @@ impl Collector<'_> {
         let content = match stat.kind {
             FileKind::Directory => Content::Directory(Vec::new()),
             FileKind::Symlink => Content::Link(self.overlay.read_link(stat.ino)?),
-            FileKind::Regular => Content::File(self.file(stat, base)?),
+            FileKind::Regular => Content::File(self.file(&stat, base)?),
             _ => Content::None,
         };
-        Ok(Node {
-            attributes: attributes(stat),
+        Ok(Scanned {
+            name,
+            stat,
             xattrs,
             content,
-            parent,
-            name,
         })
     }
 

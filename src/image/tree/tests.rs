@@ -86,7 +86,7 @@ fn layers_are_merged_and_what_did_not_change_is_of_the_base() {
     )
     .unwrap();
     let merged = merged(&upper, &base);
-    let tree = collect(merged.overlay(), Path::new("/"), &[]).unwrap();
+    let tree = collect(merged.overlay(), Path::new("/"), &[], 2).unwrap();
     let origin = |path: &str| match &find(&tree, path).unwrap().content {
         Content::File(content) => (content.layer, content.digest.is_some()),
         _ => panic!("{path}"),
@@ -99,11 +99,11 @@ fn layers_are_merged_and_what_did_not_change_is_of_the_base() {
     assert!(find(&tree, "/gone").is_none() && find(&tree, "/etc/twice").is_none());
     assert_eq!(find(&tree, "/etc/only").unwrap().attributes.links, 2);
     assert_eq!(find(&tree, "/").unwrap().attributes.links, 3);
-    let below = collect(merged.overlay(), Path::new("/etc"), &[]).unwrap();
+    let below = collect(merged.overlay(), Path::new("/etc"), &[], 2).unwrap();
     assert_eq!(below.nodes().len(), 5);
-    let without = collect(merged.overlay(), Path::new("/"), &["/etc".into()]).unwrap();
+    let without = collect(merged.overlay(), Path::new("/"), &["/etc".into()], 1).unwrap();
     assert_eq!(without.nodes().len(), 2);
-    let error = collect(merged.overlay(), Path::new("/etc/same"), &[])
+    let error = collect(merged.overlay(), Path::new("/etc/same"), &[], 1)
         .unwrap_err()
         .to_string();
     assert!(error.contains("/etc/same"), "{error}");
@@ -126,7 +126,7 @@ fn holes_are_what_is_zero() {
     fs::write(at("small"), vec![0; 2 << 20]).unwrap();
     assert_ne!(hole.metadata().unwrap().blocks(), filled.metadata().unwrap().blocks());
     let merged = Merged::of_directory(directory.path()).unwrap();
-    let tree = collect(merged.overlay(), Path::new("/"), &[]).unwrap();
+    let tree = collect(merged.overlay(), Path::new("/"), &[], 2).unwrap();
     for (path, expected) in [
         ("/hole", Some(vec![(3 << 20, 5 << 20), (19 << 20, 20 << 20)])),
         ("/filled", Some(vec![(3 << 20, 5 << 20), (19 << 20, 20 << 20)])),

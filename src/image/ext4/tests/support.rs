@@ -41,7 +41,7 @@ pub fn spec(kind: Kind, size_mib: u64) -> Spec {
 /// What lies below a directory of the host.
 pub fn tree_of(source: &Path) -> Tree {
     let merged = Merged::of_directory(source).unwrap();
-    tree::collect(merged.overlay(), Path::new("/"), &[]).unwrap()
+    tree::collect(merged.overlay(), Path::new("/"), &[], 2).unwrap()
 }
 
 /// A raw file with one partition in it.

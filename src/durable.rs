@@ -112,6 +112,11 @@ impl AtomicFile {
 /// # Errors
 /// If it cannot be opened or synced.
 pub fn sync_directory(directory: &Path) -> Result<(), PathError> {
+    // The parent of a name without a directory.
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
     File::open(directory)
         .and_then(|opened| opened.sync_all())
         .map_err(PathError::on("sync", directory))

@@ -3,6 +3,7 @@
 mod assemble;
 mod base;
 mod catalogue;
+pub mod check;
 mod claim;
 mod compose;
 mod error;
@@ -17,6 +18,7 @@ mod plain;
 pub mod report;
 mod resolved;
 pub mod serve;
+mod several;
 mod sources;
 mod stanza;
 mod steps;
@@ -32,7 +34,7 @@ use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::seed::ImageSeed;
 use crate::mount::Engine;
-use crate::package::Sha256;
+use crate::package::{ResolvedPackage, Sha256};
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
 use crate::resolve::lockfile::Lockfile;
@@ -45,12 +47,13 @@ use claim::Claim;
 use compose::Frozen;
 pub use error::BuildError;
 use log::BuildLog;
-use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+use report::{BuildReport, ReportedPackage, SCHEMA_VERSION, Timeline};
 pub use resolved::{Resolved, resolve};
+pub use several::build_all;
 use steps::Steps;
 
 /// What to build, and with what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BuildRequest {
     /// The template, and the provider it names.
     pub loaded: Loaded,
@@ -101,6 +104,7 @@ struct Context<'a> {
     fetcher: Fetcher,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
+    timeline: Timeline,
 }
 
 impl<'a> Context<'a> {
@@ -117,6 +121,7 @@ impl<'a> Context<'a> {
             fetcher: Fetcher::new(options, cancel.clone())?,
             progress,
             cancel,
+            timeline: Timeline::new(),
         })
     }
 }
@@ -128,7 +133,7 @@ impl<'a> Context<'a> {
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
 /// of an earlier build is gone.
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
-    let mut clock = Stopwatch::new();
+    let clock = Timeline::new();
     let template = &request.loaded.template;
     check(request)?;
     let output = request.image_build();
@@ -138,7 +143,10 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let (claim, earlier) = Claim::take(&output, &compose::raw_path(request, &output), progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
-    let context = Context::new(request, progress, cancel)?;
+    let context = Context {
+        timeline: clock.clone(),
+        ..Context::new(request, progress, cancel)?
+    };
     clock.lap("Configuration");
 
     let selection = match &request.lock {
@@ -196,7 +204,17 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         artifacts,
         lockfile,
         warnings: plan.warnings.into_iter().chain(warnings).collect(),
+        package_list: selection.image.packages.iter().map(reported).collect(),
     })
+}
+
+fn reported(package: &ResolvedPackage) -> ReportedPackage {
+    ReportedPackage {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        size_bytes: package.size_bytes,
+        installed_size_bytes: package.installed_size_bytes,
+    }
 }
 
 /// Finds out, before any work, what would fail at the end.

@@ -66,6 +66,8 @@ pub enum BuildError {
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
     #[error(transparent)]
+    Lockfile(#[from] crate::resolve::lockfile::LockfileError),
+    #[error(transparent)]
     Layer(#[from] crate::layer::LayerError),
     #[error(transparent)]
     Overlay(#[from] crate::overlay::OverlayError),
@@ -106,6 +108,7 @@ impl BuildError {
             Self::Cache(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
+            Self::Lockfile(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             Self::Mount(error) => error.hint(),
             Self::Install(error) => error.hint(),

@@ -20,7 +20,7 @@ use crate::workspace::ImageBuild;
 
 use super::compose::{self, Mounted};
 use super::packages::{Cached, Selection};
-use super::report::LayerUse;
+use super::report::{LayerUse, Timeline};
 use super::serve::LayerStats;
 use super::{BuildError, Context, base, stanza};
 
@@ -76,10 +76,11 @@ struct Unsealed {
 struct Sealing(Option<JoinHandle<Result<Result<Layer, Draft>, LayerError>>>);
 
 impl Sealing {
-    fn start(Unsealed { draft, facts, lock }: Unsealed, cancel: Cancel) -> Self {
+    fn start(Unsealed { draft, facts, lock }: Unsealed, cancel: Cancel, timeline: Timeline) -> Self {
         Self(Some(std::thread::spawn(move || {
             let _lock = lock;
-            draft.publish(facts, &cancel)
+            let stage = format!("sync and digest {}", facts.step);
+            timeline.inner(&stage, || draft.publish(facts, &cancel))
         })))
     }
 
@@ -169,7 +170,8 @@ impl<'a> Steps<'a> {
         };
         let pool = (!packages.is_empty()).then(|| compose::pool(context, self.selection, &packages));
         let mounted = self.mount(Some((draft.tree(), draft.work())), pool)?;
-        let warnings = self.run(mounted, |root| work(root, &packages))?;
+        let timeline = &context.timeline;
+        let warnings = timeline.inner(step.name, || self.run(mounted, |root| work(root, &packages)))?;
         let facts = Facts {
             key: step.key,
             step: step.name.to_owned(),
@@ -278,7 +280,8 @@ impl<'a> Steps<'a> {
             used.size_bytes = manifest.scan.size_bytes;
         } else {
             let mounted = self.mount(Some((upper.clone(), self.output.work())), None)?;
-            self.run(mounted, |root| work(root).map(|()| Vec::new()))?;
+            let timeline = &self.context.timeline;
+            timeline.inner(&used.step, || self.run(mounted, |root| work(root).map(|()| Vec::new())))?;
             durable::remove_tree(&self.output.work())?;
             let facts = Facts {
                 key,
@@ -349,7 +352,8 @@ impl<'a> Steps<'a> {
 
     fn start_sealing(&mut self) {
         if let Some(unsealed) = self.unsealed.take() {
-            self.sealing = Some(Sealing::start(unsealed, self.context.cancel.clone()));
+            let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
+            self.sealing = Some(Sealing::start(unsealed, cancel, timeline));
         }
     }
 

@@ -176,14 +176,21 @@ pub fn write(
         cancel,
     };
     let task = progress.start("Write partitions", Unit::Items, Some(plan.partitions.len() as u64));
-    let done = plan.partitions.iter().try_for_each(|planned| {
+    let fill = |planned: &PlannedPartition| {
         cancel.check()?;
-        job.partition(
-            planned,
-            inputs.sources.iter().find(|source| source.number == planned.number),
-        )?;
+        let source = inputs.sources.iter().find(|source| source.number == planned.number);
+        job.partition(planned, source)?;
         progress.advance(task, 1);
         Ok::<_, ImageError>(())
+    };
+    // Side by side: one that a single thread fills does not hold up the others.
+    let done = std::thread::scope(|scope| {
+        let fill = &fill;
+        let threads = plan.partitions.iter().map(|planned| scope.spawn(move || fill(planned)));
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().fold(Ok(()), |result, thread| {
+            result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
     });
     progress.finish(task);
     done?;

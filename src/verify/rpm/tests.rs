@@ -52,7 +52,7 @@ fn each_kind_of_key_signs() {
         for arguments in [&[][..], &["--rpmv3"]] {
             let package = signed(&gpg, "vendor", arguments);
             let keyring = keyring(&gpg, "vendor");
-            let signer = verify(&keyring, &package[..], now()).unwrap();
+            let signer = verify(&keyring, &package[..], now()).unwrap().signer;
             assert_eq!(signer.fingerprint, keyring.fingerprints()[0], "{algorithm}");
         }
     }
@@ -153,7 +153,7 @@ fn a_package_of_2015_verifies() {
     let key = std::fs::read(data.join("RPM-GPG-KEY-CentOS-7")).unwrap();
     let keyring = Keyring::from_certificates(&[key]).unwrap();
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_450_000_000);
-    let signer = verify(&keyring, &package[..], then).unwrap();
+    let signer = verify(&keyring, &package[..], then).unwrap().signer;
     assert_eq!(signer.fingerprint, "6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5");
     let signed_at = signer.signed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(signed_at.as_secs(), 1_449_655_309);

@@ -13,6 +13,7 @@ mod fstab;
 mod identity;
 mod network;
 mod password;
+mod repositories;
 mod sources;
 mod users;
 
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 pub use error::ConfigureError;
 pub use files::copy_file;
 pub use fstab::FstabEntry;
+pub use repositories::DnfRepository;
 pub use sources::AptSource;
 
 use crate::cancel::Cancel;
@@ -47,6 +49,8 @@ pub struct ConfigureRequest<'a> {
     pub fstab: &'a [FstabEntry],
     /// Where the image's own apt gets packages from; none writes no file.
     pub sources: &'a [AptSource],
+    /// The template's repositories for the image's own dnf.
+    pub dnf_repositories: &'a [DnfRepository],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// What salts and identifiers are derived from.
@@ -91,10 +95,11 @@ pub fn configure(
     type Step = fn(&Context<'_>) -> Result<(), ConfigureError>;
     // Files come after users, so that a home directory gets its skeleton first; login
     // programs may be such files. Commands see everything else done.
-    const STEPS: [Step; 9] = [
+    const STEPS: [Step; 10] = [
         identity::set_hostname,
         fstab::write,
         sources::write,
+        repositories::write,
         users::create,
         files::copy_all,
         users::set_startup_scripts,

@@ -217,7 +217,10 @@ fn dnf_installs_the_same_packages() {
         let (ours, dnf) = (ours(&roots, &cache, asked), dnf(&roots, scratch.path(), asked));
         refused += usize::from(dnf.is_err());
         assert_eq!(ours.as_ref().ok(), dnf.as_ref().ok(), "{asked}: {ours:?} {dnf:?}");
-        assert!(dnf.is_ok_and(|packages| !packages.is_empty()) || ours.is_err(), "{asked}");
+        assert!(
+            dnf.is_ok_and(|packages| !packages.is_empty()) || ours.is_err(),
+            "{asked}"
+        );
     }
     assert_eq!(refused, 4, "dnf refuses what cannot be");
 }

@@ -103,6 +103,7 @@ impl Tree {
             template: &context.request.loaded.template,
             fstab: &fstab(plan),
             sources: &selection.apt_sources,
+            dnf_repositories: &selection.dnf_repositories,
             epoch: selection.epoch_seconds,
             seed: selection.digest,
             network: false,

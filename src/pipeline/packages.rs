@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cache::{CacheReport, PackageCache, Signers, Wanted};
-use crate::configure::AptSource;
+use crate::configure::{AptSource, DnfRepository};
 use crate::durable::{self, PathError};
 use crate::package::{Resolution, ResolvedPackage, Sha256};
 use crate::provider;
@@ -36,6 +36,8 @@ pub(super) struct Selection {
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
     pub apt_sources: Vec<AptSource>,
+    /// Where the image's own dnf gets packages from, besides the distribution's repositories.
+    pub dnf_repositories: Vec<DnfRepository>,
     /// What is not as the template asks.
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
@@ -184,6 +186,10 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         apt_sources: match &catalogue {
             Catalogue::Deb { indexes, .. } => sources::of_image(provider, &repositories, indexes)?,
             Catalogue::Rpm { .. } => Vec::new(),
+        },
+        dnf_repositories: match &catalogue {
+            Catalogue::Deb { .. } => Vec::new(),
+            Catalogue::Rpm { .. } => sources::of_rpm_image(provider, &repositories)?,
         },
         warnings: warning.into_iter().collect(),
         repositories,

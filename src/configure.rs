@@ -14,6 +14,7 @@ mod identity;
 mod inputs;
 mod network;
 mod password;
+mod repositories;
 mod sources;
 mod users;
 
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 pub use error::ConfigureError;
 pub use files::copy_file;
 pub use fstab::FstabEntry;
+pub use repositories::DnfRepository;
 pub use sources::AptSource;
 
 use crate::cancel::Cancel;
@@ -48,6 +50,8 @@ pub struct ConfigureRequest<'a> {
     pub fstab: &'a [FstabEntry],
     /// Where the image's own apt gets packages from; none writes no file.
     pub sources: &'a [AptSource],
+    /// The template's repositories for the image's own dnf.
+    pub dnf_repositories: &'a [DnfRepository],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// What salts and identifiers are derived from.
@@ -80,6 +84,7 @@ impl Part {
                 identity::set_hostname,
                 fstab::write,
                 sources::write,
+                repositories::write,
                 files::copy_all,
                 users::set_startup_scripts,
                 network::enable,

@@ -126,6 +126,7 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
             signed_by: Some("/usr/share/keyrings/debian-archive-keyring.gpg".into()),
             ..AptSource::default()
         }],
+        dnf_repositories: &[],
         epoch: debian::EPOCH,
         seed: Sha256::of("seed"),
         network: false,

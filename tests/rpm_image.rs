@@ -153,5 +153,5 @@ fn boots_and_is_what_the_template_says(report: &serde_json::Value) {
     check("ls -d /cdrom /.oic* /oic* 2>/dev/null | wc -l", "0");
     let query = r"rpm -qa --queryformat '%{NAME} %{EVR} %{ARCH}\n' | LC_ALL=C sort | sha256sum | cut -d ' ' -f 1";
     check(query, &locked.to_string());
-    check("rpm -Va | grep -v '  c /' | wc -l", "0");
+    check("rpm -Va | grep -v '  c /' | cat", "");
 }

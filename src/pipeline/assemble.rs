@@ -177,6 +177,7 @@ impl Assembly<'_> {
             template: &self.context.request.loaded.template,
             fstab: &fstab,
             sources: &self.selection.apt_sources,
+            dnf_repositories: &self.selection.dnf_repositories,
             epoch: self.selection.epoch_seconds,
             seed: self.selection.digest,
             network: false,

@@ -45,6 +45,10 @@ impl Selection {
                 PackageSystem::Deb => sources::of_image(provider, &repositories, &lockfile.repositories)?,
                 PackageSystem::Rpm => Vec::new(),
             },
+            dnf_repositories: match provider.package_system {
+                PackageSystem::Deb => Vec::new(),
+                PackageSystem::Rpm => sources::of_rpm_image(provider, &repositories)?,
+            },
             warnings,
             repositories,
             digest: lockfile.digest(),

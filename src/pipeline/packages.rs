@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
-use crate::configure::AptSource;
+use crate::configure::{AptSource, DnfRepository};
 use crate::durable::{self, PathError};
 use crate::fetch::FetchError;
 use crate::package::{Resolution, ResolvedPackage, Sha256};
@@ -37,6 +37,8 @@ pub(super) struct Selection {
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
     pub apt_sources: Vec<AptSource>,
+    /// Where the image's own dnf gets packages from, besides the distribution's repositories.
+    pub dnf_repositories: Vec<DnfRepository>,
     /// What is not as the template asks.
     pub warnings: Vec<String>,
     /// The lockfile of `image`.

@@ -40,11 +40,16 @@ pub enum Engine {
 impl From<Engine> for mount::Engine {
     fn from(engine: Engine) -> Self {
         match engine {
-            // Measured to be the faster one wherever it works.
-            Engine::Auto | Engine::Kernel => Self::Kernel,
-            Engine::Fuse => Self::Fuse,
+            // Measured to be the faster one wherever it works, but it is for root alone.
+            Engine::Auto if is_root() => Self::Kernel,
+            Engine::Kernel => Self::Kernel,
+            Engine::Auto | Engine::Fuse => Self::Fuse,
         }
     }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Show a provider's base or a template's tree, read-only or with a writable layer
@@ -157,11 +162,16 @@ fn make(
         Some(loaded) => tree::pool(environment, args, workspace, loaded)?,
         None => None,
     };
+    if !is_root() && (args.upper.is_some() || args.tmp_upper) {
+        let refused = CommandError::failed("a writable layer needs root: it keeps the owners of files");
+        return Err(refused.hint(Some("leave out --upper and --tmp-upper to look only")));
+    }
     let upper = match (&args.upper, args.tmp_upper) {
         (Some(name), _) => Some(tree::named_upper(workspace, name, image.as_ref())?),
         (None, true) => Some(tree::scratch_upper(workspace, image.as_ref())?),
         (None, false) => None,
     };
+    let own_store = tree::own_store(environment, workspace)?;
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
         view: tree::view(upper.as_ref(), image, pool.is_some()),
@@ -170,7 +180,10 @@ fn make(
             snapshot: Some(SnapshotRequest {
                 tarball: workspace.tarball(),
                 index: workspace.index(),
-                backing_dir: workspace.backing_store(),
+                backing_dir: match &own_store {
+                    Some(directory) => directory.path().to_owned(),
+                    None => workspace.backing_store(),
+                },
                 prefetch: match args.prefetch {
                     true => Prefetch::All,
                     false => Prefetch::Sequential,
@@ -190,7 +203,10 @@ fn make(
             false => Lifetime::Mount,
         },
         log: None,
-        scratch: upper.as_ref().and_then(tree::WritableLayer::scratch_path),
+        scratch: match &own_store {
+            Some(directory) => Some(directory.path().to_owned()),
+            None => upper.as_ref().and_then(tree::WritableLayer::scratch_path),
+        },
     };
     let session = session::mount(&request, at).map_err(|error| match (&error, &upper) {
         (MountError::ForeignUpper(path), Some(_)) => CommandError::failed(&error).hint(Some(format!(
@@ -199,9 +215,12 @@ fn make(
         ))),
         _ => failed(&error),
     })?;
-    // From here on the server removes it.
+    // From here on the server removes them.
     if let Some(upper) = upper {
         upper.hand_over();
+    }
+    if let Some(directory) = own_store {
+        let _ = directory.keep();
     }
     Ok(session)
 }

@@ -19,7 +19,6 @@ pub const TESTS: &[(&str, fn())] = &[
     ("overlay_root_looks_like_the_base", root),
     ("overlay_merges_without_an_upper", read_only),
     ("overlay_stacks_on_visible_layers", visible),
-    ("overlay_runs_real_programs", programs),
 ];
 
 fn file(place: &Place, name: &str) -> PathBuf {
@@ -245,22 +244,4 @@ fn visible() {
     drop(overlay);
     lower.close().unwrap();
     assert!(!Path::new(&at).join("file").exists());
-}
-
-/// Programs that are picky about file systems.
-fn programs() {
-    let place = Place::new();
-    let commands = r#"
-        mkdir repository; cd repository; git init -q .; echo 1 > a; git add a
-        git -c user.name=t -c user.email=t@t commit -qm 1
-    "#;
-    run(&place.base(), &["sh", "-ec", commands]);
-    let session = place.mount_overlay(true).unwrap();
-    let commands = r#"
-        cd repository; echo 2 > b; git add b; git -c user.name=t -c user.email=t@t commit -qm 2
-        git fsck --strict; git clone -q . ../clone; test "$(cat ../clone/b)" = 2; git gc -q; git fsck
-        cp -a ../clone ../copy; diff -r ../clone ../copy; tar -C .. -cf ../all.tar clone; tar -df ../all.tar -C ..
-    "#;
-    run(&place.mnt(), &["sh", "-ec", commands]);
-    session.close().unwrap();
 }

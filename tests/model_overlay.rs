@@ -38,7 +38,7 @@ use shuttle::{Config, Runner};
 use sync::Arc;
 
 /// How often each scenario runs by chance, and as often by priorities.
-const RUNS: usize = 150;
+const RUNS: usize = 80;
 /// How often PCT changes priorities: bugs that need so many changes at the right places are found.
 const DEPTH: usize = 3;
 /// The stack of a thread, in bytes: system calls need more than shuttle gives.

@@ -9,6 +9,7 @@ use std::{env, fs, io};
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM};
 use crate::mount::{self, MountError, Restrictions};
@@ -22,9 +23,6 @@ use super::{Format, GlobalOptions, interrupt, templates};
 
 mod stats;
 mod tree;
-
-/// Threads that answer the kernel.
-const SERVER_THREADS: usize = 2;
 
 /// How a tree of several layers is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -197,7 +195,7 @@ fn make(
             ..Restrictions::VIEW
         },
         allow_other: args.allow_other,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: match args.foreground {
             true => Lifetime::Caller,
             false => Lifetime::Mount,

@@ -56,7 +56,8 @@ pub(super) const DOT_ENTRIES: u64 = 2;
 pub struct LowerOptions {
     /// Serve this layer as the root; otherwise the root lists the layers by name.
     pub root: Option<String>,
-    /// Threads that answer the kernel; 2 were enough in measurements.
+    /// Threads that answer the kernel. One is enough, since slow work goes to others, and only one alone asks
+    /// for requests instead of sleeping ([`super::polling`]).
     pub threads: usize,
     /// Threads per layer for reads that have to wait.
     pub workers: usize,
@@ -68,7 +69,7 @@ impl Default for LowerOptions {
     fn default() -> Self {
         Self {
             root: None,
-            threads: 2,
+            threads: 1,
             workers: 8,
             allow_other: false,
         }

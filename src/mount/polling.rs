@@ -21,7 +21,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 /// How many requests are looked at together.
 const BURST: u32 = 16;
 /// Requests come thick if they are no farther apart than this, on average.
-const THICK: Duration = Duration::from_micros(100);
+const THICK: Duration = Duration::from_micros(300);
 /// How often it is checked that they still come.
 const WATCH: Duration = Duration::from_millis(2);
 /// How long it is not tried again after somebody else wanted the CPU.

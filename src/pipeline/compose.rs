@@ -12,6 +12,7 @@ use crate::image::{artifacts, populate};
 use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::pool::POOL_DIRECTORY;
@@ -24,9 +25,6 @@ use super::packages::Selection;
 use super::report::{BaseUse, ImageFile};
 use super::serve::LayerStats;
 use super::{BuildError, Context};
-
-/// Threads that answer the kernel for one build.
-const SERVER_THREADS: usize = 2;
 
 /// The tree while it is written to: upper over pool over base.
 pub(super) struct Tree {
@@ -199,7 +197,7 @@ fn mount(
         engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: Lifetime::Caller,
         log: None,
         scratch: None,

@@ -126,6 +126,9 @@ def each():
 
 def make():
     os.umask(0)
+    # A base in which nothing has an attribute does not support them.
+    create("attributed", "empty")
+    os.setxattr("attributed", "user.a", b"value")
     for user in USERS:
         os.mkdir(str(user), 0o777)
     for _, owner, kind, call, path in each():

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use oic::mount::session::{self, View};
 use oic::mount::{MountError, kernel};
+use rustix::io::Errno;
 
 use crate::support::{Place, layers, pool, request, run};
 
@@ -19,6 +20,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("overlay_root_looks_like_the_base", root),
     ("overlay_merges_without_an_upper", read_only),
     ("overlay_stacks_on_visible_layers", visible),
+    ("overlay_over_a_base_without_attributes", attributes),
 ];
 
 fn file(place: &Place, name: &str) -> PathBuf {
@@ -244,4 +246,16 @@ fn visible() {
     drop(overlay);
     lower.close().unwrap();
     assert!(!Path::new(&at).join("file").exists());
+}
+
+/// What the kernel is not to ask for is not supported, until the file is copied up.
+fn attributes() {
+    let place = Place::new();
+    fs::write(place.base().join("file"), "x").unwrap();
+    let session = place.mount_overlay(false).unwrap();
+    let look = || rustix::fs::getxattr(file(&place, "file"), "user.note", &mut [0_u8; 9][..]);
+    assert_eq!(look(), Err(Errno::OPNOTSUPP));
+    run(&place.mnt(), &["setfattr", "-n", "user.note", "-v", "hello", "file"]);
+    assert_eq!(look(), Ok(5));
+    session.close().unwrap();
 }

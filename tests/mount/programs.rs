@@ -24,14 +24,14 @@ fn shell(directory: &Path, script: &str) -> String {
 
 /// Runs `change` on a plain copy of the base, then on a mount by each engine; what `look` prints must be the same.
 fn compare(base: &str, change: &str, look: &str) {
-    let plain = Place::new();
+    let plain = Place::named("oic-test-");
     shell(&plain.base(), base);
     let expected = {
         shell(&plain.base(), change);
         shell(&plain.base(), look)
     };
     for engine in [Engine::Kernel, Engine::Fuse] {
-        let place = Place::new();
+        let place = Place::named("oic-test-");
         shell(&place.base(), base);
         let session = place.mount_by(engine, false).unwrap();
         shell(&place.mnt(), change);
@@ -96,7 +96,7 @@ fn packages_deb() {
 fn packages_rpm() {
     let base = r#"
         mkdir -p top rpms
-        printf 'Name: first\nVersion: 1\nRelease: 1\nSummary: t\nLicense: t\nBuildArch: noarch\n%%description\nt\n%%install\nmkdir -p %%{buildroot}/etc %%{buildroot}/usr/bin %%{buildroot}/usr/share/first\necho one > %%{buildroot}/etc/first.conf; echo p > %%{buildroot}/usr/bin/first; echo gone > %%{buildroot}/usr/share/first/gone; ln %%{buildroot}/usr/bin/first %%{buildroot}/usr/bin/again; ln -s first %%{buildroot}/usr/bin/link\n%%files\n%%config(noreplace) /etc/first.conf\n%%attr(4711,root,root) /usr/bin/first\n/usr/bin/again\n/usr/bin/link\n/usr/share/first\n' > first.spec
+        printf 'Name: first\nVersion: 1\nRelease: 1\nSummary: t\nLicense: t\nBuildArch: noarch\n%%description\nt\n%%install\nmkdir -p %%{buildroot}/etc %%{buildroot}/usr/bin %%{buildroot}/usr/share/first\necho one > %%{buildroot}/etc/first.conf; echo p > %%{buildroot}/usr/bin/first; echo gone > %%{buildroot}/usr/share/first/gone; ln %%{buildroot}/usr/bin/first %%{buildroot}/usr/bin/again; ln -s first %%{buildroot}/usr/bin/link\n%%files\n%%config(noreplace) /etc/first.conf\n%%attr(4711,root,root) /usr/bin/first\n%%attr(4711,root,root) /usr/bin/again\n/usr/bin/link\n/usr/share/first\n' > first.spec
         build() { rpmbuild -bb --quiet --define "_topdir $PWD/top" --define '_build_id_links none' --define '__os_install_post %{nil}' first.spec 2> top/log || { cat top/log >&2; exit 1; }; }
         build; mv top/RPMS/noarch/*.rpm rpms/
         sed -i 's/^Version: 1/Version: 2/; s/echo gone > \([^ ]*\)gone/echo new > \1added/; s/echo p >/echo p2 >/' first.spec
@@ -116,7 +116,7 @@ fn packages_rpm() {
 fn git() {
     let base = r#"
         mkdir repository; cd repository; git init -q .; git config user.name t; git config user.email t@t
-        mkdir d; for i in $(seq 200); do echo "$i" > "d/$i"; done; git add .; git commit -qm 1
+        mkdir d; for i in $(seq 100); do echo "$i" > "d/$i"; done; git add .; git commit -qm 1
     "#;
     let change = r#"
         cd repository; git status --porcelain | grep . && exit 1
@@ -155,7 +155,7 @@ fn sqlite() {
 fn trees() {
     let files = std::env::var("OIC_TEST_FILES").map_or(FILES, |files| files.parse().unwrap());
     let base = r#"
-        mkdir tree; cd tree; seq FILES | awk '{ d = int($1 / 100); if (d != l) { system("mkdir -p " d); l = d } f = d "/" $1; print $1 > f; close(f) }'
+        mkdir tree; cd tree; seq FILES | awk '{ d = int($1 / 100); if (NR == 1 || d != l) { system("mkdir -p " d); l = d } f = d "/" $1; print $1 > f; close(f) }'
         ln 0/1 0/hard; ln -s 0/1 symbolic; mkfifo fifo; mknod null c 1 3; truncate -s 1M sparse; echo x >> sparse; chown 5:6 0/2; chmod 2751 0
         setfattr -n user.note -v hello 0/3; setfacl -m u:7:r 0/4; setfacl -d -m g:8:rx 0; cp /bin/true 0/cap; setcap cap_net_raw=ep 0/cap; touch -d 1969-12-31T00:00:01.5Z 0/5
     "#

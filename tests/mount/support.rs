@@ -127,7 +127,12 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("oic mount,:\\test").tempdir().unwrap();
+        Self::named("oic mount,:\\test")
+    }
+
+    /// For programs that do not take every name.
+    pub fn named(prefix: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
         for name in ["base", "mnt", "cache"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }

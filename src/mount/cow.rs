@@ -12,6 +12,7 @@
 mod convert;
 mod filesystem;
 mod groups;
+mod pressure;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use fuser::{Config, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, Req
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::convert::{attr, caller};
+use self::pressure::Pressure;
 use super::lower::counters::{Counters, count};
 use super::lower::workers::Workers;
 use super::lower::{CountsReader, FOREVER, LowerOptions};
@@ -58,6 +60,7 @@ impl Server {
             volatile,
             counters: Arc::clone(&counters),
             polling: Polling::new(&device, options.threads)?,
+            pressure: Pressure::new(),
         };
         let mut config = Config::default();
         config.n_threads = Some(options.threads.max(1));
@@ -105,6 +108,7 @@ struct Cow {
     volatile: bool,
     counters: Arc<Counters>,
     polling: Polling,
+    pressure: Pressure,
 }
 
 /// Counts and logs what a person should know; what programs ask for all the time is no news.

@@ -312,12 +312,13 @@ impl Filesystem for Cow {
                 Err(error) => reply.error(fail(counters, "write", ino, &error)),
             }
         };
-        if is_synced || self.overlay.is_slow_to_change(Ino(ino.0)) {
+        if is_synced || self.pressure.is_high() || self.overlay.is_slow_to_change(Ino(ino.0)) {
             let data = data.to_vec();
             let (overlay, counters) = (Arc::clone(&self.overlay), Arc::clone(&self.counters));
             self.workers.run(move || write(&overlay, &counters, &data, reply));
         } else {
-            write(&self.overlay, &self.counters, data, reply);
+            self.pressure
+                .watch(|| write(&self.overlay, &self.counters, data, reply));
         }
     }
 

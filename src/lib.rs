@@ -52,4 +52,5 @@ pub mod pipeline;
 pub mod cancel;
 pub mod durable;
 pub mod progress;
+mod sync;
 pub mod workspace;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A module may use only modules that stand before it.
 const ORDER: &[&str] = &[
+    "sync",
     "cancel",
     "progress",
     "durable",

@@ -515,3 +515,101 @@ fn what_is_missing_is_said() {
         .assert_fails(2, &["--tmp-upper"]);
     assert!(Path::new(&place.mnt()).exists());
 }
+
+/// Without root: through `fusermount3`, read-only, at a directory of one's own, unpacked to a place of one's own.
+#[test]
+fn who_is_not_root_mounts_with_fusermount3() {
+    const USER: u32 = 65534;
+    let place = Place::new("user");
+    // Where everybody may look: the build directory may lie in somebody's home.
+    let room = tempfile::tempdir().unwrap();
+    let at = |name: &str| room.path().join(name);
+    tool("chmod", &["755", room.path().to_str().unwrap()]);
+    fs::copy(env!("CARGO_BIN_EXE_oic"), at("oic")).unwrap();
+    for name in ["mnt", "temp"] {
+        fs::create_dir(at(name)).unwrap();
+        std::os::unix::fs::chown(at(name), Some(USER), Some(USER)).unwrap();
+    }
+    let base = at("work").join(PROVIDER).join("chrootbuild");
+    fs::create_dir_all(&base).unwrap();
+    for name in ["chrootenv.tar.gz", "chrootenv.idx"] {
+        fs::copy(place.oic.provider_dir().join("chrootbuild").join(name), base.join(name)).unwrap();
+    }
+    let mnt = at("mnt").to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(at("oic"))
+            .args(arguments)
+            .args(["--work-dir", at("work").to_str().unwrap()])
+            .args(["--cache-dir", at("work").to_str().unwrap()])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("OIC_TEMP_DIR", at("temp"))
+            .output();
+        Finished::of(&output.unwrap())
+    };
+    let as_user = |script: &str| {
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script];
+        tool("setpriv", &user)
+    };
+    // As udev has it: for everybody. Only this test sees it so.
+    fs::create_dir(at("dev")).unwrap();
+    let device = at("dev/fuse").to_str().unwrap().to_owned();
+    tool("mount", &["-t", "tmpfs", "tmpfs", at("dev").to_str().unwrap()]);
+    tool("mknod", &["-m", "666", &device, "c", "10", "229"]);
+    tool("mount", &["--bind", &device, "/dev/fuse"]);
+    run(&["mount", PROVIDER, &mnt, "--tmp-upper"]).assert_fails(1, &["a writable layer needs root"]);
+    run(&["mount", PROVIDER, &mnt, "--overlay", "kernel", "--image", "x"]).assert_fails(1, &["no finished build"]);
+    let mounted = run(&["mount", PROVIDER, &mnt]);
+    assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+    assert_eq!(
+        as_user(&format!("cat {mnt}/etc/version; head -c 2 {mnt}/data/07")),
+        "one7 "
+    );
+    assert!(fs::read(at("mnt/etc/version")).is_err(), "root is another user");
+    let options = table::mount_at(&fs::canonicalize(room.path()).unwrap().join("mnt"))
+        .unwrap()
+        .unwrap()
+        .options;
+    for option in ["ro", "nosuid", "nodev"] {
+        assert!(options.split(',').any(|found| found == option), "{options}");
+    }
+    assert_eq!(
+        run(&["mount", &mnt, "--stats", "--format", "json"]).json()["requests"]["errors"],
+        0
+    );
+    let mut user = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"])
+        .arg(format!("exec 3< {mnt}/etc/version; echo; exec sleep 100"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(user.stdout.take().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
+    run(&["umount", &mnt]).assert_fails(1, &["in use", "sleep"]);
+    user.kill().unwrap();
+    user.wait().unwrap();
+    let unmounted = run(&["umount", &mnt]);
+    assert_eq!(unmounted.code, Some(0), "{}", unmounted.stderr);
+    assert!(
+        soon(|| fs::read_dir(at("temp")).unwrap().next().is_none()),
+        "the store is left"
+    );
+}
+
+/// As root of a user namespace of one's own.
+#[test]
+fn a_base_is_mounted_in_a_user_namespace() {
+    let place = Place::new("namespace");
+    let script = format!(
+        "set -e; oic=\"{} --work-dir {} --cache-dir {}\"; $oic mount {PROVIDER} {mnt}; cat {mnt}/etc/version; $oic umount {mnt}",
+        env!("CARGO_BIN_EXE_oic"),
+        place.oic.work_dir.display(),
+        place.oic.cache_dir.display(),
+        mnt = place.mnt_text(),
+    );
+    assert!(tool("unshare", &["-Urm", "sh", "-c", &script]).ends_with("one"));
+    assert!(!place.is_mounted());
+}

@@ -9,6 +9,7 @@ use std::{env, fs, io};
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM};
 use crate::mount::{self, MountError, Restrictions};
@@ -24,9 +25,6 @@ use super::{Format, GlobalOptions, interrupt, templates};
 mod stats;
 mod tree;
 
-/// Threads that answer the kernel.
-const SERVER_THREADS: usize = 2;
-
 /// How a tree of several layers is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
@@ -41,11 +39,16 @@ pub enum Engine {
 impl From<Engine> for mount::Engine {
     fn from(engine: Engine) -> Self {
         match engine {
-            // Measured to be the faster one wherever it works.
-            Engine::Auto | Engine::Kernel => Self::Kernel,
-            Engine::Fuse => Self::Fuse,
+            // Measured to be the faster one wherever it works, but it is for root alone.
+            Engine::Auto if is_root() => Self::Kernel,
+            Engine::Kernel => Self::Kernel,
+            Engine::Auto | Engine::Fuse => Self::Fuse,
         }
     }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Show a provider's base or a template's tree, read-only or with a writable layer
@@ -158,11 +161,16 @@ fn make(
         Some(loaded) => tree::pool(environment, args, workspace, loaded)?,
         None => None,
     };
+    if !is_root() && (args.upper.is_some() || args.tmp_upper) {
+        let refused = CommandError::failed("a writable layer needs root: it keeps the owners of files");
+        return Err(refused.hint(Some("leave out --upper and --tmp-upper to look only")));
+    }
     let upper = match (&args.upper, args.tmp_upper) {
         (Some(name), _) => Some(tree::named_upper(workspace, name, image.as_ref())?),
         (None, true) => Some(tree::scratch_upper(workspace, image.as_ref())?),
         (None, false) => None,
     };
+    let own_store = tree::own_store(environment, workspace)?;
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
         view: tree::view(upper.as_ref(), image, pool.is_some()),
@@ -171,7 +179,10 @@ fn make(
             snapshot: Some(SnapshotRequest {
                 tarball: workspace.tarball(),
                 index: workspace.index(),
-                backing_dir: workspace.backing_store(),
+                backing_dir: match &own_store {
+                    Some(directory) => directory.path().to_owned(),
+                    None => workspace.backing_store(),
+                },
                 prefetch: match args.prefetch {
                     true => Prefetch::All,
                     false => Prefetch::Sequential,
@@ -185,13 +196,16 @@ fn make(
             ..Restrictions::VIEW
         },
         allow_other: args.allow_other,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: match args.foreground {
             true => Lifetime::Caller,
             false => Lifetime::Mount,
         },
         log: None,
-        scratch: upper.as_ref().and_then(tree::WritableLayer::scratch_path),
+        scratch: match &own_store {
+            Some(directory) => Some(directory.path().to_owned()),
+            None => upper.as_ref().and_then(tree::WritableLayer::scratch_path),
+        },
     };
     let session = session::mount(&request, at).map_err(|error| match (&error, &upper) {
         (MountError::ForeignUpper(path), Some(_)) => CommandError::failed(&error).hint(Some(format!(
@@ -200,9 +214,12 @@ fn make(
         ))),
         _ => failed(&error),
     })?;
-    // From here on the server removes it.
+    // From here on the server removes them.
     if let Some(upper) = upper {
         upper.hand_over();
+    }
+    if let Some(directory) = own_store {
+        let _ = directory.keep();
     }
     Ok(session)
 }

@@ -12,6 +12,7 @@ use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::package::ResolvedPackage;
@@ -24,9 +25,6 @@ use super::report::{BaseUse, ImageFile, LayerUse};
 use super::serve::LayerStats;
 use super::steps::{Done, Steps};
 use super::{BuildError, BuildRequest, Context};
-
-/// Threads that answer the kernel for one build.
-const SERVER_THREADS: usize = 2;
 
 /// The layers, merged and mounted.
 pub(super) struct Mounted {
@@ -157,7 +155,7 @@ pub(super) fn mount(
         engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: Lifetime::Caller,
         log: None,
         scratch: None,

@@ -5,6 +5,9 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 use crate::durable::{self, FileLock, PathError};
 use crate::layer::{Below, Layer, LayerError, LayerStore};
 use crate::mount::kernel::Upper;
@@ -24,6 +27,9 @@ use super::MountArgs;
 
 /// Start of the names of scratch layers (and of all temporary files).
 const SCRATCH_PREFIX: &str = ".oic-tmp-mount-";
+
+/// Start of the names of backing stores of one mount.
+const STORE_PREFIX: &str = ".oic-tmp-store-";
 
 /// The tree that a build has finished.
 pub(super) struct Image {
@@ -192,6 +198,28 @@ pub(super) fn scratch_upper(workspace: &Workspace, image: Option<&Image>) -> Res
         scratch: Some(directory),
         _sweeping: Some(sweeping),
     })
+}
+
+/// Where to unpack for who may not use the shared backing store: a directory that is gone with the mount.
+pub(super) fn own_store(
+    environment: &Environment,
+    workspace: &Workspace,
+) -> Result<Option<tempfile::TempDir>, CommandError> {
+    let store = workspace.backing_store();
+    let place = if store.exists() {
+        Some(store.as_path())
+    } else {
+        store.parent()
+    };
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    match place.map(|place| access(place, wanted)) {
+        Some(Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {}
+        _ => return Ok(None),
+    }
+    let place = environment.temp_dir();
+    let made = tempfile::Builder::new().prefix(STORE_PREFIX).tempdir_in(&place);
+    made.map(Some)
+        .map_err(|error| CommandError::failed(PathError::on("create a directory in", &place)(error)))
 }
 
 fn is_used(scratch: &Path) -> bool {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 mod ar;
 pub mod compression;
 pub mod deb;
+pub mod stream;
 pub mod unpack;
 
 /// Why an archive could not be read or unpacked. Every message names the archive.

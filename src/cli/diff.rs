@@ -49,11 +49,7 @@ pub fn run(global: &GlobalOptions, args: &DiffArgs) -> Result<(), CommandError> 
         return Err(error.hint(Some("run the same command with sudo")));
     }
     let cancel = interrupt::install().map_err(CommandError::failed)?;
-    let paths = SnapshotPaths {
-        tarball: workspace.tarball(),
-        index: workspace.index(),
-        backing_dir: workspace.backing_store(),
-    };
+    let paths = SnapshotPaths::of(&workspace);
     let base = Snapshot::open(&paths).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
     check_base(&base, &workspace.image_build(&args.system_config))?;
     let difference = diff::diff(&base, &upper, &cancel).map_err(|error| match error {

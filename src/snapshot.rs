@@ -20,6 +20,7 @@ pub mod foreign;
 mod format;
 mod hints;
 mod index;
+mod inflate;
 mod kept;
 mod layer;
 mod map;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
 
+mod acl;
 mod field;
 mod member;
 mod pax;

@@ -74,6 +74,16 @@ pub struct BaseUse {
     pub bytes: u64,
     /// Bytes that this build inflated.
     pub inflated_bytes: u64,
+    /// Parts that it is packed in.
+    pub parts: u64,
+    /// Parts that this build inflated.
+    pub parts_inflated: u64,
+    /// Parts that it found inflated, by itself or another.
+    pub parts_reused: u64,
+    /// Parts that were ready before they were needed.
+    pub parts_ahead: u64,
+    /// Packages that were opened through the pool.
+    pub packages_opened: u64,
 }
 
 /// The image file.

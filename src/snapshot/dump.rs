@@ -82,6 +82,7 @@ fn packing(packing: Packing) -> String {
         Packing::Stored => "stored".into(),
         Packing::Zstd => "zstd".into(),
         Packing::ZstdRun { start } => format!("zstd from tar {start}"),
+        Packing::Continued { first } => format!("continues {first}"),
     }
 }
 

@@ -383,9 +383,17 @@ pub(super) enum Packing {
     /// Part of a zstd frame that is too long to be unpacked for one part of it. The frame starts at the member's
     /// offset, and there byte `start` of the tar stream.
     ZstdRun { start: u64 },
+    /// It goes on where the member before it ends, within a block of a deflate stream. Decoding starts with member
+    /// number `first`, whose offset it has.
+    Continued { first: u32 },
 }
 
 impl Packing {
+    /// Whether it cannot be unpacked without what stands before it.
+    pub(super) fn is_part(self) -> bool {
+        matches!(self, Self::ZstdRun { .. } | Self::Continued { .. })
+    }
+
     /// Kind, bit, and two numbers.
     fn encode(self) -> (u8, u8, u64, u64) {
         match self {
@@ -394,6 +402,7 @@ impl Packing {
             Self::Stored => (2, 0, 0, 0),
             Self::Zstd => (3, 0, 0, 0),
             Self::ZstdRun { start } => (4, 0, start, 0),
+            Self::Continued { first } => (5, 0, first.into(), 0),
         }
     }
 
@@ -410,6 +419,9 @@ impl Packing {
             2 => Self::Stored,
             3 => Self::Zstd,
             4 => Self::ZstdRun { start: first },
+            5 => Self::Continued {
+                first: u32::try_from(first).ok()?,
+            },
             _ => return None,
         })
     }
@@ -422,13 +434,13 @@ pub(super) struct Member {
     pub(super) offset: u64,
     /// Offset of its first byte in the tar stream.
     pub(super) tar_offset: u64,
-    /// Bytes that it takes in the tarball; 0 if that cannot be said ([`Packing::ZstdRun`]).
+    /// Bytes that it takes in the tarball; 0 if that cannot be said ([`Packing::is_part`]).
     pub(super) compressed_bytes: u32,
     pub(super) tar_bytes: u32,
     /// CRC-32 of the uncompressed bytes.
     pub(super) crc: u32,
     pub(super) packing: Packing,
-    /// SHA-256 of its bytes in the tarball; of the uncompressed ones for [`Packing::ZstdRun`].
+    /// SHA-256 of its bytes in the tarball; of the uncompressed ones if it [is a part](Packing::is_part).
     pub(super) digest: Sha256,
 }
 

@@ -12,8 +12,8 @@ use super::SnapshotError;
 use super::format::{
     BLOCK_BYTES, Dirent, Extent, Fields, HEADER_BYTES, Header, Member, MemberId, NONE, Node, Record, Section,
 };
+use super::inflate::WINDOW_BYTES;
 use super::map::Map;
-use super::tarball::DEFLATE_WINDOW_BYTES;
 use crate::durable::PathError;
 use crate::package::Sha256;
 
@@ -113,10 +113,10 @@ impl Index {
         let packed = self.heap(window.offset, window.size_bytes)?;
         let mut bytes = Vec::new();
         let read = flate2::read::ZlibDecoder::new(packed)
-            .take(DEFLATE_WINDOW_BYTES as u64 + 1)
+            .take(WINDOW_BYTES as u64 + 1)
             .read_to_end(&mut bytes);
         match read {
-            Ok(count) if count <= DEFLATE_WINDOW_BYTES => Ok(bytes),
+            Ok(count) if count <= WINDOW_BYTES => Ok(bytes),
             _ => Err(self.damage("a window of its deflate streams is malformed")),
         }
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::format::{Fields, Member, MemberId, Packing};
+use super::format::{Fields, Member, MemberId};
 use crate::durable::{AtomicFile, FileLock, PathError};
 use crate::package::Sha256;
 
@@ -30,7 +30,7 @@ const UNPACKED: u8 = 0xa5;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to look, at first and at last.
 const GLANCE: std::ops::RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(10);
-/// Where, behind any map, the bytes lie that stand for whole zstd frames.
+/// Where, behind any map, the bytes lie that stand for all parts of one frame or block.
 const FRAME_LOCKS: u64 = 1 << 62;
 
 /// Every file of a store starts like this.
@@ -88,12 +88,12 @@ impl Store {
         (crc32fast::hash(&bytes) == member.crc).then_some(bytes)
     }
 
-    /// Waits until no other process unpacks `member` (or the long frame that it is part of), and makes others wait.
+    /// Waits until no other process unpacks `member` (or what it is part of), and makes others wait.
     /// Does without where locks do not work (`F_OFD_SETLK`, fcntl(2)), and if somebody holds one for very long.
     pub(super) fn claim(&self, id: MemberId, member: &Member) -> Claim<'_> {
-        let byte = match member.packing {
-            Packing::ZstdRun { .. } => FRAME_LOCKS.saturating_add(member.offset.min(FRAME_LOCKS / 2)),
-            _ => mark_offset(id),
+        let byte = match member.packing.is_part() {
+            true => FRAME_LOCKS.saturating_add(member.offset.min(FRAME_LOCKS / 2)),
+            false => mark_offset(id),
         };
         let (deadline, mut pause) = (Instant::now() + PATIENCE, *GLANCE.start());
         let held = loop {

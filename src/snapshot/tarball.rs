@@ -6,36 +6,32 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use miniz_oxide::inflate::core::inflate_flags::{TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF};
-use miniz_oxide::inflate::core::{BlockBoundaryState, DecompressorOxide, decompress};
-
 use super::SnapshotError;
 use super::format::{Member, MemberId, Packing};
 use super::index::Index;
+use super::inflate::{Inflated, Inflater};
 use crate::durable::PathError;
 use crate::package::Sha256;
 
 /// Largest window of a zstd frame that is accepted, as a power of two (128 MiB): what `zstd --long` takes.
 pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 27;
-/// How far back a deflate stream can refer (RFC 1951, section 2).
-pub(super) const DEFLATE_WINDOW_BYTES: usize = 32 << 10;
-
 /// An open tarball.
 #[derive(Debug)]
 pub(super) struct Tarball {
     file: File,
     path: PathBuf,
     is_foreign: bool,
-    /// The frame that is being decoded part after part.
+    /// The frame or block that is being decoded part after part.
     run: Mutex<Option<Run>>,
 }
 
-/// A decoder somewhere in a long zstd frame.
+/// A decoder somewhere in a long zstd frame or deflate block.
 struct Run {
-    frame_offset: u64,
+    /// Where in the tarball it has started.
+    offset: u64,
     /// Offset in the tar stream of what comes next.
     tar_position: u64,
-    decoder: zstd::stream::read::Decoder<'static, io::BufReader<From>>,
+    decoder: Box<dyn Read + Send>,
 }
 
 impl std::fmt::Debug for Run {
@@ -82,8 +78,8 @@ impl Tarball {
         Ok(read.map_err(PathError::on("read", &self.path))?)
     }
 
-    /// The tar stream's bytes of `member`, verified before and after unpacking. Parts of a long zstd frame that are
-    /// unpacked on the way to it are given to `passing`, verified as well.
+    /// The tar stream's bytes of `member`, verified before and after unpacking. If it is a part of something, the
+    /// parts that are unpacked on the way to it are given to `passing`, verified as well.
     ///
     /// # Errors
     /// Damage, of the tarball or the index.
@@ -93,8 +89,8 @@ impl Tarball {
         member: &Member,
         passing: &dyn Fn(MemberId, &Member, &[u8]),
     ) -> Result<Vec<u8>, SnapshotError> {
-        if let Packing::ZstdRun { start } = member.packing {
-            return self.unpack_run(index, member, start, passing);
+        if member.packing.is_part() {
+            return self.unpack_part(index, member, passing);
         }
         let mut packed = vec![0; member.compressed_bytes as usize];
         self.read(&mut packed, member.offset)?;
@@ -105,8 +101,8 @@ impl Tarball {
             Packing::Stored => Some(packed),
             Packing::Gzip => exactly(flate2::bufread::MultiGzDecoder::new(&packed[..]), member),
             Packing::Zstd => zstd_decoder(&packed[..]).ok().and_then(|zstd| exactly(zstd, member)),
-            Packing::Deflate { bit, window } => inflate(&packed, bit, &index.window(window)?, member),
-            Packing::ZstdRun { .. } => None,
+            Packing::Deflate { bit, window } => exactly(inflated(&packed[..], bit, &index.window(window)?), member),
+            Packing::ZstdRun { .. } | Packing::Continued { .. } => None,
         };
         let is_right =
             |bytes: &Vec<u8>| bytes.len() == member.tar_bytes as usize && crc32fast::hash(bytes) == member.crc;
@@ -115,24 +111,27 @@ impl Tarball {
             .ok_or_else(|| self.damage(member, "it does not unpack to what it should"))
     }
 
-    fn unpack_run(
+    fn unpack_part(
         &self,
         index: &Index,
         member: &Member,
-        start: u64,
         passing: &dyn Fn(MemberId, &Member, &[u8]),
     ) -> Result<Vec<u8>, SnapshotError> {
         let mut kept = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let goes_on = |run: &Run| run.frame_offset == member.offset && run.tar_position <= member.tar_offset;
+        let goes_on = |run: &Run| run.offset == member.offset && run.tar_position <= member.tar_offset;
         let mut run = match kept.take().filter(goes_on) {
             Some(run) => run,
-            None => self.start_run(member.offset, start)?,
+            None => self.start_run(index, member)?,
         };
         loop {
             let (id, part) = index.member_at(run.tar_position)?;
             let mut bytes = vec![0; part.tar_bytes as usize];
             let read = run.decoder.read_exact(&mut bytes);
-            if read.is_err() || Sha256::of(&bytes) != part.digest || part.tar_offset != run.tar_position {
+            let is_right = match part.packing.is_part() {
+                true => Sha256::of(&bytes) == part.digest,
+                false => crc32fast::hash(&bytes) == part.crc,
+            };
+            if read.is_err() || !is_right || part.tar_offset != run.tar_position {
                 return Err(self.damage(member, "it does not unpack to what it should"));
             }
             run.tar_position = run.tar_position.saturating_add(part.tar_bytes.into());
@@ -144,15 +143,28 @@ impl Tarball {
         }
     }
 
-    fn start_run(&self, frame_offset: u64, tar_position: u64) -> Result<Run, SnapshotError> {
+    /// A decoder at the start of what `member` is a part of.
+    fn start_run(&self, index: &Index, member: &Member) -> Result<Run, SnapshotError> {
         let fail = || PathError::on("read", &self.path);
         let from = From {
             file: self.file.try_clone().map_err(fail())?,
-            offset: frame_offset,
+            offset: member.offset,
         };
-        let decoder = zstd_decoder(io::BufReader::with_capacity(128 << 10, from)).map_err(fail())?;
+        let from = io::BufReader::with_capacity(128 << 10, from);
+        let first = match member.packing {
+            Packing::Continued { first } => index.member(MemberId(first))?,
+            _ => *member,
+        };
+        let (tar_position, decoder): (u64, Box<dyn Read + Send>) = match first.packing {
+            Packing::ZstdRun { start } => (start, Box::new(zstd_decoder(from).map_err(fail())?)),
+            Packing::Gzip => (first.tar_offset, Box::new(flate2::bufread::MultiGzDecoder::new(from))),
+            Packing::Deflate { bit, window } => {
+                (first.tar_offset, Box::new(inflated(from, bit, &index.window(window)?)))
+            }
+            _ => return Err(index.damage("a member continues what cannot be continued")),
+        };
         Ok(Run {
-            frame_offset,
+            offset: member.offset,
             tar_position,
             decoder,
         })
@@ -189,24 +201,14 @@ fn exactly(mut unpacked: impl Read, member: &Member) -> Option<Vec<u8>> {
 }
 
 /// Inflates `packed` from bit `bit` of its first byte on, where a block starts; `window` is what came before.
-fn inflate(packed: &[u8], bit: u8, window: &[u8], member: &Member) -> Option<Vec<u8>> {
-    // The bits of the first byte that belong to the block, then whole bytes.
-    let (first, rest) = packed.split_first()?;
-    let (state, packed) = match bit {
-        0 => (BlockBoundaryState::default(), packed),
-        bit => {
-            let state = BlockBoundaryState {
-                num_bits: 8 - bit,
-                bit_buf: first >> bit,
-                ..BlockBoundaryState::default()
-            };
-            (state, rest)
-        }
-    };
-    let mut decoder = DecompressorOxide::from_block_boundary_state(&state);
-    let mut bytes = window.to_vec();
-    bytes.resize(window.len() + member.tar_bytes as usize, 0);
-    let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_HAS_MORE_INPUT;
-    let (_, _, written) = decompress(&mut decoder, packed, &mut bytes, window.len(), flags);
-    (written == member.tar_bytes as usize).then(|| bytes.split_off(window.len()))
+fn inflated<R: io::BufRead>(mut packed: R, bit: u8, window: &[u8]) -> impl Read + use<R> {
+    let mut first = [0];
+    // If there is no byte, there is nothing to inflate either, which is found out then.
+    if bit > 0 && packed.read_exact(&mut first).is_err() {
+        first = [0];
+    }
+    Inflated {
+        inflater: Inflater::at_block(first[0], bit, window),
+        packed,
+    }
 }

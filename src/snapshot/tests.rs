@@ -14,6 +14,7 @@ use crate::package::Sha256;
 
 mod damage;
 mod foreign;
+mod hostile;
 mod index;
 mod tree;
 

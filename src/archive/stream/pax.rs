@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rustix::fs::Timespec;
 
 use super::member::Xattrs;
-use super::sparse;
+use super::{acl, sparse};
 
 /// What the records of one extended header say about the member behind it.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +51,8 @@ impl Records {
             b"uid" => self.uid = unless_empty(value, decimal)?,
             b"gid" => self.gid = unless_empty(value, decimal)?,
             b"size" => self.size_bytes = unless_empty(value, decimal)?,
+            b"SCHILY.acl.access" => self.acl("access", value)?,
+            b"SCHILY.acl.default" => self.acl("default", value)?,
             b"mtime" => self.modified = unless_empty(value, time)?,
             _ => {
                 if let Some(key) = key.strip_prefix(GNU_SPARSE) {
@@ -64,6 +66,14 @@ impl Records {
             }
         }
         Some(())
+    }
+
+    fn acl(&mut self, which: &str, value: &[u8]) -> Option<()> {
+        let list = acl::from_text(value)?;
+        match acl::says_more_than_the_mode(&list) || which == "default" && !value.is_empty() {
+            true => self.xattr(format!("system.posix_acl_{which}").into(), list, true),
+            false => Some(()),
+        }
     }
 
     /// Adds an attribute. Where an archive has it in both forms, the raw one is `preferred`.

@@ -3,21 +3,15 @@
 
 use std::io::{self, Read, Write as _};
 
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::inflate_flags::{
-    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-};
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
-
 use super::super::format::{Packing, Section};
-use super::super::tarball::DEFLATE_WINDOW_BYTES;
+use super::super::inflate::{Inflater, Step, WINDOW_BYTES};
 use super::input::Input;
 use super::spans::{Spans, invalid};
 use super::{Packed, Places};
 
-const OUTPUT_BYTES: usize = 256 << 10;
-const FLAGS: u32 =
-    TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
+/// A block that goes on for so long is cut into parts. zlib ends its blocks much earlier, but zlib-ng at its fastest
+/// makes one block of a whole file.
+const BLOCK_BYTES_MAX: u64 = 8 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -31,12 +25,7 @@ enum State {
 pub(super) struct Gunzip<'a> {
     input: Input<'a>,
     state: State,
-    decoder: Box<DecompressorOxide>,
-    /// What was inflated last, at least a window of it if there is so much.
-    output: Vec<u8>,
-    /// Up to where it was given out, and up to where it is filled.
-    given: usize,
-    filled: usize,
+    inflater: Inflater,
     /// CRC-32 and length of the gzip member so far.
     crc: crc32fast::Hasher,
     length: u64,
@@ -49,10 +38,7 @@ impl<'a> Gunzip<'a> {
         Self {
             input,
             state: State::Between,
-            decoder: Box::default(),
-            output: vec![0; DEFLATE_WINDOW_BYTES + OUTPUT_BYTES],
-            given: 0,
-            filled: 0,
+            inflater: Inflater::new(),
             crc: crc32fast::Hasher::new(),
             length: 0,
             spans: Spans::new(Packing::Gzip, limit),
@@ -73,7 +59,7 @@ impl<'a> Gunzip<'a> {
             return self.pass_padding();
         }
         self.header()?;
-        *self.decoder = DecompressorOxide::new();
+        self.inflater.restart();
         self.crc.reset();
         self.length = 0;
         self.state = State::Inside;
@@ -121,46 +107,36 @@ impl<'a> Gunzip<'a> {
     }
 
     fn inflate(&mut self) -> io::Result<()> {
-        if self.filled == self.output.len() {
-            self.output.copy_within(OUTPUT_BYTES.., 0);
-            (self.given, self.filled) = (DEFLATE_WINDOW_BYTES, DEFLATE_WINDOW_BYTES);
-        }
         let packed = self.input.available()?;
         if packed.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let (status, read, written) = decompress(&mut self.decoder, packed, &mut self.output, self.filled, FLAGS);
+        let (step, read, written) = self.inflater.step(packed);
         self.input.consume(read);
-        let fresh = self.output.get(self.filled..self.filled + written).unwrap_or_default();
+        let fresh = self.inflater.last(written);
         self.crc.update(fresh);
         self.spans.produced(fresh)?;
-        self.filled += written;
         self.length += written as u64;
-        self.spans.check(self.input.offset())?;
-        match status {
-            TINFLStatus::NeedsMoreInput | TINFLStatus::HasMoreOutput => Ok(()),
-            TINFLStatus::BlockBoundary if self.spans.tar_bytes() < super::spans::SPAN_BYTES => Ok(()),
-            TINFLStatus::BlockBoundary => self.cut(),
-            TINFLStatus::Done => self.end_member(),
-            _ => Err(invalid(format!("it is damaged near byte {}", self.input.offset()))),
+        let end = self.input.offset();
+        match step {
+            Step::Within => self
+                .spans
+                .cut_within(BLOCK_BYTES_MAX, end, || self.input.take_digest(false)),
+            Step::Between if !self.spans.is_long(end) => Ok(()),
+            Step::Between => self.cut(),
+            Step::Ended => self.end_member(),
+            Step::Damaged => Err(invalid(format!("it is damaged near byte {end}"))),
         }
     }
 
     /// A new span starts with the next block.
     fn cut(&mut self) -> io::Result<()> {
-        let bits_left = self
-            .decoder
-            .block_boundary_state()
-            .map_or(0, |state| state.num_bits % 8);
+        let bits_left = self.inflater.bits_left();
         let is_shared = bits_left > 0;
-        let window_bytes = DEFLATE_WINDOW_BYTES.min(usize::try_from(self.length).unwrap_or(usize::MAX));
-        let window = self
-            .filled
-            .checked_sub(window_bytes)
-            .and_then(|start| self.output.get(start..self.filled));
+        let window_bytes = WINDOW_BYTES.min(usize::try_from(self.length).unwrap_or(usize::MAX));
         let offset = self.windows.len() as u64;
         let mut encoder = flate2::write::ZlibEncoder::new(&mut self.windows, flate2::Compression::fast());
-        encoder.write_all(window.unwrap_or_default())?;
+        encoder.write_all(self.inflater.last(window_bytes))?;
         encoder.finish()?;
         let packing = Packing::Deflate {
             bit: if is_shared { 8 - bits_left } else { 0 },
@@ -190,20 +166,14 @@ impl<'a> Gunzip<'a> {
 
 impl Read for Gunzip<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.given == self.filled {
+        while self.inflater.is_empty() {
             match self.state {
                 State::Between => self.begin_member()?,
                 State::Inside => self.inflate()?,
                 State::Ended => return Ok(0),
             }
         }
-        let there = self.output.get(self.given..self.filled).unwrap_or_default();
-        let count = there.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(there) {
-            *to = *from;
-        }
-        self.given += count;
-        Ok(count)
+        Ok(self.inflater.give(buffer))
     }
 }
 

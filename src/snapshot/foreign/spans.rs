@@ -2,12 +2,14 @@
 
 use std::io;
 
+use sha2::Digest as _;
+
 use super::super::format::{Member, Packing};
 use crate::package::Sha256;
 
 /// A member ends at the first place that allows it once it has this many bytes, packed or not.
 pub(super) const SPAN_BYTES: u64 = 1 << 20;
-/// No member may be longer: it has to be unpacked at once. Compressors end deflate blocks after 8 MiB at most.
+/// No member may be longer: it has to be unpacked at once.
 const SPAN_BYTES_MAX: u64 = 64 << 20;
 
 /// Members up to here, and the one under way.
@@ -19,6 +21,8 @@ pub(super) struct Spans {
     packing: Packing,
     tar_offset: u64,
     crc: crc32fast::Hasher,
+    /// Of the bytes of one that continues another.
+    hasher: sha2::Sha256,
     /// Offset in the tar stream of the next byte, and the largest that is taken.
     position: u64,
     limit: u64,
@@ -33,6 +37,7 @@ impl Spans {
             packing,
             tar_offset: 0,
             crc: crc32fast::Hasher::new(),
+            hasher: sha2::Sha256::new(),
             position: 0,
             limit,
         }
@@ -41,6 +46,9 @@ impl Spans {
     /// These bytes of the tar stream come next.
     pub(super) fn produced(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.crc.update(bytes);
+        if let Packing::Continued { .. } = self.packing {
+            self.hasher.update(bytes);
+        }
         self.position += bytes.len() as u64;
         if self.position > self.limit {
             return Err(invalid(format!("its tar stream has more than {} bytes", self.limit)));
@@ -73,24 +81,42 @@ impl Spans {
 
     /// Refuses a member that has become too long.
     pub(super) fn check(&self, end: u64) -> io::Result<()> {
-        if self.tar_bytes() > SPAN_BYTES_MAX || end - self.offset > SPAN_BYTES_MAX {
-            let place = format!("behind byte {}, ", self.offset);
-            return Err(invalid(format!(
-                "{place}no deflate block ends within {SPAN_BYTES_MAX} bytes: it cannot be read in parts"
-            )));
+        let is_part = matches!(self.packing, Packing::Continued { .. });
+        if !is_part && end - self.offset > SPAN_BYTES_MAX {
+            return Err(invalid(format!("what starts at byte {} is too long", self.offset)));
         }
         Ok(())
+    }
+
+    /// Ends a member of `limit` bytes within a block, before byte `end` of the tarball: what follows continues it, in
+    /// members of the usual size. `digest` is that of its bytes in the tarball.
+    pub(super) fn cut_within(&mut self, limit: u64, end: u64, digest: impl FnOnce() -> Sha256) -> io::Result<()> {
+        match self.packing {
+            Packing::Continued { .. } if self.tar_bytes() >= SPAN_BYTES => {
+                self.cut(Sha256([0; 32]), end, self.offset, self.packing)
+            }
+            Packing::Continued { .. } => Ok(()),
+            _ if self.tar_bytes() >= limit => {
+                let first = u32::try_from(self.members.len()).map_err(|_| invalid("it has too many parts"))?;
+                self.cut(digest(), end, self.offset, Packing::Continued { first })
+            }
+            _ => self.check(end),
+        }
     }
 
     /// Ends the member before byte `end` of the tarball; the next one starts at `next`. One without bytes is dropped.
     pub(super) fn cut(&mut self, digest: Sha256, end: u64, next: u64, packing: Packing) -> io::Result<()> {
         let number = |bytes: u64| u32::try_from(bytes).map_err(|_| invalid("a part of it is too long"));
         let tar_bytes = number(self.tar_bytes())?;
+        let (compressed_bytes, digest) = match self.packing {
+            Packing::Continued { .. } => (0, Sha256(self.hasher.finalize_reset().into())),
+            _ => (end - self.offset, digest),
+        };
         if tar_bytes > 0 {
             self.members.push(Member {
                 offset: self.offset,
                 tar_offset: self.tar_offset,
-                compressed_bytes: number(end - self.offset)?,
+                compressed_bytes: number(compressed_bytes)?,
                 tar_bytes,
                 crc: self.crc.clone().finalize(),
                 packing: self.packing,

@@ -11,6 +11,7 @@ pub mod compression;
 mod cpio;
 pub mod deb;
 pub mod rpm;
+pub mod stream;
 pub mod unpack;
 
 /// Why an archive could not be read or unpacked. Every message names the archive.

@@ -51,6 +51,7 @@ pub mod pipeline;
 // What all of them use.
 pub mod cancel;
 pub mod durable;
+pub mod flight;
 pub mod progress;
 mod sync;
 pub mod workspace;

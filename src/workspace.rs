@@ -121,6 +121,62 @@ impl Workspace {
     }
 }
 
+/// The directory for what belongs to a tarball that came from elsewhere. It can be deleted as a whole; the next
+/// mount makes it again.
+///
+/// ```text
+/// {tarball}.oic/  or  {work_dir}/tarballs/{digest of its path}/
+///     chrootenv/                           mount point
+///     chrootenv.idx                        its index
+///     chroot/                              the backing store
+///     mounts/{name}/                       the writable layer of `oic mount --upper {name}`
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarballPlace {
+    directory: PathBuf,
+}
+
+impl TarballPlace {
+    /// Beside `tarball`.
+    pub fn beside(tarball: &Path) -> Self {
+        Self {
+            directory: beside(tarball, ".oic"),
+        }
+    }
+
+    /// In the work directory, under `name`.
+    pub fn in_work_dir(work_dir: &Path, name: &str) -> Self {
+        Self {
+            directory: work_dir.join("tarballs").join(name),
+        }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The tarball's index.
+    pub fn index(&self) -> PathBuf {
+        self.directory.join("chrootenv.idx")
+    }
+
+    /// Its backing store.
+    pub fn backing_store(&self) -> PathBuf {
+        self.directory.join("chroot")
+    }
+
+    /// Where it is shown.
+    pub fn mount_point(&self) -> PathBuf {
+        self.directory.join("chrootenv")
+    }
+
+    /// Writable layers over it.
+    pub fn mounts(&self) -> PathBuf {
+        self.directory.join("mounts")
+    }
+}
+
 /// `path` with `suffix` appended to its name.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// A module may use only modules that stand before it.
 const ORDER: &[&str] = &[
     "sync",
+    "flight",
     "cancel",
     "progress",
     "durable",

@@ -613,3 +613,107 @@ fn a_base_is_mounted_in_a_user_namespace() {
     assert!(tool("unshare", &["-Urm", "sh", "-c", &script]).ends_with("one"));
     assert!(!place.is_mounted());
 }
+
+/// A tarball of the tree that [`Place::make_base`] leaves, made by tar(1).
+fn foreign_tarball(place: &Place, name: &str, arguments: &[&str]) -> PathBuf {
+    let directory = place.oic.work_dir.join("elsewhere");
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    let tree = place.oic.work_dir.join("tree");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    tool(
+        "tar",
+        &[&["-c", "-f", &text(&path), "-C", &text(&tree)], arguments, &["."]].concat(),
+    );
+    path
+}
+
+#[test]
+fn a_tarball_is_mounted_with_its_index_beside_it() {
+    let place = Place::new("tarball");
+    for (name, arguments) in [
+        ("plain.tar", &["--format=gnu"][..]),
+        ("one.tar.gz", &["-z", "--format=posix"]),
+        ("one.tar.zst", &["--zstd"]),
+    ] {
+        let tarball = foreign_tarball(&place, name, arguments);
+        let tarball = tarball.to_str().unwrap();
+        place.mount(tarball, &[]);
+        assert_eq!(place.read("etc/version"), "one");
+        assert!(place.read("data/07").starts_with("7 "));
+        assert_eq!(place.stats()["layers"]["files_total"], 21);
+        place.umount();
+        // The index is there now, and is not made again.
+        let index = PathBuf::from(format!("{tarball}.oic/chrootenv.idx"));
+        let made = fs::metadata(&index).unwrap().ino();
+        place.mount(tarball, &["--tmp-upper"]);
+        fs::write(place.mnt().join("etc/version"), "changed").unwrap();
+        assert_eq!(place.read("etc/version"), "changed");
+        place.umount();
+        assert_eq!(fs::metadata(&index).unwrap().ino(), made);
+        // By default it is shown beside the tarball, and can be named by it.
+        let shown = place.oic.run(&["mount", tarball]);
+        assert_eq!(
+            shown.stdout.trim(),
+            format!("{tarball}.oic/chrootenv"),
+            "{}",
+            shown.stderr
+        );
+        assert_eq!(
+            fs::read(format!("{tarball}.oic/chrootenv/etc/version")).unwrap(),
+            b"one"
+        );
+        assert_eq!(place.oic.run(&["umount", tarball]).code, Some(0));
+        let dumped = place.oic.run(&["debug", "snapshot", tarball]);
+        assert!(dumped.stdout.contains("\n/etc/version "), "{}", dumped.stderr);
+    }
+    place
+        .try_mount(
+            &format!("{}/elsewhere/plain.tar", place.oic.work_dir.display()),
+            &["--image", "edge"],
+        )
+        .assert_fails(2, &["--image", "tarball"]);
+}
+
+#[test]
+fn where_nothing_can_be_written_the_index_is_kept_in_the_work_directory() {
+    let place = Place::new("tarball-ro");
+    let tarball = foreign_tarball(&place, "one.tar.gz", &["-z"]);
+    let directory = tarball.parent().unwrap().to_str().unwrap().to_owned();
+    tool("mount", &["--bind", &directory, &directory]);
+    tool("mount", &["-o", "remount,bind,ro", &directory]);
+    place.mount(tarball.to_str().unwrap(), &[]);
+    assert_eq!(place.read("etc/version"), "one");
+    place.umount();
+    let kept: Vec<_> = fs::read_dir(place.oic.work_dir.join("tarballs"))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert!(kept.len() == 1 && kept[0].path().join("chrootenv.idx").exists());
+    tool("umount", &[&directory]);
+}
+
+#[test]
+fn a_base_of_the_older_tool_is_shown() {
+    let place = Place::new("older");
+    let directory = place.oic.provider_dir().join("chrootbuild");
+    fs::remove_file(directory.join("chrootenv.idx")).unwrap();
+    fs::rename(
+        foreign_tarball(&place, "old.tar.gz", &["-z"]),
+        directory.join("chrootenv.tar.gz"),
+    )
+    .unwrap();
+    place.mount(PROVIDER, &[]);
+    assert_eq!(place.read("etc/version"), "one");
+    place.umount();
+    assert!(directory.join("chrootenv.idx").exists());
+    let verified = place.oic.run(&["cache", "verify"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    // What is cut short is refused, with the reason, whoever made it.
+    let tarball = directory.join("chrootenv.tar.gz");
+    let bytes = fs::read(&tarball).unwrap();
+    fs::write(&tarball, &bytes[..bytes.len() / 2]).unwrap();
+    place
+        .try_mount(PROVIDER, &[])
+        .assert_fails(1, &["chrootenv.tar.gz", "cut short", "good copy"]);
+}

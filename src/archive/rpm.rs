@@ -14,8 +14,9 @@ use std::path::Path;
 use super::ArchiveError;
 use super::compression::Compression;
 use super::cpio::{Cpio, CpioError, Member};
+use super::stream;
 use super::unpack::tree::{Failure, Tree};
-use super::unpack::{UnpackOptions, Unpacked, member};
+use super::unpack::{UnpackOptions, Unpacked};
 use crate::rpmfile::{RpmFileError, RpmHead, Tag};
 
 use files::{Content, Files};
@@ -139,7 +140,7 @@ impl<R: Read> Payload<'_, R> {
         Ok(true)
     }
 
-    fn place(&mut self, member: &member::Member, options: &UnpackOptions) -> Result<(), ArchiveError> {
+    fn place(&mut self, member: &stream::Member, options: &UnpackOptions) -> Result<(), ArchiveError> {
         let archive = self.archive;
         self.unpacked.count(member, archive, options)?;
         self.tree

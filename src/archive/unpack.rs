@@ -6,10 +6,9 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
+use super::stream::{Member, Stream};
 use crate::cancel::Cancel;
 
-pub(super) mod member;
-mod pax;
 #[cfg(test)]
 mod tests;
 pub(super) mod tree;
@@ -48,7 +47,7 @@ impl Unpacked {
     /// Counts `member` before it is made, and refuses it beyond the bounds of `options`.
     pub(super) fn count(
         &mut self,
-        member: &member::Member,
+        member: &Member,
         archive: &Path,
         options: &UnpackOptions,
     ) -> Result<(), ArchiveError> {
@@ -70,7 +69,7 @@ impl Unpacked {
 /// is replaced, save a directory that is not empty. `archive` names the stream in messages.
 ///
 /// # Errors
-/// If the stream is damaged or ends early; if a member is absolute, holds `..`, is a GNU
+/// If the stream is damaged or ends early; if a member is absolute, holds `..`, is a
 /// sparse file or of an unknown type, or carries overlay attributes; if the bounds of
 /// `options` are exceeded; or if creating fails. What was unpacked before stays.
 pub fn unpack_tar(
@@ -79,8 +78,7 @@ pub fn unpack_tar(
     archive: &Path,
     options: &UnpackOptions,
 ) -> Result<Unpacked, ArchiveError> {
-    let mut stream = tar::Archive::new(reader);
-    let mut pending = member::Pending::default();
+    let mut stream = Stream::new(reader, archive);
     let mut tree = tree::Tree::new(root);
     let mut unpacked = Unpacked::default();
     let place = |member: &Path, (action, source): tree::Failure| ArchiveError::Place {
@@ -89,16 +87,14 @@ pub fn unpack_tar(
         action,
         source,
     };
-    // Raw entries: long names and extended headers are read here, within bounds.
-    let entries = stream.entries().map_err(ArchiveError::read(archive))?.raw(true);
-    for entry in entries {
+    while let Some(member) = stream.next_member()? {
         options.cancel.check()?;
-        let mut entry = entry.map_err(ArchiveError::read(archive))?;
-        let Some(member) = pending.take(&mut entry, archive)? else {
-            continue;
-        };
+        if member.sparse.is_some() {
+            let problem = "it is stored as a sparse file";
+            return Err(ArchiveError::refused(archive, &member.name, problem));
+        }
         unpacked.count(&member, archive, options)?;
-        tree.place(&member, &mut entry)
+        tree.place(&member, &mut stream)
             .map_err(|failure| place(&member.name, failure))?;
         unpacked.paths.push(member.path);
     }

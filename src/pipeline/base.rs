@@ -48,11 +48,7 @@ pub(super) struct BaseState {
 
 /// The files of the snapshot.
 pub(super) fn paths(context: &Context<'_>) -> SnapshotPaths {
-    SnapshotPaths {
-        tarball: context.workspace.tarball(),
-        index: context.workspace.index(),
-        backing_dir: context.workspace.backing_store(),
-    }
+    SnapshotPaths::of(&context.workspace)
 }
 
 /// Makes sure that the snapshot is the one that `selection` needs.

@@ -111,6 +111,11 @@ impl Frozen {
             files_read: stats.files_touched,
             bytes: stats.content_bytes_total,
             inflated_bytes: stats.bytes_inflated,
+            parts: stats.members_total,
+            parts_inflated: stats.members_inflated,
+            parts_reused: stats.members_reused,
+            parts_ahead: stats.members_ahead,
+            packages_opened: stats.packages_opened,
         })
     }
 }

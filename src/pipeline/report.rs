@@ -98,6 +98,16 @@ pub struct BaseUse {
     pub bytes: u64,
     /// Bytes that this build inflated.
     pub inflated_bytes: u64,
+    /// Parts that it is packed in.
+    pub parts: u64,
+    /// Parts that this build inflated.
+    pub parts_inflated: u64,
+    /// Parts that it found inflated, by itself or another.
+    pub parts_reused: u64,
+    /// Parts that were ready before they were needed.
+    pub parts_ahead: u64,
+    /// Packages that were opened through the pool.
+    pub packages_opened: u64,
 }
 
 /// A step layer of the image.
@@ -175,7 +185,11 @@ impl Timeline {
     /// All stages, by their beginning; those that others are a part of come first.
     pub fn finish(&self) -> Vec<StageTime> {
         let mut stages = self.lock().stages.clone();
-        stages.sort_by(|a, b| (a.start_seconds, a.is_inner).partial_cmp(&(b.start_seconds, b.is_inner)).unwrap_or(Ordering::Equal));
+        stages.sort_by(|a, b| {
+            (a.start_seconds, a.is_inner)
+                .partial_cmp(&(b.start_seconds, b.is_inner))
+                .unwrap_or(Ordering::Equal)
+        });
         stages
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Timespec;
 
 use crate::archive::ArchiveError;
-use crate::archive::unpack::member::{Kind, Member, relative};
+use crate::archive::stream::{Kind, Member, relative};
 use crate::rpmfile::{Header, RpmFileError, Tag};
 
 /// `%ghost`: the package owns the name and brings no content (rpm-tags(7), `Fileflags`).
@@ -293,6 +293,7 @@ impl Row<'_> {
             xattrs: Vec::new(),
             size_bytes: if kind == Kind::Regular { self.size_bytes } else { 0 },
             kind,
+            sparse: None,
         })
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::member::{Kind, Member, Xattrs, relative};
+use crate::archive::stream::{Kind, Member, Xattrs, relative};
 
 /// A step that failed: the verb for the message, and the cause.
 pub(in crate::archive) type Failure = (&'static str, io::Error);

@@ -1,5 +1,6 @@
 //! Where everything lies on disk (DESIGN "On disk"): names only, no I/O.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The directories of one provider.
@@ -250,9 +251,12 @@ impl ImageBuild {
         self.directory.join(".image-record")
     }
 
-    /// Where the raw image of the build before is kept while the next one is made, beside the directory.
+    /// Where the raw image of the build before is kept while the next one is made, beside the directory; a
+    /// temporary file.
     pub fn earlier_image(&self) -> PathBuf {
-        beside(&self.directory, ".earlier")
+        let mut name = OsString::from(".oic-tmp-earlier-");
+        name.push(self.directory.file_name().unwrap_or_default());
+        self.directory.with_file_name(name)
     }
 
     /// The lockfile of what was installed.
@@ -286,6 +290,10 @@ mod tests {
         assert_eq!(
             build.directory(),
             Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1")
+        );
+        assert_eq!(
+            build.earlier_image(),
+            Path::new("/w/debian-debian13-x86_64/imagebuild/.oic-tmp-earlier-edge.1")
         );
         assert_eq!(
             build.lock(),

@@ -27,7 +27,7 @@ pub struct Known {
     pub digest: Sha256,
     /// Where in the file the part begins.
     pub offset_bytes: u64,
-    /// Its length.
+    /// Its length, with the zeros that fill its last block.
     pub length_bytes: u64,
 }
 

@@ -12,6 +12,7 @@ mod block_map;
 mod bytes;
 mod checksum;
 mod directory;
+mod draft;
 mod extents;
 mod geometry;
 mod hash;

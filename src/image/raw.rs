@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 
 use rustix::fs::SeekFrom;
 use sha2::Digest as _;
@@ -175,25 +177,7 @@ pub fn write(
         inputs,
         cancel,
     };
-    let task = progress.start("Write partitions", Unit::Items, Some(plan.partitions.len() as u64));
-    let fill = |planned: &PlannedPartition| {
-        cancel.check()?;
-        let source = inputs.sources.iter().find(|source| source.number == planned.number);
-        job.partition(planned, source)?;
-        progress.advance(task, 1);
-        Ok::<_, ImageError>(())
-    };
-    // Side by side: one that a single thread fills does not hold up the others.
-    let done = std::thread::scope(|scope| {
-        let fill = &fill;
-        let threads = plan.partitions.iter().map(|planned| scope.spawn(move || fill(planned)));
-        let threads: Vec<_> = threads.collect();
-        threads.into_iter().fold(Ok(()), |result, thread| {
-            result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
-    });
-    progress.finish(task);
-    done?;
+    job.partitions(progress)?;
     cancel.check()?;
     let written_bytes = canvas.written_bytes();
     let drawn = canvas.finish()?;
@@ -215,6 +199,33 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Fills all partitions, side by side: one that a single thread fills does not hold up the others.
+    fn partitions(&self, progress: &dyn Progress) -> Result<(), ImageError> {
+        let partitions = &self.inputs.plan.partitions;
+        let task = progress.start("Write partitions", Unit::Items, Some(partitions.len() as u64));
+        let fill = |planned: &PlannedPartition| {
+            self.cancel.check()?;
+            let source = self
+                .inputs
+                .sources
+                .iter()
+                .find(|source| source.number == planned.number);
+            self.partition(planned, source)?;
+            progress.advance(task, 1);
+            Ok::<_, ImageError>(())
+        };
+        let done = std::thread::scope(|scope| {
+            let fill = &fill;
+            let threads = partitions.iter().map(|planned| scope.spawn(move || fill(planned)));
+            let threads: Vec<_> = threads.collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let results: Vec<Result<(), ImageError>> = threads.into_iter().map(join).collect();
+            results.into_iter().collect::<Result<(), _>>()
+        });
+        progress.finish(task);
+        done
+    }
+
     fn partition(&self, planned: &PlannedPartition, source: Option<&PartitionSource>) -> Result<(), ImageError> {
         let id = &planned.partition.id;
         let extra = source.map(|source| source.extra.as_slice()).unwrap_or_default();

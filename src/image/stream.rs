@@ -57,7 +57,7 @@ pub fn write(
 ) -> Result<(), StreamError> {
     let wanted: Vec<Piece> = pieces
         .iter()
-        .filter(|piece| !is_there(canvas, tree, piece))
+        .filter(|piece| !is_there(canvas, tree, piece, block_bytes))
         .copied()
         .collect();
     let units = units(&wanted, block_bytes);
@@ -102,13 +102,13 @@ pub fn write(
 }
 
 /// Whether an earlier image has the piece at its place already.
-fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece) -> bool {
+fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -> bool {
     let digest = content(tree, piece.file).and_then(|content| content.digest);
     digest.is_some_and(|digest| {
         let known = Known {
             digest,
             offset_bytes: piece.offset_bytes,
-            length_bytes: piece.length_bytes,
+            length_bytes: piece.length_bytes.next_multiple_of(block_bytes),
         };
         canvas.has(piece.place_bytes, known)
     })

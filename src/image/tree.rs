@@ -149,4 +149,4 @@ impl Tree {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

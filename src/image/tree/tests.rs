@@ -8,7 +8,7 @@ use crate::overlay::layer::{Entry, LayerResult};
 
 /// A directory of the host that knows the digests of its files, as the base does.
 #[derive(Debug)]
-struct Base(DirectoryLayer);
+pub(in crate::image) struct Base(pub DirectoryLayer);
 
 impl Layer for Base {
     fn root(&self) -> NodeId {

@@ -41,21 +41,7 @@ pub fn tricky(root: &Path) {
     }
     drop(std::os::unix::net::UnixListener::bind(at("socket")).unwrap());
     xattrs(root);
-    let sparse = File::create(at("sparse")).unwrap();
-    sparse.set_len(300 << 20).unwrap();
-    sparse.write_all_at(b"start", 0).unwrap();
-    sparse.write_all_at(b"end", (300 << 20) - 3).unwrap();
-    fs::write(at("zeros"), vec![0; 1 << 20]).unwrap();
-    for (name, size) in [
-        ("empty", 0),
-        ("one", 1),
-        ("block", 4096),
-        ("more", 4097),
-        ("large", 3_000_001),
-    ] {
-        let bytes: Vec<u8> = (0..size).map(|i: u32| (i.wrapping_mul(i) >> 8) as u8 | 1).collect();
-        fs::write(at(name), bytes).unwrap();
-    }
+    contents(root);
     fs::create_dir(at("many")).unwrap();
     for i in 0..600 {
         File::create(at(&format!("many/{i} {}", "n".repeat(60)))).unwrap();
@@ -72,6 +58,25 @@ pub fn tricky(root: &Path) {
     fs::create_dir_all(at(&"deep/".repeat(40))).unwrap();
     fs::set_permissions(root, fs::Permissions::from_mode(0o2750)).unwrap();
     chown(root, Some(3), Some(4)).unwrap();
+}
+
+fn contents(root: &Path) {
+    let at = |name: &str| root.join(name);
+    let sparse = File::create(at("sparse")).unwrap();
+    sparse.set_len(300 << 20).unwrap();
+    sparse.write_all_at(b"start", 0).unwrap();
+    sparse.write_all_at(b"end", (300 << 20) - 3).unwrap();
+    fs::write(at("zeros"), vec![0; 1 << 20]).unwrap();
+    for (name, size) in [
+        ("empty", 0),
+        ("one", 1),
+        ("block", 4096),
+        ("more", 4097),
+        ("large", 3_000_001),
+    ] {
+        let bytes: Vec<u8> = (0..size).map(|i: u32| (i.wrapping_mul(i) >> 8) as u8 | 1).collect();
+        fs::write(at(name), bytes).unwrap();
+    }
 }
 
 fn xattrs(root: &Path) {

@@ -70,7 +70,6 @@ Examples:
 The base unpacks itself file by file when something reads it. End with: oic umount")]
 pub struct MountArgs {
     /// Provider id ({os}-{dist}-{arch}), template file, the name of a template that oic brings, or a tarball
-    #[arg(value_name = "PROVIDER|TEMPLATE|TARBALL")]
     subject: OsString,
     /// Existing directory to mount at [default: the provider's chrootenv, or {tarball}.oic/chrootenv]
     #[arg(value_hint = ValueHint::DirPath)]

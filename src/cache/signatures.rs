@@ -4,7 +4,7 @@
 //! Whether a package is signed depends on nothing but its bytes and the keys, so what was verified once
 //! is remembered by the digests of both: a later build reads no payload again.
 //!
-//! The file is text: a line `oic-signed 1 ` and the digest of what follows; a line `package keys` of two
+//! The file is text: a line `oic-signed 1 ` and the digest of what follows; a line `claim keys` of two
 //! digests for each package. Anything else is dropped and made again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +67,7 @@ pub(super) struct Signatures {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Package and keys.
+    /// Claims and keys.
     good: BTreeSet<(Sha256, Sha256)>,
     changed: bool,
 }
@@ -97,7 +97,7 @@ impl Signatures {
     pub(super) fn are_known(&self, package: &ResolvedPackage) -> bool {
         match self.signers.keyrings.get(&package.repository) {
             None => true,
-            Some((_, keys)) => self.known().good.contains(&(package.sha256, *keys)),
+            Some((_, keys)) => self.known().good.contains(&(claim(package), *keys)),
         }
     }
 
@@ -118,10 +118,16 @@ impl Signatures {
         let io = |error| failed(crate::rpmfile::RpmFileError::Io(error).into());
         let mut file = file;
         file.rewind().map_err(io)?;
-        rpm::verify(keyring, BufReader::with_capacity(64 << 10, file), self.signers.at).map_err(failed)?;
+        let reader = BufReader::with_capacity(64 << 10, file);
+        let head = rpm::verify(keyring, reader, self.signers.at).map_err(failed)?.head;
+        // Nobody may have signed the index: it could give any signed package for this one.
+        let found = head.nevra();
+        if found != nevra(package) {
+            return Err(failed(RpmVerifyError::OtherPackage { found }));
+        }
         file.rewind().map_err(io)?;
         let mut known = self.known();
-        known.good.insert((package.sha256, *keys));
+        known.good.insert((claim(package), *keys));
         known.changed = true;
         Ok(())
     }
@@ -139,6 +145,15 @@ impl Signatures {
         known.changed = false;
         Ok(())
     }
+}
+
+fn nevra(package: &ResolvedPackage) -> String {
+    format!("{}-{}.{}", package.name, package.version, package.architecture)
+}
+
+/// What was verified: that a file with this digest is this package.
+fn claim(package: &ResolvedPackage) -> Sha256 {
+    Sha256::of(format!("{} {}", package.sha256, nevra(package)))
 }
 
 fn read(path: &std::path::Path) -> Option<BTreeSet<(Sha256, Sha256)>> {
@@ -241,6 +256,18 @@ mod tests {
         refused("other");
         assert!(cache(Some("other")).open_verified(&package).is_err());
         assert!(cache(None).open_verified(&package).unwrap().is_some());
+        // Another package, however well signed, does not pass for it.
+        let other = ResolvedPackage {
+            name: "wanted".to_owned(),
+            ..package.clone()
+        };
+        let error = cache(Some("vendor"))
+            .obtain(&other, &url, &fetcher, &Silent)
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("the package is signed-1-1.noarch"),
+            "{error}"
+        );
         // A package of a repository that vouches for its index only may lie there already.
         fs::remove_file(directory.path().join("pkgCache/p/metadata").join(FILE_NAME)).unwrap();
         refused("other");

@@ -166,7 +166,11 @@ mod tests {
     /// rpm's own comparison decides (package rpm): 8,000 pairs in one run of its Lua interpreter.
     #[test]
     fn orders_as_rpm_does() {
-        let versions = versions(16_000);
+        let mut versions = versions(16_000);
+        // Every fourth pair differs in nothing that counts, or nearly so.
+        for pair in versions.chunks_mut(2).step_by(4) {
+            pair[1] = pair[0].replace('.', "_").replace('1', "01");
+        }
         let mut script = String::new();
         for pair in versions.chunks(2) {
             writeln!(script, "print(rpm.vercmp({:?}, {:?}) .. \"\\n\")", pair[0], pair[1]).unwrap();

@@ -22,7 +22,7 @@ pub use error::{Problem, RepoError};
 pub use files::{FileOwners, owners, parse_filelists};
 pub use load::{LoadedIndex, load, load_all};
 pub use mirrors::{parse_metalink, parse_mirror_list};
-pub use primary::{PRIMARY_FILES, lists_file, parse_primary};
+pub use primary::{lists_file, parse_primary};
 pub use xml::XmlError;
 
 use crate::package::{Arch, RpmRecord};

@@ -14,7 +14,7 @@ const ENTRIES_LIMIT: u32 = 0xffff;
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Number { bytes: usize },
+    Number,
     Text,
     Binary,
 }
@@ -130,10 +130,7 @@ impl Header {
     /// The store from where the value starts.
     fn value(&self, entry: Entry, wanted: fn(Kind) -> bool) -> Result<&[u8], RpmFileError> {
         let kind = match entry.kind {
-            1 | 2 => Kind::Number { bytes: 1 },
-            3 => Kind::Number { bytes: 2 },
-            4 => Kind::Number { bytes: 4 },
-            5 => Kind::Number { bytes: 8 },
+            1..=5 => Kind::Number,
             6 | 8 | 9 => Kind::Text,
             7 => Kind::Binary,
             _ => return Err(self.bad(entry.tag, "of an unknown kind")),
@@ -204,7 +201,7 @@ impl Header {
         let Some(entry) = self.find(tag) else {
             return Ok(Vec::new());
         };
-        let value = self.value(entry, |kind| matches!(kind, Kind::Number { .. }))?;
+        let value = self.value(entry, |kind| kind == Kind::Number)?;
         let bytes = match entry.kind {
             3 => 2,
             4 => 4,

@@ -49,6 +49,21 @@ pub enum RpmVerifyError {
     /// The signature is good, but nothing signed covers the payload.
     #[error("the package's signature covers its header only, and that has no SHA-256 of the payload")]
     UnsignedPayload,
+    /// It is signed, but not the package that was asked for.
+    #[error("the package is {found}, which is not what its repository's index says")]
+    OtherPackage {
+        /// Its name, version and architecture.
+        found: String,
+    },
+}
+
+/// A package whose signature was good.
+#[derive(Debug, Clone)]
+pub struct VerifiedRpm {
+    /// Who signed it.
+    pub signer: Signer,
+    /// What it says of itself.
+    pub head: RpmHead,
 }
 
 impl RpmVerifyError {
@@ -60,7 +75,7 @@ impl RpmVerifyError {
                 "get the signed package; or give the repository `[trusted=yes]` to take its packages unverified"
                     .to_owned(),
             ),
-            Self::File(_) | Self::HeaderDigest { .. } | Self::PayloadDigest { .. } => {
+            Self::File(_) | Self::HeaderDigest { .. } | Self::PayloadDigest { .. } | Self::OtherPackage { .. } => {
                 Some("try another mirror; something on the way, or on the server, changed the package".to_owned())
             }
         }
@@ -79,7 +94,7 @@ pub fn verify(
     keyring: &Keyring,
     mut package: impl Read + Send + Sync,
     at: SystemTime,
-) -> Result<Signer, RpmVerifyError> {
+) -> Result<VerifiedRpm, RpmVerifyError> {
     let head = RpmHead::read(&mut package)?;
     if let Some(stated) = head.signature.string(Tag::SIGNATURE_SHA256)? {
         let actual = Sha256::of(head.header.as_bytes());
@@ -90,7 +105,8 @@ pub fn verify(
     }
     let of_header = header_signatures(&head)?;
     if of_header.is_empty() {
-        return whole(keyring, &head, package, at);
+        let signer = whole(keyring, &head, package, at)?;
+        return Ok(VerifiedRpm { signer, head });
     }
     let signer = any_good(&of_header, |signature| {
         keyring.check(head.header.as_bytes(), signature, Packets::WithVersion3, at)
@@ -102,7 +118,7 @@ pub fn verify(
         }
         None => return Err(RpmVerifyError::UnsignedPayload),
     }
-    Ok(signer)
+    Ok(VerifiedRpm { signer, head })
 }
 
 /// The signatures over the header, as binary OpenPGP packets or in armor.

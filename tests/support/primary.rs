@@ -1,9 +1,19 @@
 //! A `primary.xml` of Fedora's size and shape; the packages are made up.
 #![allow(dead_code, missing_docs)] // each program uses a part
 
+use std::error::Error;
 use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
 
-use oic::package::Sha256;
+use oic::cancel::Cancel;
+use oic::fetch::{FetchOptions, Fetcher};
+use oic::package::{Arch, Sha256};
+use oic::repo::{LoadOptions, Repository, Signed, rpm};
+use oic::resolve::{self, Request};
 
 /// Fedora has about that many on one architecture.
 pub const PACKAGES: usize = 60_000;
@@ -77,4 +87,99 @@ fn name(number: usize) -> String {
 /// Forty of them.
 pub fn request() -> Vec<String> {
     (0..40).map(|step| name(PACKAGES - 1 - step * 700)).collect()
+}
+
+/// Writes the indexes of a repository with those packages, but no package.
+pub fn repository(root: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(root.join("repodata"))?;
+    let mut filelists =
+        format!("<filelists xmlns=\"http://linux.duke.edu/metadata/filelists\" packages=\"{PACKAGES}\">\n");
+    for number in 0..PACKAGES {
+        let (name, digest) = (name(number), Sha256::of(number.to_le_bytes()));
+        writeln!(
+            filelists,
+            "<package pkgid=\"{digest}\" name=\"{name}\" arch=\"x86_64\"><version epoch=\"0\" ver=\"1.{number}\" rel=\"1.fc99\"/>\
+             <file>/usr/bin/{name}</file></package>"
+        )?;
+    }
+    filelists.push_str("</filelists>\n");
+    let mut repomd = "<repomd xmlns=\"http://linux.duke.edu/metadata/repo\"><revision>1</revision>\n".to_owned();
+    for (kind, text) in [("primary", generate(PACKAGES)), ("filelists", filelists)] {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes())?;
+        let packed = encoder.finish()?;
+        let path = format!("repodata/{kind}.xml.gz");
+        writeln!(
+            repomd,
+            "<data type=\"{kind}\"><checksum type=\"sha256\">{}</checksum><open-checksum type=\"sha256\">{}</open-checksum>\
+             <location href=\"{path}\"/><timestamp>1700000000</timestamp><size>{}</size><open-size>{}</open-size></data>",
+            Sha256::of(&packed),
+            Sha256::of(&text),
+            packed.len(),
+            text.len()
+        )?;
+        fs::write(root.join(path), packed)?;
+    }
+    Ok(fs::write(root.join("repodata/repomd.xml"), repomd + "</repomd>\n")?)
+}
+
+/// dnf over that repository, with a root and a cache of its own below `scratch`.
+pub fn dnf(root: &Path, scratch: &Path, cached: bool) -> Command {
+    let _ = fs::create_dir_all(scratch.join("log"));
+    let mut command = Command::new("dnf");
+    command
+        .arg(format!("--installroot={}", scratch.join("root").display()))
+        .arg(format!("--setopt=cachedir={}", scratch.join("dnf").display()))
+        .arg(format!("--setopt=logdir={}", scratch.join("log").display()))
+        .args([
+            "--releasever=1",
+            "--forcearch=x86_64",
+            "--setopt=reposdir=/nonexistent",
+            "--nogpgcheck",
+        ])
+        .args([
+            "--setopt=install_weak_deps=False",
+            "--setopt=metadata_expire=never",
+            "--setopt=varsdir=/nonexistent",
+        ])
+        .arg(format!("--repofrompath=main,file://{}", root.display()))
+        .env("LC_ALL", "C");
+    if cached {
+        command.arg("--cacheonly");
+    }
+    command
+}
+
+/// Loads that repository, from the cache below `scratch` if `cached`, and resolves [`request`]; gives the number of packages.
+pub fn resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<dyn Error>> {
+    let repository = Repository {
+        id: "main".to_owned(),
+        base_url: format!("file://{}", root.display()),
+        mirror_list: None,
+        suite: String::new(),
+        components: Vec::new(),
+        keys: Vec::new(),
+        signed: Signed::Both,
+        trusted: true,
+        priority: 500,
+        allow_packages: Vec::new(),
+    };
+    let options = LoadOptions {
+        arch: Arch::X86_64,
+        metadata_dir: scratch.join("oic"),
+        now: SystemTime::now(),
+        offline: cached,
+        workers: 2,
+    };
+    let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default())?;
+    let index = rpm::load(&repository, &options, &fetcher, &Cancel::default())?;
+    let request = Request {
+        arch: Arch::X86_64,
+        packages: request(),
+        include_essential: true,
+    };
+    let resolution = resolve::rpm::resolve(&request, &index.records, |_| {
+        Ok::<_, resolve::ResolveError>(rpm::FileOwners::new())
+    })?;
+    Ok(resolution.packages.len())
 }

@@ -248,7 +248,7 @@ impl<'a> Session<'a> {
             url: url.clone(),
             reason,
         };
-        let decoder = form.decoder(&*bytes).map_err(|error| mismatch(error.to_string()))?;
+        let decoder = form.decoder(&bytes).map_err(|error| mismatch(error.to_string()))?;
         let limit_bytes = listed.open_size_bytes.unwrap_or(OPEN_LIMIT_BYTES).min(OPEN_LIMIT_BYTES);
         let mut hashed = BufReader::with_capacity(
             128 << 10,

@@ -5,7 +5,7 @@
 
 use std::io::BufRead;
 
-use super::xml::{Piece, Xml, XmlError};
+use super::xml::{Piece, Start, Xml, XmlError};
 use crate::package::Sha256;
 
 /// More mirrors than this are not tried.
@@ -40,49 +40,69 @@ pub fn parse_mirror_list(text: &str) -> MirrorChoice {
 /// [`XmlError`] if it is malformed or no metalink.
 pub fn parse_metalink(text: impl BufRead) -> Result<MirrorChoice, XmlError> {
     let mut xml = Xml::new(text);
-    let mut mirrors: Vec<(i64, String)> = Vec::new();
-    let mut repomd = Vec::new();
-    let (mut text, mut rank, mut is_sha256, mut is_repomd, mut is_metalink) = (String::new(), 0, false, false, false);
+    let mut metalink = Metalink::default();
     loop {
         match xml.next()? {
-            Piece::Start(start) => {
-                text.clear();
-                let read = |key| start.attribute(key);
-                let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok());
-                let taken = match start.name() {
-                    "metalink" => Ok(is_metalink = true),
-                    "file" => read("name").map(|name| is_repomd = name.as_deref() == Some("repomd.xml")),
-                    "hash" => read("type").map(|kind| {
-                        is_sha256 = matches!(kind.as_deref(), Some("sha256" | "sha-256"));
-                    }),
-                    "url" => read("preference").and_then(|preference| {
-                        let priority = number(read("priority")?);
-                        rank = number(preference).map(|value| -value).or(priority).unwrap_or(0);
-                        Ok(())
-                    }),
-                    _ => Ok(()),
-                };
-                taken.map_err(|reason| xml.error(reason))?;
-            }
-            Piece::Text(more) => text.push_str(&more),
-            Piece::End(end) => match end.name() {
-                "url" if is_repomd => {
-                    let base = text.trim().strip_suffix(REPOMD).filter(|base| is_url(base));
-                    mirrors.extend(base.map(|base| (rank, base.to_owned())));
-                }
-                "hash" if is_repomd && is_sha256 => repomd.extend(text.trim().parse::<Sha256>().ok()),
-                _ => {}
-            },
+            Piece::Start(start) => metalink.start(&start).map_err(|reason| xml.error(reason))?,
+            Piece::Text(more) => metalink.text.push_str(&more),
+            Piece::End(end) => metalink.end(end.name()),
             Piece::Other => {}
-            Piece::Eof if is_metalink => break,
+            Piece::Eof if metalink.is_metalink => break,
             Piece::Eof => return Err(xml.error("it is no metalink")),
         }
     }
-    mirrors.sort_by_key(|(rank, _)| *rank);
+    metalink.mirrors.sort_by_key(|(rank, _)| *rank);
+    let urls = metalink.mirrors.into_iter().map(|(_, url)| url);
     Ok(MirrorChoice {
-        base_urls: mirrors.into_iter().map(|(_, url)| url).take(MIRRORS_LIMIT).collect(),
-        repomd,
+        base_urls: urls.take(MIRRORS_LIMIT).collect(),
+        repomd: metalink.repomd,
     })
+}
+
+/// A metalink that is being read.
+#[derive(Debug, Default)]
+struct Metalink {
+    is_metalink: bool,
+    /// Inside the element of `repomd.xml`.
+    is_repomd: bool,
+    is_sha256: bool,
+    text: String,
+    /// Of the mirror that is being read; the smaller is preferred.
+    rank: i64,
+    mirrors: Vec<(i64, String)>,
+    repomd: Vec<Sha256>,
+}
+
+impl Metalink {
+    fn start(&mut self, start: &Start<'_>) -> Result<(), String> {
+        self.text.clear();
+        let number = |text: Option<String>| text.and_then(|text| text.parse::<i64>().ok());
+        match start.name() {
+            "metalink" => self.is_metalink = true,
+            "file" => self.is_repomd = start.attribute("name")?.as_deref() == Some("repomd.xml"),
+            "hash" => {
+                let kind = start.attribute("type")?;
+                self.is_sha256 = matches!(kind.as_deref(), Some("sha256" | "sha-256"));
+            }
+            "url" => {
+                let preference = number(start.attribute("preference")?).map(i64::saturating_neg);
+                self.rank = preference.or(number(start.attribute("priority")?)).unwrap_or(0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, name: &str) {
+        match name {
+            "url" if self.is_repomd => {
+                let base = self.text.trim().strip_suffix(REPOMD).filter(|base| is_url(base));
+                self.mirrors.extend(base.map(|base| (self.rank, base.to_owned())));
+            }
+            "hash" if self.is_repomd && self.is_sha256 => self.repomd.extend(self.text.trim().parse::<Sha256>().ok()),
+            _ => {}
+        }
+    }
 }
 
 /// Mirrors by other protocols are passed over.

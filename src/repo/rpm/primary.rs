@@ -7,11 +7,8 @@ use super::repomd::stays_inside;
 use super::xml::{Piece, Start, Xml, XmlError};
 use crate::package::{RpmRecord, Sha256};
 
-/// Which files `primary.xml` lists of each package, in words; all others are in `filelists.xml`.
-pub const PRIMARY_FILES: &str = "files in /etc or in a directory whose name ends in bin, and /usr/lib/sendmail";
-
-/// Whether `primary.xml` lists the file `path` if a package has it (createrepo_c's
-/// `cr_is_primary`; dnf and libsolv rely on it too).
+/// Whether `primary.xml` lists the file `path` if a package has it: configuration, and what lies in a
+/// directory whose name ends in `bin` (createrepo_c's `cr_is_primary`; dnf and libsolv rely on it too).
 pub fn lists_file(path: &str) -> bool {
     path.starts_with("/etc/") || path == "/usr/lib/sendmail" || path.contains("bin/")
 }

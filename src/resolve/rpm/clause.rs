@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(set("((a with b) without c)").unwrap(), [3]);
         assert_eq!(set("((c or b) with a)").unwrap(), [2, 3]);
         assert!(set("(a with (b if c))").is_err());
-        let many = format!("({})", vec!["(a and b and c and a)"; 5].join(" or "));
+        let many = format!("({})", ["(a and b and c and a)"; 5].join(" or "));
         assert!(set(&many).is_err());
     }
 }

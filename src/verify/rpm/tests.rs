@@ -52,7 +52,7 @@ fn each_kind_of_key_signs() {
         for arguments in [&[][..], &["--rpmv3"]] {
             let package = signed(&gpg, "vendor", arguments);
             let keyring = keyring(&gpg, "vendor");
-            let signer = verify(&keyring, &package[..], now()).unwrap();
+            let signer = verify(&keyring, &package[..], now()).unwrap().signer;
             assert_eq!(signer.fingerprint, keyring.fingerprints()[0], "{algorithm}");
         }
     }
@@ -143,6 +143,29 @@ fn signatures_over_everything_and_those_of_rpm_6_count() {
     text.push(0);
     let new = with_signatures(&package, &[(Tag::SIGNATURE_OPENPGP, &text)], None);
     verify(&vendor, &new[..], now()).unwrap();
+}
+
+/// tests/data/rpm/README.md says what it is.
+#[test]
+fn a_package_of_2015_verifies() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rpm");
+    let package = std::fs::read(data.join("centos-release-7-2.1511.el7.centos.2.10.x86_64.rpm")).unwrap();
+    let key = std::fs::read(data.join("RPM-GPG-KEY-CentOS-7")).unwrap();
+    let keyring = Keyring::from_certificates(&[key]).unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_450_000_000);
+    let signer = verify(&keyring, &package[..], then).unwrap().signer;
+    assert_eq!(signer.fingerprint, "6341AB2753D78A78A7C27BB124C6A8A7F4A80EB5");
+    let signed_at = signer.signed_at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(signed_at.as_secs(), 1_449_655_309);
+    let head = RpmHead::read(&mut &package[..]).unwrap();
+    assert_eq!(head.nevra(), "centos-release-7-2.1511.el7.centos.2.10.x86_64");
+    assert_eq!(payload_digest(&head).unwrap(), None);
+    let mut tampered = package.clone();
+    *tampered.last_mut().unwrap() ^= 1;
+    assert!(matches!(
+        verify(&keyring, &tampered[..], then),
+        Err(RpmVerifyError::Signature(VerifyError::BadSignature { .. }))
+    ));
 }
 
 /// A signature packet of version 3 (RFC 4880, 5.2.2), which nobody makes any more but old tools.

@@ -125,6 +125,9 @@ pub struct Command {
     /// Whether descriptor [`STATUS_FD`] is a second way to standard output, for programs
     /// that keep their status lines from what they start (dpkg closes that descriptor there).
     pub status: bool,
+    /// Whether standard error is standard output, so that lines of both come in the order in which
+    /// they were written.
+    pub merged: bool,
 }
 
 /// See [`Command::status`].
@@ -150,6 +153,13 @@ impl Command {
     #[must_use]
     pub fn with_status(mut self) -> Self {
         self.status = true;
+        self
+    }
+
+    /// The same command with [`Self::merged`].
+    #[must_use]
+    pub fn with_merged_output(mut self) -> Self {
+        self.merged = true;
         self
     }
 

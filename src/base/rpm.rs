@@ -76,7 +76,7 @@ fn install_all(
     let packages = request.packages.iter().map(|(package, _)| package);
     let mut transcript = Transcript::new(progress, "Install base", packages);
     let result = Sandbox::new(spec).run(
-        &Command::new(rpm::upgrade(Some(Path::new(TARGET)), files)),
+        &Command::new(rpm::upgrade(Some(Path::new(TARGET)), files)).with_merged_output(),
         &mut |_, line| {
             progress.detail(line);
             transcript.line(line);

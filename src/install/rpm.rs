@@ -20,7 +20,7 @@ pub(super) fn install(
         .packages
         .iter()
         .map(|package| request.pool.join(package.file_name()));
-    let mut command = Command::new(rpm::upgrade(None, files.map(OsString::from)));
+    let mut command = Command::new(rpm::upgrade(None, files.map(OsString::from))).with_merged_output();
     command.env.push(rpm::not_yet());
     let sandbox = Sandbox::new(spec(request));
     let mut transcript = Transcript::new(progress, "Install", request.packages);

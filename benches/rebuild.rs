@@ -63,7 +63,11 @@ impl Bench {
 
     fn oic(&self, work: &str, templates: &[&OsStr], more: &[&str]) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oic"));
-        command.arg("build").args(templates).args(more).args(["--format", "json"]);
+        command
+            .arg("build")
+            .args(templates)
+            .args(more)
+            .args(["--format", "json"]);
         command.arg("--cache-dir").arg(self.root.join("cache"));
         command.arg("--work-dir").arg(self.root.join(work));
         serde_json::from_slice(&run(&command)).unwrap()
@@ -87,7 +91,10 @@ impl Bench {
         let cache = self.root.join("cache/pkgCache").join(PROVIDER);
         let mut scan = Command::new("dpkg-scanpackages");
         scan.args(["--multiversion", "."]).current_dir(&cache);
-        let scanned = scan.stderr(Stdio::null()).output().expect("the package dpkg-dev is needed");
+        let scanned = scan
+            .stderr(Stdio::null())
+            .output()
+            .expect("the package dpkg-dev is needed");
         fs::write(peer.join("repository/Packages"), scanned.stdout).unwrap();
         for entry in fs::read_dir(cache).unwrap() {
             let path = entry.unwrap().path();
@@ -115,7 +122,10 @@ impl Bench {
         let five = self.template(FIVE, "one", "ann", "hello");
         record("five", time(|| drop(self.warm(&five))));
         self.forget("sshd");
-        record("second", time(|| drop(self.oic("work", &[OsStr::new(SECOND)], &["--offline"]))));
+        record(
+            "second",
+            time(|| drop(self.oic("work", &[OsStr::new(SECOND)], &["--offline"]))),
+        );
 
         let cold = |templates: &[&OsStr]| {
             oic::durable::remove_tree(&self.root.join("cold")).unwrap();
@@ -152,7 +162,10 @@ impl Bench {
             .arg(format!("--include={}", packages.join(",")))
             .arg("trixie")
             .arg(&tree)
-            .arg(format!("deb [trusted=yes] copy://{} ./", peer.join("repository").display()));
+            .arg(format!(
+                "deb [trusted=yes] copy://{} ./",
+                peer.join("repository").display()
+            ));
         run(&bootstrap);
         let mut make = Command::new("mke2fs");
         make.args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&image).arg("2G");
@@ -165,7 +178,10 @@ impl Bench {
             let template = self.template(packages, "one", "ann", "hello");
             let warm = self.warm(&template);
             let scratch = self.oic("cold", &[template.as_os_str()], &["--offline", "--from-scratch"]);
-            assert_eq!(warm["image"]["sha256"], scratch["image"]["sha256"], "packages: {packages}");
+            assert_eq!(
+                warm["image"]["sha256"], scratch["image"]["sha256"],
+                "packages: {packages}"
+            );
         }
         println!("\nall images are the same as built from scratch");
     }
@@ -198,10 +214,16 @@ fn report(times: &BTreeMap<&'static str, Vec<Duration>>, runs: usize) {
         ("two templates at once", "two at once", "cold", 1.6),
         ("cold, packages cached", "cold", "mmdebstrap", 0.6),
     ];
-    println!("median of {runs} interleaved runs\n{:<32} {:>8} {:>14} {:>8} {:>8}", "", "seconds", "against", "ratio", "aim");
+    println!(
+        "median of {runs} interleaved runs\n{:<32} {:>8} {:>14} {:>8} {:>8}",
+        "", "seconds", "against", "ratio", "aim"
+    );
     for (name, value, against, aim) in rows {
         let (value, other) = (median(value), median(against));
-        println!("{name:<32} {value:>8.2} {against:>8} {other:>5.2} {:>8.2} {aim:>8.2}", value / other);
+        println!(
+            "{name:<32} {value:>8.2} {against:>8} {other:>5.2} {:>8.2} {aim:>8.2}",
+            value / other
+        );
     }
 }
 

@@ -179,7 +179,10 @@ impl LayerStore {
             Err(ManifestError::Path(error)) => return Err(error.into()),
             Err(error) => return Err(unusable(format!("damaged: {error}"))),
         };
-        let layer = Layer { manifest, directory: directory.clone() };
+        let layer = Layer {
+            manifest,
+            directory: directory.clone(),
+        };
         match glance(&layer.tree()) {
             Ok(scan) if scan == layer.manifest.scan => Ok(layer),
             Ok(_) => Err(unusable("not as it was left".to_owned())),
@@ -234,7 +237,10 @@ impl LayerStore {
     /// The directory is for its owner alone: layers hold password hashes under readable names.
     fn make(&self) -> Result<(), PathError> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory);
         made.map_err(PathError::on("create", &self.directory))
     }
 }

@@ -102,10 +102,7 @@ systemConfig:
     assert_eq!(read("etc/hostname"), "test-host\n");
     assert!(read("etc/cmd-ran").ends_with(" test\n"));
     assert_eq!(read("usr/share/oic-local/file"), "local\n");
-    assert!(
-        tree.join("usr/bin/ping").exists(),
-        "iputils-ping, by its pattern"
-    );
+    assert!(tree.join("usr/bin/ping").exists(), "iputils-ping, by its pattern");
     users(&read);
     apt(tree, &read);
     disk(&read("etc/fstab"), &build.join("fields-12.raw"));

@@ -107,7 +107,11 @@ fn only_what_changed_is_done_again(oic: &Oic, made: &dyn Fn([bool; 5]) -> Vec<(&
     let user = Template { user: "bob", ..file };
     let report = build(oic, &user.write(oic, "first"), &["--offline"]);
     assert_eq!(steps(&report), made([true, true, true, false, false]));
-    let scratch = build(oic, &oic.work_dir.join("templates/first.yml"), &["--offline", "--from-scratch"]);
+    let scratch = build(
+        oic,
+        &oic.work_dir.join("templates/first.yml"),
+        &["--offline", "--from-scratch"],
+    );
     assert_eq!(steps(&scratch), made([false; 5]));
     assert_eq!(sha256(&scratch), sha256(&report), "with and without layers");
 }
@@ -141,8 +145,13 @@ fn layers_dir(oic: &Oic) -> PathBuf {
 
 /// The directory of the layer that has `path`.
 fn layer_with(oic: &Oic, path: &str) -> PathBuf {
-    let layers = fs::read_dir(layers_dir(oic)).unwrap().map(|entry| entry.unwrap().path());
-    layers.into_iter().find(|layer| layer.join("tree").join(path).exists()).unwrap()
+    let layers = fs::read_dir(layers_dir(oic))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    layers
+        .into_iter()
+        .find(|layer| layer.join("tree").join(path).exists())
+        .unwrap()
 }
 
 fn a_damaged_layer_is_made_again(oic: &Oic, template: &Path, first: &Value) {
@@ -197,7 +206,11 @@ fn a_lockfile_gives_the_same_elsewhere(first: &Value, template: &Path) {
     let args = ["--lock", lock.to_str().unwrap(), "--overlay", "fuse", "-j", "1"];
     let report = build(&elsewhere, template, &args);
     assert!(steps(&report).iter().all(|(_, reused)| !reused), "{report}");
-    assert_eq!(sha256(&report), sha256(first), "another directory, engine and number of threads");
+    assert_eq!(
+        sha256(&report),
+        sha256(first),
+        "another directory, engine and number of threads"
+    );
 
     // A mirror that has nothing of it any more, and an empty cache.
     let server = Server::start(|_| None);
@@ -228,13 +241,17 @@ fn a_lockfile_gives_the_same_elsewhere(first: &Value, template: &Path) {
 
 fn layers_of_images_are_kept(oic: &Oic) {
     let count = || {
-        let names = fs::read_dir(layers_dir(oic)).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = fs::read_dir(layers_dir(oic))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.len() == 64).count()
     };
     let before = count();
     let stats = oic.run(&["cache", "stats", "--format", "json"]).json();
     assert_eq!(stats["providers"][0]["layers"]["count"], before);
-    let collected = oic.run(&["cache", "gc", "--unused-for", "0d", "--format", "json"]).json();
+    let collected = oic
+        .run(&["cache", "gc", "--unused-for", "0d", "--format", "json"])
+        .json();
     let gone = collected["removed"].as_array().unwrap().iter();
     let gone = gone.filter(|item| item["kind"] == "layer").count();
     assert!(gone > 0 && count() == before - gone, "{collected}");

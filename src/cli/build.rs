@@ -88,7 +88,9 @@ pub struct BuildArgs {
 pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError> {
     let events = args.events.as_deref().map(Events::open).transpose()?;
     if let Some(events) = &events {
-        args.template.iter().for_each(|template| events.started(&template.to_string_lossy()));
+        args.template
+            .iter()
+            .for_each(|template| events.started(&template.to_string_lossy()));
     }
     let outcome = build(global, args, events.as_ref());
     let built = outcome.and_then(|built| {
@@ -124,7 +126,10 @@ fn show(args: &BuildArgs, built: &[BuildReport]) -> Result<(), CommandError> {
 fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> Result<Vec<BuildReport>, CommandError> {
     let environment = Environment::load(global, args.workers)?;
     check_several(args)?;
-    let requests = args.template.iter().map(|template| request(&environment, args, template));
+    let requests = args
+        .template
+        .iter()
+        .map(|template| request(&environment, args, template));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
     check_distinct(&requests)?;
     if !rustix::process::geteuid().is_root() {
@@ -200,7 +205,9 @@ fn check_several(args: &BuildArgs) -> Result<(), CommandError> {
         (args.report.is_some(), "--report"),
     ];
     match single.iter().find(|(given, _)| *given) {
-        Some((_, option)) => Err(CommandError::usage(format!("{option} is for one template; there are several"))),
+        Some((_, option)) => Err(CommandError::usage(format!(
+            "{option} is for one template; there are several"
+        ))),
         None => Ok(()),
     }
 }

@@ -98,7 +98,9 @@ pub(super) fn read(path: &Path) -> Result<Lockfile, CommandError> {
 fn compare(a: &Lockfile, b: &Lockfile) -> Report {
     let by_label = |lockfile: &Lockfile| -> BTreeMap<String, _> {
         let packages = lockfile.packages.iter();
-        packages.map(|package| (label(package), (package.version.clone(), package.sha256))).collect()
+        packages
+            .map(|package| (label(package), (package.version.clone(), package.sha256)))
+            .collect()
     };
     let (old, new) = (by_label(a), by_label(b));
     let labels: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -128,7 +130,11 @@ fn compare(a: &Lockfile, b: &Lockfile) -> Report {
 
 fn lines(report: &Report) -> Vec<String> {
     let mut lines: Vec<String> = report.changes.iter().map(line).collect();
-    lines.push(format!("{} changes, {} packages unchanged", report.changes.len(), report.unchanged));
+    lines.push(format!(
+        "{} changes, {} packages unchanged",
+        report.changes.len(),
+        report.unchanged
+    ));
     lines
 }
 
@@ -173,8 +179,18 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_is_told() {
-        let old = lockfile(&[("bash", "5.1", "a"), ("dash", "1", "b"), ("gone", "1", "c"), ("same", "1", "d")]);
-        let new = lockfile(&[("same", "1", "d"), ("dash", "1", "B"), ("bash", "5.2", "e"), ("new", "2:1", "f")]);
+        let old = lockfile(&[
+            ("bash", "5.1", "a"),
+            ("dash", "1", "b"),
+            ("gone", "1", "c"),
+            ("same", "1", "d"),
+        ]);
+        let new = lockfile(&[
+            ("same", "1", "d"),
+            ("dash", "1", "B"),
+            ("bash", "5.2", "e"),
+            ("new", "2:1", "f"),
+        ]);
         insta::assert_snapshot!(lines(&compare(&old, &new)).join("\n"), @r"
         M bash:amd64 5.1 -> 5.2
         M dash:amd64 1 (another file of the same version)

@@ -12,7 +12,11 @@ const BAR_WIDTH: f64 = 40.0;
 /// Lines of the table.
 pub fn table(report: &BuildReport) -> Vec<String> {
     let mut lines = Vec::new();
-    let total = report.stages.iter().map(|stage| stage.start_seconds + stage.seconds).fold(0.0, f64::max);
+    let total = report
+        .stages
+        .iter()
+        .map(|stage| stage.start_seconds + stage.seconds)
+        .fold(0.0, f64::max);
     lines.push(format!("{:<28} {:>9}", "Stage", "Seconds"));
     for stage in &report.stages {
         let name = format!("{}{}", if stage.is_inner { "  " } else { "" }, stage.stage);

@@ -56,14 +56,21 @@ impl ConfigureRequest<'_> {
         key.add("seed", self.seed.0);
         key.add("network", [u8::from(self.network)]);
         key.add("os", &template.target.os);
-        key.add("image", format!("{:?}", (&template.image.name, &template.image.version)));
+        key.add(
+            "image",
+            format!("{:?}", (&template.image.name, &template.image.version)),
+        );
         key.add("hostname", format!("{:?}", template.system.hostname));
         key.add("fstab", format!("{:?}", self.fstab));
         key.add("sources", format!("{:?}", self.sources));
         for user in &template.system.users {
             key.add("startup", format!("{:?}", (&user.name, &user.startup_script)));
         }
-        template.system.commands.iter().for_each(|command| key.add("command", command));
+        template
+            .system
+            .commands
+            .iter()
+            .for_each(|command| key.add("command", command));
     }
 
     fn add_files(&self, key: &mut KeyBuilder) -> Result<(), ConfigureError> {
@@ -78,8 +85,13 @@ impl ConfigureRequest<'_> {
                         reason: error.source.to_string(),
                     };
                     let source = File::open(path).map_err(PathError::on("open", path)).map_err(fail)?;
-                    let metadata = source.metadata().map_err(PathError::on("look at", path)).map_err(fail)?;
-                    let digest = Sha256::of_reader(source).map_err(PathError::on("read", path)).map_err(fail)?;
+                    let metadata = source
+                        .metadata()
+                        .map_err(PathError::on("look at", path))
+                        .map_err(fail)?;
+                    let digest = Sha256::of_reader(source)
+                        .map_err(PathError::on("read", path))
+                        .map_err(fail)?;
                     key.add("mode", metadata.permissions().mode().to_le_bytes());
                     key.add("content", digest.0.0);
                 }

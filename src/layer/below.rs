@@ -37,7 +37,11 @@ impl Below {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), PathError> {
-        let lines: String = [self.base].iter().chain(&self.layers).map(|key| format!("{key}\n")).collect();
+        let lines: String = [self.base]
+            .iter()
+            .chain(&self.layers)
+            .map(|key| format!("{key}\n"))
+            .collect();
         durable::write_file(path, lines)
     }
 

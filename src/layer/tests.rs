@@ -45,7 +45,10 @@ fn what_was_published_is_found() {
     let found = store.find(key).unwrap().unwrap();
     assert_eq!(found.manifest, layer.manifest);
     assert_eq!(fs::read(found.tree().join("etc/hostname")).unwrap(), b"edge\n");
-    let mut names: Vec<_> = fs::read_dir(found.directory()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(found.directory())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     names.sort();
     assert_eq!(names, ["layer.json", "tree"]);
     assert_eq!(store.list().unwrap().len(), 1);

@@ -113,7 +113,9 @@ impl Assembly<'_> {
         }
         let step = Step {
             name: "initrd",
-            key: key.with("epoch", self.selection.package_epoch_seconds.to_le_bytes()).finish(),
+            key: key
+                .with("epoch", self.selection.package_epoch_seconds.to_le_bytes())
+                .finish(),
             ground: None,
             packages: &[],
             installed: Vec::new(),
@@ -128,7 +130,11 @@ impl Assembly<'_> {
             epoch: self.selection.package_epoch_seconds,
             helper: Path::new(THIS_PROGRAM),
         };
-        Ok(install::make_initrds(&request, self.context.progress, self.context.cancel)?)
+        Ok(install::make_initrds(
+            &request,
+            self.context.progress,
+            self.context.cancel,
+        )?)
     }
 
     fn modules(&self) -> &[String] {
@@ -180,7 +186,10 @@ impl Assembly<'_> {
         })?;
         let mut key = steps.key("settings", SETTINGS_VERSION);
         request.add_inputs(Part::Settings, &mut key)?;
-        self.selection.requested_names().iter().for_each(|name| key.add("manual", name));
+        self.selection
+            .requested_names()
+            .iter()
+            .for_each(|name| key.add("manual", name));
         for partition in &self.plan.partitions {
             key.add("mount point", format!("{:?}", partition.partition.mount_point));
         }
@@ -196,7 +205,12 @@ impl Assembly<'_> {
     /// Tells the image's own apt which packages nobody asked for.
     fn mark(&self, root: &Root) -> Result<(), BuildError> {
         let selection = self.selection;
-        let before = selection.base.packages.iter().map(|package| package.name.clone()).collect();
+        let before = selection
+            .base
+            .packages
+            .iter()
+            .map(|package| package.name.clone())
+            .collect();
         let arch = self.context.request.loaded.template.target.arch;
         let packages = selection.beyond_base();
         install::mark_automatic(root, &before, &packages, &selection.requested_names(), arch)?;
@@ -206,12 +220,19 @@ impl Assembly<'_> {
 
 /// Digests of all packages that the topmost of `chain` has above its ground.
 fn installed(chain: &[Layer]) -> impl Iterator<Item = Sha256> + '_ {
-    chain.first().into_iter().flat_map(|layer| layer.manifest.facts.packages.iter().copied())
+    chain
+        .first()
+        .into_iter()
+        .flat_map(|layer| layer.manifest.facts.packages.iter().copied())
 }
 
 /// How many of `wanted` the layers have, and those that they have not.
 fn split(chain: &[Layer], wanted: &[ResolvedPackage]) -> (usize, Vec<ResolvedPackage>) {
     let there: BTreeSet<_> = installed(chain).collect();
-    let missing: Vec<_> = wanted.iter().filter(|package| !there.contains(&package.sha256)).cloned().collect();
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|package| !there.contains(&package.sha256))
+        .cloned()
+        .collect();
     (wanted.len() - missing.len(), missing)
 }

@@ -116,7 +116,9 @@ pub fn check(
 fn show(request: &BuildRequest, at: &Path) -> Result<Session, BuildError> {
     let (workspace, output) = (request.workspace(), request.image_build());
     let layers = Below::read(&output.below())?.open(&LayerStore::new(workspace.layers()))?;
-    let steps = std::iter::once(output.upper()).chain(layers.iter().map(Layer::tree)).collect();
+    let steps = std::iter::once(output.upper())
+        .chain(layers.iter().map(Layer::tree))
+        .collect();
     let snapshot = SnapshotRequest {
         tarball: workspace.tarball(),
         index: workspace.index(),
@@ -163,7 +165,10 @@ fn differing(a: &File, b: &File) -> io::Result<Option<Range>> {
         at += common as u64;
         if n != m {
             let end = at + (n.max(m) - common) as u64;
-            return Ok(Some(Range { start: start.unwrap_or(at), end }));
+            return Ok(Some(Range {
+                start: start.unwrap_or(at),
+                end,
+            }));
         }
         if common == 0 {
             return Ok(start.map(|start| Range { start, end: at }));
@@ -268,7 +273,10 @@ mod tests {
         fs::write(b.join("etc/two"), "sAMe").unwrap();
         assert_eq!(first(), Some(("/etc/two".into(), "bytes 1 to 2".to_owned())));
         fs::write(b.join("etc/new"), "").unwrap();
-        assert_eq!(first(), Some(("/etc/new".into(), "is only in the second image".to_owned())));
+        assert_eq!(
+            first(),
+            Some(("/etc/new".into(), "is only in the second image".to_owned()))
+        );
         std::os::unix::fs::symlink("x", a.join("etc/new")).unwrap();
         assert!(first().unwrap().1.contains("mode"));
     }

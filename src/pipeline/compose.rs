@@ -106,7 +106,7 @@ impl Frozen {
     /// Unmounts everything; tells how much of the base was needed.
     pub fn close(mut self, base: BaseState) -> Result<BaseUse, BuildError> {
         let stats = self.done.stats.with(&self.done.mounted.stats()?);
-        self.done.mounted.close()?;
+        self.done.close()?;
         durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
             reused: base.reused,

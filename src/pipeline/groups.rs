@@ -13,14 +13,19 @@ use crate::resolve::lockfile::{Steps, label};
 /// The steps of `image`, of which `base` is there already; `common` is what its system would be if nothing else were
 /// asked for. Where the image needs another system, everything is the system: then there is nothing to share.
 pub(super) fn steps(base: &Resolution, image: &Resolution, common: &Resolution) -> Steps {
-    let digests = |resolution: &Resolution| -> BTreeSet<_> {
-        resolution.packages.iter().map(|package| package.sha256).collect()
-    };
+    let digests =
+        |resolution: &Resolution| -> BTreeSet<_> { resolution.packages.iter().map(|package| package.sha256).collect() };
     let (of_base, of_image, of_system) = (digests(base), digests(image), digests(common));
     let is_shared = of_system.is_subset(&of_image);
-    let beyond_base = image.packages.iter().filter(|package| !of_base.contains(&package.sha256));
+    let beyond_base = image
+        .packages
+        .iter()
+        .filter(|package| !of_base.contains(&package.sha256));
     let system = beyond_base.filter(|package| !is_shared || of_system.contains(&package.sha256));
-    let replaced = base.packages.iter().filter(|package| !of_image.contains(&package.sha256));
+    let replaced = base
+        .packages
+        .iter()
+        .filter(|package| !of_image.contains(&package.sha256));
     let manual = image.requested.iter().filter_map(|index| image.packages.get(*index));
     let mut manual: Vec<String> = manual.map(label).collect();
     manual.sort();
@@ -62,7 +67,13 @@ mod tests {
         let base = resolution(&[("libc", "1"), ("tool", "1")], vec![]);
         let common = resolution(&[("libc", "1"), ("udev", "1"), ("kernel", "1")], vec![]);
         let image = resolution(
-            &[("libc", "1"), ("udev", "1"), ("tool", "2"), ("sudo", "1"), ("kernel", "1")],
+            &[
+                ("libc", "1"),
+                ("udev", "1"),
+                ("tool", "2"),
+                ("sudo", "1"),
+                ("kernel", "1"),
+            ],
             vec![4, 3, 3],
         );
         let shared = steps(&base, &image, &common);

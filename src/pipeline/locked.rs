@@ -62,10 +62,19 @@ pub(super) fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selec
     }
     let repositories = packages::repositories(context)?;
     let known: BTreeSet<&str> = repositories.iter().map(|repository| repository.id.as_str()).collect();
-    if let Some(unknown) = lockfile.repositories.iter().find(|locked| !known.contains(locked.id.as_str())) {
+    if let Some(unknown) = lockfile
+        .repositories
+        .iter()
+        .find(|locked| !known.contains(locked.id.as_str()))
+    {
         return Err(BuildError::UnknownRepository(unknown.id.clone()));
     }
-    Selection::of(context, repositories, lockfile.clone(), asked_otherwise(context, lockfile))
+    Selection::of(
+        context,
+        repositories,
+        lockfile.clone(),
+        asked_otherwise(context, lockfile),
+    )
 }
 
 /// What the template asks for and the lockfile was not made for, in words.
@@ -102,7 +111,9 @@ pub(super) fn list_gone(context: &Context<'_>, cache: &PackageCache, wanted: &[W
             Err(error) => return error.into(),
         }
     }
-    context.progress.note(&format!("{} packages of the lockfile are gone", gone.len()));
+    context
+        .progress
+        .note(&format!("{} packages of the lockfile are gone", gone.len()));
     BuildError::Gone(gone)
 }
 

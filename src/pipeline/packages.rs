@@ -214,7 +214,9 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
     let image = resolve::deb::resolve(&wanted, &records)?;
     // What the images of a provider have in common, if nothing else were asked for.
     wanted.packages.truncate(of_base);
-    wanted.packages.extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
+    wanted
+        .packages
+        .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
     let common = resolve::deb::resolve(&wanted, &records)?;
 
     let lockfile = Lockfile {
@@ -225,7 +227,11 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         steps: groups::steps(&base, &image, &common),
     };
     let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
-    Ok(Selection { base, image, ..selection })
+    Ok(Selection {
+        base,
+        image,
+        ..selection
+    })
 }
 
 fn locked_repository(index: &LoadedIndex) -> LockedRepository {

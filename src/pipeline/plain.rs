@@ -10,7 +10,11 @@ use super::{BuildError, Context};
 const PASSIVE: [&[u8]; 5] = [b"control", b"md5sums", b"shlibs", b"symbols", b"conffiles"];
 const TRIGGERS: &[u8] = b"triggers";
 /// Whatever triggers it, the cache of the linker is made of what is there in the end (ldconfig(8)).
-const HARMLESS: [&str; 3] = ["activate-noawait ldconfig", "activate ldconfig", "activate-await ldconfig"];
+const HARMLESS: [&str; 3] = [
+    "activate-noawait ldconfig",
+    "activate ldconfig",
+    "activate-await ldconfig",
+];
 /// Who has files there wants a say in the initrd, or in what happens when others are installed.
 const TOUCHY: [&str; 5] = [
     "usr/share/initramfs-tools/",
@@ -30,7 +34,9 @@ pub(super) fn are_plain(
 ) -> Result<bool, BuildError> {
     for package in packages {
         context.cancel.check()?;
-        let path = cached.path(package).ok_or_else(|| BuildError::NotCached(package.file_name()))?;
+        let path = cached
+            .path(package)
+            .ok_or_else(|| BuildError::NotCached(package.file_name()))?;
         for file in Deb::open(path)?.control_files()? {
             let is_fine = match file.name.as_slice() {
                 TRIGGERS => is_harmless(&file.contents),
@@ -49,14 +55,20 @@ pub(super) fn are_plain(
 
 fn is_harmless(triggers: &[u8]) -> bool {
     let text = String::from_utf8_lossy(triggers);
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).all(|line| HARMLESS.contains(&line))
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .all(|line| HARMLESS.contains(&line))
 }
 
 /// Whether one of the files that md5sums lists lies where others look.
 fn is_touchy(md5sums: &[u8]) -> bool {
     let text = String::from_utf8_lossy(md5sums);
-    let mut paths = text.lines().filter_map(|line| line.split_once("  ").map(|(_, path)| path));
+    let mut paths = text
+        .lines()
+        .filter_map(|line| line.split_once("  ").map(|(_, path)| path));
     paths.any(|path| TOUCHY.iter().any(|prefix| path.starts_with(prefix)))
 }
 
@@ -66,9 +78,13 @@ mod tests {
 
     #[test]
     fn only_the_linkers_trigger_is_harmless() {
-        assert!(is_harmless(b"# Triggers added by dh_makeshlibs/13\nactivate-noawait ldconfig\n"));
+        assert!(is_harmless(
+            b"# Triggers added by dh_makeshlibs/13\nactivate-noawait ldconfig\n"
+        ));
         assert!(is_harmless(b""));
-        assert!(!is_harmless(b"activate-noawait ldconfig\ninterest-noawait /usr/share/x\n"));
+        assert!(!is_harmless(
+            b"activate-noawait ldconfig\ninterest-noawait /usr/share/x\n"
+        ));
         assert!(!is_harmless(b"activate update-initramfs\n"));
     }
 

@@ -173,7 +173,11 @@ impl Timeline {
     /// All stages, by their beginning; those that others are a part of come first.
     pub fn finish(&self) -> Vec<StageTime> {
         let mut stages = self.lock().stages.clone();
-        stages.sort_by(|a, b| (a.start_seconds, a.is_inner).partial_cmp(&(b.start_seconds, b.is_inner)).unwrap_or(Ordering::Equal));
+        stages.sort_by(|a, b| {
+            (a.start_seconds, a.is_inner)
+                .partial_cmp(&(b.start_seconds, b.is_inner))
+                .unwrap_or(Ordering::Equal)
+        });
         stages
     }
 

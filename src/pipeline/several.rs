@@ -34,7 +34,10 @@ pub fn build_all(
                 shown: progress,
             };
             let result = build(request, &named, cancel);
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+            results
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((number, result));
         }
     };
     std::thread::scope(|scope| {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use crate::cancel::Cancel;
+use crate::cancel::Cancelled;
 use crate::durable::{self, FileLock, PathError};
 use crate::layer::{self, Below, Draft, Facts, KeyBuilder, Layer, LayerError, LayerStore, Manifest};
 use crate::mount::kernel::Upper;
@@ -15,7 +15,7 @@ use crate::workspace::ImageBuild;
 
 use super::compose::{self, Mounted};
 use super::packages::{Cached, Selection};
-use super::report::{LayerUse, Timeline};
+use super::report::LayerUse;
 use super::serve::LayerStats;
 use super::{BuildError, Context, stanza};
 
@@ -48,7 +48,9 @@ pub(super) struct Steps<'a> {
     stats: LayerStats,
     /// Finished, and the topmost, but not published yet.
     unsealed: Option<Unsealed>,
-    sealing: Option<Sealing>,
+    sealing: Option<Sealing<Published>>,
+    /// The image's own upper, if this build made it.
+    own: Option<Facts>,
     /// Layers that somebody else had published first; they lie below the others all the same.
     kept: Vec<Draft>,
 }
@@ -65,29 +67,28 @@ struct Unsealed {
     lock: FileLock,
 }
 
-/// A thread that publishes a layer; joined when dropped.
-struct Sealing(Option<JoinHandle<Result<Result<Layer, Draft>, LayerError>>>);
+/// A layer that was published, or the draft of one that somebody else had published first.
+type Published = Result<Layer, Draft>;
 
-impl Sealing {
-    fn start(Unsealed { draft, facts, lock }: Unsealed, cancel: Cancel, timeline: Timeline) -> Self {
-        Self(Some(std::thread::spawn(move || {
-            let _lock = lock;
-            let stage = format!("sync and digest {}", facts.step);
-            timeline.inner(&stage, || draft.publish(facts, &cancel))
-        })))
+/// A thread that makes a layer durable; joined when dropped.
+struct Sealing<T>(Option<JoinHandle<Result<T, LayerError>>>);
+
+impl<T: Send + 'static> Sealing<T> {
+    fn start(work: impl FnOnce() -> Result<T, LayerError> + Send + 'static) -> Self {
+        Self(Some(std::thread::spawn(work)))
     }
 
-    fn join(mut self) -> Result<Result<Layer, Draft>, LayerError> {
+    fn join(mut self) -> Result<T, LayerError> {
         match self.0.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             // Only this function and `drop` take it.
-            None => Err(LayerError::Cancelled(crate::cancel::Cancelled)),
+            None => Err(LayerError::Cancelled(Cancelled)),
         }
     }
 }
 
-impl Drop for Sealing {
+impl<T> Drop for Sealing<T> {
     fn drop(&mut self) {
         if let Some(thread) = self.0.take() {
             // The build has failed already; a layer that was published all the same is sound.
@@ -98,12 +99,7 @@ impl Drop for Sealing {
 
 impl<'a> Steps<'a> {
     /// No layers above the base of `selection`.
-    pub fn new(
-        context: &'a Context<'a>,
-        output: &'a ImageBuild,
-        selection: &'a Selection,
-        cached: &'a Cached,
-    ) -> Self {
+    pub fn new(context: &'a Context<'a>, output: &'a ImageBuild, selection: &'a Selection, cached: &'a Cached) -> Self {
         Self {
             context,
             output,
@@ -117,6 +113,7 @@ impl<'a> Steps<'a> {
             stats: LayerStats::default(),
             unsealed: None,
             sealing: None,
+            own: None,
             kept: Vec::new(),
         }
     }
@@ -148,7 +145,9 @@ impl<'a> Steps<'a> {
     ) -> Result<(), BuildError> {
         let context = self.context;
         let lock = self.store.lock(step.key, context.cancel, || {
-            context.progress.note(&format!("waiting for another build that does the same ({})", step.name));
+            context
+                .progress
+                .note(&format!("waiting for another build that does the same ({})", step.name));
         })?;
         if self.find(step.key, step.packages.len())? {
             return Ok(());
@@ -184,7 +183,9 @@ impl<'a> Steps<'a> {
         if self.context.request.from_scratch {
             return Ok(false);
         }
-        let Some(layer) = self.store.find(key)? else { return Ok(false) };
+        let Some(layer) = self.store.find(key)? else {
+            return Ok(false);
+        };
         self.settle()?;
         self.put(&layer, packages);
         Ok(true)
@@ -276,9 +277,8 @@ impl<'a> Steps<'a> {
                 packages: Vec::new(),
                 warnings: Vec::new(),
             };
-            let manifest = layer::seal(&upper, facts, self.context.cancel)?;
-            manifest.write(&self.output.upper_manifest())?;
-            used.size_bytes = manifest.scan.size_bytes;
+            used.size_bytes = layer::glance(&upper)?.size_bytes;
+            self.own = Some(facts);
         }
         self.uses.push(used);
         self.place(None, upper);
@@ -289,6 +289,7 @@ impl<'a> Steps<'a> {
     pub fn freeze(mut self) -> Result<Done, BuildError> {
         let mounted = self.mount(None, None)?;
         self.settle()?;
+        let own = self.own.take().map(|facts| self.seal_upper(facts));
         Below {
             base: self.base,
             layers: self.keys(),
@@ -299,7 +300,22 @@ impl<'a> Steps<'a> {
             stats: self.stats,
             uses: self.uses,
             warnings: self.warnings,
+            own,
             _kept: self.kept,
+        })
+    }
+
+    /// Makes the image's upper durable while the image is written.
+    fn seal_upper(&self, facts: Facts) -> Sealing<()> {
+        let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
+        let (upper, manifest) = (self.output.upper(), self.output.upper_manifest());
+        Sealing::start(move || {
+            let seal = || {
+                layer::seal(&upper, facts, &cancel)?
+                    .write(&manifest)
+                    .map_err(LayerError::from)
+            };
+            timeline.inner("sync and digest settings", seal)
         })
     }
 
@@ -331,14 +347,21 @@ impl<'a> Steps<'a> {
     }
 
     fn start_sealing(&mut self) {
-        if let Some(unsealed) = self.unsealed.take() {
-            let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
-            self.sealing = Some(Sealing::start(unsealed, cancel, timeline));
-        }
+        let Some(Unsealed { draft, facts, lock }) = self.unsealed.take() else {
+            return;
+        };
+        let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
+        self.sealing = Some(Sealing::start(move || {
+            let _lock = lock;
+            let stage = format!("sync and digest {}", facts.step);
+            timeline.inner(&stage, || draft.publish(facts, &cancel))
+        }));
     }
 
     fn finish_sealing(&mut self) -> Result<(), BuildError> {
-        let Some(sealing) = self.sealing.take() else { return Ok(()) };
+        let Some(sealing) = self.sealing.take() else {
+            return Ok(());
+        };
         match sealing.join()? {
             Err(draft) => self.kept.push(draft),
             Ok(layer) => {
@@ -346,7 +369,11 @@ impl<'a> Steps<'a> {
                 if let Some(placed) = self.stack.iter_mut().find(|placed| placed.key == Some(key)) {
                     placed.tree = layer.tree();
                 }
-                let made = self.uses.iter_mut().rev().find(|used| used.step == layer.manifest.facts.step);
+                let made = self
+                    .uses
+                    .iter_mut()
+                    .rev()
+                    .find(|used| used.step == layer.manifest.facts.step);
                 if let Some(used) = made {
                     used.size_bytes = layer.manifest.scan.size_bytes;
                 }
@@ -369,7 +396,16 @@ pub(super) struct Done {
     pub stats: LayerStats,
     pub uses: Vec<LayerUse>,
     pub warnings: Vec<String>,
+    own: Option<Sealing<()>>,
     _kept: Vec<Draft>,
+}
+
+impl Done {
+    /// Unmounts, once all layers are durable.
+    pub fn close(self) -> Result<(), BuildError> {
+        self.own.map_or(Ok(()), Sealing::join)?;
+        self.mounted.close()
+    }
 }
 
 /// The upper of an earlier build, if it is what `key` stands for and as it was left.

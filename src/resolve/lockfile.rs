@@ -234,7 +234,9 @@ impl Lockfile {
             .map(|package| (label(package), package))
             .collect();
         let labels = self.steps.base.iter();
-        labels.map(|label| all.get(label).map(|package| (*package).clone())).collect()
+        labels
+            .map(|label| all.get(label).map(|package| (*package).clone()))
+            .collect()
     }
 
     fn check_packages(&self) -> Result<(), LockfileError> {

@@ -220,7 +220,9 @@ fn layers(
     cancel: &Cancel,
 ) -> Result<(), StoreError> {
     let found = LayerStore::new(provider.workspace.layers()).list()?;
-    let total = found.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.manifest.scan.size_bytes));
+    let total = found
+        .iter()
+        .fold(0_u64, |sum, layer| sum.saturating_add(layer.manifest.scan.size_bytes));
     let task = progress.start(&format!("Step layers of {}", provider.id), Unit::Bytes, Some(total));
     for layer in found {
         let problem = match layer::content(&layer.tree(), cancel) {
@@ -234,7 +236,9 @@ fn layers(
         progress.advance(task, size_bytes);
         match problem {
             None => verified.layers += 1,
-            Some(problem) => verified.bad.push(Bad::new(provider, layer.directory().to_owned(), problem)),
+            Some(problem) => verified
+                .bad
+                .push(Bad::new(provider, layer.directory().to_owned(), problem)),
         }
     }
     progress.finish(task);

@@ -34,11 +34,23 @@ fn image(page: &mut String, report: &BuildReport) {
     let image = &report.image;
     let mut rows = vec![
         ("Image", image.path.display().to_string()),
-        ("Size", format!("{}, {} on disk", HumanBytes(image.size_bytes), HumanBytes(image.data_bytes))),
+        (
+            "Size",
+            format!(
+                "{}, {} on disk",
+                HumanBytes(image.size_bytes),
+                HumanBytes(image.data_bytes)
+            ),
+        ),
         ("SHA-256", image.sha256.to_string()),
         ("Lockfile", report.lockfile.display().to_string()),
     ];
-    rows.extend(report.artifacts.iter().map(|path| ("Artifact", path.display().to_string())));
+    rows.extend(
+        report
+            .artifacts
+            .iter()
+            .map(|path| ("Artifact", path.display().to_string())),
+    );
     rows.extend(report.warnings.iter().map(|warning| ("Warning", warning.clone())));
     page.push_str("<table>");
     for (name, value) in rows {
@@ -49,14 +61,22 @@ fn image(page: &mut String, report: &BuildReport) {
 }
 
 fn timeline(page: &mut String, report: &BuildReport) {
-    let total = report.stages.iter().map(|stage| stage.start_seconds + stage.seconds).fold(0.0, f64::max);
+    let total = report
+        .stages
+        .iter()
+        .map(|stage| stage.start_seconds + stage.seconds)
+        .fold(0.0, f64::max);
     let _ = writeln!(
         page,
         "<h2>Where {total:.2} seconds went</h2>\n<table><tr><th>Stage</th><th class=\"n\">Seconds</th><th class=\"lane\"></th></tr>"
     );
     let share = |seconds: f64| seconds / total.max(f64::MIN_POSITIVE) * 100.0;
     for stage in &report.stages {
-        let (class, color) = if stage.is_inner { ("inner", "#85a3c2") } else { ("", "#2e6da4") };
+        let (class, color) = if stage.is_inner {
+            ("inner", "#85a3c2")
+        } else {
+            ("", "#2e6da4")
+        };
         let _ = writeln!(
             page,
             "<tr class=\"{class}\"><td>{}</td><td class=\"n\">{:.2}</td><td class=\"lane\"><svg role=\"img\" \
@@ -184,7 +204,14 @@ mod tests {
             }],
         };
         let page = page(&report);
-        for part in ["&lt;edge&gt;", "a &amp; b", "linux-image", "Where 1.50 seconds went", "x=\"33.333\"", "</html>"] {
+        for part in [
+            "&lt;edge&gt;",
+            "a &amp; b",
+            "linux-image",
+            "Where 1.50 seconds went",
+            "x=\"33.333\"",
+            "</html>",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         for call in ["http", "src=", "href=", "url(", "<script", "@import"] {

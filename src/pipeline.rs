@@ -173,7 +173,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         selection: &selection,
         plan: &plan,
     };
-    let mut steps = Steps::new(&context, &output, &selection, &cached);
+    let mut steps = Steps::new(&context, &output, &selection, &cached)?;
     assembly.install(&mut steps)?;
     clock.lap("Install");
     assembly.configure(&mut steps)?;

@@ -98,14 +98,21 @@ impl<T> Drop for Sealing<T> {
 }
 
 impl<'a> Steps<'a> {
-    /// No layers above the base of `selection`.
-    pub fn new(context: &'a Context<'a>, output: &'a ImageBuild, selection: &'a Selection, cached: &'a Cached) -> Self {
-        Self {
+    /// No layers above the base of `selection`. What killed builds left is removed.
+    pub fn new(
+        context: &'a Context<'a>,
+        output: &'a ImageBuild,
+        selection: &'a Selection,
+        cached: &'a Cached,
+    ) -> Result<Self, BuildError> {
+        let store = LayerStore::new(context.workspace.layers());
+        store.sweep()?;
+        Ok(Self {
             context,
             output,
             selection,
             cached,
-            store: LayerStore::new(context.workspace.layers()),
+            store,
             base: selection.base_key,
             stack: Vec::new(),
             uses: Vec::new(),
@@ -115,7 +122,7 @@ impl<'a> Steps<'a> {
             sealing: None,
             own: None,
             kept: Vec::new(),
-        }
+        })
     }
 
     /// The key of the topmost layer, or of the base.

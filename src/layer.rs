@@ -211,19 +211,25 @@ impl LayerStore {
         Ok(layers)
     }
 
-    /// A place for a new layer. What killed builds left is removed first.
+    /// A place for a new layer.
     ///
     /// # Errors
     /// If it cannot be made.
     pub fn draft(&self) -> Result<Draft, LayerError> {
         self.make()?;
         let _lock = FileLock::exclusive(self.directory.join(LOCK))?;
-        self.sweep()?;
         Ok(Draft::create_in(&self.directory)?)
     }
 
-    /// Removes drafts that nobody works on. The caller holds the lock.
-    fn sweep(&self) -> Result<(), PathError> {
+    /// Removes what killed builds left.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn sweep(&self) -> Result<(), PathError> {
+        if !self.directory.exists() {
+            return Ok(());
+        }
+        let _lock = FileLock::exclusive(self.directory.join(LOCK))?;
         for entry in fs::read_dir(&self.directory).map_err(PathError::on("list", &self.directory))? {
             let path = entry.map_err(PathError::on("list", &self.directory))?.path();
             let name = path.file_name().unwrap_or_default().as_encoded_bytes();

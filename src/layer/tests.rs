@@ -110,7 +110,7 @@ fn only_abandoned_drafts_are_swept() {
     let abandoned = store.directory.join(format!("{TEMPORARY_PREFIX}killed"));
     fs::create_dir_all(abandoned.join("tree/etc")).unwrap();
     fs::write(abandoned.join("lock"), "").unwrap();
-    drop(store.draft().unwrap());
+    store.sweep().unwrap();
     assert!(!abandoned.exists());
     assert!(used.tree().exists());
 }

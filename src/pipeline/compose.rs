@@ -103,6 +103,7 @@ impl Frozen {
     /// Cleans up; tells how much of the base was needed.
     pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
         let stats = self.done.stats.with(&self.done.base.stats().into());
+        self.done.close()?;
         durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
             reused: base.reused,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cancel::Cancel;
+use crate::cancel::Cancelled;
 use crate::durable::{self, FileLock, PathError};
 use crate::image::merged::Merged;
 use crate::layer::{self, Below, Draft, Facts, KeyBuilder, Layer, LayerError, LayerStore, Manifest};
@@ -20,7 +20,7 @@ use crate::workspace::ImageBuild;
 
 use super::compose::{self, Mounted};
 use super::packages::{Cached, Selection};
-use super::report::{LayerUse, Timeline};
+use super::report::LayerUse;
 use super::serve::LayerStats;
 use super::{BuildError, Context, base, stanza};
 
@@ -55,7 +55,9 @@ pub(super) struct Steps<'a> {
     stats: LayerStats,
     /// Finished, and the topmost, but not published yet.
     unsealed: Option<Unsealed>,
-    sealing: Option<Sealing>,
+    sealing: Option<Sealing<Published>>,
+    /// The image's own upper, if this build made it.
+    own: Option<Facts>,
     /// Layers that somebody else had published first; they lie below the others all the same.
     kept: Vec<Draft>,
 }
@@ -72,29 +74,28 @@ struct Unsealed {
     lock: FileLock,
 }
 
-/// A thread that publishes a layer; joined when dropped.
-struct Sealing(Option<JoinHandle<Result<Result<Layer, Draft>, LayerError>>>);
+/// A layer that was published, or the draft of one that somebody else had published first.
+type Published = Result<Layer, Draft>;
 
-impl Sealing {
-    fn start(Unsealed { draft, facts, lock }: Unsealed, cancel: Cancel, timeline: Timeline) -> Self {
-        Self(Some(std::thread::spawn(move || {
-            let _lock = lock;
-            let stage = format!("sync and digest {}", facts.step);
-            timeline.inner(&stage, || draft.publish(facts, &cancel))
-        })))
+/// A thread that makes a layer durable; joined when dropped.
+struct Sealing<T>(Option<JoinHandle<Result<T, LayerError>>>);
+
+impl<T: Send + 'static> Sealing<T> {
+    fn start(work: impl FnOnce() -> Result<T, LayerError> + Send + 'static) -> Self {
+        Self(Some(std::thread::spawn(work)))
     }
 
-    fn join(mut self) -> Result<Result<Layer, Draft>, LayerError> {
+    fn join(mut self) -> Result<T, LayerError> {
         match self.0.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             // Only this function and `drop` take it.
-            None => Err(LayerError::Cancelled(crate::cancel::Cancelled)),
+            None => Err(LayerError::Cancelled(Cancelled)),
         }
     }
 }
 
-impl Drop for Sealing {
+impl<T> Drop for Sealing<T> {
     fn drop(&mut self) {
         if let Some(thread) = self.0.take() {
             // The build has failed already; a layer that was published all the same is sound.
@@ -104,19 +105,21 @@ impl Drop for Sealing {
 }
 
 impl<'a> Steps<'a> {
-    /// No layers above the base of `selection`.
+    /// No layers above the base of `selection`. What killed builds left is removed.
     pub fn new(
         context: &'a Context<'a>,
         output: &'a ImageBuild,
         selection: &'a Selection,
         cached: &'a Cached,
     ) -> Result<Self, BuildError> {
+        let store = LayerStore::new(context.workspace.layers());
+        store.sweep()?;
         Ok(Self {
             context,
             output,
             selection,
             cached,
-            store: LayerStore::new(context.workspace.layers()),
+            store,
             base: selection.base_key,
             snapshot: Arc::new(Snapshot::open(&base::paths(context))?),
             stack: Vec::new(),
@@ -125,6 +128,7 @@ impl<'a> Steps<'a> {
             stats: LayerStats::default(),
             unsealed: None,
             sealing: None,
+            own: None,
             kept: Vec::new(),
         })
     }
@@ -291,9 +295,8 @@ impl<'a> Steps<'a> {
                 packages: Vec::new(),
                 warnings: Vec::new(),
             };
-            let manifest = layer::seal(&upper, facts, self.context.cancel)?;
-            manifest.write(&self.output.upper_manifest())?;
-            used.size_bytes = manifest.scan.size_bytes;
+            used.size_bytes = layer::glance(&upper)?.size_bytes;
+            self.own = Some(facts);
         }
         self.uses.push(used);
         self.place(None, upper);
@@ -303,6 +306,7 @@ impl<'a> Steps<'a> {
     /// Everything merged, read-only, once each layer is complete.
     pub fn freeze(mut self) -> Result<Done, BuildError> {
         self.settle()?;
+        let own = self.own.take().map(|facts| self.seal_upper(facts));
         Below {
             base: self.base,
             layers: self.keys(),
@@ -319,7 +323,22 @@ impl<'a> Steps<'a> {
             stats: self.stats,
             uses: self.uses,
             warnings: self.warnings,
+            own,
             _kept: self.kept,
+        })
+    }
+
+    /// Makes the image's upper durable while the image is written.
+    fn seal_upper(&self, facts: Facts) -> Sealing<()> {
+        let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
+        let (upper, manifest) = (self.output.upper(), self.output.upper_manifest());
+        Sealing::start(move || {
+            let seal = || {
+                layer::seal(&upper, facts, &cancel)?
+                    .write(&manifest)
+                    .map_err(LayerError::from)
+            };
+            timeline.inner("sync and digest settings", seal)
         })
     }
 
@@ -351,10 +370,15 @@ impl<'a> Steps<'a> {
     }
 
     fn start_sealing(&mut self) {
-        if let Some(unsealed) = self.unsealed.take() {
-            let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
-            self.sealing = Some(Sealing::start(unsealed, cancel, timeline));
-        }
+        let Some(Unsealed { draft, facts, lock }) = self.unsealed.take() else {
+            return;
+        };
+        let (cancel, timeline) = (self.context.cancel.clone(), self.context.timeline.clone());
+        self.sealing = Some(Sealing::start(move || {
+            let _lock = lock;
+            let stage = format!("sync and digest {}", facts.step);
+            timeline.inner(&stage, || draft.publish(facts, &cancel))
+        }));
     }
 
     fn finish_sealing(&mut self) -> Result<(), BuildError> {
@@ -396,7 +420,15 @@ pub(super) struct Done {
     pub stats: LayerStats,
     pub uses: Vec<LayerUse>,
     pub warnings: Vec<String>,
+    own: Option<Sealing<()>>,
     _kept: Vec<Draft>,
+}
+
+impl Done {
+    /// Waits until all layers are durable.
+    pub fn close(self) -> Result<(), BuildError> {
+        Ok(self.own.map_or(Ok(()), Sealing::join)?)
+    }
 }
 
 /// The upper of an earlier build, if it is what `key` stands for and as it was left.

@@ -110,6 +110,7 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
         }
         if !policy.dry_run {
             durable::sweep_temporaries(&provider.workspace.image_builds())?;
+            LayerStore::new(provider.workspace.layers()).sweep()?;
         }
         let found = Found::of(&provider, policy, &mut collected)?;
         collected.bytes_before = collected.bytes_before.saturating_add(found.bytes);

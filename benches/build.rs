@@ -130,8 +130,12 @@ impl Bench {
     }
 }
 
-fn run(command: &mut Command) {
-    let output = command
+/// A peer that hangs must not hang the benchmark: `timeout` (coreutils) ends it after ten minutes.
+fn run(command: &Command) {
+    let output = Command::new("timeout")
+        .arg("600")
+        .arg(command.get_program())
+        .args(command.get_args())
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));

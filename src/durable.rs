@@ -101,12 +101,25 @@ impl AtomicFile {
             .persist(&target)
             .map_err(|error| PathError::on("rename into place", &target)(error.error))?;
         if let Some(directory) = target.parent() {
-            File::open(directory)
-                .and_then(|d| d.sync_all())
-                .map_err(PathError::on("sync", directory))?;
+            sync_directory(directory)?;
         }
         Ok(file)
     }
+}
+
+/// Makes the names in `directory` durable.
+///
+/// # Errors
+/// If it cannot be opened or synced.
+pub fn sync_directory(directory: &Path) -> Result<(), PathError> {
+    // The parent of a name without a directory.
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(PathError::on("sync", directory))
 }
 
 /// Writes `contents` to `path` through an [`AtomicFile`].

@@ -41,7 +41,6 @@ mod xattr;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use ino::{Ino, MAX_LAYERS};
 use layer::{Errno, FileKind, Layer, LayerResult, NodeId};
@@ -53,6 +52,7 @@ use table::Table;
 use work::Work;
 
 use crate::durable::PathError;
+use crate::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Where changes go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -330,6 +330,20 @@ fn the_completion_script_completes() {
         );
         assert_eq!(tool("bash", &["-c", &function]).trim(), "stats");
     }
+    fs::write(place.path("_oic"), place.run(&["completion", "print", "zsh"]).stdout).unwrap();
+    tool("zsh", &["-n", place.path("_oic").to_str().unwrap()]);
+    fs::write(
+        place.path("oic.fish"),
+        place.run(&["completion", "print", "fish"]).stdout,
+    )
+    .unwrap();
+    let ask = format!(
+        "source {}; complete -C 'oic cache st'; complete -C 'oic build --overlay k'",
+        place.path("oic.fish").display()
+    );
+    let answers = tool("fish", &["--no-config", "-c", &ask]);
+    let words: Vec<&str> = answers.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(words, ["stats", "kernel"]);
 }
 
 #[test]

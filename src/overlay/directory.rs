@@ -8,7 +8,6 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Stat, fstat, major, minor, open, openat, seek, statat};
@@ -20,6 +19,7 @@ use super::node::lock;
 use super::place::Place;
 use super::work::{names_in, open_directory};
 use crate::durable::PathError;
+use crate::sync::{Arc, Mutex};
 
 /// A directory of the host; nobody may change what is in it meanwhile.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use crate::workspace::ImageBuild;
 use super::BuildError;
 
 /// The right to write into an [`ImageBuild`]. Dropped without [`Claim::keep`], it removes
-/// everything but the log: half an image is of no use.
+/// everything but the log: half an image is of no use. The upper of the build before is at
+/// [`ImageBuild::previous`] meanwhile.
 pub(super) struct Claim {
     output: ImageBuild,
     finished: bool,
@@ -35,7 +36,7 @@ impl Claim {
             progress.note(&format!("waiting for another build in {}", directory.display()));
         })?;
         let earlier = Earlier::set_aside(raw, &output.image_record(), &output.earlier_image());
-        durable::remove_tree(directory)?;
+        put_aside(output)?;
         fs::create_dir(directory).map_err(PathError::on("create", directory))?;
         let claim = Self {
             output: output.clone(),
@@ -63,8 +64,28 @@ impl Claim {
     }
 }
 
+/// Empties the directory, but keeps its finished upper at [`ImageBuild::previous`]. A build that was killed left none; then what
+/// it had put aside itself stays there.
+fn put_aside(output: &ImageBuild) -> Result<(), PathError> {
+    let previous = output.previous();
+    if output.upper_manifest().exists() {
+        durable::remove_tree(previous.directory())?;
+        fs::create_dir(previous.directory()).map_err(PathError::on("create", previous.directory()))?;
+        for (from, to) in [
+            (output.upper(), previous.upper()),
+            (output.upper_manifest(), previous.upper_manifest()),
+        ] {
+            fs::rename(&from, to).map_err(PathError::on("put aside", &from))?;
+        }
+    }
+    durable::remove_tree(output.directory())
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
+        if let Err(error) = durable::remove_tree(self.output.previous().directory()) {
+            tracing::warn!(%error, "something of the build before stays; the next build removes it");
+        }
         if self.finished {
             return;
         }

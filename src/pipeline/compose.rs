@@ -1,142 +1,77 @@
-//! The tree of one image: layers mounted, packages installed, settings applied, disk written.
+//! The tree of one image: layers mounted, and the disk written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::boot;
-use crate::configure::{self, ConfigureRequest, FstabEntry};
+use crate::configure::FstabEntry;
 use crate::durable::{self, PathError};
 use crate::image::earlier::{self, Earlier};
-use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
-use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
-use crate::overlay::directory::DirectoryLayer;
-use crate::overlay::layer::Layer;
-use crate::pool::POOL_DIRECTORY;
-use crate::root::Root;
-use crate::snapshot::Snapshot;
+use crate::package::ResolvedPackage;
 use crate::template::model::FileSystem;
 use crate::workspace::ImageBuild;
 
 use super::base::{self, BaseState};
 use super::packages::Selection;
-use super::report::{BaseUse, ImageFile};
+use super::report::{BaseUse, ImageFile, LayerUse};
 use super::serve::LayerStats;
+use super::steps::{Done, Steps};
 use super::{BuildError, BuildRequest, Context};
 
-/// Threads that answer the kernel for one build.
-const SERVER_THREADS: usize = 2;
-
-/// The tree while it is written to: upper over pool over base.
-pub(super) struct Tree {
+/// The layers, merged and mounted.
+pub(super) struct Mounted {
     session: Session,
-    /// Opened before anybody can put another one in its place.
-    base: Arc<Snapshot>,
-    output: ImageBuild,
 }
 
-/// The tree as the image will have it: upper over base, read-only, and mounted nowhere.
+impl Mounted {
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        self.session.mount_point()
+    }
+
+    /// What was taken from the base so far.
+    pub fn stats(&mut self) -> Result<LayerStats, BuildError> {
+        Ok(LayerStats::of(&mut self.session)?)
+    }
+
+    pub fn close(self) -> Result<(), BuildError> {
+        Ok(self.session.close()?)
+    }
+}
+
+/// The tree as the image will have it: read-only, and mounted nowhere.
 pub(super) struct Frozen {
-    merged: Merged,
-    base: Arc<Snapshot>,
+    done: Done,
     output: ImageBuild,
-    before: LayerStats,
 }
 
-impl Tree {
-    /// Mounts the layers with a new upper.
-    pub fn mount(context: &Context<'_>, output: &ImageBuild, selection: &Selection) -> Result<Self, BuildError> {
-        let upper = Upper {
-            directory: output.upper(),
-            work: output.work(),
-            base: selection.base_key.to_string(),
-            volatile: true,
-        };
-        let view = View::Overlay {
-            upper: Some(upper),
-            steps: Vec::new(),
-        };
-        let pool = PoolRequest {
-            cache_dir: context.request.cache_dir.clone(),
-            provider_id: context.request.loaded.provider.id(),
-            packages: selection.image.packages.iter().cloned().map(Into::into).collect(),
-            base_urls: selection.base_urls(),
-            offline: context.request.offline,
-            proxies: context.request.proxies.clone(),
-        };
-        let base = Arc::new(Snapshot::open(&base::paths(context))?);
-        let session = mount(context, output, view, pool)?;
+impl Frozen {
+    /// Ends writing: what is there from now on is what the image gets.
+    pub fn new(steps: Steps<'_>, output: &ImageBuild) -> Result<Self, BuildError> {
         Ok(Self {
-            session,
-            base,
+            done: steps.freeze()?,
             output: output.clone(),
         })
     }
 
-    /// Installs what the base does not bring, in one transaction.
-    /// Gives what could not be done as the template asks.
-    pub fn install(&mut self, context: &Context<'_>, selection: &Selection) -> Result<Vec<String>, BuildError> {
-        let request = InstallRequest {
-            root: self.session.mount_point(),
-            packages: &selection.beyond_base(),
-            requested: &selection.requested_names(),
-            pool: &Path::new("/").join(POOL_DIRECTORY),
-            pool_source: None,
-            initrd_modules: &context.request.loaded.template.system.kernel.extra_modules,
-            temporary: self.output.directory(),
-            arch: context.request.loaded.template.target.arch,
-            epoch: selection.epoch_seconds,
-            helper: Path::new(THIS_PROGRAM),
-        };
-        Ok(install::install(&request, context.progress, context.cancel)?.warnings)
+    /// Which layers it is made of.
+    pub fn layers(&self) -> Vec<LayerUse> {
+        self.done.uses.clone()
     }
 
-    /// Applies the template's settings.
-    pub fn configure(
-        &mut self,
-        context: &Context<'_>,
-        plan: &DiskPlan,
-        selection: &Selection,
-    ) -> Result<(), BuildError> {
-        let root = Root::open(self.session.mount_point())?;
-        populate::ensure_mount_points(plan, &root)?;
-        let request = ConfigureRequest {
-            root: self.session.mount_point(),
-            template: &context.request.loaded.template,
-            fstab: &fstab(plan),
-            sources: &selection.apt_sources,
-            epoch: selection.epoch_seconds,
-            seed: selection.digest,
-            network: false,
-            helper: Path::new(THIS_PROGRAM),
-        };
-        configure::configure(&request, context.progress, context.cancel)?;
-        Ok(())
+    /// What the layers have to tell.
+    pub fn warnings(&self) -> Vec<String> {
+        self.done.warnings.clone()
     }
 
-    /// Ends writing: what is there from now on is what the image gets.
-    pub fn freeze(mut self) -> Result<Frozen, BuildError> {
-        let before = LayerStats::of(&mut self.session)?;
-        self.session.close()?;
-        let upper = DirectoryLayer::open(&self.output.upper())?;
-        let merged = Merged::new(vec![Arc::new(upper), Arc::clone(&self.base) as Arc<dyn Layer>])?;
-        Ok(Frozen {
-            merged,
-            base: self.base,
-            output: self.output,
-            before,
-        })
-    }
-}
-
-impl Frozen {
     /// Writes the disk; into the place of an earlier image, if there is one.
     pub fn serialize(
         &self,
@@ -150,13 +85,13 @@ impl Frozen {
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let contents = boot::prepare(&self.merged, arch, &template.system.kernel, partition.uuid, esp)?;
+            let contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, partition.uuid, esp)?;
             populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
         let target = raw_path(context.request, &self.output);
         let inputs = Inputs {
             plan,
-            merged: &self.merged,
+            merged: &self.done.merged,
             sources: &sources,
             epoch_seconds,
             threads: threads(),
@@ -167,7 +102,8 @@ impl Frozen {
 
     /// Cleans up; tells how much of the base was needed.
     pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
-        let stats = self.before.with(&self.base.stats().into());
+        let stats = self.done.stats.with(&self.done.base.stats().into());
+        self.done.close()?;
         durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
             reused: base.reused,
@@ -176,11 +112,35 @@ impl Frozen {
             files_read: stats.files_touched,
             bytes: stats.content_bytes_total,
             inflated_bytes: stats.bytes_inflated,
+            parts: stats.members_total,
+            parts_inflated: stats.members_inflated,
+            parts_reused: stats.members_reused,
+            parts_ahead: stats.members_ahead,
+            packages_opened: stats.packages_opened,
         })
     }
 }
 
-fn mount(context: &Context<'_>, output: &ImageBuild, view: View, pool: PoolRequest) -> Result<Session, BuildError> {
+/// The package pool with these packages and no others.
+pub(super) fn pool(context: &Context<'_>, selection: &Selection, packages: &[ResolvedPackage]) -> PoolRequest {
+    PoolRequest {
+        cache_dir: context.request.cache_dir.clone(),
+        provider_id: context.request.loaded.provider.id(),
+        packages: packages.iter().cloned().map(Into::into).collect(),
+        base_urls: selection.base_urls(),
+        offline: context.request.offline,
+        proxies: context.request.proxies.clone(),
+    }
+}
+
+/// Mounts the base and `steps` (the topmost first), and the pool if it is given.
+pub(super) fn mount(
+    context: &Context<'_>,
+    output: &ImageBuild,
+    upper: Option<Upper>,
+    steps: Vec<PathBuf>,
+    pool: Option<PoolRequest>,
+) -> Result<Mounted, BuildError> {
     let at = output.merged_mount();
     fs::create_dir_all(&at).map_err(PathError::on("create", &at))?;
     let snapshot = base::paths(context);
@@ -192,24 +152,27 @@ fn mount(context: &Context<'_>, output: &ImageBuild, view: View, pool: PoolReque
                 index: snapshot.index,
                 backing_dir: snapshot.backing_dir,
                 prefetch: Prefetch::Recorded,
-                record_order: true,
+                // Only installing jumps about; what comes later reads everything in order.
+                record_order: pool.is_some(),
             }),
-            pool: Some(pool),
+            pool,
         },
-        view,
+        view: View::Overlay { upper, steps },
         engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: Lifetime::Caller,
         log: None,
         scratch: None,
     };
-    Ok(session::mount(&request, &at)?)
+    Ok(Mounted {
+        session: session::mount(&request, &at)?,
+    })
 }
 
 /// Every partition that is mounted or swapped to, by PARTUUID (fstab(5)).
-fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
+pub(super) fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
     let used = plan.partitions.iter().filter_map(|planned| {
         let partition = &planned.partition;
         let file_system = partition.file_system?;

@@ -3,24 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::cache::{CacheReport, PackageCache, Wanted};
-use crate::configure::AptSource;
+use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
+use crate::configure::{AptSource, DnfRepository};
 use crate::durable::{self, PathError};
-use crate::package::{PackageRecord, Resolution, ResolvedPackage, Sha256};
+use crate::fetch::FetchError;
+use crate::package::{Resolution, ResolvedPackage, Sha256};
 use crate::provider;
-use crate::repo::Repository;
-use crate::repo::deb::{self, LoadOptions, LoadedIndex};
-use crate::resolve::lockfile::{LockedRepository, Lockfile};
-use crate::resolve::{self, Request, dot};
+use crate::repo::deb::date;
+use crate::repo::{ReleaseInfo, Repository};
+use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
+use crate::resolve::{Request, dot};
 
+use super::catalogue::Catalogue;
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, base, kernel, local, sources};
+use super::{BuildError, Context, groups, kernel, locked};
 
 /// What the repositories offer.
 pub(super) struct Metadata {
     repositories: Vec<Repository>,
-    indexes: Vec<LoadedIndex>,
+    catalogue: Catalogue,
 }
 
 /// What will be installed.
@@ -35,6 +37,8 @@ pub(super) struct Selection {
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
     pub apt_sources: Vec<AptSource>,
+    /// Where the image's own dnf gets packages from, besides the distribution's repositories.
+    pub dnf_repositories: Vec<DnfRepository>,
     /// What is not as the template asks.
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
@@ -43,6 +47,9 @@ pub(super) struct Selection {
     pub digest: Sha256,
     /// No time in the image is later; seconds since 1970.
     pub epoch_seconds: u64,
+    /// What packages' scripts take for the current time, in seconds since 1970: the date of the provider's oldest
+    /// repository. It stays the same for as long as possible, and so does what they write.
+    pub package_epoch_seconds: u64,
 }
 
 impl Selection {
@@ -57,14 +64,25 @@ impl Selection {
             .collect()
     }
 
+    /// Those of them that are installed before the initrd is made, and the others; each by name, so that an order that
+    /// depends on both makes no difference to the first.
+    pub fn in_steps(&self) -> (Vec<ResolvedPackage>, Vec<ResolvedPackage>) {
+        let system: BTreeSet<&str> = self.lockfile.steps.system.iter().map(String::as_str).collect();
+        let mut packages = self.beyond_base();
+        packages.sort_by_key(label);
+        packages
+            .into_iter()
+            .partition(|package| system.contains(label(package).as_str()))
+    }
+
     /// Names of the packages that were asked for, rather than needed by others.
     pub fn requested_names(&self) -> Vec<String> {
-        let requested = self
-            .image
-            .requested
-            .iter()
-            .filter_map(|index| self.image.packages.get(*index));
-        requested.map(|package| package.name.clone()).collect()
+        let manual: BTreeSet<&str> = self.lockfile.steps.manual.iter().map(String::as_str).collect();
+        let packages = self.image.packages.iter();
+        packages
+            .filter(|package| manual.contains(label(package).as_str()))
+            .map(|package| package.name.clone())
+            .collect()
     }
 
     /// Base URL of each repository, by its id.
@@ -109,8 +127,8 @@ impl Cached {
     }
 }
 
-/// Fetches and verifies the indexes of all repositories.
-pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+/// The repositories of the provider and of the template, with their keys.
+pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, BuildError> {
     let request = context.request;
     let loaded = &request.loaded;
     let keys = Keys {
@@ -119,62 +137,51 @@ pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildErro
         offline: request.offline,
     };
     let fetch_key = |url: &str| keys.get(url);
-    let repositories = provider::repositories(&loaded.provider, &request.mirrors, &loaded.template, &fetch_key)?;
+    Ok(provider::repositories(
+        &loaded.provider,
+        &request.mirrors,
+        &loaded.template,
+        &fetch_key,
+    )?)
+}
+
+/// Fetches and verifies the indexes of all repositories.
+pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+    let mut repositories = repositories(context)?;
     let metadata_dir = context.workspace.metadata();
     std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
-    let options = LoadOptions {
-        arch: loaded.template.target.arch,
-        metadata_dir,
-        now: request.now,
-        offline: request.offline,
-        workers: request.workers,
-    };
-    let (plain, served): (Vec<_>, Vec<_>) = repositories
-        .iter()
-        .cloned()
-        .partition(|repository| local::directory(repository).is_some());
-    let (transport, progress) = (&context.fetcher, context.progress);
-    let mut indexes = deb::load_all(&served, &options, transport, progress, context.cancel)?;
-    for repository in &plain {
-        if let Some(directory) = local::directory(repository) {
-            indexes.push(local::load(repository, &directory, options.arch, context.cancel)?);
-        }
+    let catalogue = Catalogue::load(context, &mut repositories)?;
+    for note in catalogue.notes() {
+        context.progress.note(&note);
     }
-    Ok(Metadata { repositories, indexes })
+    Ok(Metadata {
+        repositories,
+        catalogue,
+    })
 }
 
 /// Resolves base and image, and writes the dependency graph.
 pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Selection, BuildError> {
     let Metadata {
         repositories,
-        mut indexes,
+        mut catalogue,
     } = metadata;
     let request = context.request;
     let template = &request.loaded.template;
-    let own: BTreeSet<&str> = request
-        .loaded
-        .provider
-        .repositories
-        .iter()
-        .map(|own| own.id.as_str())
-        .collect();
+    let provider = &request.loaded.provider;
+    let own: BTreeSet<&str> = provider.repositories.iter().map(|own| own.id.as_str()).collect();
     // The provider's records come first: the base is resolved from them alone, so that all templates share it.
-    let (own, added): (Vec<_>, Vec<_>) = indexes
-        .iter_mut()
-        .partition(|index| own.contains(index.repository_id.as_str()));
-    let mut records: Vec<PackageRecord> = Vec::new();
-    records.extend(own.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
-    let own_count = records.len();
-    records.extend(added.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
+    let own_count = catalogue.gather(&own);
+    let resolve = |wanted: &Request, count| catalogue.resolve(context, &repositories, wanted, count);
 
     let mut wanted = Request {
         arch: template.target.arch,
-        packages: request.loaded.provider.base_packages.clone(),
+        packages: provider.base_packages.clone(),
         include_essential: true,
     };
-    let base = resolve::deb::resolve(&wanted, records.get(..own_count).unwrap_or(&records))?;
+    let base = resolve(&wanted, own_count)?;
     wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
-    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, &records);
+    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, |name| catalogue.versions(name));
     let asked: Vec<String> = template
         .system
         .packages
@@ -182,37 +189,38 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         .chain(&kernel_packages)
         .cloned()
         .collect();
+    let of_base = wanted.packages.len();
     wanted.packages.extend(asked.iter().cloned());
-    let image = resolve::deb::resolve(&wanted, &records)?;
+    let image = resolve(&wanted, usize::MAX)?;
+    // What the images of a provider have in common, if nothing else were asked for.
+    wanted.packages.truncate(of_base);
+    wanted
+        .packages
+        .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
+    let common = resolve(&wanted, usize::MAX)?;
 
     let lockfile = Lockfile {
-        provider: request.loaded.provider.id(),
-        repositories: indexes.iter().map(locked_repository).collect(),
+        provider: provider.id(),
+        repositories: catalogue.releases().into_iter().map(locked_repository).collect(),
         requested: asked,
         packages: image.packages.clone(),
+        steps: groups::steps(&base, &image, &common),
     };
-    let newest = indexes.iter().map(|index| index.release.date).max().unwrap_or(0);
+    let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
     Ok(Selection {
-        base_key: base::key(&request.loaded.provider.id(), &base),
         base,
         image,
-        apt_sources: sources::of_image(&request.loaded.provider, &repositories, &indexes)?,
-        warnings: warning.into_iter().collect(),
-        repositories,
-        digest: lockfile.digest(),
-        lockfile,
-        epoch_seconds: request
-            .source_date_epoch
-            .unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
+        ..selection
     })
 }
 
-fn locked_repository(index: &LoadedIndex) -> LockedRepository {
+fn locked_repository((id, release): (&str, &ReleaseInfo)) -> LockedRepository {
     LockedRepository {
-        id: index.repository_id.clone(),
-        suite: index.release.suite.clone(),
-        date: deb::date::show(index.release.date),
-        digest: index.release.sha256.to_string(),
+        id: id.to_owned(),
+        suite: release.suite.clone(),
+        codename: release.codename.clone(),
+        date: date::show(release.date),
+        digest: release.sha256.to_string(),
     }
 }
 
@@ -236,9 +244,21 @@ pub(super) fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(
     Ok(())
 }
 
+/// Whose signature packages must have, by repository.
+fn signers(context: &Context<'_>, repositories: &[Repository]) -> Result<Signers, BuildError> {
+    let mut signers = Signers::new(context.request.now);
+    for repository in repositories {
+        if repository.signed.packages() && !repository.trusted {
+            signers.require(&repository.id, &repository.keys)?;
+        }
+    }
+    Ok(signers)
+}
+
 /// Brings every package of the selection into the cache, verified.
 pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cached, BuildError> {
-    let cache = PackageCache::open(&context.request.cache_dir, &context.request.loaded.provider.id())?;
+    let cache = PackageCache::open(&context.request.cache_dir, &context.request.loaded.provider.id())?
+        .with_signers(signers(context, &selection.repositories)?);
     let mut seen = BTreeSet::new();
     let all = selection.image.packages.iter().chain(&selection.base.packages);
     let wanted: Vec<_> = all
@@ -248,13 +268,20 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
             url: selection.url(package),
         })
         .collect();
-    let report = cache.obtain_all(
+    let obtained = cache.obtain_all(
         &wanted,
         &context.fetcher,
         context.request.workers,
         context.progress,
         context.cancel,
-    )?;
+    );
+    let report = match obtained {
+        Err(CacheError::Fetch {
+            source: FetchError::NotFound { .. },
+            ..
+        }) if context.request.lock.is_some() => return Err(locked::list_gone(context, &cache, &wanted)),
+        obtained => obtained?,
+    };
     let paths = wanted
         .iter()
         .zip(&report.packages)

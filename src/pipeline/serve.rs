@@ -45,6 +45,8 @@ pub struct LayerStats {
     pub members_reused: u64,
     /// Parts that were ready before they were needed.
     pub members_ahead: u64,
+    /// Bytes that are kept in memory because the backing store cannot be written.
+    pub bytes_kept: u64,
     /// Packages in the pool.
     pub packages_total: u64,
     /// Times that a package was opened.
@@ -69,6 +71,10 @@ impl LayerStats {
             // Both have mostly read the same files.
             files_touched: self.files_touched.max(later.files_touched),
             bytes_inflated: self.bytes_inflated.saturating_add(later.bytes_inflated),
+            members_inflated: self.members_inflated.saturating_add(later.members_inflated),
+            members_ahead: self.members_ahead.saturating_add(later.members_ahead),
+            packages_opened: self.packages_opened.saturating_add(later.packages_opened),
+            packages_fetched: self.packages_fetched.saturating_add(later.packages_fetched),
             ..*later
         }
     }
@@ -127,6 +133,7 @@ impl From<SnapshotStats> for LayerStats {
             members_inflated: stats.members_inflated,
             members_reused: stats.members_reused,
             members_ahead: stats.members_ahead,
+            bytes_kept: stats.bytes_kept,
             ..Self::default()
         }
     }

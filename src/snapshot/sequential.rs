@@ -28,7 +28,7 @@ impl<'a> Sequential<'a> {
             let length = there.len().min(buffer.len());
             if length == 0 {
                 let member = *member;
-                return Err(self.snapshot.damage(&member, "a member has another length"));
+                return Err(self.snapshot.tarball.damage(&member, "a member has another length"));
             }
             let (part, rest) = buffer.split_at_mut(length);
             part.copy_from_slice(&there[..length]);
@@ -56,6 +56,6 @@ impl<'a> Sequential<'a> {
 impl ContentReader for Sequential<'_> {
     fn read_at(&mut self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize> {
         let snapshot = self.snapshot;
-        snapshot.read_file(node, offset, buffer, |start, part| self.read_stream(start, part))
+        snapshot.read_file(node, offset, buffer, &mut |start, part| self.read_stream(start, part))
     }
 }

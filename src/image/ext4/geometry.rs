@@ -78,7 +78,8 @@ impl Geometry {
             let per_group = inodes.div_ceil(u64::from(groups)).max(INODES_PER_BLOCK);
             let table_blocks = per_group.div_ceil(INODES_PER_BLOCK);
             let inodes_per_group = u32::try_from(table_blocks * INODES_PER_BLOCK).ok()?;
-            if u64::from(inodes_per_group) > GROUP_BLOCKS || (u64::from(inodes_per_group) * u64::from(groups)) >> 32 != 0
+            if u64::from(inodes_per_group) > GROUP_BLOCKS
+                || (u64::from(inodes_per_group) * u64::from(groups)) >> 32 != 0
             {
                 return None;
             }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
 use memmap2::{Mmap, MmapMut};
+use oic::mount::Engine;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -14,7 +15,6 @@ use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, ftruncate
 
 use crate::cow::mount;
 use crate::support::{Place, run};
-use oic::mount::Engine;
 
 pub const TESTS: &[(&str, fn())] = &[
     ("cow_content_is_what_was_written", random),

@@ -19,7 +19,7 @@ pub const TESTS: &[(&str, fn())] = &[
 const PREFIX: &str = "oic-test-";
 
 /// Files of the tree that is copied, unless `OIC_TEST_FILES` says how many.
-const FILES: usize = 4_000;
+const FILES: usize = 1_000;
 
 fn shell(directory: &Path, script: &str) -> String {
     run(directory, &["sh", "-euc", script])

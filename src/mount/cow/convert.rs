@@ -118,8 +118,13 @@ mod tests {
             (-1, 1),
             (-5_000_000_000, 500_000_000),
         ] {
-            let time = Timestamp { seconds, nanoseconds };
-            assert_eq!(timestamp(system_time(time)), time);
+            // As fuser hands on what the kernel sends.
+            let duration = Duration::new(i64::unsigned_abs(seconds), nanoseconds);
+            let time = match seconds {
+                0.. => SystemTime::UNIX_EPOCH + duration,
+                _ => SystemTime::UNIX_EPOCH - duration,
+            };
+            assert_eq!(timestamp(time), Timestamp { seconds, nanoseconds });
         }
     }
 

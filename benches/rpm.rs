@@ -1,4 +1,5 @@
 //! Installing `.rpm` packages into a plain directory, against `dnf --installroot` with the same package files.
+//! The directories of both lie in memory, as that of a base does in a build: a disk would be what is measured.
 //!
 //! `cargo bench --bench rpm` needs root, and what `scripts/host-packages test` installs; the first run makes the
 //! RPM distribution of `tests/rpm_fixture`. Runs are interleaved; the medians are compared.
@@ -13,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use oic::base::{BaseRequest, bootstrap};
 use oic::cancel::Cancel;
+use oic::mount::memory;
 use oic::package::{Arch, ResolvedPackage};
 use oic::progress::Silent;
 use oic::provider::PackageSystem;
 
 const RUNS: usize = 3;
+const ROOM_BYTES: u64 = 1 << 30;
 
 fn main() {
     println!("median of {RUNS} interleaved runs, packages at hand");
@@ -59,6 +62,9 @@ fn install(packages: &[(ResolvedPackage, PathBuf)], root: &Path) {
 /// How long `work` takes in an empty directory.
 fn time(work: impl FnOnce(&Path)) -> Duration {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let _memory = memory::mount(directory.path(), ROOM_BYTES)
+        .unwrap()
+        .expect("memory is short");
     let root = directory.path().join("root");
     std::fs::create_dir(&root).unwrap();
     let begun = Instant::now();

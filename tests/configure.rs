@@ -22,6 +22,7 @@ use oic::cancel::Cancel;
 use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, Part, configure};
 use oic::package::{Arch, Sha256};
 use oic::progress::{Progress, TaskId, Unit};
+use oic::provider::PackageSystem;
 use oic::template::model::{
     AdditionalFile, BootProvider, BootType, Bootloader, Disk, FileSource, HashMethod, ImageInfo, ImageType, Kernel,
     PartitionTable, Password, SystemConfig, Target, Template, User,

@@ -15,7 +15,7 @@ use oic::resolve::{Request, ResolveError, rpm::resolve};
 pub const EPOCH: u64 = 1_760_000_000;
 
 /// Packages of the default template of azl3 and of its base.
-pub const SYSTEM: [&str; 21] = [
+pub const SYSTEM: [&str; 22] = [
     "core-packages-container",
     "filesystem",
     "bash",
@@ -36,6 +36,7 @@ pub const SYSTEM: [&str; 21] = [
     "ca-certificates",
     "azurelinux-release",
     "openssh-server",
+    "openssl",
     "kernel",
 ];
 

@@ -143,19 +143,16 @@ fn layers_dir(oic: &Oic) -> PathBuf {
     oic.provider_dir().join("chrootbuild/layers")
 }
 
-/// The directory of the layer that has `path`.
+/// The directory of the layer of the image `first` that has `path`.
 fn layer_with(oic: &Oic, path: &str) -> PathBuf {
-    let layers = fs::read_dir(layers_dir(oic))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    layers
-        .into_iter()
-        .find(|layer| layer.join("tree").join(path).exists())
-        .unwrap()
+    let below = fs::read_to_string(oic.provider_dir().join("imagebuild/first/upper.base")).unwrap();
+    let mut layers = below.lines().skip(1).map(|key| layers_dir(oic).join(key));
+    layers.find(|layer| layer.join("tree").join(path).exists()).unwrap()
 }
 
 fn a_damaged_layer_is_made_again(oic: &Oic, template: &Path, first: &Value) {
     FIRST.write(oic, "first");
+    build(oic, template, &["--offline"]);
     let damaged = layer_with(oic, "usr/bin/sudo").join("tree/usr/bin/sudo");
     let mut bytes = fs::read(&damaged).unwrap();
     bytes[1000] ^= 1;

@@ -21,6 +21,7 @@ mod library {
     pub mod cancel;
     pub mod durable;
     pub mod overlay;
+    pub mod package;
 }
 
 use std::ffi::OsStr;
@@ -31,7 +32,7 @@ use library::overlay::tests::differential::Room;
 use library::overlay::tests::memory_layer::MemoryLayer;
 use library::overlay::tests::target::Direct;
 use library::overlay::{Caller, Change, Ino, NewMode, NewNode, Overlay, RenameMode};
-use library::{cancel, durable, overlay};
+use library::{cancel, durable, overlay, package};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};

@@ -83,6 +83,7 @@ pub fn install_packages(
     };
     let report = install(&request, &Silent, &cancel)?;
     let initrds = InitrdRequest {
+        system: PackageSystem::Deb,
         root: &directory,
         modules: &[],
         epoch: EPOCH,

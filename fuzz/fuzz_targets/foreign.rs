@@ -19,12 +19,16 @@ fn seal(stream: &mut Vec<u8>) {
     stream.resize(stream.len().next_multiple_of(BLOCK_BYTES) + 2 * BLOCK_BYTES, 0);
     let (mut position, end) = (0, stream.len() - 2 * BLOCK_BYTES);
     while position < end {
-        let Some(header) = stream.get_mut(position..position + BLOCK_BYTES) else { break };
+        let Some(header) = stream.get_mut(position..position + BLOCK_BYTES) else {
+            break;
+        };
         header[148..156].fill(b' ');
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         let size = std::str::from_utf8(&header[124..135]).ok();
-        let size = size.and_then(|digits| usize::from_str_radix(digits, 8).ok()).unwrap_or(0);
+        let size = size
+            .and_then(|digits| usize::from_str_radix(digits, 8).ok())
+            .unwrap_or(0);
         position = position.saturating_add(BLOCK_BYTES + size.min(end).next_multiple_of(BLOCK_BYTES));
     }
 }
@@ -57,7 +61,9 @@ fn visit(layer: &dyn Layer, node: NodeId) {
 
 // The first byte chooses the compression; its highest bit feeds the rest to the decompressor as it is.
 fuzz_target!(|data: &[u8]| {
-    let Some((choice, rest)) = data.split_first() else { return };
+    let Some((choice, rest)) = data.split_first() else {
+        return;
+    };
     let mut stream = rest.to_vec();
     let packed = match choice {
         0x80.. => stream,

@@ -266,7 +266,7 @@ assert open("file", "rb").read()[4999:6001] == b"on" + b"o" * 999 + b"m"
             "--reuid=65534",
             "--regid=65534",
             "--clear-groups",
-            "python3",
+            "/usr/bin/python3",
             "-c",
             SCRIPT,
         ];

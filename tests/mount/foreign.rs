@@ -13,7 +13,7 @@ pub fn tool(name: &str) -> PathBuf {
         let status = Command::new(&script).arg("test").status();
         assert!(
             status.is_ok_and(|status| status.success()) && program.exists(),
-            "{name} cannot be installed: see what `{} test` says; it needs crates.io",
+            "{name} cannot be installed: see what `{} test` says; cargo must reach its registry",
             script.display()
         );
     }

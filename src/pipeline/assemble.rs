@@ -143,7 +143,7 @@ impl Assembly<'_> {
 
     /// The layers in which most of `wanted` is installed already, and nothing else, if what is missing can come later with
     /// the same result.
-    fn best_match(&self, steps: &Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
+    fn best_match(&self, steps: &mut Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
         let wanted_digests: BTreeSet<_> = wanted.iter().map(|package| package.sha256).collect();
         let mut chains = steps.done_above("packages")?;
         chains.retain(|chain| installed(chain).all(|digest| wanted_digests.contains(&digest)));

@@ -1,5 +1,6 @@
 //! Parsing of repository metadata. `OIC_BENCH_PACKAGES` may name a real `Packages`
-//! file; the generated one has Debian's number of stanzas and their shape.
+//! file; the generated one has Debian's number of stanzas and their shape, and the generated
+//! `primary.xml` Fedora's number of packages.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::fmt::Write as _;
@@ -10,6 +11,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use oic::package::Sha256;
 use oic::repo::deb::parse_packages;
 use oic::repo::deb::release::Release;
+use oic::repo::rpm::parse_primary;
+
+#[path = "../tests/support/primary.rs"]
+mod primary;
 
 /// Debian's `main` has about that many packages.
 const STANZAS: usize = 63_000;
@@ -64,7 +69,21 @@ fn packages(criterion: &mut Criterion, name: &str, text: String) {
     group.finish();
 }
 
+fn primaries(criterion: &mut Criterion) {
+    let text = primary::generate(primary::PACKAGES);
+    let id = "base".into();
+    let mut group = criterion.benchmark_group("primary");
+    group.sample_size(10).throughput(Throughput::Bytes(text.len() as u64));
+    group.bench_function("parse generated", |bencher| {
+        bencher.iter_with_large_drop(|| {
+            parse_primary(black_box(text.as_bytes()), &id, 500, &|_| true).expect("a valid index")
+        });
+    });
+    group.finish();
+}
+
 fn metadata(criterion: &mut Criterion) {
+    primaries(criterion);
     packages(criterion, "generated", generated_packages());
     if let Some(path) = std::env::var_os("OIC_BENCH_PACKAGES") {
         packages(

@@ -1,12 +1,17 @@
 //! Resolution over as many records as a Debian suite has; the records are made up.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use oic::package::{Arch, MultiArch, PackageRecord, Sha256, Stanza};
-use oic::resolve::{Request, deb};
+use oic::repo::rpm::{FileOwners, parse_primary};
+use oic::resolve::{Request, ResolveError, deb, rpm};
+
+#[path = "../tests/support/primary.rs"]
+mod primary;
 
 const COUNT: usize = 63_000;
 
@@ -60,5 +65,64 @@ fn resolve(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, resolve);
+fn resolve_rpm(criterion: &mut Criterion) {
+    let text = primary::generate(primary::PACKAGES);
+    let Ok(records) = parse_primary(text.as_bytes(), &"base".into(), 500, &|_| true) else {
+        return;
+    };
+    let request = Request {
+        arch: Arch::X86_64,
+        packages: primary::request(),
+        include_essential: true,
+    };
+    let mut group = criterion.benchmark_group("rpm");
+    group.sample_size(20);
+    group.bench_function("resolve 40 packages among 60,000", |bencher| {
+        bencher.iter(|| {
+            let none = |_: &_| Ok::<_, ResolveError>(FileOwners::new());
+            rpm::resolve(black_box(&request), black_box(&records), none).map(|found| found.packages.len())
+        });
+    });
+    group.finish();
+}
+
+/// From cached metadata to a set of packages, by us and by `dnf --cacheonly install --assumeno`; prints the ratio.
+fn against_dnf(_: &mut Criterion) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = directory.path().join("repository");
+    primary::repository(&root).expect("writing a repository");
+    let mut theirs = f64::MAX;
+    for round in 0..4 {
+        let begin = Instant::now();
+        let output = primary::dnf(&root, directory.path(), round > 0)
+            .args(["--assumeno", "install"])
+            .args(primary::request())
+            .output()
+            .expect("dnf (package dnf)");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("Transaction Summary"),
+            "{output:?}"
+        );
+        // The first round fetches, and makes dnf's own form of the index.
+        if round > 0 {
+            theirs = theirs.min(begin.elapsed().as_secs_f64());
+        }
+    }
+    let mut ours = f64::MAX;
+    let mut packages = 0;
+    for round in 0..4 {
+        let begin = Instant::now();
+        packages = primary::resolve(&root, directory.path(), round > 0).expect("a resolution");
+        if round > 0 {
+            ours = ours.min(begin.elapsed().as_secs_f64());
+        }
+    }
+    println!(
+        "{packages} packages among {}: oic {ours:.3} s, dnf {theirs:.3} s, ratio {:.2}",
+        primary::PACKAGES,
+        ours / theirs
+    );
+}
+
+criterion_group!(benches, resolve, resolve_rpm, against_dnf);
 criterion_main!(benches);

@@ -9,6 +9,7 @@
 mod bulk;
 mod error;
 mod memo;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -20,6 +21,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use crate::cancel::Cancel;
 use crate::durable::PathError;
@@ -30,9 +32,11 @@ use crate::progress::{Progress, Unit};
 pub use bulk::{CacheReport, CachedPackage, Wanted};
 pub use error::{CacheError, MissingPackage};
 pub use memo::verified_digests;
+pub use signatures::Signers;
 pub use usage::last_used;
 
 use memo::{Identity, Memo};
+use signatures::Signatures;
 use verify::{Glance, Inspected};
 
 /// The packages of one provider on disk. All methods may be called from any
@@ -41,6 +45,7 @@ use verify::{Glance, Inspected};
 pub struct PackageCache {
     directory: PathBuf,
     memo: Memo,
+    signatures: Signatures,
     hashed_bytes: AtomicU64,
 }
 
@@ -93,9 +98,18 @@ impl PackageCache {
         sweep(&directory)?;
         Ok(Self {
             memo: Memo::load(metadata.join(memo::FILE_NAME)),
+            signatures: Signatures::load(Signers::new(SystemTime::UNIX_EPOCH), &metadata),
             directory,
             hashed_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// The same cache, but packages of some repositories must be signed: others are not given, and do
+    /// not get a name in it.
+    #[must_use]
+    pub fn with_signers(mut self, signers: Signers) -> Self {
+        self.signatures = Signatures::load(signers, &self.directory.join("metadata"));
+        self
     }
 
     /// The directory that holds the package files.
@@ -114,6 +128,7 @@ impl PackageCache {
     /// # Errors
     /// If it cannot be written; nothing but time is lost then.
     pub fn flush(&self) -> Result<(), CacheError> {
+        self.signatures.save()?;
         Ok(self.memo.save(&self.directory)?)
     }
 
@@ -264,6 +279,10 @@ impl PackageCache {
     /// Gives a verified download its final name and opens it there.
     fn store(&self, package: &ResolvedPackage, partial: Partial, path: &Path) -> Result<File, CacheError> {
         let examined = |metadata: io::Result<Metadata>| metadata.map_err(PathError::on("examine", path));
+        if let Err(error) = self.signatures.check(package, partial.file()) {
+            partial.discard();
+            return Err(error);
+        }
         let written = examined(partial.file().metadata())?;
         // Renamed, the file is not a download any more, but the lock stays until the end of this function.
         let _partial = partial.commit(path).map_err(|error| match error.is_no_space() {
@@ -322,7 +341,7 @@ impl PackageCache {
 
 impl Drop for PackageCache {
     fn drop(&mut self) {
-        if let Err(error) = self.memo.save(&self.directory) {
+        if let Err(error) = self.flush() {
             tracing::debug!(%error, "the memo of verified packages was not saved");
         }
     }

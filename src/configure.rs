@@ -14,6 +14,7 @@ mod identity;
 mod inputs;
 mod network;
 mod password;
+mod repositories;
 mod sources;
 mod users;
 
@@ -24,12 +25,14 @@ use std::time::{Duration, Instant};
 pub use error::ConfigureError;
 pub use files::copy_file;
 pub use fstab::FstabEntry;
+pub use repositories::DnfRepository;
 pub use sources::AptSource;
 
 use crate::cancel::Cancel;
-use crate::dpkg;
+use crate::install;
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
+use crate::provider::PackageSystem;
 use crate::root::Root;
 use crate::sandbox::{Command, Sandbox, SandboxError, SandboxSpec};
 use crate::template::model::Template;
@@ -39,12 +42,16 @@ use crate::template::model::Template;
 pub struct ConfigureRequest<'a> {
     /// The image's mounted root directory, with all packages installed.
     pub root: &'a Path,
+    /// How its packages are packed.
+    pub system: PackageSystem,
     /// What the image is to be.
     pub template: &'a Template,
     /// The file systems that the image mounts, in the order of fstab.
     pub fstab: &'a [FstabEntry],
     /// Where the image's own apt gets packages from; none writes no file.
     pub sources: &'a [AptSource],
+    /// The template's repositories for the image's own dnf.
+    pub dnf_repositories: &'a [DnfRepository],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// What salts and identifiers are derived from.
@@ -77,6 +84,7 @@ impl Part {
                 identity::set_hostname,
                 fstab::write,
                 sources::write,
+                repositories::write,
                 files::copy_all,
                 users::set_startup_scripts,
                 network::enable,
@@ -158,7 +166,7 @@ pub fn configure(
 fn sandbox(request: &ConfigureRequest<'_>) -> Sandbox {
     let mut spec = SandboxSpec::new(request.root);
     spec.helper = request.helper.to_owned();
-    spec.env = dpkg::environment(request.epoch);
+    spec.env = install::environment(request.system, request.epoch);
     Sandbox::new(spec)
 }
 
@@ -184,7 +192,7 @@ impl Context<'_> {
 fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
     let mut spec = context.sandbox.spec().clone();
     spec.network = context.request.network;
-    spec.files.push(dpkg::policy());
+    spec.files.extend(install::policy(context.request.system));
     if let Some(hostname) = &context.request.template.system.hostname {
         spec.hostname.clone_from(hostname);
     }

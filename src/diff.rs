@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -242,7 +242,10 @@ impl Comparison<'_> {
         let path = &entry.shown.path;
         match before.kind {
             FileKind::Regular if entry.shown.metadata.len() != before.size_bytes => Ok(true),
-            FileKind::Regular => Ok(self.base.file_digest(node)? != Some(self.digest(path)?)),
+            FileKind::Regular => match self.base.digest(node)? {
+                Some(digest) => Ok(digest != self.digest(path)?),
+                None => self.bytes_differ(path, node),
+            },
             FileKind::Symlink => {
                 let target = fs::read_link(path).map_err(PathError::on("read", path))?;
                 Ok(target.into_os_string().into_vec() != self.base.read_link(node)?)
@@ -252,6 +255,26 @@ impl Comparison<'_> {
                 Ok((rustix::fs::major(device), rustix::fs::minor(device)) != before.device)
             }
             FileKind::Directory | FileKind::Fifo | FileKind::Socket => Ok(false),
+        }
+    }
+
+    /// Compares a file with one of the same size in the base, which has no digest.
+    fn bytes_differ(&self, path: &Path, node: NodeId) -> Result<bool, DiffError> {
+        let file = File::open(path).map_err(PathError::on("open", path))?;
+        let (mut now, mut before) = (vec![0; 1 << 18], vec![0; 1 << 18]);
+        let mut offset = 0;
+        loop {
+            self.cancel.check()?;
+            let count = self.base.read_at(node, offset, &mut before)?;
+            let (now, before) = (now.get_mut(..count), before.get(..count));
+            let (Some(now), Some(before)) = (now, before.filter(|before| !before.is_empty())) else {
+                return Ok(false);
+            };
+            file.read_exact_at(now, offset).map_err(PathError::on("read", path))?;
+            if now != before {
+                return Ok(true);
+            }
+            offset = offset.saturating_add(count as u64);
         }
     }
 

@@ -72,6 +72,14 @@ impl AtomicFile {
         Ok(Self { file, target })
     }
 
+    /// Goes on with `file`, an existing temporary file at `path`, which lies on the same file system as `target`.
+    pub fn adopt(file: File, path: tempfile::TempPath, target: impl Into<PathBuf>) -> Self {
+        Self {
+            file: tempfile::NamedTempFile::from_parts(file, path),
+            target: target.into(),
+        }
+    }
+
     /// The open temporary file.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod base;
+mod catalogue;
 pub mod check;
 mod claim;
 mod compose;
@@ -31,7 +32,6 @@ use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
-use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
 use crate::mount::Engine;
 use crate::package::{ResolvedPackage, Sha256};
@@ -69,7 +69,7 @@ pub struct BuildRequest {
     pub jobs: usize,
     /// Install exactly this.
     pub lock: Option<Lockfile>,
-    /// Use no step layer of an earlier build.
+    /// Reuse nothing of an earlier build: no step layer, no image.
     pub from_scratch: bool,
     /// Proxies for downloads.
     pub proxies: Proxies,
@@ -135,12 +135,12 @@ impl<'a> Context<'a> {
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
     let clock = Timeline::new();
     let template = &request.loaded.template;
-    let tools = check(request)?;
+    check(request)?;
     let output = request.image_build();
     let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
     let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
     in_use.note();
-    let claim = Claim::take(&output, progress, cancel)?;
+    let (claim, earlier) = Claim::take(&output, &compose::raw_path(request, &output), progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
     let context = Context {
@@ -179,9 +179,10 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     assembly.configure(&mut steps)?;
     clock.lap("Configure");
     let tree = Frozen::new(steps, &output)?;
-    let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
+    let earlier = earlier.filter(|_| !request.from_scratch);
+    let image = tree.serialize(&context, &plan, selection.epoch_seconds, earlier)?;
     clock.lap("Serialize");
-    let (image, artifacts) = compose::finish(&context, image)?;
+    let (image, artifacts) = compose::finish(&context, &output, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
     clock.lap("Convert and hash");
     let layers = tree.layers();
@@ -217,7 +218,7 @@ fn reported(package: &ResolvedPackage) -> ReportedPackage {
 }
 
 /// Finds out, before any work, what would fail at the end.
-fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
+fn check(request: &BuildRequest) -> Result<(), BuildError> {
     let findings = crate::template::check_buildable(&request.loaded);
     if findings.has_errors() {
         return Err(BuildError::NotBuildable(findings));
@@ -227,7 +228,7 @@ fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
     artifacts::check_tools(&template.disk.artifacts)?;
     let plan = disk_plan(request, Sha256::of(""))?;
     plan.esp()?;
-    Ok(Tools::find(&plan)?)
+    Ok(())
 }
 
 /// The disk with identifiers that depend on the template and on what is installed, on nothing else.

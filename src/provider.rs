@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::package::Arch;
+use crate::repo::{MirrorList, Signed};
 use crate::template::model::ImageType;
 use crate::yaml::{Findings, Source, did_you_mean};
 
@@ -64,6 +65,8 @@ pub struct ProviderRepository {
     pub archive: String,
     /// Where its vendor serves it, if nothing names a mirror; without a slash at the end.
     pub base_url: Option<String>,
+    /// The vendor's list of servers, if nothing names a mirror; only for `.rpm` packages.
+    pub mirror_list: Option<MirrorList>,
     /// Suite directory below `dists/`; empty for repositories of `.rpm` packages.
     pub suite: String,
     /// Components; none for repositories of `.rpm` packages.
@@ -72,6 +75,8 @@ pub struct ProviderRepository {
     pub priority: i32,
     /// Keys that may sign it.
     pub keys: Vec<ProviderKey>,
+    /// What must be signed with them.
+    pub signed: Signed,
 }
 
 /// What a template of one image type is merged over.

@@ -1,25 +1,144 @@
 //! Repository metadata: a signed source becomes a verified index, an index becomes records.
 
+mod compress;
 pub mod deb;
+mod glob;
+pub mod rpm;
 pub mod sources;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::package::{Arch, Sha256};
 
 /// Where an index and its packages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     /// Unique id in the provider and template, such as `trixie-security`; appears in lockfiles.
     pub id: String,
-    /// Base URL without a trailing slash (`http`, `https` or `file`).
+    /// Base URL without a trailing slash (`http`, `https` or `file`). With a `mirror_list` it is empty.
     pub base_url: String,
-    /// Suite directory below `dists/`.
+    /// A list of base URLs to choose from; only for repositories of `.rpm` packages.
+    pub mirror_list: Option<MirrorList>,
+    /// Suite directory below `dists/`; only for repositories of `.deb` packages.
     pub suite: String,
-    /// Components, such as `main`.
+    /// Components, such as `main`; only for repositories of `.deb` packages.
     pub components: Vec<String>,
     /// Certificates (OpenPGP, armored or binary, one or more each) that may sign it.
     pub keys: Vec<Vec<u8>>,
+    /// What must be signed with them; for repositories of `.deb` packages it is always the metadata.
+    pub signed: Signed,
     /// Unsigned metadata is accepted (`[trusted=yes]`).
     pub trusted: bool,
-    /// Pin priority (apt_preferences(5)).
+    /// Pin priority (apt_preferences(5)); the greater is preferred.
     pub priority: i32,
     /// Only these packages (names or globs) are taken; empty means all.
     pub allow_packages: Vec<String>,
+}
+
+/// What the keys of a repository must have signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Signed {
+    /// Its metadata, which has the digests of its packages.
+    #[default]
+    Metadata,
+    /// Every package; the metadata is not signed.
+    Packages,
+    /// Both.
+    Both,
+}
+
+impl Signed {
+    /// Whether the metadata must be signed.
+    pub fn metadata(self) -> bool {
+        matches!(self, Self::Metadata | Self::Both)
+    }
+
+    /// Whether each package must be signed.
+    pub fn packages(self) -> bool {
+        matches!(self, Self::Packages | Self::Both)
+    }
+}
+
+/// A file that lists where a repository can be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MirrorList {
+    /// URL of a plain list of base URLs, one per line.
+    Plain(String),
+    /// URL of a metalink (RFC 5854, and the older metalink 3.0) for `repomd.xml`.
+    Metalink(String),
+}
+
+impl MirrorList {
+    /// Where the list is.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Plain(url) | Self::Metalink(url) => url,
+        }
+    }
+}
+
+/// What holds for all repositories of a load.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The architecture whose packages are wanted; those for `all` or `noarch` come along.
+    pub arch: Arch,
+    /// Where verified indexes are kept (`pkgCache/{provider}/metadata`); created if absent.
+    pub metadata_dir: PathBuf,
+    /// The time at which signatures, keys and `Valid-Until` must hold.
+    pub now: SystemTime,
+    /// Use only what is cached.
+    pub offline: bool,
+    /// How many downloads go on at once, per level; at least 1 is used.
+    pub workers: usize,
+}
+
+impl LoadOptions {
+    /// `now` in seconds since 1970; 0 for times before.
+    pub(super) fn now_seconds(&self) -> i64 {
+        let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The root of a repository's metadata, as a lockfile or a report names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseInfo {
+    /// When it was made, seconds since 1970.
+    pub date: i64,
+    /// `Suite` of a Release file; empty if absent.
+    pub suite: String,
+    /// `Codename` of a Release file; empty if absent.
+    pub codename: String,
+    /// Digest of the signed text.
+    pub sha256: Sha256,
+    /// Fingerprint of the pinned certificate that signed it; `None` if it needs no signature.
+    pub signer: Option<String>,
+}
+
+/// Does `work` on each item, at most `workers` at once; the results are in the items' order.
+fn parallel<T: Sync, R: Send>(workers: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let take = || {
+        while let Some((at, item)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            items.get(at).map(|item| (at, item))
+        } {
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers.min(items.len()) {
+            scope.spawn(take);
+        }
+        take();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
 }

@@ -6,8 +6,11 @@
 pub mod deb;
 pub mod dot;
 pub mod lockfile;
+pub mod rpm;
 
+mod answer;
 mod error;
+mod explain;
 mod glob;
 mod order;
 mod solver;
@@ -23,7 +26,8 @@ use crate::package::Arch;
 pub struct Request {
     /// The target architecture.
     pub arch: Arch,
-    /// Packages: `name`, `name=version`, `name:architecture`, or a pattern with `*`, `?`, `[…]`.
+    /// Packages: `name`, `name=version`, `name:architecture`, or a pattern with `*`, `?`, `[…]`; of RPM
+    /// repositories also `name.arch`, `name-version[-release][.arch]`, a path, or what packages provide.
     pub packages: Vec<String>,
     /// Also take every package that is `Essential: yes` (Debian Policy 3.8).
     pub include_essential: bool,

@@ -7,15 +7,17 @@
 mod clearsign;
 #[cfg(test)]
 pub(crate) mod gpg;
+pub mod rpm;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::time::SystemTime;
 
 use openpgp::Cert;
 use openpgp::cert::prelude::*;
-use openpgp::packet::Signature;
 use openpgp::packet::key::PublicParts;
+use openpgp::packet::{Signature, Tag};
 use openpgp::parse::Parse as _;
 use openpgp::parse::stream::{
     DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationError, VerificationHelper,
@@ -225,6 +227,21 @@ impl Keyring {
         Ok(bytes)
     }
 
+    /// The certificates in ASCII armor, one after the other, as rpm and dnf read them.
+    ///
+    /// # Errors
+    /// If a certificate cannot be written.
+    pub fn to_armored(&self) -> Result<Vec<u8>, VerifyError> {
+        let mut bytes = Vec::new();
+        for cert in &self.certificates {
+            let written = cert.armored().export(&mut bytes);
+            written.map_err(|error| VerifyError::NoCertificate {
+                reason: format!("{error:#}"),
+            })?;
+        }
+        Ok(bytes)
+    }
+
     /// Verifies a clear-signed document (`InRelease`) and gives the text that was signed.
     ///
     /// `at` is the time at which keys and signatures must be valid.
@@ -242,7 +259,7 @@ impl Keyring {
             })
             .map_err(from_sequoia)?;
         let mut text = Vec::with_capacity(lines.len());
-        std::io::Read::read_to_end(&mut verifier, &mut text).map_err(|error| malformed(format!("{error:#}")))?;
+        io::Read::read_to_end(&mut verifier, &mut text).map_err(|error| malformed(format!("{error:#}")))?;
         if !same_lines(&text, &lines) {
             return Err(malformed("the signed text does not fill the document".to_owned()));
         }
@@ -255,15 +272,50 @@ impl Keyring {
     /// # Errors
     /// [`VerifyError`] unless one pinned, valid key made a good signature.
     pub fn verify_detached(&self, data: &[u8], signature: &[u8], at: SystemTime) -> Result<Signer, VerifyError> {
+        self.check(data, signature, Packets::Current, at)
+    }
+
+    fn check(&self, data: &[u8], signature: &[u8], packets: Packets, at: SystemTime) -> Result<Signer, VerifyError> {
+        self.check_reader(data, signature, packets, at)
+    }
+
+    /// [`Self::check`] of data that is read.
+    fn check_reader(
+        &self,
+        data: impl io::Read + Send + Sync,
+        signature: &[u8],
+        packets: Packets,
+        at: SystemTime,
+    ) -> Result<Signer, VerifyError> {
         if signature.trim_ascii().is_empty() {
             return Err(VerifyError::NoSignature);
         }
-        let policy = StandardPolicy::at(at);
+        let policy = packets.policy(at);
         let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
             .and_then(|builder| builder.with_policy(&policy, at, Judge::new(self, &policy, at)))
             .map_err(from_sequoia)?;
-        verifier.verify_bytes(data).map_err(from_sequoia)?;
+        verifier.verify_reader(data).map_err(from_sequoia)?;
         verifier.into_helper().signer.ok_or(VerifyError::NoSignature)
+    }
+}
+
+/// Which versions of OpenPGP signature packets are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packets {
+    /// Those that the standard policy accepts.
+    Current,
+    /// Also version 3, which `rpm` made until lately, and distributions with it. It differs in what
+    /// stands beside the signature, not in its strength.
+    WithVersion3,
+}
+
+impl Packets {
+    fn policy(self, at: SystemTime) -> StandardPolicy<'static> {
+        let mut policy = StandardPolicy::at(at);
+        if self == Self::WithVersion3 {
+            policy.accept_packet_tag_version(Tag::Signature, 3);
+        }
+        policy
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A module may use only modules that stand before it.
 const ORDER: &[&str] = &[
+    "sync",
+    "flight",
     "cancel",
     "progress",
     "durable",
@@ -14,6 +16,7 @@ const ORDER: &[&str] = &[
     "workspace",
     "package",
     "layer",
+    "rpmfile",
     "yaml",
     "template::model",
     "fetch",
@@ -32,6 +35,7 @@ const ORDER: &[&str] = &[
     "root",
     "sandbox",
     "dpkg",
+    "rpm",
     "base",
     "install",
     "configure",

@@ -22,6 +22,7 @@ use oic::cancel::Cancel;
 use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, Part, configure};
 use oic::package::{Arch, Sha256};
 use oic::progress::{Progress, TaskId, Unit};
+use oic::provider::PackageSystem;
 use oic::template::model::{
     AdditionalFile, BootProvider, BootType, Bootloader, Disk, FileSource, HashMethod, ImageInfo, ImageType, Kernel,
     PartitionTable, Password, SystemConfig, Target, Template, User,
@@ -99,6 +100,7 @@ fn user(name: &str, password: Password) -> User {
 
 fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureError>, Vec<String>) {
     let request = ConfigureRequest {
+        system: PackageSystem::Deb,
         root,
         template,
         fstab: &[
@@ -125,6 +127,7 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
             signed_by: Some("/usr/share/keyrings/debian-archive-keyring.gpg".into()),
             ..AptSource::default()
         }],
+        dnf_repositories: &[],
         epoch: debian::EPOCH,
         seed: Sha256::of("seed"),
         network: false,

@@ -7,6 +7,7 @@ use crate::cancel::Cancelled;
 use crate::durable::PathError;
 use crate::fetch::FetchError;
 use crate::package::ResolvedPackage;
+use crate::verify::rpm::RpmVerifyError;
 
 /// A package that is not in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,16 @@ pub enum CacheError {
         /// Repository and digest of the other.
         second: String,
     },
+    /// A package does not have the signature that its repository's packages must have.
+    #[error("package {package} of repository {repository}: {source}")]
+    Signature {
+        /// Name and version.
+        package: String,
+        /// `Repository::id`.
+        repository: String,
+        /// What is wrong with it.
+        source: RpmVerifyError,
+    },
     /// A package was changed by somebody else as soon as it was fetched, again and again.
     #[error("{} does not stay as it was fetched; something else writes to the package cache", path.display())]
     Unstable {
@@ -94,6 +105,7 @@ impl CacheError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Fetch { source, .. } => source.hint(),
+            Self::Signature { source, .. } => source.hint(),
             Self::Missing { .. } => Some("run once without --offline to fetch them".to_owned()),
             Self::NoSpace { .. } => {
                 Some("free some space (oic cache clean), or choose another place with --cache-dir".to_owned())

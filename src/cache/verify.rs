@@ -17,7 +17,7 @@ use crate::package::{ResolvedPackage, Sha256};
 
 /// What a look at a file without reading it tells.
 pub(super) enum Glance {
-    /// It was verified before and is still the same.
+    /// It was verified before, its signature too if it needs one, and is still the same.
     Good(File),
     /// It is not there.
     Absent,
@@ -63,7 +63,10 @@ impl PackageCache {
             return bad(reason, metadata);
         }
         match self.memo.get(&package.file_name(), &Identity::of(&metadata)) {
-            Some(digest) if digest == package.sha256 => Ok(Glance::Good(file)),
+            Some(digest) if digest == package.sha256 => match self.signatures.are_known(package) {
+                true => Ok(Glance::Good(file)),
+                false => Ok(Glance::Unverified { file, metadata }),
+            },
             Some(digest) => bad(wrong_digest(digest, package), metadata),
             None => Ok(Glance::Unverified { file, metadata }),
         }
@@ -122,6 +125,7 @@ impl PackageCache {
             return Ok(Err("it changed while it was read".to_owned()));
         }
         (&*file).rewind().map_err(PathError::on("read", path))?;
+        self.signatures.check(package, file)?;
         if settled {
             self.memo.remember(&package.file_name(), identity, digest);
         }

@@ -51,7 +51,7 @@ pub struct BuildArgs {
     /// Resolve anew, build, and write the result to the lockfile of --lock
     #[arg(long, requires = "lock")]
     update_lock: bool,
-    /// Use no step layer of an earlier build
+    /// Reuse nothing of an earlier build; the image is the same
     #[arg(long)]
     from_scratch: bool,
     /// Build again from scratch in another directory; exit code 1, with the first difference, if the images differ
@@ -245,9 +245,9 @@ fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Res
         workers: environment.workers(),
         jobs: jobs(args),
         lock: lock.map(super::lock::read).transpose()?,
-        from_scratch: args.from_scratch,
         proxies: environment.proxies(),
         offline: args.offline,
+        from_scratch: args.from_scratch,
         engine: args.overlay.into(),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,

@@ -49,11 +49,7 @@ pub fn run(global: &GlobalOptions, args: &DiffArgs) -> Result<(), CommandError> 
     }
     let (layers, below) = mount::finished_layers(&workspace, &args.system_config)?;
     let cancel = interrupt::install().map_err(CommandError::failed)?;
-    let paths = SnapshotPaths {
-        tarball: workspace.tarball(),
-        index: workspace.index(),
-        backing_dir: workspace.backing_store(),
-    };
+    let paths = SnapshotPaths::of(&workspace);
     let base = Snapshot::open(&paths).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
     if base.base_key() != below {
         let error = CommandError::failed("the base was made again since this image was built");

@@ -42,6 +42,10 @@ pub fn table(report: &BuildReport) -> Vec<String> {
         HumanBytes(base.inflated_bytes),
         HumanBytes(base.bytes),
     ));
+    lines.push(format!(
+        "           {} parts: {} inflated, {} found inflated, {} ready before they were needed",
+        base.parts, base.parts_inflated, base.parts_reused, base.parts_ahead,
+    ));
     for layer in &report.layers {
         lines.push(format!(
             "Layer      {} {}: {}, {} packages",

@@ -63,6 +63,7 @@ impl ConfigureRequest<'_> {
         key.add("hostname", format!("{:?}", template.system.hostname));
         key.add("fstab", format!("{:?}", self.fstab));
         key.add("sources", format!("{:?}", self.sources));
+        key.add("repositories", format!("{:?}", self.dnf_repositories));
         for user in &template.system.users {
             key.add("startup", format!("{:?}", (&user.name, &user.startup_script)));
         }

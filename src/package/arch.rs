@@ -46,6 +46,11 @@ impl Arch {
         }
     }
 
+    /// The name in RPM packages (rpm's `arch` tag): as in templates.
+    pub fn rpm(self) -> &'static str {
+        self.as_str()
+    }
+
     /// The suffix of UEFI binaries, as in `BOOTX64.EFI` (UEFI 2.10, 3.5.1.1), in lower case.
     pub fn efi(self) -> &'static str {
         match self {

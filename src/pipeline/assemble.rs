@@ -11,6 +11,7 @@ use crate::layer::{KeyBuilder, Layer};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
+use crate::provider::PackageSystem;
 use crate::root::Root;
 use crate::workspace::ImageBuild;
 
@@ -76,6 +77,7 @@ impl Assembly<'_> {
         };
         steps.step(&step, |root, packages| {
             let request = InstallRequest {
+                system: self.system(),
                 root,
                 packages,
                 pool: &Path::new("/").join(POOL_DIRECTORY),
@@ -85,12 +87,12 @@ impl Assembly<'_> {
                 epoch: self.selection.package_epoch_seconds,
                 helper: Path::new(THIS_PROGRAM),
             };
-            install::install(&request, self.context.progress, self.context.cancel)?;
-            // Of kernels that are not part of the system.
-            match name {
-                "packages" => self.make_initrds(root),
-                _ => Ok(Vec::new()),
+            let mut warnings = install::install(&request, self.context.progress, self.context.cancel)?.warnings;
+            if name == "packages" {
+                // Of kernels that are not part of the system.
+                warnings.extend(self.make_initrds(root)?);
             }
+            Ok(warnings)
         })
     }
 
@@ -125,6 +127,7 @@ impl Assembly<'_> {
 
     fn make_initrds(&self, root: &Path) -> Result<Vec<String>, BuildError> {
         let request = InitrdRequest {
+            system: self.system(),
             root,
             modules: self.modules(),
             epoch: self.selection.package_epoch_seconds,
@@ -137,6 +140,10 @@ impl Assembly<'_> {
         )?)
     }
 
+    fn system(&self) -> PackageSystem {
+        self.context.request.loaded.provider.package_system
+    }
+
     fn modules(&self) -> &[String] {
         &self.context.request.loaded.template.system.kernel.extra_modules
     }
@@ -144,6 +151,10 @@ impl Assembly<'_> {
     /// The layers in which most of `wanted` is installed already, and nothing else, if what is missing can come later with
     /// the same result.
     fn best_match(&self, steps: &mut Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
+        if self.system() == PackageSystem::Rpm {
+            // Any package may bring a file trigger, and scriptlets may ask rpm's database.
+            return Ok(None);
+        }
         let wanted_digests: BTreeSet<_> = wanted.iter().map(|package| package.sha256).collect();
         let mut chains = steps.done_above("packages")?;
         chains.retain(|chain| installed(chain).all(|digest| wanted_digests.contains(&digest)));
@@ -161,10 +172,12 @@ impl Assembly<'_> {
     pub fn configure(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
         let fstab = compose::fstab(self.plan);
         let request = ConfigureRequest {
+            system: self.system(),
             root: Path::new("/"),
             template: &self.context.request.loaded.template,
             fstab: &fstab,
             sources: &self.selection.apt_sources,
+            dnf_repositories: &self.selection.dnf_repositories,
             epoch: self.selection.epoch_seconds,
             seed: self.selection.digest,
             network: false,
@@ -204,6 +217,9 @@ impl Assembly<'_> {
 
     /// Tells the image's own apt which packages nobody asked for.
     fn mark(&self, root: &Root) -> Result<(), BuildError> {
+        if self.system() == PackageSystem::Rpm {
+            return Ok(());
+        }
         let selection = self.selection;
         let before = selection
             .base

@@ -1,9 +1,11 @@
 //! The directory of an image build belongs to one process, and is clean when that process is done.
 
 use std::fs;
+use std::path::Path;
 
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, PathError};
+use crate::image::earlier::Earlier;
 use crate::progress::Progress;
 use crate::workspace::ImageBuild;
 
@@ -19,21 +21,29 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Waits until no other build has the directory, then empties it.
-    pub fn take(output: &ImageBuild, progress: &dyn Progress, cancel: &Cancel) -> Result<Self, BuildError> {
+    /// Waits until no other build has the directory, then empties it. The image `raw` in it is set aside, if it is
+    /// one that can be built upon.
+    pub fn take(
+        output: &ImageBuild,
+        raw: &Path,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<(Self, Option<Earlier>), BuildError> {
         let directory = output.directory();
         let parent = directory.parent().unwrap_or(directory);
         fs::create_dir_all(parent).map_err(PathError::on("create", parent))?;
         let lock = FileLock::exclusive_unless(&output.lock(), cancel, || {
             progress.note(&format!("waiting for another build in {}", directory.display()));
         })?;
+        let earlier = Earlier::set_aside(raw, &output.image_record(), &output.earlier_image());
         put_aside(output)?;
         fs::create_dir(directory).map_err(PathError::on("create", directory))?;
-        Ok(Self {
+        let claim = Self {
             output: output.clone(),
             finished: false,
             _lock: lock,
-        })
+        };
+        Ok((claim, earlier))
     }
 
     /// The build has succeeded: what it made stays.

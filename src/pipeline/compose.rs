@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::boot;
 use crate::configure::FstabEntry;
 use crate::durable::{self, PathError};
+use crate::image::earlier::{self, Earlier};
 use crate::image::plan::DiskPlan;
-use crate::image::raw::{self, Inputs, RawSummary, Tools};
+use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
 use crate::package::ResolvedPackage;
-use crate::root::Root;
 use crate::template::model::FileSystem;
 use crate::workspace::ImageBuild;
 
@@ -23,10 +24,7 @@ use super::packages::Selection;
 use super::report::{BaseUse, ImageFile, LayerUse};
 use super::serve::LayerStats;
 use super::steps::{Done, Steps};
-use super::{BuildError, Context};
-
-/// Threads that answer the kernel for one build.
-const SERVER_THREADS: usize = 2;
+use super::{BuildError, BuildRequest, Context};
 
 /// The layers, merged and mounted.
 pub(super) struct Mounted {
@@ -49,14 +47,14 @@ impl Mounted {
     }
 }
 
-/// The tree as the image will have it, read-only.
+/// The tree as the image will have it: read-only, and mounted nowhere.
 pub(super) struct Frozen {
     done: Done,
     output: ImageBuild,
 }
 
 impl Frozen {
-    /// Ends writing: what is shown from now on is what the image gets.
+    /// Ends writing: what is there from now on is what the image gets.
     pub fn new(steps: Steps<'_>, output: &ImageBuild) -> Result<Self, BuildError> {
         Ok(Self {
             done: steps.freeze()?,
@@ -74,38 +72,37 @@ impl Frozen {
         self.done.warnings.clone()
     }
 
-    /// Writes the disk.
+    /// Writes the disk; into the place of an earlier image, if there is one.
     pub fn serialize(
         &self,
         context: &Context<'_>,
         plan: &DiskPlan,
-        tools: &Tools,
         epoch_seconds: u64,
+        earlier: Option<Earlier>,
     ) -> Result<(PathBuf, RawSummary), BuildError> {
         let template = &context.request.loaded.template;
-        let root = Root::open(self.done.mounted.root())?;
         let mut sources = populate::sources(plan);
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let contents = boot::prepare(&root, arch, &template.system.kernel, partition.uuid, esp)?;
+            let contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, partition.uuid, esp)?;
             populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
-        let target = self.output.directory().join(format!("{}.raw", output_name(context)));
+        let target = raw_path(context.request, &self.output);
         let inputs = Inputs {
             plan,
-            root: &root,
+            merged: &self.done.merged,
             sources: &sources,
-            tools,
             epoch_seconds,
+            threads: threads(),
         };
-        let summary = raw::write(&target, inputs, context.progress, context.cancel)?;
+        let summary = raw::write(&target, inputs, earlier, context.progress, context.cancel)?;
         Ok((target, summary))
     }
 
-    /// Unmounts everything; tells how much of the base was needed.
-    pub fn close(mut self, base: BaseState) -> Result<BaseUse, BuildError> {
-        let stats = self.done.stats.with(&self.done.mounted.stats()?);
+    /// Cleans up; tells how much of the base was needed.
+    pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
+        let stats = self.done.stats.with(&self.done.base.stats().into());
         self.done.close()?;
         durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
@@ -115,6 +112,11 @@ impl Frozen {
             files_read: stats.files_touched,
             bytes: stats.content_bytes_total,
             inflated_bytes: stats.bytes_inflated,
+            parts: stats.members_total,
+            parts_inflated: stats.members_inflated,
+            parts_reused: stats.members_reused,
+            parts_ahead: stats.members_ahead,
+            packages_opened: stats.packages_opened,
         })
     }
 }
@@ -159,7 +161,7 @@ pub(super) fn mount(
         engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: Lifetime::Caller,
         log: None,
         scratch: None,
@@ -192,22 +194,42 @@ pub(super) fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
 }
 
 /// `{image.name}-{version}`, the base name of the output files.
-fn output_name(context: &Context<'_>) -> String {
-    let loaded = &context.request.loaded;
+fn output_name(request: &BuildRequest) -> String {
+    let loaded = &request.loaded;
     format!("{}-{}", loaded.template.image.name, loaded.provider.release_version)
 }
 
-/// Hashes the image and makes its other forms, both at once.
+/// Where the raw image goes.
+pub(super) fn raw_path(request: &BuildRequest, output: &ImageBuild) -> PathBuf {
+    output.directory().join(format!("{}.raw", output_name(request)))
+}
+
+/// Threads for work that waits for nothing.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Hashes the image and makes its other forms, both at once; remembers what is in it for the next build.
 pub(super) fn finish(
     context: &Context<'_>,
+    output: &ImageBuild,
     (path, summary): (PathBuf, RawSummary),
 ) -> Result<(ImageFile, Vec<PathBuf>), BuildError> {
     let wanted = &context.request.loaded.template.disk.artifacts;
     let (progress, cancel) = (context.progress, context.cancel);
     let (sha256, made) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| raw::digest(&path, progress, cancel));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let made = artifacts::make(&path, &output_name(context), wanted, threads, progress, cancel);
+        let digest = scope.spawn(|| match summary.sha256 {
+            Some(known) => Ok(known),
+            None => raw::digest(&path, progress, cancel),
+        });
+        let made = artifacts::make(
+            &path,
+            &output_name(context.request),
+            wanted,
+            threads(),
+            progress,
+            cancel,
+        );
         (digest.join(), made)
     });
     let sha256 = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -216,9 +238,12 @@ pub(super) fn finish(
         path,
         size_bytes: summary.size_bytes,
         data_bytes: summary.data_bytes,
+        written_bytes: summary.written_bytes,
         sha256,
     };
-    if !artifacts::keeps_raw(wanted) {
+    if artifacts::keeps_raw(wanted) {
+        earlier::remember(&image.path, &summary.drawn, sha256, &output.image_record())?;
+    } else {
         std::fs::remove_file(&image.path).map_err(PathError::on("remove", &image.path))?;
     }
     Ok((image, made))

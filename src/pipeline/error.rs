@@ -56,6 +56,8 @@ pub enum BuildError {
     #[error(transparent)]
     Repo(#[from] crate::repo::deb::RepoError),
     #[error(transparent)]
+    RpmRepo(#[from] crate::repo::rpm::RepoError),
+    #[error(transparent)]
     Resolve(#[from] crate::resolve::ResolveError),
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -67,6 +69,8 @@ pub enum BuildError {
     Lockfile(#[from] crate::resolve::lockfile::LockfileError),
     #[error(transparent)]
     Layer(#[from] crate::layer::LayerError),
+    #[error(transparent)]
+    Overlay(#[from] crate::overlay::OverlayError),
     #[error(transparent)]
     Mount(#[from] crate::mount::MountError),
     #[error(transparent)]
@@ -99,6 +103,7 @@ impl BuildError {
             Self::Repositories(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Repo(error) => error.hint(),
+            Self::RpmRepo(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::Base(error) => error.hint(),
@@ -125,7 +130,7 @@ impl BuildError {
                 "name a mirror that keeps old packages with --mirror, or resolve anew with --update-lock".to_owned(),
             ),
             Self::LocalPackage { .. } | Self::Archive(_) => None,
-            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) => None,
+            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) | Self::Overlay(_) => None,
         }
     }
 }

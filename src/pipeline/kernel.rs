@@ -1,14 +1,14 @@
 //! `kernel.version`: which of the versions that the repositories have is installed.
 
-use crate::package::{DebVersion, PackageRecord};
 use crate::template::model::Kernel;
 
 /// The kernel packages to ask for, and what to tell if none of them has the wanted version.
 ///
 /// A package of which the newest version is not the wanted one, but another is, is asked for
 /// in that version. If none is, the newest is taken: templates of the older tool, which paid
-/// no attention to the field, name versions that no repository has any more.
-pub(super) fn packages(kernel: &Kernel, records: &[PackageRecord]) -> (Vec<String>, Option<String>) {
+/// no attention to the field, name versions that no repository has any more. `versions` gives the
+/// versions of a package, the newest first.
+pub(super) fn packages<'a>(kernel: &Kernel, versions: impl Fn(&str) -> Vec<&'a str>) -> (Vec<String>, Option<String>) {
     let Some(wanted) = kernel.version.as_deref() else {
         return (kernel.packages.clone(), None);
     };
@@ -16,12 +16,7 @@ pub(super) fn packages(kernel: &Kernel, records: &[PackageRecord]) -> (Vec<Strin
     let mut offered: Vec<String> = Vec::new();
     let mut packages = Vec::new();
     for name in &kernel.packages {
-        let mut versions: Vec<&str> = records
-            .iter()
-            .filter(|record| *record.name == **name)
-            .map(|record| &*record.version)
-            .collect();
-        versions.sort_by(|a, b| DebVersion::new(b).cmp(&DebVersion::new(a)));
+        let versions = versions(name);
         let chosen = versions.iter().position(|version| meets(version, wanted));
         found |= chosen.is_some() || name.contains('=');
         packages.push(match chosen.and_then(|at| Some((at, versions.get(at)?))) {
@@ -54,22 +49,9 @@ fn meets(version: &str, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repo::deb::parse_packages;
-
-    fn records(versions: &[&str]) -> Vec<PackageRecord> {
-        let stanza = |version: &&str| {
-            format!(
-                "Package: linux-image-amd64\nVersion: {version}\nArchitecture: amd64\nFilename: l.deb\nSize: 1\nSHA256: {}\n\n",
-                "0".repeat(64)
-            )
-        };
-        let text: String = versions.iter().map(stanza).collect();
-        parse_packages(text.into(), "r".into(), 500).unwrap()
-    }
 
     #[test]
     fn the_version_chooses_among_those_that_there_are() {
-        let records = records(&["6.12.63-1", "6.1.158-1", "6.12.57-1"]);
         let asked = |version: Option<&str>| {
             let kernel = Kernel {
                 version: version.map(str::to_owned),
@@ -77,7 +59,7 @@ mod tests {
                 extra_modules: vec![],
                 packages: vec!["linux-image-amd64".to_owned()],
             };
-            let (packages, warning) = packages(&kernel, &records);
+            let (packages, warning) = packages(&kernel, |_| vec!["6.12.63-1", "6.12.57-1", "6.1.158-1"]);
             (packages.join(" "), warning.is_some())
         };
         assert_eq!(asked(None), ("linux-image-amd64".to_owned(), false));

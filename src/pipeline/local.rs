@@ -1,31 +1,42 @@
-//! A plain directory of `.deb` files as a repository: its index is made in memory.
+//! A plain directory of packages as a repository: its index is made in memory.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::package::{Arch, Sha256};
-use crate::repo::Repository;
-use crate::repo::deb::{self, LoadedIndex, ReleaseInfo};
+use crate::repo::deb::{self, LoadedIndex};
+use crate::repo::{ReleaseInfo, Repository, Signed, rpm};
+use crate::rpmfile::RpmHead;
 
 use super::{BuildError, stanza};
 
 /// More packages than any directory of one's own has.
 const FILES_MAX: usize = 20_000;
 
-/// The directory, if `repository` is one without an index.
-pub(super) fn directory(repository: &Repository) -> Option<PathBuf> {
+/// The directory, if `repository` is one of `.deb` files without an index.
+pub(super) fn deb_directory(repository: &Repository) -> Option<PathBuf> {
+    directory(repository, "dists")
+}
+
+/// The directory, if `repository` is one of `.rpm` files without an index.
+pub(super) fn rpm_directory(repository: &Repository) -> Option<PathBuf> {
+    directory(repository, "repodata")
+}
+
+fn directory(repository: &Repository, index: &str) -> Option<PathBuf> {
     let path = PathBuf::from(repository.base_url.strip_prefix("file://")?);
-    (path.is_dir() && !path.join("dists").exists()).then_some(path)
+    (path.is_dir() && !path.join(index).exists()).then_some(path)
 }
 
 /// Reads the control files of all packages below `directory`.
 ///
 /// # Errors
 /// If `repository` is not declared trusted (nobody signed a plain directory), or a package is damaged.
-pub(super) fn load(
+pub(super) fn load_debs(
     repository: &Repository,
     directory: &Path,
     arch: Arch,
@@ -35,7 +46,7 @@ pub(super) fn load(
         return Err(BuildError::Unsigned(directory.to_owned()));
     }
     let mut text = String::new();
-    for path in packages(directory)? {
+    for path in packages(directory, "deb")? {
         cancel.check()?;
         stanza(directory, &path, &mut text)?;
     }
@@ -68,8 +79,75 @@ pub(super) fn load(
     })
 }
 
-/// All `.deb` files below `directory`, sorted.
-fn packages(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
+/// Reads the headers of all `.rpm` packages below `directory`.
+///
+/// # Errors
+/// If `repository` is neither declared trusted nor has a key that the packages are signed with (nobody
+/// signed the directory), or a package is damaged.
+pub(super) fn load_rpms(
+    repository: &Repository,
+    directory: &Path,
+    arch: Arch,
+    cancel: &Cancel,
+) -> Result<rpm::LoadedIndex, BuildError> {
+    let signed = repository.signed == Signed::Packages && !repository.keys.is_empty();
+    if !repository.trusted && !signed {
+        return Err(BuildError::Unsigned(directory.to_owned()));
+    }
+    let id: std::sync::Arc<str> = repository.id.as_str().into();
+    let mut records = Vec::new();
+    let mut digests = String::new();
+    for path in packages(directory, "rpm")? {
+        cancel.check()?;
+        let bad = |reason: String| BuildError::LocalPackage {
+            path: path.clone(),
+            reason,
+        };
+        let file = File::open(&path).map_err(PathError::on("open", &path))?;
+        let head = RpmHead::read(&mut BufReader::new(file)).map_err(|error| bad(format!("cannot be used: {error}")))?;
+        let name = path.strip_prefix(directory).ok().and_then(Path::to_str);
+        let (sha256, size_bytes) = digest(&path)?;
+        let place = rpm::local::Place {
+            path: name
+                .ok_or_else(|| bad("has a name that is not UTF-8".to_owned()))?
+                .to_owned(),
+            size_bytes,
+            sha256,
+            repository: std::sync::Arc::clone(&id),
+            priority: repository.priority,
+        };
+        let record = rpm::local::record(&head, &place).map_err(|error| bad(format!("cannot be used: {error}")))?;
+        let _ = writeln!(digests, "{sha256} {}", place.path);
+        records.extend(Some(record).filter(|record| rpm::is_wanted(record, repository, arch)));
+    }
+    if repository.trusted {
+        tracing::warn!(
+            repository = repository.id,
+            directory = %directory.display(),
+            packages = records.len(),
+            "NOT VERIFIED: the packages of this directory are declared [trusted=yes]"
+        );
+    }
+    Ok(rpm::LoadedIndex {
+        repository_id: repository.id.clone(),
+        base_url: repository.base_url.clone(),
+        release: ReleaseInfo {
+            date: 0,
+            suite: String::new(),
+            codename: String::new(),
+            sha256: Sha256::of(digests),
+            signer: None,
+        },
+        records,
+        filelists: None,
+        notes: Vec::new(),
+        fetched_bytes: 0,
+        from_cache: true,
+    })
+}
+
+/// All packages below `directory` whose names end in `.{extension}`, sorted.
+fn packages(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
     let (mut found, mut open) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).map_err(PathError::on("list", &directory))? {
@@ -78,7 +156,7 @@ fn packages(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
             // Links to files count, links to directories could lead in circles.
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "deb") && path.is_file() {
+            } else if path.extension().is_some_and(|found| found == extension) && path.is_file() {
                 found.push(path);
             }
         }
@@ -161,6 +239,8 @@ mod tests {
         Repository {
             id: "mine".into(),
             base_url: format!("file://{}", directory.display()),
+            mirror_list: None,
+            signed: Signed::Metadata,
             suite: "mine".into(),
             components: vec!["main".into()],
             keys: vec![],
@@ -178,8 +258,8 @@ mod tests {
         package(directory.path(), "c", "arm64");
         fs::write(directory.path().join("README"), "no package").unwrap();
         let mine = repository(directory.path(), true);
-        let found = super::directory(&mine).unwrap();
-        let index = load(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap();
+        let found = super::deb_directory(&mine).unwrap();
+        let index = load_debs(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap();
         let names: Vec<_> = index.records.iter().map(|record| &*record.name).collect();
         assert_eq!(names, ["a", "b"]);
         for record in &index.records {
@@ -193,7 +273,7 @@ mod tests {
                 ("1:2.0-1", "libc6 (>= 2.36)", 700)
             );
         }
-        let unsigned = load(
+        let unsigned = load_debs(
             &repository(directory.path(), false),
             &found,
             Arch::X86_64,
@@ -201,11 +281,11 @@ mod tests {
         );
         assert!(unsigned.unwrap_err().hint().unwrap().contains("[trusted=yes]"));
         fs::write(directory.path().join("z.deb"), "damaged").unwrap();
-        let error = load(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap_err();
+        let error = load_debs(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap_err();
         assert!(error.to_string().contains("z.deb"), "{error}");
         fs::create_dir(directory.path().join("dists")).unwrap();
         assert_eq!(
-            super::directory(&mine),
+            super::deb_directory(&mine),
             None,
             "a repository with an index is not a plain directory"
         );

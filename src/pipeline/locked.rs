@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::cache::{CacheError, Lookup, PackageCache, Wanted};
 use crate::fetch::FetchError;
 use crate::package::{Resolution, ResolvedPackage};
+use crate::provider::PackageSystem;
 use crate::repo::Repository;
 use crate::repo::deb::date;
 use crate::resolve::lockfile::{LockedRepository, Lockfile};
@@ -40,7 +41,14 @@ impl Selection {
                 packages: lockfile.packages.clone(),
                 ..Resolution::default()
             },
-            apt_sources: sources::of_image(provider, &repositories, &lockfile.repositories)?,
+            apt_sources: match provider.package_system {
+                PackageSystem::Deb => sources::of_image(provider, &repositories, &lockfile.repositories)?,
+                PackageSystem::Rpm => Vec::new(),
+            },
+            dnf_repositories: match provider.package_system {
+                PackageSystem::Deb => Vec::new(),
+                PackageSystem::Rpm => sources::of_rpm_image(provider, &repositories)?,
+            },
             warnings,
             repositories,
             digest: lockfile.digest(),

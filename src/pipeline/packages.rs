@@ -3,25 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::cache::{CacheError, CacheReport, PackageCache, Wanted};
-use crate::configure::AptSource;
+use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
+use crate::configure::{AptSource, DnfRepository};
 use crate::durable::{self, PathError};
 use crate::fetch::FetchError;
-use crate::package::{PackageRecord, Resolution, ResolvedPackage, Sha256};
+use crate::package::{Resolution, ResolvedPackage, Sha256};
 use crate::provider;
-use crate::repo::Repository;
-use crate::repo::deb::{self, LoadOptions, LoadedIndex};
+use crate::repo::deb::date;
+use crate::repo::{ReleaseInfo, Repository};
 use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
-use crate::resolve::{self, Request, dot};
+use crate::resolve::{Request, dot};
 
+use super::catalogue::Catalogue;
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, groups, kernel, local, locked};
+use super::{BuildError, Context, groups, kernel, locked};
 
 /// What the repositories offer.
 pub(super) struct Metadata {
     repositories: Vec<Repository>,
-    indexes: Vec<LoadedIndex>,
+    catalogue: Catalogue,
 }
 
 /// What will be installed.
@@ -36,6 +37,8 @@ pub(super) struct Selection {
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
     pub apt_sources: Vec<AptSource>,
+    /// Where the image's own dnf gets packages from, besides the distribution's repositories.
+    pub dnf_repositories: Vec<DnfRepository>,
     /// What is not as the template asks.
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
@@ -144,64 +147,41 @@ pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, Bui
 
 /// Fetches and verifies the indexes of all repositories.
 pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
-    let request = context.request;
-    let loaded = &request.loaded;
-    let repositories = repositories(context)?;
+    let mut repositories = repositories(context)?;
     let metadata_dir = context.workspace.metadata();
     std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
-    let options = LoadOptions {
-        arch: loaded.template.target.arch,
-        metadata_dir,
-        now: request.now,
-        offline: request.offline,
-        workers: request.workers,
-    };
-    let (plain, served): (Vec<_>, Vec<_>) = repositories
-        .iter()
-        .cloned()
-        .partition(|repository| local::directory(repository).is_some());
-    let (transport, progress) = (&context.fetcher, context.progress);
-    let mut indexes = deb::load_all(&served, &options, transport, progress, context.cancel)?;
-    for repository in &plain {
-        if let Some(directory) = local::directory(repository) {
-            indexes.push(local::load(repository, &directory, options.arch, context.cancel)?);
-        }
+    let catalogue = Catalogue::load(context, &mut repositories)?;
+    for note in catalogue.notes() {
+        context.progress.note(&note);
     }
-    Ok(Metadata { repositories, indexes })
+    Ok(Metadata {
+        repositories,
+        catalogue,
+    })
 }
 
 /// Resolves base and image, and writes the dependency graph.
 pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Selection, BuildError> {
     let Metadata {
         repositories,
-        mut indexes,
+        mut catalogue,
     } = metadata;
     let request = context.request;
     let template = &request.loaded.template;
-    let own: BTreeSet<&str> = request
-        .loaded
-        .provider
-        .repositories
-        .iter()
-        .map(|own| own.id.as_str())
-        .collect();
+    let provider = &request.loaded.provider;
+    let own: BTreeSet<&str> = provider.repositories.iter().map(|own| own.id.as_str()).collect();
     // The provider's records come first: the base is resolved from them alone, so that all templates share it.
-    let (own, added): (Vec<_>, Vec<_>) = indexes
-        .iter_mut()
-        .partition(|index| own.contains(index.repository_id.as_str()));
-    let mut records: Vec<PackageRecord> = Vec::new();
-    records.extend(own.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
-    let own_count = records.len();
-    records.extend(added.into_iter().flat_map(|index| std::mem::take(&mut index.records)));
+    let own_count = catalogue.gather(&own);
+    let resolve = |wanted: &Request, count| catalogue.resolve(context, &repositories, wanted, count);
 
     let mut wanted = Request {
         arch: template.target.arch,
-        packages: request.loaded.provider.base_packages.clone(),
+        packages: provider.base_packages.clone(),
         include_essential: true,
     };
-    let base = resolve::deb::resolve(&wanted, records.get(..own_count).unwrap_or(&records))?;
+    let base = resolve(&wanted, own_count)?;
     wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
-    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, &records);
+    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, |name| catalogue.versions(name));
     let asked: Vec<String> = template
         .system
         .packages
@@ -211,17 +191,17 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         .collect();
     let of_base = wanted.packages.len();
     wanted.packages.extend(asked.iter().cloned());
-    let image = resolve::deb::resolve(&wanted, &records)?;
+    let image = resolve(&wanted, usize::MAX)?;
     // What the images of a provider have in common, if nothing else were asked for.
     wanted.packages.truncate(of_base);
     wanted
         .packages
         .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
-    let common = resolve::deb::resolve(&wanted, &records)?;
+    let common = resolve(&wanted, usize::MAX)?;
 
     let lockfile = Lockfile {
-        provider: request.loaded.provider.id(),
-        repositories: indexes.iter().map(locked_repository).collect(),
+        provider: provider.id(),
+        repositories: catalogue.releases().into_iter().map(locked_repository).collect(),
         requested: asked,
         packages: image.packages.clone(),
         steps: groups::steps(&base, &image, &common),
@@ -234,13 +214,13 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
     })
 }
 
-fn locked_repository(index: &LoadedIndex) -> LockedRepository {
+fn locked_repository((id, release): (&str, &ReleaseInfo)) -> LockedRepository {
     LockedRepository {
-        id: index.repository_id.clone(),
-        suite: index.release.suite.clone(),
-        codename: index.release.codename.clone(),
-        date: deb::date::show(index.release.date),
-        digest: index.release.sha256.to_string(),
+        id: id.to_owned(),
+        suite: release.suite.clone(),
+        codename: release.codename.clone(),
+        date: date::show(release.date),
+        digest: release.sha256.to_string(),
     }
 }
 
@@ -264,9 +244,21 @@ pub(super) fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(
     Ok(())
 }
 
+/// Whose signature packages must have, by repository.
+fn signers(context: &Context<'_>, repositories: &[Repository]) -> Result<Signers, BuildError> {
+    let mut signers = Signers::new(context.request.now);
+    for repository in repositories {
+        if repository.signed.packages() && !repository.trusted {
+            signers.require(&repository.id, &repository.keys)?;
+        }
+    }
+    Ok(signers)
+}
+
 /// Brings every package of the selection into the cache, verified.
 pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cached, BuildError> {
-    let cache = PackageCache::open(&context.request.cache_dir, &context.request.loaded.provider.id())?;
+    let cache = PackageCache::open(&context.request.cache_dir, &context.request.loaded.provider.id())?
+        .with_signers(signers(context, &selection.repositories)?);
     let mut seen = BTreeSet::new();
     let all = selection.image.packages.iter().chain(&selection.base.packages);
     let wanted: Vec<_> = all

@@ -98,6 +98,16 @@ pub struct BaseUse {
     pub bytes: u64,
     /// Bytes that this build inflated.
     pub inflated_bytes: u64,
+    /// Parts that it is packed in.
+    pub parts: u64,
+    /// Parts that this build inflated.
+    pub parts_inflated: u64,
+    /// Parts that it found inflated, by itself or another.
+    pub parts_reused: u64,
+    /// Parts that were ready before they were needed.
+    pub parts_ahead: u64,
+    /// Packages that were opened through the pool.
+    pub packages_opened: u64,
 }
 
 /// A step layer of the image.
@@ -120,8 +130,10 @@ pub struct ImageFile {
     pub path: PathBuf,
     /// Its apparent size in bytes.
     pub size_bytes: u64,
-    /// What it takes on disk, in bytes: the bytes written.
+    /// What it takes on disk, in bytes.
     pub data_bytes: u64,
+    /// What this build wrote of it, in bytes; the rest was there already.
+    pub written_bytes: u64,
     /// Its digest.
     pub sha256: Sha256,
 }

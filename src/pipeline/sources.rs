@@ -1,7 +1,7 @@
-//! Where the image's own apt gets packages from: the provider's repositories and the
+//! Where the image's own package manager gets packages from: the provider's repositories and the
 //! template's, as far as they are on a server that other machines reach too.
 
-use crate::configure::AptSource;
+use crate::configure::{AptSource, DnfRepository};
 use crate::provider::Provider;
 use crate::repo::Repository;
 use crate::resolve::lockfile::LockedRepository;
@@ -35,10 +35,7 @@ pub(super) fn of_image(
             _ => None,
         };
         sources.push(AptSource {
-            name: repository.id.replace(
-                |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'),
-                "-",
-            ),
+            name: file_name(repository),
             own,
             uri: repository.base_url.clone(),
             suites: vec![repository.suite.clone()],
@@ -52,6 +49,39 @@ pub(super) fn of_image(
         });
     }
     Ok(sources)
+}
+
+/// The template's repositories for an image of `.rpm` packages; the provider's come with a package.
+///
+/// # Errors
+/// If a key cannot be written in the form that dnf takes.
+pub(super) fn of_rpm_image(
+    provider: &Provider,
+    repositories: &[Repository],
+) -> Result<Vec<DnfRepository>, VerifyError> {
+    let own = |id: &str| provider.repositories.iter().any(|own| own.id == id);
+    let added = repositories
+        .iter()
+        .filter(|repository| is_public(&repository.base_url) && !own(&repository.id));
+    added
+        .map(|repository| {
+            Ok(DnfRepository {
+                name: file_name(repository),
+                url: repository.base_url.clone(),
+                keys: match repository.keys.is_empty() {
+                    true => None,
+                    false => Some(Keyring::from_certificates(&repository.keys)?.to_armored()?),
+                },
+                allow_packages: repository.allow_packages.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The repository's id as a part of file names.
+fn file_name(repository: &Repository) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    repository.id.replace(|c| !is_plain(c), "-")
 }
 
 /// How preferences tell the repository from others: by its host, or where that has several,

@@ -4,21 +4,26 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::cancel::Cancelled;
 use crate::durable::{self, FileLock, PathError};
+use crate::image::merged::Merged;
 use crate::layer::{self, Below, Draft, Facts, KeyBuilder, Layer, LayerError, LayerStore, Manifest};
 use crate::mount::kernel::Upper;
 use crate::mount::server::PoolRequest;
+use crate::overlay::{self, directory::DirectoryLayer};
 use crate::package::{ResolvedPackage, Sha256};
+use crate::provider::PackageSystem;
+use crate::snapshot::Snapshot;
 use crate::workspace::ImageBuild;
 
 use super::compose::{self, Mounted};
 use super::packages::{Cached, Selection};
 use super::report::LayerUse;
 use super::serve::LayerStats;
-use super::{BuildError, Context, stanza};
+use super::{BuildError, Context, base, stanza};
 
 /// A step that may have been done before.
 pub(super) struct Step<'a> {
@@ -42,6 +47,8 @@ pub(super) struct Steps<'a> {
     cached: &'a Cached,
     store: LayerStore,
     base: Sha256,
+    /// Opened before anybody can put another one in its place.
+    snapshot: Arc<Snapshot>,
     /// The topmost first.
     stack: Vec<Placed>,
     uses: Vec<LayerUse>,
@@ -117,6 +124,7 @@ impl<'a> Steps<'a> {
             cached,
             store,
             base: selection.base_key,
+            snapshot: Arc::new(Snapshot::open(&base::paths(context))?),
             stack: Vec::new(),
             uses: Vec::new(),
             warnings: Vec::new(),
@@ -164,7 +172,10 @@ impl<'a> Steps<'a> {
             return Ok(());
         }
         let draft = self.store.draft()?;
-        let packages = stanza::complete(context, step.packages, self.cached)?;
+        let packages = match context.request.loaded.provider.package_system {
+            PackageSystem::Deb => stanza::complete(context, step.packages, self.cached)?,
+            PackageSystem::Rpm => step.packages.to_vec(),
+        };
         let pool = (!packages.is_empty()).then(|| compose::pool(context, self.selection, &packages));
         let mounted = self.mount(Some((draft.tree(), draft.work())), pool)?;
         let timeline = &context.timeline;
@@ -310,9 +321,8 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// Everything merged, read-only. What is below the upper is complete by then.
+    /// Everything merged, read-only, once each layer is complete.
     pub fn freeze(mut self) -> Result<Done, BuildError> {
-        let mounted = self.mount(None, None)?;
         self.settle()?;
         let own = self.own.take().map(|facts| self.seal_upper(facts));
         Below {
@@ -320,8 +330,14 @@ impl<'a> Steps<'a> {
             layers: self.keys(),
         }
         .write(&self.output.below())?;
+        let mut layers: Vec<Arc<dyn overlay::layer::Layer>> = Vec::new();
+        for placed in &self.stack {
+            layers.push(Arc::new(DirectoryLayer::open(&placed.tree)?));
+        }
+        layers.push(Arc::clone(&self.snapshot) as Arc<dyn overlay::layer::Layer>);
         Ok(Done {
-            mounted,
+            merged: Merged::new(layers)?,
+            base: self.snapshot,
             stats: self.stats,
             uses: self.uses,
             warnings: self.warnings,
@@ -417,7 +433,8 @@ impl<'a> Steps<'a> {
 
 /// What the steps have made.
 pub(super) struct Done {
-    pub mounted: Mounted,
+    pub merged: Merged,
+    pub base: Arc<Snapshot>,
     pub stats: LayerStats,
     pub uses: Vec<LayerUse>,
     pub warnings: Vec<String>,
@@ -426,10 +443,9 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// Unmounts, once all layers are durable.
+    /// Waits until all layers are durable.
     pub fn close(self) -> Result<(), BuildError> {
-        self.own.map_or(Ok(()), Sealing::join)?;
-        self.mounted.close()
+        Ok(self.own.map_or(Ok(()), Sealing::join)?)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::files::Files;
 use super::{DefaultTemplate, PackageSystem, Provider, ProviderKey, ProviderRepository};
 use crate::package::Arch;
+use crate::repo::{MirrorList, Signed};
 use crate::template::model::ImageType;
 use crate::yaml::schema::{self, Field, Shape, Text, Unique};
 use crate::yaml::{Finding, Findings, Node, parse};
@@ -13,6 +14,10 @@ const WORD: Shape = Shape::Text(
         .pattern("[A-Za-z0-9][A-Za-z0-9+._/-]*", "letters, digits and + . _ / -"),
 );
 const PATH: Shape = Shape::Text(Text::ANY.pattern("/[A-Za-z0-9+._/-]+", "an absolute path of plain characters"));
+const URL: Shape = Shape::Text(Text::ANY.pattern(
+    r"(https?://|file:///)[^\s<>]+",
+    "a URL that starts with http://, https:// or file:///",
+));
 const WORDS: Shape = Shape::List {
     item: &WORD,
     unique: Unique::Value,
@@ -83,11 +88,23 @@ static REPOSITORY: &[Field] = &[
     ),
     Field::new(
         "baseUrl",
-        Shape::Text(Text::ANY.pattern(
-            r"(https?://|file:///)[^\s<>]+",
-            "a URL that starts with http://, https:// or file:///",
-        )),
+        URL,
         "Where its vendor serves it; {arch} becomes the architecture. Any mirror that is named counts before.",
+    ),
+    Field::new(
+        "mirrorList",
+        URL,
+        "A list of base URLs, one per line, instead of baseUrl; {arch} becomes the architecture; for .rpm packages.",
+    ),
+    Field::new(
+        "metalink",
+        URL,
+        "A metalink for repomd.xml, instead of baseUrl; {arch} becomes the architecture; for .rpm packages.",
+    ),
+    Field::new(
+        "signed",
+        Shape::Text(Text::ANY.one_of(&["metadata", "packages", "both"])),
+        "What the keys must have signed; for .rpm packages, both if absent; .deb packages always have signed metadata.",
     ),
     Field::new("suite", WORD, "Suite; needed for .deb packages."),
     Field::new("components", WORDS, "Components; needed for .deb packages."),
@@ -188,6 +205,12 @@ fn check(root: &Node, directory: &str, findings: &mut Findings) {
                 findings.push(Finding::error(&repository.span, format!("{path}.{key}"), message));
             }
         }
+        let sources = ["baseUrl", "mirrorList", "metalink"];
+        let given = sources.iter().filter(|key| repository.get(key).is_some());
+        if given.count() > 1 {
+            let message = "has more than one of baseUrl, mirrorList and metalink";
+            findings.push(Finding::error(&repository.span, &path, message));
+        }
         for (number, key) in repository.items_at("keys").iter().enumerate() {
             let given = ["file", "path", "url"]
                 .into_iter()
@@ -249,11 +272,18 @@ fn provider(root: &Node, directory: &str, arch: Arch, files: &Files) -> Result<P
 fn repository(node: &Node, arch: Arch, files: &Files) -> Result<ProviderRepository, Findings> {
     let word = |key: &str| node.text_at(key).unwrap_or_default().to_owned();
     let keys = node.items_at("keys").iter().map(|node| key(node, files));
-    let base_url = node.text_at("baseUrl").map(|url| url.replace("{arch}", arch.as_str()));
+    let url = |key: &str| Some(node.text_at(key)?.replace("{arch}", arch.as_str()));
+    let plain = url("mirrorList").map(MirrorList::Plain);
     Ok(ProviderRepository {
         id: word("id"),
         archive: word("archive"),
-        base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
+        base_url: url("baseUrl").map(|url| url.trim_end_matches('/').to_owned()),
+        mirror_list: plain.or_else(|| url("metalink").map(MirrorList::Metalink)),
+        signed: match node.text_at("signed") {
+            Some("metadata") => Signed::Metadata,
+            Some("packages") => Signed::Packages,
+            _ => Signed::Both,
+        },
         suite: word("suite"),
         components: words(node, "components"),
         priority: node

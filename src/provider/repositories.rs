@@ -2,8 +2,8 @@
 
 use super::keys::{FetchKey, of_template};
 use super::mirror::{MirrorError, Mirrors, mirrored};
-use super::{Provider, ProviderRepository};
-use crate::repo::Repository;
+use super::{PackageSystem, Provider, ProviderRepository};
+use crate::repo::{Repository, Signed};
 use crate::template::model::{PackageRepository, Template};
 
 /// A repository of the build cannot be set up.
@@ -67,11 +67,26 @@ pub fn repositories(
 ) -> Result<Vec<Repository>, RepositoryError> {
     let mut all: Vec<Repository> = Vec::new();
     for repository in &provider.repositories {
-        let (base_url, origin) = mirrors.resolve(provider, template, &repository.archive)?;
-        tracing::debug!(repository = repository.id, %base_url, %origin, "mirror");
+        // A mirror that somebody names counts before the vendor's list of them.
+        let (base_url, mirror_list) = match (
+            mirrors.resolve(provider, template, &repository.archive),
+            &repository.mirror_list,
+        ) {
+            (Err(MirrorError::Unknown { .. }), Some(list)) => (String::new(), Some(list.clone())),
+            (resolved, _) => {
+                let (base_url, origin) = resolved?;
+                tracing::debug!(repository = repository.id, %base_url, %origin, "mirror");
+                (base_url, None)
+            }
+        };
         all.push(Repository {
             id: repository.id.clone(),
             base_url,
+            mirror_list,
+            signed: match provider.package_system {
+                PackageSystem::Deb => Signed::Metadata,
+                PackageSystem::Rpm => repository.signed,
+            },
             suite: repository.suite.clone(),
             components: repository.components.clone(),
             keys: provider_keys(repository, fetch_key)?,
@@ -91,7 +106,7 @@ pub fn repositories(
             }
             None => {
                 let id = unique_id(&repository.codename, &all);
-                all.push(additional(repository, id, fetch_key)?);
+                all.push(additional(provider, repository, id, fetch_key)?);
             }
         }
     }
@@ -110,6 +125,7 @@ fn provider_keys(repository: &ProviderRepository, fetch_key: FetchKey<'_>) -> Re
 }
 
 fn additional(
+    provider: &Provider,
     repository: &PackageRepository,
     id: String,
     fetch_key: FetchKey<'_>,
@@ -135,6 +151,12 @@ fn additional(
             format!("file://{}", repository.url)
         } else {
             repository.url.clone()
+        },
+        mirror_list: None,
+        // As dnf does with a repository that somebody adds: its packages are signed.
+        signed: match provider.package_system {
+            PackageSystem::Deb => Signed::Metadata,
+            PackageSystem::Rpm => Signed::Packages,
         },
         suite: repository.codename.clone(),
         components: repository.components.clone(),

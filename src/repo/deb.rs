@@ -5,20 +5,19 @@
 //! The only ways around are a repository that declares itself trusted (no
 //! signature) and working without the network (out of date); both warn.
 
-mod compress;
 mod current;
 pub mod date;
 pub mod deb822;
 mod error;
-mod glob;
 mod index;
 mod load;
 mod packages;
 pub mod release;
-mod store;
 
 pub use deb822::ParseError;
 pub use error::{Problem, RepoError};
 pub use index::is_wanted;
-pub use load::{LoadOptions, LoadedIndex, ReleaseInfo, load, load_all};
+pub use load::{LoadedIndex, load, load_all};
+
+pub use super::{LoadOptions, ReleaseInfo};
 pub use packages::parse_packages;

@@ -17,13 +17,13 @@ use resolvo::{
 
 /// A package version: an index into whatever the universe is made of.
 pub(super) type PackageId = u32;
-/// What excludes each other: all versions of a package share one. Below [`Universe::name_limit`].
+/// What excludes each other: all versions of a package share one.
 pub(super) type NameId = u32;
 
 /// What the solver needs to know of packages.
 pub(super) trait Universe {
-    /// Every name is below this number.
-    fn name_limit(&self) -> NameId;
+    /// A name that has no packages.
+    fn no_name(&self) -> NameId;
     /// The name of a package; at most one package of a name is in a solution.
     fn name(&self, package: PackageId) -> NameId;
     /// All packages of a name, best first.
@@ -126,8 +126,7 @@ impl<U: Universe> Provider<'_, U> {
             .map(|run| self.set(self.universe.name(run[0]), run.to_vec(), false))
             .collect();
         let requirement = match sets[..] {
-            // The name beyond all names has no packages.
-            [] => Requirement::Single(self.set(self.universe.name_limit(), Vec::new(), false)),
+            [] => Requirement::Single(self.set(self.universe.no_name(), Vec::new(), false)),
             [only] => Requirement::Single(only),
             _ => Requirement::Union(self.union(sets)),
         };
@@ -195,7 +194,7 @@ impl<U: Universe> Interner for Provider<'_, U> {
     fn version_set_name(&self, version_set: VersionSetId) -> Name {
         let tables = self.tables.borrow();
         let set = tables.sets.get(version_set.0 as usize);
-        Name::from_raw(set.map_or(self.universe.name_limit(), |set| set.name))
+        Name::from_raw(set.map_or(self.universe.no_name(), |set| set.name))
     }
 
     fn solvable_name(&self, solvable: Package) -> Name {
@@ -228,10 +227,10 @@ impl<U: Universe> DependencyProvider for Provider<'_, U> {
 
     async fn get_candidates(&self, name: Name) -> Option<Candidates<Package>> {
         let name = name.into_raw();
-        let versions = if name < self.universe.name_limit() {
-            self.universe.versions(name)
-        } else {
+        let versions = if name == self.universe.no_name() {
             Vec::new()
+        } else {
+            self.universe.versions(name)
         };
         Some(Candidates {
             candidates: versions.into_iter().map(Package::from_raw).collect(),

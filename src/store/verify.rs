@@ -16,6 +16,7 @@ use crate::layer::{self, ContentError, LayerStore};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
 use crate::resolve::lockfile::Lockfile;
+use crate::snapshot::foreign::{self, PrepareOptions};
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotPaths};
 
 use super::inventory::{Provider, providers};
@@ -255,24 +256,29 @@ fn snapshot(
     cancel: &Cancel,
 ) -> Result<Option<BadCopies>, StoreError> {
     let workspace = &provider.workspace;
-    let paths = SnapshotPaths {
-        tarball: workspace.tarball(),
-        index: workspace.index(),
-        backing_dir: workspace.backing_store(),
-    };
+    let paths = SnapshotPaths::of(workspace);
     let Ok(metadata) = paths.tarball.symlink_metadata() else {
         return Ok(None);
     };
     let label = format!("Snapshot of {}", provider.id);
     let task = progress.start(&label, Unit::Bytes, Some(metadata.len()));
-    let checked = Snapshot::open(&paths).and_then(|snapshot| {
+    let options = PrepareOptions {
+        cancel: cancel.clone(),
+        ..PrepareOptions::default()
+    };
+    let opened = foreign::prepare(&paths, &options).and_then(|_| Snapshot::open(&paths));
+    let checked = opened.and_then(|snapshot| {
         let check = snapshot.check(&|bytes| progress.advance(task, bytes), cancel)?;
         Ok((snapshot, check))
     });
     progress.finish(task);
     let (snapshot, check) = match checked {
         Ok(checked) => checked,
-        Err(SnapshotError::Tarball { path, problem } | SnapshotError::Index { path, problem }) => {
+        Err(
+            SnapshotError::Tarball { path, problem }
+            | SnapshotError::Foreign { path, problem }
+            | SnapshotError::Index { path, problem },
+        ) => {
             verified.bad.push(Bad::new(provider, path, problem));
             return Ok(None);
         }

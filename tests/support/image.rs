@@ -6,6 +6,7 @@ use oic::cancel::Cancel;
 use oic::install::{InitrdRequest, InstallError, InstallReport, InstallRequest, install, make_initrds, mark_automatic};
 use oic::package::{Arch, ResolvedPackage};
 use oic::progress::Silent;
+use oic::provider::PackageSystem;
 use oic::root::Root;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
@@ -70,6 +71,7 @@ pub fn install_packages(
     let before = status.lines().filter_map(|line| line.strip_prefix("Package: "));
     let before = before.map(str::to_owned).collect();
     let request = InstallRequest {
+        system: PackageSystem::Deb,
         root: &directory,
         packages,
         pool: Path::new("/cdrom/cache-repo"),
@@ -81,6 +83,7 @@ pub fn install_packages(
     };
     let report = install(&request, &Silent, &cancel)?;
     let initrds = InitrdRequest {
+        system: PackageSystem::Deb,
         root: &directory,
         modules: &[],
         epoch: EPOCH,

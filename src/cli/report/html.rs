@@ -191,6 +191,7 @@ mod tests {
                 path: "/w/edge.raw".into(),
                 size_bytes: 1,
                 data_bytes: 1,
+                written_bytes: 1,
                 sha256: Sha256::of(""),
             },
             artifacts: vec![],

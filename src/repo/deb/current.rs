@@ -3,9 +3,9 @@
 use super::error::Problem;
 use super::load::Session;
 use super::release::Release;
-use super::store::{Form, Kind, Pointer};
 use crate::fetch::{FetchError, Reply, Validators};
 use crate::package::Sha256;
+use crate::repo::store::{Form, Kind, Pointer};
 use crate::verify::{self, Signer};
 
 /// Debian's largest, with every architecture and translation, has under 2 MiB.
@@ -39,12 +39,12 @@ impl Session<'_> {
         let Some(pointer) = self.store.pointer() else {
             return Ok(None);
         };
-        let Some(release) = self.store.read(Kind::Release, pointer.release, RELEASE_LIMIT_BYTES) else {
+        let Some(release) = self.store.read(Kind::RELEASE, pointer.release, RELEASE_LIMIT_BYTES) else {
             return Ok(None);
         };
         let signature = pointer
             .signature
-            .map(|digest| self.store.read(Kind::Signature, digest, SIGNATURE_LIMIT_BYTES));
+            .map(|digest| self.store.read(Kind::SIGNATURE, digest, SIGNATURE_LIMIT_BYTES));
         match signature {
             Some(None) => Ok(None),
             signature => self

@@ -3,7 +3,7 @@
 use super::date;
 use super::deb822::ParseError;
 use crate::cancel::Cancelled;
-use crate::durable::PathError;
+use crate::durable::{LockError, PathError};
 use crate::fetch::FetchError;
 use crate::verify::VerifyError;
 
@@ -195,6 +195,15 @@ impl Problem {
     /// Whether a mirror that is being updated just now gives this; asking again helps then.
     pub(super) fn may_be_a_race(&self) -> bool {
         matches!(self, Self::Mismatch { .. } | Self::IndexNotFound { .. })
+    }
+}
+
+impl From<LockError> for Problem {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Path(error) => Self::Path(error),
+            LockError::Cancelled(error) => Self::Cancelled(error),
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! The `Packages` indexes that a Release file lists: which, from where, and verified.
 
-use super::compress::Compression;
 use super::current::Current;
 use super::deb822::ParseError;
 use super::error::Problem;
 use super::load::Session;
+use super::parse_packages;
 use super::release::{Listed, Release};
-use super::store::Kind;
-use super::{glob, parse_packages};
 use crate::fetch::{FetchError, Reply};
 use crate::package::{Arch, PackageRecord, Sha256};
-use crate::repo::Repository;
+use crate::repo::compress::Compression;
+use crate::repo::store::Kind;
+use crate::repo::{Repository, glob};
 
 /// Twenty times Debian's largest.
 const INDEX_LIMIT_BYTES: u64 = 1 << 30;
@@ -113,12 +113,14 @@ impl Session<'_> {
 
     fn cached_index(&self, wanted: &Wanted) -> Result<Option<Vec<u8>>, Problem> {
         if let Some(plain) = wanted.plain() {
-            return Ok(self.store.read(Kind::Packages(""), plain.sha256, plain.size_bytes));
+            return Ok(self
+                .store
+                .read(Kind::index("Packages", ""), plain.sha256, plain.size_bytes));
         }
         for (form, listed) in &wanted.forms {
-            if let Some(bytes) = self
-                .store
-                .read(Kind::Packages(form.suffix()), listed.sha256, listed.size_bytes)
+            if let Some(bytes) =
+                self.store
+                    .read(Kind::index("Packages", form.suffix()), listed.sha256, listed.size_bytes)
             {
                 return self.decompress(&self.url(&wanted.path), wanted, *form, bytes).map(Some);
             }
@@ -174,11 +176,12 @@ impl Session<'_> {
             Some(plain) => {
                 let bytes = self.decompress(&url, wanted, form, bytes)?;
                 check(&url, &bytes, plain)?;
-                self.store.write(Kind::Packages(""), plain.sha256, &bytes)?;
+                self.store.write(Kind::index("Packages", ""), plain.sha256, &bytes)?;
                 Ok(bytes)
             }
             None => {
-                self.store.write(Kind::Packages(form.suffix()), listed.sha256, &bytes)?;
+                self.store
+                    .write(Kind::index("Packages", form.suffix()), listed.sha256, &bytes)?;
                 self.decompress(&url, wanted, form, bytes)
             }
         }

@@ -1,44 +1,18 @@
 //! From repositories to records: verified, cached, several at once.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::current::Current;
 use super::error::{Problem, RepoError};
 use super::index;
-use super::store::{Kind, Store};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
-use crate::package::{Arch, PackageRecord, Sha256};
+use crate::package::{PackageRecord, Sha256};
 use crate::progress::{Progress, Unit};
-use crate::repo::Repository;
+use crate::repo::store::{Kind, Store};
+use crate::repo::{LoadOptions, ReleaseInfo, Repository, parallel};
 use crate::verify::Keyring;
-
-/// What holds for all repositories of a load.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// The architecture whose packages are wanted; those for `all` come along.
-    pub arch: Arch,
-    /// Where verified indexes are kept (`pkgCache/{provider}/metadata`); created if absent.
-    pub metadata_dir: PathBuf,
-    /// The time at which signatures, keys and `Valid-Until` must hold.
-    pub now: SystemTime,
-    /// Use only what is cached.
-    pub offline: bool,
-    /// How many downloads go on at once, per level; at least 1 is used.
-    pub workers: usize,
-}
-
-impl LoadOptions {
-    /// `now` in seconds since 1970; 0 for times before.
-    pub(super) fn now_seconds(&self) -> i64 {
-        let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    }
-}
 
 /// What one repository offers.
 #[derive(Debug, Clone)]
@@ -53,21 +27,6 @@ pub struct LoadedIndex {
     pub fetched_bytes: u64,
     /// Nothing was downloaded, apart from asking whether the cache is current.
     pub from_cache: bool,
-}
-
-/// A Release file, as a lockfile or a report names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseInfo {
-    /// `Date`, seconds since 1970.
-    pub date: i64,
-    /// `Suite`; empty if absent.
-    pub suite: String,
-    /// `Codename`; empty if absent.
-    pub codename: String,
-    /// Digest of the signed text.
-    pub sha256: Sha256,
-    /// Fingerprint of the pinned certificate that signed it; `None` only for trusted repositories.
-    pub signer: Option<String>,
 }
 
 /// Loads several repositories at once; the result is in their order.
@@ -208,9 +167,9 @@ impl<'a> Session<'a> {
     fn keep(&self, current: &Current) -> Result<(), Problem> {
         if let Some(fresh) = &current.fresh {
             self.store
-                .write(Kind::Release, current.pointer.release, &fresh.release)?;
+                .write(Kind::RELEASE, current.pointer.release, &fresh.release)?;
             if let (Some(signature), Some(digest)) = (&fresh.signature, current.pointer.signature) {
-                self.store.write(Kind::Signature, digest, signature)?;
+                self.store.write(Kind::SIGNATURE, digest, signature)?;
             }
             self.store.point(&current.pointer)?;
         }
@@ -264,30 +223,6 @@ impl<'a> Session<'a> {
             from_cache: fetched_bytes == 0,
         }
     }
-}
-
-/// Does `work` on each item, at most `workers` at once; the results are in the items' order.
-fn parallel<T: Sync, R: Send>(workers: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let take = || {
-        while let Some((at, item)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            items.get(at).map(|item| (at, item))
-        } {
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..workers.min(items.len()) {
-            scope.spawn(take);
-        }
-        take();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

@@ -1,44 +1,12 @@
 //! From the words of a request to packages of the universe.
 
-use std::collections::HashMap;
-
 use crate::package::DebVersion;
+use crate::resolve::answer::{Root, unify};
 use crate::resolve::error::similar;
 use crate::resolve::solver::PackageId;
 use crate::resolve::{Request, ResolveError, glob};
 
 use super::universe::Universe;
-
-/// Something that must be in the resolution.
-#[derive(Debug, Clone)]
-pub(super) struct Root {
-    /// What fulfils it, best first; never empty.
-    pub(super) candidates: Vec<PackageId>,
-    /// Nobody asked for it by name; it is essential.
-    pub(super) implied: bool,
-    /// A version was asked for.
-    exact: bool,
-}
-
-impl Root {
-    fn new(candidates: Vec<PackageId>) -> Self {
-        Self {
-            candidates,
-            implied: false,
-            exact: false,
-        }
-    }
-
-    /// The candidate that is taken if nothing speaks against it.
-    pub(super) fn preferred(&self) -> PackageId {
-        self.candidates.first().copied().unwrap_or_default()
-    }
-
-    /// The best candidate among `chosen`.
-    pub(super) fn fulfilled_by(&self, chosen: &std::collections::HashSet<PackageId>) -> Option<PackageId> {
-        self.candidates.iter().copied().find(|id| chosen.contains(id))
-    }
-}
 
 /// Looks up everything that was asked for; essential packages come first.
 pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Root>, ResolveError> {
@@ -53,17 +21,7 @@ pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Ro
     for text in &request.packages {
         roots.extend(look_up(universe, text)?);
     }
-    // A version that is asked for also counts where the name alone is asked for.
-    let exact: HashMap<_, _> = roots
-        .iter()
-        .filter(|root| root.exact)
-        .map(|root| (universe.index.candidate(root.preferred()), root.candidates.clone()))
-        .collect();
-    for root in roots.iter_mut().filter(|root| !root.exact) {
-        if let Some(candidates) = exact.get(&root.preferred()) {
-            root.candidates.clone_from(candidates);
-        }
-    }
+    unify(universe, &mut roots);
     Ok(roots)
 }
 

@@ -1,8 +1,10 @@
 //! The rules of relations, one by one, on small universes. `tests/resolve_oracle.rs`
 //! compares with apt on a real one.
 
+use std::collections::{HashMap, HashSet};
+
 use super::*;
-use crate::package::{Arch, DependencyKind, MultiArch, Sha256, Stanza};
+use crate::package::{Arch, Dependency, DependencyKind, MultiArch, Sha256, Stanza};
 
 /// A package from lines such as `a 1.0` and `Depends: b (>= 2) | c`.
 fn record(text: &str) -> PackageRecord {

@@ -225,7 +225,8 @@ fn priority_rank(priority: &str) -> u8 {
 }
 
 impl solver::Universe for Universe<'_> {
-    fn name_limit(&self) -> NameId {
+    fn no_name(&self) -> NameId {
+        // Names are the numbers of records.
         NameId::try_from(self.records.len()).unwrap_or(NameId::MAX)
     }
 

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::super::compress::{Compression, tests::compress};
 use super::{LoadOptions, LoadedIndex, RepoError, load_all};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::{Arch, Sha256};
 use crate::progress::Silent;
-use crate::repo::Repository;
+use crate::repo::compress::{Compression, tests::compress};
+use crate::repo::{Repository, Signed};
 use crate::verify::gpg::Gpg;
 
 pub(super) const BASE: &str = "http://mirror.example/debian";
@@ -202,6 +202,8 @@ impl Archive {
         Repository {
             id: "test".to_owned(),
             base_url: BASE.to_owned(),
+            mirror_list: None,
+            signed: Signed::Metadata,
             suite: "stable".to_owned(),
             components: vec!["main".to_owned()],
             keys: vec![self.key()],

@@ -1,11 +1,11 @@
 //! Good archives load, anything else is refused by name.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::super::compress::{Compression, tests::compress};
 use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanza, two_packages};
 use super::*;
 use crate::progress::Silent;
+use crate::repo::compress::{Compression, tests::compress};
 use crate::verify::VerifyError;
 use crate::verify::gpg::Gpg;
 

@@ -1,0 +1,62 @@
+//! What the index of an RPM repository says about a package.
+
+use std::sync::Arc as Shared;
+
+use super::{ResolvedPackage, Sha256};
+
+/// One package version as one RPM repository offers it.
+///
+/// Relation fields hold one dependency per line, as [`RpmDependency::parse`](super::RpmDependency::parse)
+/// reads them; `resolve` parses only those that it reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpmRecord {
+    /// Package name.
+    pub name: Box<str>,
+    /// `[epoch:]version-release`; an epoch of 0 is left out.
+    pub evr: Box<str>,
+    /// Architecture as rpm writes it (`x86_64`, `noarch`).
+    pub arch: Box<str>,
+    /// `Requires` that must hold before the package's scripts run (`Requires(pre)` and its like).
+    pub requires_pre: Box<str>,
+    /// All other `Requires`.
+    pub requires: Box<str>,
+    /// `Provides`.
+    pub provides: Box<str>,
+    /// `Conflicts`.
+    pub conflicts: Box<str>,
+    /// `Obsoletes`.
+    pub obsoletes: Box<str>,
+    /// Those of its files that the primary index lists, one path per line: configuration and commands.
+    pub files: Box<str>,
+    /// Where the file lies, relative to the repository's base URL.
+    pub path: Box<str>,
+    /// Size of the package file in bytes.
+    pub size_bytes: u64,
+    /// Space that its files take when installed, in bytes.
+    pub installed_size_bytes: u64,
+    /// When it was built, in seconds since 1970.
+    pub built_at: u64,
+    /// Digest of the package file.
+    pub sha256: Sha256,
+    /// Id of the repository that offers it (`repo::Repository::id`).
+    pub repository: Shared<str>,
+    /// Priority of that repository: the greater is preferred; 500 is the default.
+    pub priority: i32,
+}
+
+impl RpmRecord {
+    /// What a resolution keeps of it.
+    pub fn resolved(&self) -> ResolvedPackage {
+        ResolvedPackage {
+            name: self.name.to_string(),
+            version: self.evr.to_string(),
+            architecture: self.arch.to_string(),
+            repository: self.repository.to_string(),
+            path: self.path.to_string(),
+            size_bytes: self.size_bytes,
+            installed_size_bytes: self.installed_size_bytes,
+            sha256: self.sha256,
+            stanza: String::new(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `filelists.xml`: all files of all packages. It is many times larger than `primary.xml`, so it is
+//! loaded only if somebody needs a file that `primary.xml` does not list, and only those who have such
+//! a file are kept.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::BufRead;
+
+use super::LoadedIndex;
+use super::error::{Problem, RepoError};
+use super::load::{Session, all_or_missing};
+use super::xml::{Piece, Xml, XmlError};
+use crate::cancel::Cancel;
+use crate::fetch::Transport;
+use crate::package::Sha256;
+use crate::repo::{LoadOptions, Repository, parallel};
+
+/// Which of the wanted files packages have, by the packages' digests.
+pub type FileOwners = HashMap<Sha256, Vec<String>>;
+
+/// Looks for `paths` in the file lists of all repositories.
+///
+/// # Errors
+/// [`RepoError`] of the first repository, in order, whose list cannot be loaded.
+pub fn owners(
+    repositories: &[Repository],
+    loaded: &[LoadedIndex],
+    paths: &BTreeSet<String>,
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    cancel: &Cancel,
+) -> Result<FileOwners, RepoError> {
+    let results = parallel(options.workers, loaded, |index| {
+        let repository = repositories
+            .iter()
+            .find(|repository| repository.id == index.repository_id);
+        let (Some(repository), Some(listed)) = (repository, &index.filelists) else {
+            return Ok(FileOwners::new());
+        };
+        let search = || {
+            tracing::info!(
+                repository = repository.id,
+                ?paths,
+                "looking for files in the repository's file lists"
+            );
+            let session = Session::open(repository, options, transport, cancel)?;
+            session.parse(&index.base_url, "Filelists", listed, |text| {
+                parse_filelists(text, paths)
+            })
+        };
+        search().map_err(|problem: Problem| problem.of(&repository.id))
+    });
+    cancel.check()?;
+    Ok(all_or_missing(results)?.into_iter().flatten().collect())
+}
+
+/// Reads a `filelists.xml` and keeps what has one of `paths`.
+///
+/// # Errors
+/// [`XmlError`] if it is malformed.
+pub fn parse_filelists(text: impl BufRead, paths: &BTreeSet<String>) -> Result<FileOwners, XmlError> {
+    let mut xml = Xml::new(text);
+    let mut owners = FileOwners::new();
+    let mut package: Option<Sha256> = None;
+    let (mut path, mut in_file, mut is_filelists) = (String::new(), false, false);
+    loop {
+        match xml.next()? {
+            Piece::Start(start) => match start.name() {
+                "file" => {
+                    path.clear();
+                    in_file = true;
+                }
+                "package" => {
+                    let id = start.attribute("pkgid").map_err(|reason| xml.error(reason))?;
+                    package = id.and_then(|id| id.parse().ok());
+                }
+                "filelists" => is_filelists = true,
+                _ => {}
+            },
+            Piece::Text(more) if in_file => path.push_str(&more),
+            Piece::End(end) if in_file && end.name() == "file" => {
+                in_file = false;
+                if let Some(package) = package.filter(|_| paths.contains(path.as_str())) {
+                    owners.entry(package).or_default().push(path.clone());
+                }
+            }
+            Piece::Text(_) | Piece::End(_) | Piece::Other => {}
+            Piece::Eof if is_filelists => return Ok(owners),
+            Piece::Eof => return Err(xml.error("it is no index of files")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_wanted_files_are_kept() {
+        let (a, b) = (Sha256::of("a"), Sha256::of("b"));
+        let text = format!(
+            "<filelists packages=\"2\"><package pkgid=\"{a}\" name=\"a\" arch=\"noarch\"><version epoch=\"0\" ver=\"1\" rel=\"1\"/>\
+             <file>/usr/lib/x&amp;y</file><file type=\"dir\">/usr/lib/d</file></package>\
+             <package pkgid=\"{b}\" name=\"b\" arch=\"noarch\"><file>/usr/lib/z</file><file>/usr/lib/d</file></package></filelists>"
+        );
+        let paths = ["/usr/lib/x&y", "/usr/lib/d", "/nowhere"].map(str::to_owned).into();
+        let owners = parse_filelists(text.as_bytes(), &paths).unwrap();
+        assert_eq!(owners[&a], ["/usr/lib/x&y", "/usr/lib/d"]);
+        assert_eq!(owners[&b], ["/usr/lib/d"]);
+        assert!(parse_filelists(&b"<html/>"[..], &paths).is_err());
+    }
+}

@@ -1,0 +1,375 @@
+//! From repositories to records: verified, cached, several at once.
+
+use std::collections::HashSet;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::Digest as _;
+
+use super::current::Current;
+use super::error::{Problem, RepoError};
+use super::repomd::{Listed, Repomd};
+use super::xml::XmlError;
+use super::{is_wanted, parse_primary};
+use crate::cancel::Cancel;
+use crate::fetch::{FetchError, Reply, Transport, Validators};
+use crate::package::{RpmRecord, Sha256};
+use crate::progress::{Progress, Unit};
+use crate::repo::compress::Compression;
+use crate::repo::store::{Kind, Store};
+use crate::repo::{LoadOptions, ReleaseInfo, Repository, parallel};
+use crate::verify::Keyring;
+
+/// Several times the largest file list of a distribution, compressed.
+const INDEX_LIMIT_BYTES: u64 = 1 << 30;
+/// The same, decompressed. It is read as a stream.
+const OPEN_LIMIT_BYTES: u64 = 4 << 30;
+
+/// What one repository offers.
+#[derive(Debug, Clone)]
+pub struct LoadedIndex {
+    /// `Repository::id`.
+    pub repository_id: String,
+    /// Where it was found: the repository's base URL, or the mirror that was chosen.
+    pub base_url: String,
+    /// The `repomd.xml` that all of it hangs on.
+    pub release: ReleaseInfo,
+    /// The packages, in the order of the index.
+    pub records: Vec<RpmRecord>,
+    /// The index of all files, if there is one.
+    pub filelists: Option<Listed>,
+    /// What a user should know, such as that modules are ignored.
+    pub notes: Vec<String>,
+    /// Bytes that came over the network for it.
+    pub fetched_bytes: u64,
+    /// Nothing was downloaded, apart from asking whether the cache is current.
+    pub from_cache: bool,
+}
+
+/// Loads several repositories at once; the result is in their order.
+///
+/// # Errors
+/// [`RepoError`] of the first repository, in order, that cannot be loaded; what
+/// `--offline` misses is collected from all of them.
+pub fn load_all(
+    repositories: &[Repository],
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<LoadedIndex>, RepoError> {
+    let task = progress.start("Load package indexes", Unit::Items, Some(repositories.len() as u64));
+    let results = parallel(options.workers, repositories, |repository| {
+        let loaded = load(repository, options, transport, cancel);
+        progress.advance(task, 1);
+        loaded
+    });
+    progress.finish(task);
+    cancel.check()?;
+    all_or_missing(results)
+}
+
+/// All results, or the first error; what is not cached is collected from all of them.
+pub(super) fn all_or_missing<T>(results: Vec<Result<T, RepoError>>) -> Result<Vec<T>, RepoError> {
+    let mut missing = Vec::new();
+    let mut all = Vec::with_capacity(results.len());
+    for result in results {
+        match result {
+            Ok(one) => all.push(one),
+            Err(RepoError::NotCached { missing: more }) => missing.extend(more),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(all),
+        false => Err(RepoError::NotCached { missing }),
+    }
+}
+
+/// Loads one repository: its `repomd.xml` is verified, its primary index is fetched unless it is
+/// cached, checked and parsed.
+///
+/// # Errors
+/// [`RepoError`], which names the repository and the URL.
+pub fn load(
+    repository: &Repository,
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    cancel: &Cancel,
+) -> Result<LoadedIndex, RepoError> {
+    Session::open(repository, options, transport, cancel)
+        .and_then(|session| session.load())
+        .map_err(|problem| problem.of(&repository.id))
+}
+
+/// The load of one repository.
+pub(super) struct Session<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) options: &'a LoadOptions,
+    pub(super) cancel: &'a Cancel,
+    /// `None` only if the repository is trusted without.
+    pub(super) keyring: Option<Keyring>,
+    pub(super) store: Store,
+    transport: &'a dyn Transport,
+    fetched_bytes: AtomicU64,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn open(
+        repository: &'a Repository,
+        options: &'a LoadOptions,
+        transport: &'a dyn Transport,
+        cancel: &'a Cancel,
+    ) -> Result<Self, Problem> {
+        let keyring = match repository.keys.as_slice() {
+            _ if repository.trusted => None,
+            [] => return Err(Problem::NoKey),
+            keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
+        };
+        let store = Store::open(&options.metadata_dir, repository, cancel)?;
+        Ok(Self {
+            repository,
+            options,
+            cancel,
+            keyring,
+            store,
+            transport,
+            fetched_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// [`Transport::get`], counted and cancellable.
+    pub(super) fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
+        self.cancel.check()?;
+        let reply = self.transport.get(url, limit_bytes, known)?;
+        if let Reply::Body { bytes, .. } = &reply {
+            self.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    fn load(&self) -> Result<LoadedIndex, Problem> {
+        if self.options.offline {
+            let missing = || Problem::NotCached {
+                urls: vec![self.shown_url()],
+            };
+            let current = self.cached()?.ok_or_else(missing)?;
+            let records = self.records(&current)?;
+            return Ok(self.loaded(current, records));
+        }
+        let cached = self.cached().unwrap_or_else(|problem| {
+            tracing::warn!(repository = self.repository.id, %problem, "the cached index is not used");
+            None
+        });
+        let choice = self.choice()?;
+        let mut failure = None;
+        for base_url in &choice.base_urls {
+            match self.load_from(base_url, &choice.repomd, cached.as_ref()) {
+                Ok((current, records)) => {
+                    self.keep(&current)?;
+                    return Ok(self.loaded(current, records));
+                }
+                Err(problem) if problem.is_of_the_mirror() => {
+                    if choice.base_urls.len() > 1 {
+                        tracing::warn!(repository = self.repository.id, %problem, "trying the next mirror");
+                    }
+                    failure = failure.or(Some(problem));
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+        let url = self.shown_url();
+        Err(failure.unwrap_or(Problem::NoMirror { url }))
+    }
+
+    /// Loads from one mirror. If that was caught in the middle of an update, it is asked once more.
+    fn load_from(
+        &self,
+        base_url: &str,
+        allowed: &[Sha256],
+        cached: Option<&Current>,
+    ) -> Result<(Current, Vec<RpmRecord>), Problem> {
+        let attempt = |conditional| {
+            let current = self.refreshed(base_url, allowed, cached, conditional)?;
+            let records = self.records(&current)?;
+            Ok((current, records))
+        };
+        match attempt(true) {
+            Err(problem) if Problem::may_be_a_race(&problem) => {
+                tracing::info!(repository = self.repository.id, %problem, "asking once more");
+                attempt(false)
+            }
+            done => done,
+        }
+    }
+
+    /// Makes `current` what the cache holds; its primary index is there already.
+    fn keep(&self, current: &Current) -> Result<(), Problem> {
+        if let Some(fresh) = &current.fresh {
+            self.store.write(Kind::REPOMD, current.pointer.release, &fresh.repomd)?;
+            if let (Some(signature), Some(digest)) = (&fresh.signature, current.pointer.signature) {
+                self.store.write(Kind::SIGNATURE, digest, signature)?;
+            }
+            self.store.point(&current.pointer)?;
+        }
+        let listed: HashSet<_> = current.repomd.indexes.iter().filter_map(|index| index.sha256).collect();
+        Ok(self.store.prune(&current.pointer, &listed)?)
+    }
+
+    fn records(&self, current: &Current) -> Result<Vec<RpmRecord>, Problem> {
+        let listed = current.repomd.index("primary");
+        let listed = listed
+            .filter(|listed| listed.sha256.is_some())
+            .ok_or_else(|| Problem::NoIndex {
+                url: current.pointer.url.clone(),
+                kind: "primary",
+            })?;
+        let id = self.repository.id.as_str().into();
+        let keep = |record: &RpmRecord| is_wanted(record, self.repository, self.options.arch);
+        self.parse(current.base_url(), "Primary", listed, |text| {
+            parse_primary(text, &id, self.repository.priority, &keep)
+        })
+    }
+
+    /// Reads an index, from the cache or the mirror, verified either way: `parse` sees it while it is
+    /// decompressed, and what it gives counts only if the digest of all that it saw is right.
+    pub(super) fn parse<T>(
+        &self,
+        base_url: &str,
+        stem: &'static str,
+        listed: &Listed,
+        parse: impl FnOnce(&mut dyn BufRead) -> Result<T, XmlError>,
+    ) -> Result<T, Problem> {
+        let url = format!("{base_url}/{}", listed.path);
+        let form = Compression::of_name(&listed.path).ok_or_else(|| Problem::UnknownForm { url: url.clone() })?;
+        let bytes = self.index(&url, Kind::index(stem, form.suffix()), listed)?;
+        self.cancel.check()?;
+        let mismatch = |reason: String| Problem::Mismatch {
+            url: url.clone(),
+            reason,
+        };
+        let decoder = form.decoder(&bytes).map_err(|error| mismatch(error.to_string()))?;
+        let limit_bytes = listed.open_size_bytes.unwrap_or(OPEN_LIMIT_BYTES).min(OPEN_LIMIT_BYTES);
+        let mut hashed = BufReader::with_capacity(
+            128 << 10,
+            Hashed {
+                reader: decoder.take(limit_bytes.saturating_add(1)),
+                hasher: sha2::Sha256::new(),
+                seen_bytes: 0,
+            },
+        );
+        let parsed = parse(&mut hashed);
+        // What a parser leaves over at the end, such as line ends, belongs to the digest.
+        io::copy(&mut hashed, &mut io::sink()).map_err(|error| mismatch(error.to_string()))?;
+        let hashed = hashed.into_inner();
+        if hashed.seen_bytes > limit_bytes || listed.open_size_bytes.is_some_and(|size| size != hashed.seen_bytes) {
+            let seen = hashed.seen_bytes;
+            return Err(mismatch(format!(
+                "decompressed it has {seen} bytes or more instead of {limit_bytes}"
+            )));
+        }
+        let digest = Sha256(hashed.hasher.finalize().into());
+        match listed.open_sha256 {
+            Some(expected) if expected != digest => Err(mismatch(format!(
+                "decompressed it has the SHA-256 {digest} instead of {expected}"
+            ))),
+            _ => parsed.map_err(|source| Problem::Malformed { url, source }),
+        }
+    }
+
+    /// The compressed bytes of an index, checked against its digest.
+    fn index(&self, url: &str, kind: Kind, listed: &Listed) -> Result<Vec<u8>, Problem> {
+        let Some(sha256) = listed.sha256 else {
+            return Err(Problem::NotCached {
+                urls: vec![url.to_owned()],
+            });
+        };
+        let limit_bytes = listed.size_bytes.unwrap_or(INDEX_LIMIT_BYTES);
+        if limit_bytes > INDEX_LIMIT_BYTES {
+            return Err(Problem::TooLarge {
+                url: url.to_owned(),
+                size_bytes: limit_bytes,
+                limit_bytes: INDEX_LIMIT_BYTES,
+            });
+        }
+        if let Some(bytes) = self.store.read(kind, sha256, limit_bytes) {
+            return Ok(bytes);
+        }
+        if self.options.offline {
+            return Err(Problem::NotCached {
+                urls: vec![url.to_owned()],
+            });
+        }
+        let mismatch = |reason| Problem::Mismatch {
+            url: url.to_owned(),
+            reason,
+        };
+        let bytes = match self.get(url, limit_bytes, None) {
+            Ok(Reply::Body { bytes, .. }) => bytes,
+            Ok(Reply::NotModified) | Err(FetchError::NotFound { .. }) => {
+                return Err(Problem::IndexNotFound { url: url.to_owned() });
+            }
+            Err(FetchError::TooLarge { .. }) => return Err(mismatch(format!("it has more than {limit_bytes} bytes"))),
+            Err(error) => return Err(error.into()),
+        };
+        let digest = Sha256::of(&bytes);
+        if digest != sha256 {
+            return Err(mismatch(format!("its SHA-256 is {digest} instead of {sha256}")));
+        }
+        self.store.write(kind, sha256, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn loaded(&self, current: Current, records: Vec<RpmRecord>) -> LoadedIndex {
+        let fetched_bytes = self.fetched_bytes.load(Ordering::Relaxed);
+        LoadedIndex {
+            repository_id: self.repository.id.clone(),
+            base_url: current.base_url().to_owned(),
+            release: ReleaseInfo {
+                date: current.repomd.date(),
+                suite: String::new(),
+                codename: String::new(),
+                sha256: current.pointer.release,
+                signer: current.signer.as_ref().map(|signer| signer.fingerprint.clone()),
+            },
+            filelists: filelists(&current.repomd),
+            notes: notes(&self.repository.id, &current.repomd),
+            records,
+            fetched_bytes,
+            from_cache: fetched_bytes == 0,
+        }
+    }
+}
+
+fn filelists(repomd: &Repomd) -> Option<Listed> {
+    repomd
+        .index("filelists")
+        .filter(|listed| listed.sha256.is_some())
+        .cloned()
+}
+
+fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
+    let modules = repomd.index("modules").map(|_| {
+        format!("repository {repository} has module streams; they are ignored: every package counts as any other")
+    });
+    modules.into_iter().collect()
+}
+
+/// Hashes what is read.
+struct Hashed<R> {
+    reader: R,
+    hasher: sha2::Sha256,
+    seen_bytes: u64,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.seen_bytes += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

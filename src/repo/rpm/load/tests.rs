@@ -1,0 +1,409 @@
+//! Repositories that `createrepo_c` made load, in every form; anything else is refused by name.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use super::*;
+use crate::fetch::{FetchOptions, Fetcher};
+use crate::package::Arch;
+use crate::progress::Silent;
+use crate::repo::compress::tests::compress;
+use crate::repo::rpm::owners;
+use crate::repo::{MirrorList, Signed};
+use crate::rpmfile::testing::build;
+use crate::verify::VerifyError;
+use crate::verify::gpg::Gpg;
+
+/// A signed repository on disk, and a cache.
+struct Fixture {
+    directory: tempfile::TempDir,
+    gpg: Gpg,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["one", "two"] {
+            let spec = format!(
+                "Name: {name}\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%description\nx\n\
+                 %install\nmkdir -p %{{buildroot}}/usr/share/{name}\ntouch %{{buildroot}}/usr/share/{name}/data\n\
+                 %files\n/usr/share/{name}\n"
+            );
+            build(directory.path(), &spec);
+        }
+        let fixture = Self {
+            directory,
+            gpg: Gpg::with_key("vendor"),
+        };
+        fixture.index("gz");
+        fixture
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("RPMS")
+    }
+
+    fn repodata(&self, name: &str) -> PathBuf {
+        self.root().join("repodata").join(name)
+    }
+
+    /// The index file of a kind.
+    fn file(&self, kind: &str) -> PathBuf {
+        let entries = fs::read_dir(self.root().join("repodata")).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        paths.find(|path| path.to_str().unwrap().contains(kind)).unwrap()
+    }
+
+    /// Makes the indexes in a form, and signs them.
+    fn index(&self, form: &str) {
+        let _ = fs::remove_dir_all(self.root().join("repodata"));
+        let made = Command::new("createrepo_c")
+            .args(["--quiet", "--no-database", &format!("--general-compress-type={form}")])
+            .arg(self.root())
+            .output()
+            .expect("this test needs createrepo_c (package createrepo-c)");
+        assert!(made.status.success(), "{made:?}");
+        self.sign("vendor");
+    }
+
+    /// Turns the indexes, which are in gzip's form, into zstd's, which older versions of createrepo_c do not make.
+    fn index_zstd(&self) {
+        self.index("gz");
+        let repomd_path = self.repodata("repomd.xml");
+        let mut repomd = fs::read_to_string(&repomd_path).unwrap();
+        for kind in ["primary", "filelists"] {
+            let path = self.file(kind);
+            let old = fs::read(&path).unwrap();
+            let mut open = Vec::new();
+            flate2::read::GzDecoder::new(&*old).read_to_end(&mut open).unwrap();
+            let new = compress(Compression::Zstd, &open);
+            fs::write(path.with_extension("zst"), &new).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            repomd = repomd
+                .replace(&name, &name.replace(".gz", ".zst"))
+                .replace(&format!(">{}<", Sha256::of(&old)), &format!(">{}<", Sha256::of(&new)))
+                .replace(&format!("<size>{}<", old.len()), &format!("<size>{}<", new.len()));
+        }
+        fs::write(repomd_path, repomd).unwrap();
+        self.sign("vendor");
+    }
+
+    fn sign(&self, key: &str) {
+        let repomd = fs::read(self.repodata("repomd.xml")).unwrap();
+        let signature = self.gpg.detach_sign(key, true, &repomd);
+        fs::write(self.repodata("repomd.xml.asc"), signature).unwrap();
+    }
+
+    fn repository(&self) -> Repository {
+        Repository {
+            id: "test".to_owned(),
+            base_url: format!("file://{}", self.root().display()),
+            mirror_list: None,
+            suite: String::new(),
+            components: Vec::new(),
+            keys: vec![self.gpg.export("vendor")],
+            signed: Signed::Both,
+            trusted: false,
+            priority: 500,
+            allow_packages: Vec::new(),
+        }
+    }
+
+    fn options(&self, offline: bool) -> LoadOptions {
+        LoadOptions {
+            arch: Arch::X86_64,
+            metadata_dir: self.directory.path().join("metadata"),
+            now: SystemTime::now(),
+            offline,
+            workers: 2,
+        }
+    }
+
+    fn load(&self, repository: &Repository, offline: bool) -> Result<LoadedIndex, RepoError> {
+        load(repository, &self.options(offline), &fetcher(), &Cancel::default())
+    }
+
+    fn problem(&self) -> Problem {
+        match self.load(&self.repository(), false) {
+            Err(RepoError::Repository { problem, .. }) => *problem,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn fetcher() -> Fetcher {
+    Fetcher::new(FetchOptions::default(), Cancel::default()).unwrap()
+}
+
+fn names(index: &LoadedIndex) -> Vec<&str> {
+    index.records.iter().map(|record| &*record.name).collect()
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 0xff;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn every_form_loads_and_works_offline_afterwards() {
+    let fixture = Fixture::new();
+    for form in ["gz", "xz", "zst", "bz2"] {
+        match form {
+            "zst" => fixture.index_zstd(),
+            form => fixture.index(form),
+        }
+        let index = fixture.load(&fixture.repository(), false).unwrap();
+        assert_eq!(names(&index), ["one", "two"], "{form}");
+        assert!(index.release.signer.is_some() && index.release.date > 1_700_000_000);
+        for record in &index.records {
+            let bytes = fs::read(fixture.root().join(&*record.path)).unwrap();
+            assert_eq!(
+                (record.size_bytes, record.sha256),
+                (bytes.len() as u64, Sha256::of(&bytes))
+            );
+        }
+    }
+    let again = fixture.load(&fixture.repository(), true).unwrap();
+    assert_eq!(names(&again), ["one", "two"]);
+    assert!(again.from_cache);
+    // Only what the current repomd.xml lists is kept.
+    let kept = fs::read_dir(fixture.options(true).metadata_dir)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert!(fs::read_dir(kept.path()).unwrap().count() <= 6);
+}
+
+#[test]
+fn file_lists_are_loaded_when_asked_for() {
+    let fixture = Fixture::new();
+    let repository = fixture.repository();
+    let index = fixture.load(&repository, false).unwrap();
+    let search = |offline| {
+        owners(
+            std::slice::from_ref(&repository),
+            std::slice::from_ref(&index),
+            &BTreeSet::from(["/usr/share/two/data".to_owned(), "/nowhere".to_owned()]),
+            &fixture.options(offline),
+            &fetcher(),
+            &Cancel::default(),
+        )
+    };
+    let missing = search(true).unwrap_err().to_string();
+    assert!(missing.contains("filelists") && missing.contains("(test)"), "{missing}");
+    let owners = search(false).unwrap();
+    assert_eq!(owners.len(), 1);
+    assert_eq!(owners[&index.records[1].sha256], ["/usr/share/two/data"]);
+    assert_eq!(search(true).unwrap(), owners);
+}
+
+#[test]
+fn what_is_not_signed_as_the_policy_says_is_refused() {
+    let fixture = Fixture::new();
+    fixture.gpg.generate("other", "ed25519", "never", &[]);
+    fixture.sign("other");
+    assert!(matches!(
+        fixture.problem(),
+        Problem::Signature {
+            source: VerifyError::UnknownKey { .. },
+            ..
+        }
+    ));
+    fixture.sign("vendor");
+    let repomd = fs::read_to_string(fixture.repodata("repomd.xml")).unwrap();
+    fs::write(
+        fixture.repodata("repomd.xml"),
+        repomd.replace("<revision>", "<revision>1"),
+    )
+    .unwrap();
+    assert!(matches!(
+        fixture.problem(),
+        Problem::Signature {
+            source: VerifyError::BadSignature { .. },
+            ..
+        }
+    ));
+    fs::remove_file(fixture.repodata("repomd.xml.asc")).unwrap();
+    let unsigned = fixture.problem();
+    assert!(matches!(unsigned, Problem::Unsigned { .. }), "{unsigned}");
+    // Where packages are signed instead, metadata may be unsigned; where nothing is, it must be said.
+    let packages = Repository {
+        signed: Signed::Packages,
+        ..fixture.repository()
+    };
+    let index = fixture.load(&packages, false).unwrap();
+    assert_eq!((names(&index), &index.release.signer), (vec!["one", "two"], &None));
+    let no_key = Repository {
+        keys: Vec::new(),
+        ..packages
+    };
+    assert!(fixture.load(&no_key, false).unwrap_err().to_string().contains("no key"));
+    let trusted = Repository {
+        trusted: true,
+        ..no_key
+    };
+    assert_eq!(names(&fixture.load(&trusted, false).unwrap()), ["one", "two"]);
+}
+
+#[test]
+fn what_repomd_does_not_list_is_refused() {
+    let fixture = Fixture::new();
+    damage(&fixture.file("primary"));
+    assert!(matches!(fixture.problem(), Problem::Mismatch { .. }));
+    fs::remove_file(fixture.file("primary")).unwrap();
+    assert!(matches!(fixture.problem(), Problem::IndexNotFound { .. }));
+    fixture.index("gz");
+    let change = |from: &str, to: &str| {
+        let path = fixture.repodata("repomd.xml");
+        let repomd = fs::read_to_string(&path).unwrap();
+        assert!(repomd.contains(from), "{from}");
+        fs::write(path, repomd.replace(from, to)).unwrap();
+        fixture.sign("vendor");
+        let problem = fixture.problem();
+        fixture.index("gz");
+        problem
+    };
+    // A digest that is right for the compressed form, but not for what comes out of it.
+    let problem = change("<open-checksum type=\"sha256\">", "<open-checksum type=\"sha256\">0000");
+    assert!(matches!(problem, Problem::Malformed { .. }), "{problem}");
+    let problem = change("<open-size>", "<open-size>1");
+    assert!(matches!(problem, Problem::Mismatch { .. }), "{problem}");
+    let problem = change("type=\"primary\"", "type=\"secondary\"");
+    assert!(matches!(problem, Problem::NoIndex { .. }));
+    let problem = change("primary.xml.gz", "primary.xml.zck");
+    assert!(matches!(problem, Problem::UnknownForm { .. }));
+    let problem = change("<checksum type=\"sha256\">", "<checksum type=\"md5\">");
+    assert!(matches!(problem, Problem::NoIndex { .. }));
+}
+
+#[test]
+fn an_older_index_does_not_replace_a_newer_one_and_damage_in_the_cache_heals() {
+    let fixture = Fixture::new();
+    let newest = fixture.load(&fixture.repository(), false).unwrap();
+    let repomd = fs::read_to_string(fixture.repodata("repomd.xml")).unwrap();
+    let older: String = repomd
+        .lines()
+        .map(|line| match line.contains("<timestamp>") {
+            true => "<timestamp>1000</timestamp>\n".to_owned(),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    fs::write(fixture.repodata("repomd.xml"), older).unwrap();
+    fixture.sign("vendor");
+    let index = fixture.load(&fixture.repository(), false).unwrap();
+    assert_eq!(index.release, newest.release);
+
+    let cache = fs::read_dir(fixture.options(true).metadata_dir)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let cached = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
+    for path in cached.filter(|path| path.to_str().unwrap().contains("Primary.")) {
+        damage(&path);
+    }
+    let error = fixture.load(&fixture.repository(), true).unwrap_err().to_string();
+    assert!(error.contains("--offline") && error.contains("primary"), "{error}");
+    fixture.index("gz");
+    assert_eq!(
+        names(&fixture.load(&fixture.repository(), false).unwrap()),
+        ["one", "two"]
+    );
+}
+
+/// Lists of mirrors by URL, and what mirrors have; everything else is not there.
+#[derive(Debug)]
+struct Mirrors {
+    root: PathBuf,
+    list: String,
+}
+
+impl Transport for Mirrors {
+    fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
+        if url == "http://lists.example/list" {
+            return Ok(Reply::Body {
+                bytes: self.list.clone().into_bytes(),
+                validators: Validators::default(),
+            });
+        }
+        match url.strip_prefix("http://good.example/os/") {
+            Some(path) => fetcher().get(&format!("file://{}/{path}", self.root.display()), limit_bytes, known),
+            None => Err(FetchError::NotFound { url: url.to_owned() }),
+        }
+    }
+}
+
+#[test]
+fn mirrors_are_tried_one_after_the_other() {
+    let fixture = Fixture::new();
+    let digest = Sha256::of(fs::read(fixture.repodata("repomd.xml")).unwrap());
+    let metalink = |digest: &str| {
+        format!(
+            "<metalink version=\"3.0\"><files><file name=\"repomd.xml\"><verification><hash type=\"sha256\">{digest}</hash>\
+             </verification><resources><url protocol=\"http\" preference=\"99\">http://bad.example/os/repodata/repomd.xml</url>\
+             <url protocol=\"http\" preference=\"9\">http://good.example/os/repodata/repomd.xml</url></resources></file></files></metalink>"
+        )
+    };
+    let url = "http://lists.example/list".to_owned();
+    let load_with = |list: MirrorList, text: String| {
+        let repository = Repository {
+            base_url: String::new(),
+            mirror_list: Some(list),
+            ..fixture.repository()
+        };
+        let mirrors = Mirrors {
+            root: fixture.root(),
+            list: text,
+        };
+        load(&repository, &fixture.options(false), &mirrors, &Cancel::default())
+    };
+    let plain = "http://bad.example/os\nhttp://good.example/os/\n".to_owned();
+    let index = load_with(MirrorList::Plain(url.clone()), plain).unwrap();
+    assert_eq!(
+        (names(&index), &*index.base_url),
+        (vec!["one", "two"], "http://good.example/os")
+    );
+    let index = load_with(MirrorList::Metalink(url.clone()), metalink(&digest.to_string())).unwrap();
+    assert_eq!(names(&index), ["one", "two"]);
+    let other = Sha256::of("other").to_string();
+    let error = load_with(MirrorList::Metalink(url.clone()), metalink(&other)).unwrap_err();
+    assert!(
+        error.to_string().contains("bad.example"),
+        "the first mirror's problem: {error}"
+    );
+    let error = load_with(MirrorList::Plain(url), String::new()).unwrap_err();
+    assert!(error.to_string().contains("names no mirror"), "{error}");
+}
+
+#[test]
+fn several_repositories_load_at_once_and_modules_are_told() {
+    let fixture = Fixture::new();
+    let path = fixture.repodata("repomd.xml");
+    let repomd = fs::read_to_string(&path).unwrap();
+    let modules = "<data type=\"modules\"><location href=\"repodata/modules.yaml\"/></data></repomd>";
+    fs::write(&path, repomd.replace("</repomd>", modules)).unwrap();
+    fixture.sign("vendor");
+    let repositories: Vec<_> = ["a", "b"]
+        .map(|id| Repository {
+            id: id.to_owned(),
+            allow_packages: vec!["t*".to_owned()],
+            ..fixture.repository()
+        })
+        .into();
+    let loaded = load_all(
+        &repositories,
+        &fixture.options(false),
+        &fetcher(),
+        &Silent,
+        &Cancel::default(),
+    )
+    .unwrap();
+    assert_eq!((names(&loaded[0]), &*loaded[1].repository_id), (vec!["two"], "b"));
+    assert!(loaded[0].notes[0].contains("module streams"));
+}

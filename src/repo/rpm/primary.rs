@@ -1,0 +1,321 @@
+//! `primary.xml`: the packages of a repository.
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use super::repomd::stays_inside;
+use super::xml::{Piece, Start, Xml, XmlError};
+use crate::package::{RpmRecord, Sha256};
+
+/// Whether `primary.xml` lists the file `path` if a package has it: configuration, and what lies in a
+/// directory whose name ends in `bin` (createrepo_c's `cr_is_primary`; dnf and libsolv rely on it too).
+pub fn lists_file(path: &str) -> bool {
+    path.starts_with("/etc/") || path == "/usr/lib/sendmail" || path.contains("bin/")
+}
+
+/// Reads a `primary.xml`; only records for which `keep` is true are kept in memory.
+///
+/// # Errors
+/// [`XmlError`] if it is malformed, or a package lacks what is needed to fetch and verify it.
+pub fn parse_primary(
+    text: impl BufRead,
+    repository: &Arc<str>,
+    priority: i32,
+    keep: &dyn Fn(&RpmRecord) -> bool,
+) -> Result<Vec<RpmRecord>, XmlError> {
+    let mut xml = Xml::new(text);
+    let mut records = Vec::new();
+    let mut package = Package::default();
+    let mut is_primary = false;
+    loop {
+        match xml.next()? {
+            Piece::Start(start) => {
+                is_primary |= start.name() == "metadata";
+                package.start(&start).map_err(|reason| xml.error(reason))?;
+            }
+            Piece::Text(text) if package.takes_text => package.text.push_str(&text),
+            Piece::End(end) => {
+                let is_package = end.name() == "package";
+                let ended = match is_package {
+                    true => package.finish(repository, priority).map(|record| {
+                        records.extend(record.filter(keep));
+                    }),
+                    false => package.end(end.name()),
+                };
+                ended.map_err(|reason| xml.error(reason))?;
+            }
+            Piece::Text(_) | Piece::Other => {}
+            Piece::Eof if is_primary => return Ok(records),
+            Piece::Eof => return Err(xml.error("it is no primary index")),
+        }
+    }
+}
+
+/// The package that is being read. Its buffers are used again for the next one.
+#[derive(Debug, Default)]
+struct Package {
+    is_rpm: bool,
+    takes_text: bool,
+    text: String,
+    name: String,
+    evr: String,
+    arch: String,
+    sha256: Option<Sha256>,
+    is_sha256: bool,
+    path: String,
+    size_bytes: Option<u64>,
+    installed_size_bytes: u64,
+    built_at: u64,
+    /// Which of `lists` entries go to.
+    list: Option<List>,
+    lists: [String; 5],
+    files: String,
+    /// The dependency or version that is being read.
+    entry: Entry,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum List {
+    Requires,
+    RequiresPre,
+    Provides,
+    Conflicts,
+    Obsoletes,
+}
+
+impl Package {
+    fn start(&mut self, start: &Start<'_>) -> Result<(), String> {
+        self.takes_text = false;
+        match start.name() {
+            "package" => {
+                self.clear();
+                self.is_rpm = start.attribute("type")?.is_none_or(|kind| kind == "rpm");
+            }
+            "name" | "arch" | "file" => self.take_text(),
+            "checksum" => {
+                self.is_sha256 = start.attribute("type")?.as_deref() == Some("sha256");
+                self.take_text();
+            }
+            "version" => {
+                self.evr.clear();
+                self.entry.read(start)?;
+                self.entry.push_evr(&mut self.evr)?;
+            }
+            "time" => {
+                let built = start.attribute("build")?;
+                // A package that does not know is as old as can be.
+                self.built_at = built.and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+            }
+            "size" => {
+                let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+                self.size_bytes = number(start.attribute("package")?);
+                self.installed_size_bytes = number(start.attribute("installed")?).unwrap_or(0);
+            }
+            "location" => {
+                self.path = start.attribute("href")?.unwrap_or_default();
+                if start.attribute("xml:base")?.is_some() {
+                    return Err(format!("the package {} lies in another place (xml:base)", self.name));
+                }
+            }
+            "requires" => self.list = Some(List::Requires),
+            "provides" => self.list = Some(List::Provides),
+            "conflicts" => self.list = Some(List::Conflicts),
+            "obsoletes" => self.list = Some(List::Obsoletes),
+            "entry" => self.entry(start)?,
+            // Weak dependencies and what is for people.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_text(&mut self) {
+        self.takes_text = true;
+        self.text.clear();
+    }
+
+    fn end(&mut self, name: &str) -> Result<(), String> {
+        let taken = std::mem::take(&mut self.takes_text);
+        match name {
+            "requires" | "provides" | "conflicts" | "obsoletes" => self.list = None,
+            _ if !taken => {}
+            "name" => self.text.trim().clone_into(&mut self.name),
+            "arch" => self.text.trim().clone_into(&mut self.arch),
+            "checksum" if self.is_sha256 => {
+                let digest = self.text.trim().parse();
+                self.sha256 = Some(digest.map_err(|error| format!("the package {}: {error}", self.name))?);
+            }
+            "file" if !self.text.contains('\n') => {
+                self.files.push_str(&self.text);
+                self.files.push('\n');
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// One dependency as a line; dependencies on what rpm itself can do are left to rpm.
+    fn entry(&mut self, start: &Start<'_>) -> Result<(), String> {
+        let Some(list) = self.list else { return Ok(()) };
+        self.entry.read(start)?;
+        let Entry { name, sign, pre, .. } = &self.entry;
+        if name.starts_with("rpmlib(") {
+            return Ok(());
+        }
+        let is_rich = name.starts_with('(');
+        if name.is_empty() || name.contains('\n') || (!is_rich && name.contains(char::is_whitespace)) {
+            return Err(format!("the package {} has a dependency called {name:?}", self.name));
+        }
+        let list = match list {
+            List::Requires if *pre => List::RequiresPre,
+            list => list,
+        };
+        let lines = &mut self.lists[list as usize];
+        lines.push_str(name);
+        if let Some(sign) = sign {
+            if sign.is_empty() || self.entry.version.is_empty() {
+                return Err(format!(
+                    "the package {} has a malformed dependency on {name}",
+                    self.name
+                ));
+            }
+            lines.push_str(sign);
+            self.entry.push_evr(lines)?;
+        }
+        lines.push('\n');
+        Ok(())
+    }
+
+    /// The record, unless it is of a package of some other kind.
+    fn finish(&mut self, repository: &Arc<str>, priority: i32) -> Result<Option<RpmRecord>, String> {
+        if !self.is_rpm {
+            return Ok(None);
+        }
+        let name = &self.name;
+        if name.is_empty() || !is_plain(name) || !is_plain(&self.arch) || self.arch.is_empty() {
+            return Err(format!(
+                "a package has the name {name:?} and the architecture {:?}",
+                self.arch
+            ));
+        }
+        if self.evr.starts_with('-') || self.evr.ends_with('-') || !self.evr.contains('-') {
+            return Err(format!("the package {name} has the version {:?}", self.evr));
+        }
+        if !stays_inside(&self.path) {
+            return Err(format!(
+                "the package {name} lies at {:?}, out of the repository",
+                self.path
+            ));
+        }
+        let sha256 = self
+            .sha256
+            .ok_or_else(|| format!("the package {name} has no SHA-256"))?;
+        let size_bytes = self
+            .size_bytes
+            .ok_or_else(|| format!("the package {name} has no size"))?;
+        let list = |list: List| self.lists[list as usize].trim_end().into();
+        Ok(Some(RpmRecord {
+            name: self.name.as_str().into(),
+            evr: self.evr.as_str().into(),
+            arch: self.arch.as_str().into(),
+            requires_pre: list(List::RequiresPre),
+            requires: list(List::Requires),
+            provides: list(List::Provides),
+            conflicts: list(List::Conflicts),
+            obsoletes: list(List::Obsoletes),
+            files: self.files.trim_end().into(),
+            path: self.path.as_str().into(),
+            size_bytes,
+            installed_size_bytes: self.installed_size_bytes,
+            built_at: self.built_at,
+            sha256,
+            repository: Arc::clone(repository),
+            priority,
+        }))
+    }
+
+    fn clear(&mut self) {
+        for text in [
+            &mut self.name,
+            &mut self.evr,
+            &mut self.arch,
+            &mut self.path,
+            &mut self.files,
+        ] {
+            text.clear();
+        }
+        self.lists.iter_mut().for_each(String::clear);
+        (self.sha256, self.size_bytes, self.list) = (None, None, None);
+        (self.installed_size_bytes, self.built_at) = (0, 0);
+    }
+}
+
+/// Whether a word can be part of a file name.
+fn is_plain(word: &str) -> bool {
+    !word.contains(['/', '\0']) && !word.contains(char::is_whitespace)
+}
+
+/// The attributes of a dependency or a version.
+#[derive(Debug, Default)]
+struct Entry {
+    name: String,
+    /// With blanks around it; empty for one that is not known.
+    sign: Option<&'static str>,
+    epoch: String,
+    version: String,
+    release: String,
+    pre: bool,
+}
+
+impl Entry {
+    fn read(&mut self, start: &Start<'_>) -> Result<(), String> {
+        for text in [&mut self.name, &mut self.epoch, &mut self.version, &mut self.release] {
+            text.clear();
+        }
+        (self.sign, self.pre) = (None, false);
+        start.attributes(|key, value| match key {
+            "name" => self.name.push_str(value),
+            "epoch" => self.epoch.push_str(value),
+            "ver" => self.version.push_str(value),
+            "rel" => self.release.push_str(value),
+            "pre" => self.pre = matches!(value, "1" | "true"),
+            "flags" => {
+                self.sign = Some(match value {
+                    "EQ" => " = ",
+                    "LT" => " < ",
+                    "LE" => " <= ",
+                    "GT" => " > ",
+                    "GE" => " >= ",
+                    _ => "",
+                });
+            }
+            _ => {}
+        })
+    }
+
+    /// Appends `[epoch:]version[-release]`; an epoch of 0 is left out.
+    fn push_evr(&self, text: &mut String) -> Result<(), String> {
+        let Self {
+            epoch,
+            version,
+            release,
+            ..
+        } = self;
+        let blank = |part: &String| part.contains(char::is_whitespace);
+        if blank(version) || blank(release) || !epoch.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("{epoch:?} {version:?} {release:?} is no version"));
+        }
+        if !epoch.trim_start_matches('0').is_empty() {
+            text.push_str(epoch);
+            text.push(':');
+        }
+        text.push_str(version);
+        if !release.is_empty() {
+            text.push('-');
+            text.push_str(release);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

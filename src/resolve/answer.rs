@@ -1,0 +1,174 @@
+//! From what was proposed and asked for to a resolution: what holds for every package format.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
+
+use super::order::install_order;
+use super::solver::{self, Contradiction, PackageId, Wanted};
+
+/// What a resolution needs to know of packages, besides what the solver does.
+pub(super) trait Catalogue: solver::Universe {
+    /// For each need of `package` the first of `chosen` that satisfies it.
+    fn satisfiers(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<(PackageId, DependencyKind)>;
+    /// The package's name.
+    fn label(&self, package: PackageId) -> &str;
+    /// Whether it, with what it needs, comes before all others.
+    fn goes_first(&self, package: PackageId) -> bool;
+    /// What the resolution keeps of it.
+    fn resolved(&self, package: PackageId) -> ResolvedPackage;
+    /// Whether it can be installed, rather than being a helper of the encoding.
+    fn is_real(&self, package: PackageId) -> bool;
+}
+
+/// Something that must be in the resolution.
+#[derive(Debug, Clone)]
+pub(super) struct Root {
+    /// What fulfils it, best first; never empty.
+    pub(super) candidates: Vec<PackageId>,
+    /// Nobody asked for it by name; it is essential.
+    pub(super) implied: bool,
+    /// A version was asked for.
+    pub(super) exact: bool,
+}
+
+impl Root {
+    pub(super) fn new(candidates: Vec<PackageId>) -> Self {
+        Self {
+            candidates,
+            implied: false,
+            exact: false,
+        }
+    }
+
+    /// The candidate that is taken if nothing speaks against it.
+    pub(super) fn preferred(&self) -> PackageId {
+        self.candidates.first().copied().unwrap_or_default()
+    }
+
+    /// The best candidate among `chosen`.
+    pub(super) fn fulfilled_by(&self, chosen: &HashSet<PackageId>) -> Option<PackageId> {
+        self.candidates.iter().copied().find(|id| chosen.contains(id))
+    }
+}
+
+/// A version that is asked for also counts where the name alone is asked for.
+pub(super) fn unify(universe: &impl Catalogue, roots: &mut [Root]) {
+    let exact: HashMap<_, _> = roots
+        .iter()
+        .filter(|root| root.exact)
+        .map(|root| (universe.name(root.preferred()), root.candidates.clone()))
+        .collect();
+    for root in roots.iter_mut().filter(|root| !root.exact) {
+        if let Some(candidates) = exact.get(&universe.name(root.preferred())) {
+            root.candidates.clone_from(candidates);
+        }
+    }
+}
+
+/// The proposal if it holds, else a solution that departs from it only where it must.
+pub(super) fn decide(
+    universe: &impl Catalogue,
+    roots: &[Root],
+    proposal: HashSet<PackageId>,
+) -> Result<HashSet<PackageId>, Contradiction> {
+    let mut all: Vec<_> = proposal.iter().map(|package| vec![*package]).collect();
+    all.sort_unstable();
+    let exactly = Wanted {
+        roots: all,
+        favoured: HashSet::new(),
+    };
+    let real = |packages: Vec<PackageId>| -> HashSet<_> {
+        packages
+            .into_iter()
+            .filter(|package| universe.is_real(*package))
+            .collect()
+    };
+    if roots.iter().all(|root| root.fulfilled_by(&proposal).is_some())
+        && let Ok(packages) = solver::solve(universe, &exactly)
+        && real(packages).len() == proposal.len()
+    {
+        return Ok(proposal);
+    }
+    tracing::debug!("the first choice does not hold; searching for a solution near it");
+    let near = Wanted {
+        roots: roots.iter().map(|root| root.candidates.clone()).collect(),
+        favoured: proposal,
+    };
+    let packages = solver::solve(universe, &near)?;
+    Ok(needed(universe, roots, &real(packages)))
+}
+
+/// Those of `chosen` that the roots lead to; the solver may keep leftovers of its search.
+fn needed(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>) -> HashSet<PackageId> {
+    let mut queue: Vec<_> = roots.iter().filter_map(|root| root.fulfilled_by(chosen)).collect();
+    let mut needed: HashSet<_> = queue.iter().copied().collect();
+    while let Some(package) = queue.pop() {
+        for (other, _) in universe.satisfiers(package, chosen) {
+            if needed.insert(other) {
+                queue.push(other);
+            }
+        }
+    }
+    needed
+}
+
+/// The needs of each package, with what satisfies them.
+type Edges = HashMap<PackageId, Vec<(PackageId, DependencyKind)>>;
+
+/// Puts the chosen packages in order and names the edges between them.
+pub(super) fn arrange(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>) -> Resolution {
+    let mut packages: Vec<_> = chosen.iter().copied().collect();
+    packages.sort_unstable();
+    let edges: Edges = packages
+        .iter()
+        .map(|id| (*id, universe.satisfiers(*id, chosen)))
+        .collect();
+    let first = closure(universe, &packages, &edges);
+    packages.sort_by_key(|id| (!first.contains(id), universe.label(*id)));
+    let place: HashMap<_, _> = packages.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let mut dependencies = Vec::new();
+    for (from, id) in packages.iter().enumerate() {
+        for (to, kind) in edges.get(id).into_iter().flatten() {
+            if let Some(to) = place.get(to).copied().filter(|to| *to != from) {
+                dependencies.push(Dependency { from, to, kind: *kind });
+            }
+        }
+    }
+    let order = install_order(packages.len(), &dependencies);
+    let mut position = vec![0; order.len()];
+    for (new, old) in order.iter().enumerate() {
+        position[*old] = new;
+    }
+    for edge in &mut dependencies {
+        (edge.from, edge.to) = (position[edge.from], position[edge.to]);
+    }
+    dependencies.sort_unstable();
+    dependencies.dedup_by_key(|edge| (edge.from, edge.to));
+    let mut requested: Vec<_> = roots
+        .iter()
+        .filter(|root| !root.implied)
+        .filter_map(|root| place.get(&root.fulfilled_by(chosen)?).map(|at| position[*at]))
+        .collect();
+    requested.sort_unstable();
+    requested.dedup();
+    Resolution {
+        packages: order.iter().map(|old| universe.resolved(packages[*old])).collect(),
+        dependencies,
+        requested,
+    }
+}
+
+/// What goes first, with all that it needs.
+fn closure(universe: &impl Catalogue, packages: &[PackageId], edges: &Edges) -> HashSet<PackageId> {
+    let mut queue: Vec<_> = packages.iter().copied().filter(|id| universe.goes_first(*id)).collect();
+    let mut closure: HashSet<_> = queue.iter().copied().collect();
+    while let Some(package) = queue.pop() {
+        for (other, _) in edges.get(&package).into_iter().flatten() {
+            if closure.insert(*other) {
+                queue.push(*other);
+            }
+        }
+    }
+    closure
+}

@@ -1,0 +1,64 @@
+//! Resolution of RPM packages: all that rpm-dependencies(7) says but weak dependencies, with dnf's
+//! choice where that is unique.
+//!
+//! As for deb, a walk proposes what dnf would choose, then the solver checks that and, where it does
+//! not hold, finds what does while staying close to it. Rich dependencies become clauses, see `clause`.
+
+mod clause;
+mod facts;
+mod index;
+mod request;
+mod universe;
+mod walk;
+
+use std::collections::BTreeSet;
+
+use crate::package::{Resolution, RpmRecord};
+use crate::repo::rpm::FileOwners;
+
+use super::answer::{arrange, decide};
+use super::explain::unsolvable;
+use super::{Request, ResolveError};
+use universe::Universe;
+
+/// Finds the packages to install for `request` among `records`, without weak dependencies.
+///
+/// `records` are those of all repositories, in the order of the repositories; a version that several
+/// offer is taken from the first. Of several providers the one from the repository of greatest
+/// priority is taken, then the newest version, then what the repositories list first.
+///
+/// `find_files` is asked, at most a few times, who has files that somebody needs and that primary
+/// indexes do not list ([`crate::repo::rpm::lists_file`]).
+///
+/// # Errors
+/// If something is asked for that does not exist, or if no set of packages fulfils the request (the
+/// error says who needs or excludes whom), or what `find_files` says.
+pub fn resolve<E: From<ResolveError>>(
+    request: &Request,
+    records: &[RpmRecord],
+    mut find_files: impl FnMut(&BTreeSet<String>) -> Result<FileOwners, E>,
+) -> Result<Resolution, E> {
+    let mut universe = Universe::new(request.arch, records);
+    loop {
+        let answer = resolve_once(request, &universe);
+        let unknown = universe.unknown_files();
+        if unknown.is_empty() {
+            return Ok(answer?);
+        }
+        let owners = find_files(&unknown)?;
+        universe.add_files(unknown, &owners);
+    }
+}
+
+/// The answer as far as files are known.
+fn resolve_once(request: &Request, universe: &Universe<'_>) -> Result<Resolution, ResolveError> {
+    let roots = request::roots(universe, request)?;
+    let proposal = walk::propose(universe, &roots);
+    universe.expect(&proposal);
+    let packages =
+        decide(universe, &roots, proposal).map_err(|contradiction| unsolvable(universe, &roots, &contradiction))?;
+    Ok(arrange(universe, &roots, &packages))
+}
+
+#[cfg(test)]
+mod tests;

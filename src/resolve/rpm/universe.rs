@@ -1,0 +1,383 @@
+//! The packages of all repositories as one universe: names, versions, providers, and what each package
+//! needs, parsed when first asked for.
+//!
+//! The solver knows requirements and exclusions only. A clause with conditions becomes a *helper*: a
+//! package of a name of its own that the needing package requires, in one variant per way to fulfil the
+//! clause: without any package of the first condition, of the second, …, or with what is needed.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+
+use crate::package::{Arch, Capability, DependencyKind, RpmDependency, RpmRecord, Sha256};
+use crate::repo::rpm::{FileOwners, lists_file};
+use crate::resolve::solver::{self, NameId, PackageId};
+
+use super::clause::{Clause, Set, clauses};
+use super::index::{Index, NO_NAME};
+
+/// One clause of what a package needs.
+#[derive(Debug)]
+pub(super) struct Need<'a> {
+    pub(super) kind: DependencyKind,
+    /// The dependency as written.
+    pub(super) text: &'a str,
+    pub(super) clause: Clause,
+    /// The helper's name, if the clause has conditions.
+    helper: Option<NameId>,
+}
+
+impl Need<'_> {
+    /// Whether the clause binds when `is_there` says which packages there are.
+    pub(super) fn binds(&self, is_there: impl Fn(&PackageId) -> bool) -> bool {
+        self.clause
+            .conditions
+            .iter()
+            .all(|condition| condition.iter().any(&is_there))
+    }
+}
+
+/// What a package cannot be together with.
+#[derive(Debug)]
+pub(super) struct Clash<'a> {
+    /// The field's name.
+    pub(super) field: &'static str,
+    /// The dependency as written.
+    pub(super) text: &'a str,
+    pub(super) packages: Set,
+}
+
+/// The relations of one package.
+#[derive(Debug, Default)]
+pub(super) struct Relations<'a> {
+    pub(super) needs: Vec<Need<'a>>,
+    pub(super) clashes: Vec<Clash<'a>>,
+    /// A dependency that cannot be used, and why; such a package is never installed.
+    pub(super) malformed: Option<String>,
+}
+
+/// One variant of a helper.
+#[derive(Debug)]
+struct Variant {
+    owner: PackageId,
+    name: NameId,
+    /// Packages of which none may be there.
+    absent: Set,
+    /// Packages of which one must be there, unless this variant is about absence.
+    present: Option<Set>,
+}
+
+#[derive(Debug, Default)]
+struct Helpers {
+    variants: Vec<Variant>,
+    /// The ids of the variants of each helper.
+    by_name: Vec<Vec<PackageId>>,
+}
+
+/// Every package that could be installed on the target.
+#[derive(Debug)]
+pub(super) struct Universe<'a> {
+    pub(super) arch: Arch,
+    records: &'a [RpmRecord],
+    pub(super) index: Index<'a>,
+    /// Owners of files that were looked for in file lists.
+    found_files: HashMap<String, Vec<PackageId>>,
+    /// Files that somebody needs and that nothing is known of.
+    unknown_files: RefCell<BTreeSet<String>>,
+    relations: RefCell<HashMap<PackageId, Rc<Relations<'a>>>>,
+    helpers: RefCell<Helpers>,
+    /// What is likely to be chosen; decides which variant of a helper is tried first.
+    expected: RefCell<HashSet<PackageId>>,
+}
+
+impl<'a> Universe<'a> {
+    /// Indexes `records`, see [`Index::new`].
+    pub(super) fn new(arch: Arch, records: &'a [RpmRecord]) -> Self {
+        Self {
+            arch,
+            records,
+            index: Index::new(arch, records),
+            found_files: HashMap::new(),
+            unknown_files: RefCell::default(),
+            relations: RefCell::default(),
+            helpers: RefCell::default(),
+            expected: RefCell::default(),
+        }
+    }
+
+    /// Files that were needed so far and that only file lists know; none of them was looked for yet.
+    pub(super) fn unknown_files(&self) -> BTreeSet<String> {
+        self.unknown_files.borrow().clone()
+    }
+
+    /// Enters who has the files `looked_for`; what has no owner is known to have none.
+    pub(super) fn add_files(&mut self, looked_for: BTreeSet<String>, owners: &FileOwners) {
+        for path in looked_for {
+            self.found_files.entry(path).or_default();
+        }
+        let by_digest: HashMap<Sha256, PackageId> = self
+            .index
+            .packages()
+            .filter(|id| owners.contains_key(&self.record(*id).sha256))
+            .map(|id| (self.record(id).sha256, id))
+            .collect();
+        for (digest, paths) in owners {
+            for path in paths {
+                if let (Some(owners), Some(id)) = (self.found_files.get_mut(path), by_digest.get(digest)) {
+                    owners.push(*id);
+                }
+            }
+        }
+        self.found_files.values_mut().for_each(|owners| owners.sort_unstable());
+        self.unknown_files.take();
+        self.relations.take();
+        self.helpers.take();
+    }
+
+    /// Tells what is likely to be chosen.
+    pub(super) fn expect(&self, packages: &HashSet<PackageId>) {
+        self.expected.borrow_mut().clone_from(packages);
+    }
+
+    /// What the repository says of a package. Ids come only from this universe, and helpers are not asked for.
+    pub(super) fn record(&self, package: PackageId) -> &'a RpmRecord {
+        &self.records[package as usize]
+    }
+
+    /// The relations of a package.
+    pub(super) fn relations(&self, package: PackageId) -> Rc<Relations<'a>> {
+        if let Some(known) = self.relations.borrow().get(&package) {
+            return Rc::clone(known);
+        }
+        let parsed = Rc::new(self.parse(package));
+        self.relations.borrow_mut().insert(package, Rc::clone(&parsed));
+        parsed
+    }
+
+    fn parse(&self, package: PackageId) -> Relations<'a> {
+        let record = self.record(package);
+        let mut result = Relations::default();
+        for (kind, field) in [
+            (DependencyKind::PreDepends, &record.requires_pre),
+            (DependencyKind::Depends, &record.requires),
+        ] {
+            for text in field.lines() {
+                match self.clauses(text, true) {
+                    Ok(clauses) => self.add_needs(&mut result, package, kind, text, clauses),
+                    Err(reason) => result.malformed = Some(format!("Requires: {text}: {reason}")),
+                }
+            }
+        }
+        for text in record.conflicts.lines() {
+            match self.clauses(text, false) {
+                Ok(clauses) => self.add_conflicts(&mut result, package, text, clauses),
+                Err(reason) => result.malformed = Some(format!("Conflicts: {text}: {reason}")),
+            }
+        }
+        for text in record.obsoletes.lines() {
+            let Ok(capability) = Capability::parse(text) else {
+                continue;
+            };
+            let own = self.index.name_of(package);
+            let named = self.index.versions(capability.name).iter().copied();
+            let packages: Set = named
+                .filter(|id| self.index.name_of(*id) != own && self.index.is_named(*id, &capability))
+                .collect();
+            result.add_clash("Obsoletes", text, packages);
+        }
+        result
+    }
+
+    fn clauses(&self, text: &str, fulfilled: bool) -> Result<Vec<Clause>, String> {
+        let dependency = RpmDependency::parse(text).map_err(|error| error.to_string())?;
+        let mut satisfying = |capability: &Capability<'_>| self.satisfying(capability);
+        clauses(&dependency, fulfilled, &mut satisfying).map_err(str::to_owned)
+    }
+
+    fn add_needs(
+        &self,
+        relations: &mut Relations<'a>,
+        package: PackageId,
+        kind: DependencyKind,
+        text: &'a str,
+        clauses: Vec<Clause>,
+    ) {
+        for clause in clauses {
+            match &clause.conditions[..] {
+                [only] if clause.packages.is_empty() => relations.add_clash("Requires", text, only.clone()),
+                conditions => {
+                    let helper = (!conditions.is_empty()).then(|| self.add_helper(package, &clause));
+                    relations.needs.push(Need {
+                        kind,
+                        text,
+                        clause,
+                        helper,
+                    });
+                }
+            }
+        }
+    }
+
+    /// A package never conflicts with what it provides itself (rpm's rule for `Conflicts`).
+    fn add_conflicts(&self, relations: &mut Relations<'a>, package: PackageId, text: &'a str, clauses: Vec<Clause>) {
+        let plain = !text.starts_with('(');
+        for mut clause in clauses {
+            for condition in clause.conditions.iter_mut().filter(|_| plain) {
+                condition.retain(|id| *id != package);
+            }
+            match &clause.conditions[..] {
+                [only] if clause.packages.is_empty() => relations.add_clash("Conflicts", text, only.clone()),
+                _ => self.add_needs(relations, package, DependencyKind::Depends, text, vec![clause]),
+            }
+        }
+    }
+
+    fn add_helper(&self, owner: PackageId, clause: &Clause) -> NameId {
+        let helpers = &mut *self.helpers.borrow_mut();
+        let name = to_u32(self.index.name_count() + helpers.by_name.len());
+        let absent = clause.conditions.iter().map(|condition| Variant {
+            owner,
+            name,
+            absent: condition.clone(),
+            present: None,
+        });
+        let present = (!clause.packages.is_empty()).then(|| Variant {
+            owner,
+            name,
+            absent: Set::new(),
+            present: Some(clause.packages.clone()),
+        });
+        let first = self.records.len() + helpers.variants.len();
+        helpers.variants.extend(absent.chain(present));
+        let end = self.records.len() + helpers.variants.len();
+        helpers.by_name.push((first..end).map(to_u32).collect());
+        name
+    }
+
+    /// Calls `look` with the variant that a helper's id stands for.
+    fn variant<R>(&self, package: PackageId, look: impl FnOnce(&Variant) -> R) -> Option<R> {
+        let at = (package as usize).checked_sub(self.records.len())?;
+        self.helpers.borrow().variants.get(at).map(look)
+    }
+
+    /// The package that a helper belongs to; a package belongs to itself.
+    pub(super) fn owner_of(&self, package: PackageId) -> PackageId {
+        self.variant(package, |variant| variant.owner).unwrap_or(package)
+    }
+
+    /// What satisfies a capability, preferred first: what another one obsoletes comes last, then the
+    /// greater priority is preferred, then what is listed first, and of each name the best version.
+    pub(super) fn satisfying(&self, wanted: &Capability<'_>) -> Set {
+        let mut found = self.index.providers(wanted);
+        if wanted.name.starts_with('/') {
+            found.extend(self.owners(wanted.name, found.is_empty()));
+            found.sort_unstable();
+            found.dedup();
+        }
+        if found.len() > 1 {
+            let ranks: HashMap<PackageId, _> = found.iter().map(|id| (*id, self.rank(*id, &found))).collect();
+            found.sort_by_key(|id| ranks.get(id).copied());
+        }
+        found
+    }
+
+    /// Who has a file. If `needed` and nothing is known of it, the file is noted.
+    fn owners(&self, path: &str, needed: bool) -> Vec<PackageId> {
+        let listed = self.index.owners(path);
+        if !listed.is_empty() {
+            return listed.to_vec();
+        }
+        match self.found_files.get(path) {
+            Some(owners) => owners.clone(),
+            None => {
+                if needed && !lists_file(path) {
+                    self.unknown_files.borrow_mut().insert(path.to_owned());
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// The smaller, the better, among the `candidates` for one thing.
+    fn rank(&self, package: PackageId, candidates: &[PackageId]) -> (bool, Reverse<i32>, NameId, usize) {
+        let obsoleters = self.index.obsoleters(package);
+        let name = self.index.name_of(package);
+        let versions = self.index.versions_of(name);
+        (
+            obsoleters.iter().any(|other| candidates.contains(other)),
+            Reverse(self.record(package).priority),
+            name,
+            versions
+                .iter()
+                .position(|other| *other == package)
+                .unwrap_or(usize::MAX),
+        )
+    }
+}
+
+impl<'a> Relations<'a> {
+    fn add_clash(&mut self, field: &'static str, text: &'a str, packages: Set) {
+        if !packages.is_empty() {
+            self.clashes.push(Clash { field, text, packages });
+        }
+    }
+}
+
+/// Ids stay far below this limit: there are fewer helpers than dependencies in memory.
+fn to_u32(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+impl solver::Universe for Universe<'_> {
+    fn no_name(&self) -> NameId {
+        NO_NAME
+    }
+
+    fn name(&self, package: PackageId) -> NameId {
+        let helper = self.variant(package, |variant| variant.name);
+        helper.unwrap_or_else(|| self.index.name_of(package))
+    }
+
+    fn versions(&self, name: NameId) -> Vec<PackageId> {
+        let Some(at) = (name as usize).checked_sub(self.index.name_count()) else {
+            return self.index.versions_of(name).to_vec();
+        };
+        let helpers = self.helpers.borrow();
+        let mut variants = helpers.by_name.get(at).cloned().unwrap_or_default();
+        let expected = self.expected.borrow();
+        // First what fits to what is expected: absence of what is not, presence if all conditions hold.
+        variants.sort_by_key(|id| {
+            let variant = helpers.variants.get(*id as usize - self.records.len());
+            variant.is_some_and(|variant| variant.absent.iter().any(|package| expected.contains(package)))
+        });
+        variants
+    }
+
+    fn requirements(&self, package: PackageId) -> Vec<Vec<PackageId>> {
+        if let Some(present) = self.variant(package, |variant| variant.present.clone()) {
+            return present.into_iter().collect();
+        }
+        let relations = self.relations(package);
+        let malformed = relations.malformed.iter().map(|_| Vec::new());
+        let needs = relations.needs.iter().map(|need| match need.helper {
+            Some(name) => self.versions(name),
+            None => need.clause.packages.clone(),
+        });
+        needs.chain(malformed).collect()
+    }
+
+    fn exclusions(&self, package: PackageId) -> Vec<PackageId> {
+        if let Some(absent) = self.variant(package, |variant| variant.absent.clone()) {
+            return absent;
+        }
+        let relations = self.relations(package);
+        let clashes = relations.clashes.iter();
+        clashes.flat_map(|clash| clash.packages.iter().copied()).collect()
+    }
+
+    fn describe(&self, package: PackageId) -> String {
+        let record = self.record(self.owner_of(package));
+        format!("{} {}", record.name, record.evr)
+    }
+}

@@ -1,0 +1,118 @@
+//! Which packages dnf would choose: first all that leaves no choice, then the preferred of what does,
+//! one at a time, as libsolv propagates before it decides.
+//!
+//! The walk only proposes; the solver has the last word on everything it says.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+
+use crate::resolve::answer::Root;
+use crate::resolve::solver::{NameId, PackageId, Universe as _};
+
+use super::universe::{Need, Relations, Universe};
+
+struct Walk<'u, 'a> {
+    universe: &'u Universe<'a>,
+    /// What was chosen of each name.
+    chosen: HashMap<NameId, PackageId>,
+    excluded: HashSet<PackageId>,
+    /// Chosen packages whose needs were not looked at yet.
+    fresh: VecDeque<PackageId>,
+    /// Needs that leave a choice, as indexes into the relations.
+    open: VecDeque<(Rc<Relations<'a>>, usize)>,
+    /// Needs whose conditions do not hold yet.
+    waiting: Vec<(Rc<Relations<'a>>, usize)>,
+}
+
+/// The packages to propose for `roots`.
+pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> HashSet<PackageId> {
+    let mut walk = Walk {
+        universe,
+        chosen: HashMap::new(),
+        excluded: HashSet::new(),
+        fresh: VecDeque::new(),
+        open: VecDeque::new(),
+        waiting: Vec::new(),
+    };
+    for root in roots {
+        let fulfilled = root.candidates.iter().any(|id| walk.is_chosen(id));
+        if !fulfilled {
+            walk.choose_first(&root.candidates);
+        }
+    }
+    walk.run();
+    walk.chosen.into_values().collect()
+}
+
+impl<'a> Walk<'_, 'a> {
+    fn run(&mut self) {
+        loop {
+            while let Some(package) = self.fresh.pop_front() {
+                let relations = self.universe.relations(package);
+                for at in 0..relations.needs.len() {
+                    self.meet((Rc::clone(&relations), at));
+                }
+            }
+            for waiting in std::mem::take(&mut self.waiting) {
+                self.meet(waiting);
+            }
+            if !self.fresh.is_empty() {
+                continue;
+            }
+            let Some((relations, at)) = self.open.pop_front() else {
+                return;
+            };
+            if let Some(need) = relations.needs.get(at).filter(|need| !self.is_met(need)) {
+                self.choose_first(&need.clause.packages);
+            }
+        }
+    }
+
+    /// Meets a need if it leaves no choice; else it is kept for later.
+    fn meet(&mut self, (relations, at): (Rc<Relations<'a>>, usize)) {
+        let Some(need) = relations.needs.get(at) else { return };
+        if !need.binds(|id| self.is_chosen(id)) {
+            self.waiting.push((relations, at));
+            return;
+        }
+        if self.is_met(need) {
+            return;
+        }
+        let mut names = need.clause.packages.iter().filter(|id| self.is_possible(**id));
+        let first = names.next().map(|id| self.universe.name(*id));
+        let only_one = names.all(|id| Some(self.universe.name(*id)) == first);
+        match only_one {
+            true => self.choose_first(&need.clause.packages),
+            false => self.open.push_back((relations, at)),
+        }
+    }
+
+    fn is_met(&self, need: &Need<'_>) -> bool {
+        need.clause.packages.iter().any(|id| self.is_chosen(id))
+    }
+
+    fn is_chosen(&self, package: &PackageId) -> bool {
+        self.chosen.get(&self.universe.name(*package)) == Some(package)
+    }
+
+    /// Whether nothing that was chosen speaks against a package.
+    fn is_possible(&self, package: PackageId) -> bool {
+        if self.excluded.contains(&package) || self.chosen.contains_key(&self.universe.name(package)) {
+            return false;
+        }
+        let relations = self.universe.relations(package);
+        let mut clashes = relations.clashes.iter().flat_map(|clash| &clash.packages);
+        relations.malformed.is_none() && !clashes.any(|other| self.is_chosen(other))
+    }
+
+    fn choose_first(&mut self, candidates: &[PackageId]) {
+        let Some(package) = candidates.iter().copied().find(|id| self.is_possible(*id)) else {
+            return;
+        };
+        self.chosen.insert(self.universe.name(package), package);
+        let relations = self.universe.relations(package);
+        let clashes = relations.clashes.iter().flat_map(|clash| &clash.packages);
+        self.excluded.extend(clashes.copied());
+        self.fresh.push_back(package);
+    }
+}

@@ -139,11 +139,10 @@ impl LayerStore {
         Ok(FileLock::exclusive_unless(&path, cancel, waiting)?)
     }
 
-    /// The layer `key`, if it is there and every entry of it is as it was left. One that is not is told of, and
-    /// counts as absent.
+    /// The layer `key`, if it is there.
     ///
     /// # Errors
-    /// If it cannot be looked at.
+    /// [`LayerError::Unusable`] if an entry of it is not as it was left, or if it cannot be looked at.
     pub fn find(&self, key: Sha256) -> Result<Option<Layer>, LayerError> {
         match self.check(key) {
             Ok(layer) => {
@@ -151,10 +150,6 @@ impl LayerStore {
                 Ok(Some(layer))
             }
             Err(LayerError::Unusable { problem, .. }) if problem == ABSENT => Ok(None),
-            Err(error @ LayerError::Unusable { .. }) => {
-                tracing::warn!("{error}; it is made again");
-                Ok(None)
-            }
             Err(error) => Err(error),
         }
     }

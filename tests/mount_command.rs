@@ -472,6 +472,10 @@ fn a_finished_image_is_shown_over_its_base() {
     fs::create_dir_all(upper.join("data")).unwrap();
     fs::write(upper.join("etc/version"), "edge").unwrap();
     tool("mknod", &[upper.join("data/00").to_str().unwrap(), "c", "0", "0"]);
+    place
+        .try_mount(PROVIDER, &["--image", "edge"])
+        .assert_fails(1, &["what", "lies on is not known", "build the image again"]);
+    fs::write(upper.with_extension("base"), Sha256::of("one").to_string()).unwrap();
 
     place.mount(PROVIDER, &["--image", "edge"]);
     assert_eq!(place.read("etc/version"), "edge");

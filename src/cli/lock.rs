@@ -14,6 +14,9 @@ use super::error::{CommandError, print_line, print_versioned};
 
 /// Compare lockfiles
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic lock diff old.lock.json new.lock.json   which packages changed")]
 pub struct LockArgs {
     #[command(subcommand)]
     command: LockCommand,

@@ -150,7 +150,7 @@ impl Assembly<'_> {
 
     /// The layers in which most of `wanted` is installed already, and nothing else, if what is missing can come later with
     /// the same result.
-    fn best_match(&self, steps: &Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
+    fn best_match(&self, steps: &mut Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
         if self.system() == PackageSystem::Rpm {
             // Any package may bring a file trigger, and scriptlets may ask rpm's database.
             return Ok(None);

@@ -2,6 +2,7 @@
 //!
 //! What a step writes is made durable and gets its final name in a thread, while the next one runs over it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -58,6 +59,8 @@ pub(super) struct Steps<'a> {
     sealing: Option<Sealing<Published>>,
     /// The image's own upper, if this build made it.
     own: Option<Facts>,
+    /// Layers of which it was told that they cannot be used.
+    told: BTreeSet<Sha256>,
     /// Layers that somebody else had published first; they lie below the others all the same.
     kept: Vec<Draft>,
 }
@@ -129,6 +132,7 @@ impl<'a> Steps<'a> {
             unsealed: None,
             sealing: None,
             own: None,
+            told: BTreeSet::new(),
             kept: Vec::new(),
         })
     }
@@ -201,12 +205,26 @@ impl<'a> Steps<'a> {
         if self.context.request.from_scratch {
             return Ok(false);
         }
-        let Some(layer) = self.store.find(key)? else {
+        let Some(layer) = self.sound(key)? else {
             return Ok(false);
         };
         self.settle()?;
         self.put(&layer, packages);
         Ok(true)
+    }
+
+    /// The layer `key`, if it is there and as it was left; one that is not is told of once.
+    fn sound(&mut self, key: Sha256) -> Result<Option<Layer>, BuildError> {
+        match self.store.find(key) {
+            Ok(found) => Ok(found),
+            Err(error @ LayerError::Unusable { .. }) => {
+                if self.told.insert(key) {
+                    tracing::warn!("{error}; it is made again");
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Packages in the cache.
@@ -244,9 +262,9 @@ impl<'a> Steps<'a> {
     }
 
     /// Whether each of `layers` is still as it was left.
-    pub fn are_sound(&self, layers: &[Layer]) -> Result<bool, BuildError> {
+    pub fn are_sound(&mut self, layers: &[Layer]) -> Result<bool, BuildError> {
         for layer in layers {
-            if self.store.find(layer.manifest.facts.key)?.is_none() {
+            if self.sound(layer.manifest.facts.key)?.is_none() {
                 return Ok(false);
             }
         }

@@ -16,6 +16,9 @@ const ROOT: NodeId = NodeId(0);
 /// How far to look for the next file among directories and links.
 const FOLLOWING_MAX: u32 = 256;
 
+/// Fills a buffer with the tar stream's bytes from a position.
+pub(super) type ReadAt<'a> = dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError> + 'a;
+
 impl From<SnapshotError> for LayerError {
     fn from(error: SnapshotError) -> Self {
         let message = match error.hint() {
@@ -33,7 +36,7 @@ impl Snapshot {
         node: NodeId,
         offset: u64,
         buffer: &mut [u8],
-        read: &mut dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError>,
+        read: &mut ReadAt<'_>,
     ) -> LayerResult<usize> {
         let (number, node) = self.node(node)?;
         match node.kind() {
@@ -108,7 +111,7 @@ impl Snapshot {
         node: &Node,
         offset: u64,
         buffer: &mut [u8],
-        read: &mut dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError>,
+        read: &mut ReadAt<'_>,
     ) -> Result<usize, SnapshotError> {
         let mut filled = 0;
         self.pieces(node, offset, buffer.len() as u64, &mut |start, length| {

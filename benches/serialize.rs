@@ -86,7 +86,7 @@ fn many_files(directory: &Path) -> Case {
     for part in 0..4 {
         let at = directory.join(format!("whole/{part}"));
         fs::create_dir_all(&at).unwrap();
-        for i in 0..20_000 {
+        for i in 0..10_000 {
             fs::write(at.join(format!("file-{i}")), format!("{i} ").repeat(i % 300)).unwrap();
         }
     }

@@ -17,7 +17,7 @@ const ROOT: NodeId = NodeId(0);
 const FOLLOWING_MAX: u32 = 256;
 
 /// Fills a buffer with the tar stream's bytes from a position.
-type ReadTar<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError>;
+pub(super) type ReadAt<'a> = dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError> + 'a;
 
 impl From<SnapshotError> for LayerError {
     fn from(error: SnapshotError) -> Self {
@@ -36,7 +36,7 @@ impl Snapshot {
         node: NodeId,
         offset: u64,
         buffer: &mut [u8],
-        read: ReadTar<'_>,
+        read: &mut ReadAt<'_>,
     ) -> LayerResult<usize> {
         let (number, node) = self.node(node)?;
         match node.kind() {
@@ -111,7 +111,7 @@ impl Snapshot {
         node: &Node,
         offset: u64,
         buffer: &mut [u8],
-        read: ReadTar<'_>,
+        read: &mut ReadAt<'_>,
     ) -> Result<usize, SnapshotError> {
         let mut filled = 0;
         self.pieces(node, offset, buffer.len() as u64, &mut |start, length| {

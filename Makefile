@@ -34,11 +34,13 @@ lint:
 
 test:
 	scripts/host-packages test
+	scripts/foreign-tools test
 	$(MAKE) lint
 	$(AS_ROOT) cargo test --locked
 
 bench:
 	scripts/host-packages test
+	scripts/foreign-tools bench
 	cargo bench --locked
 
 # Builds nothing, so that it can run as root: cargo build --release comes first.

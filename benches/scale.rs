@@ -11,17 +11,19 @@ use std::time::Instant;
 fn main() {
     oic::mount::namespace::enter_private().expect("this bench needs root");
     println!(
-        "{:>9} {:>10} {:>10} {:>12} {:>14} {:>14}",
-        "files", "mount", "stat one", "find", "anonymous", "mapped"
+        "{:>10} {:>9} {:>10} {:>10} {:>12} {:>14} {:>14}",
+        "snapshot", "files", "mount", "stat one", "find", "anonymous", "mapped"
     );
-    let places = [1_000, 1_000_000].map(|files| (files, scale::Place::new(files)));
-    let mut mounting = places.each_ref().map(|_| Vec::new());
+    let own = [1_000, 1_000_000].map(|files| ("own", files, scale::Place::new(files)));
+    let foreign = [1_000, 1_000_000].map(|files| ("elsewhere", files, scale::Place::foreign(files)));
+    let places: Vec<_> = own.into_iter().chain(foreign).collect();
+    let mut mounting = vec![Vec::new(); places.len()];
     for _ in 0..15 {
-        for ((_, place), times) in places.iter().zip(&mut mounting) {
+        for ((_, _, place), times) in places.iter().zip(&mut mounting) {
             times.push(place.mount().time);
         }
     }
-    for ((files, place), mut times) in places.into_iter().zip(mounting) {
+    for ((kind, files, place), mut times) in places.into_iter().zip(mounting) {
         times.sort();
         let mounted = place.mount();
         let start = Instant::now();
@@ -37,7 +39,7 @@ fn main() {
         let (all, memory) = (start.elapsed(), mounted.server_memory());
         let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
         println!(
-            "{files:>9} {:>10.1?} {one:>10.1?} {all:>12.1?} {:>14} {:>14}",
+            "{kind:>10} {files:>9} {:>10.1?} {one:>10.1?} {all:>12.1?} {:>14} {:>14}",
             times[times.len() / 2],
             mebibytes(memory.anonymous_bytes),
             mebibytes(memory.file_bytes)

@@ -1,4 +1,4 @@
-//! Archives that packages come in: `.deb` containers and the tar streams inside.
+//! Archives that packages come in: `.deb` containers and the tar streams inside, the cpio payloads of `.rpm`.
 //!
 //! Invariant: nothing an archive says is trusted. Sizes are bounded before memory
 //! is taken, and no member ever reaches outside the directory it is unpacked into.
@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 mod ar;
 pub mod compression;
+mod cpio;
 pub mod deb;
+pub mod rpm;
+pub mod stream;
 pub mod unpack;
 
 /// Why an archive could not be read or unpacked. Every message names the archive.

@@ -1,35 +1,33 @@
-//! The base: Essential packages and what dpkg and apt need to run, unpacked and
-//! configured into an empty directory, without any package tool of the host.
+//! The base: the packages that every image starts from, and what its package manager
+//! needs to run, installed into an empty directory without any package tool of the host.
 //!
-//! First every package's files are unpacked, so that the target's own dpkg can
-//! run; then that dpkg installs the same packages properly, in one go, with
-//! their maintainer scripts. The result is what `mmdebstrap --variant=custom`
-//! makes of the same packages, apart from logs, caches and times.
+//! Invariant: the target's own package manager does the installation, with all scripts, in
+//! one transaction. oic only unpacks what that needs to run.
 
 mod clean;
+mod deb;
 mod layout;
+mod rpm;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use clean::remove_traces;
 
 use crate::cancel::{Cancel, Cancelled};
-use crate::dpkg::{self, ScriptFailure, Transcript};
 use crate::durable::PathError;
 use crate::package::{Arch, ResolvedPackage};
 use crate::progress::{Progress, Unit};
+use crate::provider::PackageSystem;
 use crate::root::Root;
-use crate::sandbox::{Bind, Command, Sandbox, SandboxError, SandboxSpec};
+use crate::sandbox::{Bind, SandboxError, SandboxSpec, ScriptFailure};
 
 /// Where the package files are seen during the installation; on the sandbox's own `/run`.
 const PACKAGES: &str = "/run/oic-packages";
-/// Ships the links `/bin`, `/lib` and `/sbin` that all others are unpacked through.
-const FIRST_PACKAGE: &str = "base-files";
 /// Threads that unpack; more only wait for each other's directories.
 const UNPACK_THREADS: usize = 4;
 
@@ -38,6 +36,8 @@ pub type Unpack<'a> = &'a (dyn Fn(&Path, &Path) -> Result<(), Box<dyn std::error
 
 /// What [`bootstrap`] needs.
 pub struct BaseRequest<'a> {
+    /// How the packages are packed.
+    pub system: PackageSystem,
     /// The packages and their verified files, in installation order.
     pub packages: &'a [(ResolvedPackage, PathBuf)],
     /// An existing, empty directory, owned by root, on a file system with device nodes.
@@ -61,13 +61,15 @@ impl std::fmt::Debug for BaseRequest<'_> {
     }
 }
 
-/// Where the time of a bootstrap went.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a bootstrap did.
+#[derive(Debug, Clone, Default)]
 pub struct BaseReport {
     /// Unpacking the packages' files.
     pub unpack: Duration,
-    /// dpkg and the maintainer scripts.
+    /// The package manager and the packages' scripts.
     pub configure: Duration,
+    /// Scripts that failed and that the package manager does not stop for, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Why the base could not be made. The root directory is then to be thrown away.
@@ -89,7 +91,10 @@ pub enum BaseError {
     /// A package could not be installed.
     #[error("the base cannot be installed: {0}")]
     Script(Box<ScriptFailure>),
-    /// dpkg could not be run, or failed without naming a package.
+    /// The package manager refuses.
+    #[error("the base cannot be installed: {}", .0.join("; "))]
+    Refused(Vec<String>),
+    /// The package manager could not be run, or failed without naming a package.
     #[error("the base cannot be installed: {0}")]
     Sandbox(#[from] SandboxError),
     /// A file of the base could not be written.
@@ -123,27 +128,24 @@ pub fn bootstrap(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
     if !root.names("/")?.is_empty() {
         return Err(BaseError::NotEmpty(request.root.to_owned()));
     }
-    let started = Instant::now();
-    layout::prepare(&root, request.arch)?;
-    unpack_all(request, progress, cancel)?;
-    layout::make_devices(&root)?;
-    let unpack = started.elapsed();
-    let started = Instant::now();
-    configure_all(request, progress, cancel)?;
-    remove_traces(&root)?;
-    layout::make_lock_directory(&root)?;
-    Ok(BaseReport {
-        unpack,
-        configure: started.elapsed(),
-    })
+    match request.system {
+        PackageSystem::Deb => deb::bootstrap(request, &root, progress, cancel),
+        PackageSystem::Rpm => rpm::bootstrap(request, &root, progress, cancel),
+    }
 }
 
-/// Unpacks the files of all packages, that of the root's shape first, the others side by side.
-fn unpack_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Cancel) -> Result<(), BaseError> {
+/// Unpacks the files of all packages into `target`, that of the root's shape first, the others side by side.
+fn unpack_all(
+    request: &BaseRequest<'_>,
+    target: &Path,
+    first_package: &str,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<(), BaseError> {
     let task = progress.start("Unpack base", Unit::Items, Some(request.packages.len() as u64));
     let unpack = |(package, file): &(ResolvedPackage, PathBuf)| -> Result<(), BaseError> {
         cancel.check()?;
-        (request.unpack)(file, request.root).map_err(|source| BaseError::Unpack {
+        (request.unpack)(file, target).map_err(|source| BaseError::Unpack {
             package: package.name.clone(),
             file: file.clone(),
             source,
@@ -154,7 +156,7 @@ fn unpack_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Cance
     let (first, others): (Vec<_>, Vec<_>) = request
         .packages
         .iter()
-        .partition(|(package, _)| package.name == FIRST_PACKAGE);
+        .partition(|(package, _)| package.name == first_package);
     let result = first.into_iter().try_for_each(unpack).and_then(|()| {
         let next = AtomicUsize::new(0);
         let failure = Mutex::new(None);
@@ -182,26 +184,9 @@ fn unpack_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Cance
     result
 }
 
-/// Lets the target's dpkg install all packages in one transaction.
-fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Cancel) -> Result<(), BaseError> {
-    let mut spec = SandboxSpec::new(request.root);
-    spec.helper = request.helper.to_owned();
-    spec.env = dpkg::environment(request.epoch);
-    spec.files.push(dpkg::policy());
-    // dpkg syncs its journal after every step; in memory that costs nothing, and a
-    // base whose installation was interrupted is thrown away anyhow.
-    spec.scratch.push("/var/lib/dpkg/updates".into());
-    const STATUS_FD: &str = "3";
-    // Pre-Depends may be unpacked but not configured yet: with everything unpacked that is enough.
-    let options = [
-        "dpkg",
-        "--install",
-        "--force-depends",
-        "--force-unsafe-io",
-        "--status-fd",
-        STATUS_FD,
-    ];
-    let mut argv: Vec<OsString> = options.map(OsString::from).into();
+/// Makes the package files visible in the sandbox; gives their paths inside.
+fn bind_packages(request: &BaseRequest<'_>, spec: &mut SandboxSpec) -> Result<Vec<OsString>, BaseError> {
+    let mut paths = Vec::new();
     let mut places = BTreeMap::new();
     for (package, file) in request.packages {
         let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else {
@@ -215,26 +200,12 @@ fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
         let place = places
             .entry(directory)
             .or_insert_with(|| Path::new(PACKAGES).join(number.to_string()));
-        argv.push(place.join(name).into());
+        paths.push(place.join(name).into());
     }
     spec.binds.extend(places.into_iter().map(|(source, target)| Bind {
         source: source.to_owned(),
         target,
         read_only: true,
     }));
-    let mut transcript = Transcript::new(progress, "Configure base", request.packages.len() as u64);
-    let result = Sandbox::new(spec).run(
-        &Command::new(argv).with_status(),
-        &mut |_, line| {
-            progress.detail(line);
-            transcript.line(line);
-        },
-        cancel,
-    );
-    match (result, transcript.failures().first()) {
-        (Ok(_), _) => Ok(()),
-        (Err(SandboxError::Cancelled(cancelled)), _) => Err(cancelled.into()),
-        (Err(_), Some(failure)) => Err(BaseError::Script(Box::new(failure.clone()))),
-        (Err(error), None) => Err(error.into()),
-    }
+    Ok(paths)
 }

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::durable::PathError;
 use crate::image::content::Source;
+use crate::image::merged::Merged;
 use crate::package::Arch;
-use crate::root::Root;
 use crate::template::model::{BootProvider, BootType, Bootloader, Kernel};
 
 /// Where systemd keeps its EFI programs.
@@ -119,7 +119,7 @@ pub struct EspContents {
 /// # Errors
 /// [`BootError`]; where something is not installed its hint names a package.
 pub fn prepare(
-    root: &Root,
+    root: &Merged,
     arch: Arch,
     kernel: &Kernel,
     root_partuuid: Uuid,
@@ -150,8 +150,8 @@ pub fn prepare(
         os_release: os_release(root)?,
         command_line: command_line.clone(),
         uname: found.version.clone(),
-        initrd: Source::in_root(root, &found.initrd)?,
-        linux: Source::in_root(root, &found.image)?,
+        initrd: root.file(&found.initrd)?,
+        linux: root.file(&found.image)?,
     };
     let uki = uki::build(arch, parts).map_err(|source| BootError::Program {
         path: stub_path,
@@ -195,7 +195,7 @@ fn command_line(template: &str, root_partuuid: Uuid) -> Result<String, BootError
 }
 
 /// os-release(5) of the image.
-fn os_release(root: &Root) -> Result<Vec<u8>, BootError> {
+fn os_release(root: &Merged) -> Result<Vec<u8>, BootError> {
     let paths = ["/etc/os-release", "/usr/lib/os-release"].map(Path::new);
     match paths.into_iter().find(|path| root.has(path)) {
         Some(path) => Ok(root.read_at_most(path, OS_RELEASE_LIMIT_BYTES)?),

@@ -16,6 +16,7 @@ mod environment;
 mod error;
 mod events;
 mod interrupt;
+mod lock;
 mod logging;
 mod man;
 mod mount;
@@ -102,6 +103,7 @@ enum Command {
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Diff(diff::DiffArgs),
+    Lock(lock::LockArgs),
     Man(man::ManArgs),
     Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
@@ -133,6 +135,7 @@ fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(&cli.global, &args),
         Command::Diff(args) => diff::run(&cli.global, &args),
+        Command::Lock(args) => lock::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Debug(args) => debug::run(&args),
         Command::Mount(args) => mount::mount(&cli.global, &args),

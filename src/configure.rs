@@ -11,8 +11,10 @@ mod files;
 mod finish;
 mod fstab;
 mod identity;
+mod inputs;
 mod network;
 mod password;
+mod repositories;
 mod sources;
 mod users;
 
@@ -23,27 +25,33 @@ use std::time::{Duration, Instant};
 pub use error::ConfigureError;
 pub use files::copy_file;
 pub use fstab::FstabEntry;
+pub use repositories::DnfRepository;
 pub use sources::AptSource;
 
 use crate::cancel::Cancel;
-use crate::dpkg;
+use crate::install;
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
+use crate::provider::PackageSystem;
 use crate::root::Root;
 use crate::sandbox::{Command, Sandbox, SandboxError, SandboxSpec};
 use crate::template::model::Template;
 
 /// What [`configure`] needs.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct ConfigureRequest<'a> {
     /// The image's mounted root directory, with all packages installed.
     pub root: &'a Path,
+    /// How its packages are packed.
+    pub system: PackageSystem,
     /// What the image is to be.
     pub template: &'a Template,
     /// The file systems that the image mounts, in the order of fstab.
     pub fstab: &'a [FstabEntry],
     /// Where the image's own apt gets packages from; none writes no file.
     pub sources: &'a [AptSource],
+    /// The template's repositories for the image's own dnf.
+    pub dnf_repositories: &'a [DnfRepository],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// What salts and identifiers are derived from.
@@ -53,6 +61,41 @@ pub struct ConfigureRequest<'a> {
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
 }
+
+/// A part of configuring: what of it need not be done again as long as its own inputs stay the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Users, groups and passwords: slow, for each is made by the image's own tools.
+    Accounts,
+    /// Everything else, the template's commands among it.
+    Settings,
+}
+
+impl Part {
+    /// All of them, in order.
+    pub const ALL: [Self; 2] = [Self::Accounts, Self::Settings];
+
+    // Files come after users, so that a home directory gets its skeleton first; login
+    // programs may be such files. Commands see everything else done.
+    fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Accounts => &[users::create],
+            Self::Settings => &[
+                identity::set_hostname,
+                fstab::write,
+                sources::write,
+                repositories::write,
+                files::copy_all,
+                users::set_startup_scripts,
+                network::enable,
+                run_commands,
+                finish::finish,
+            ],
+        }
+    }
+}
+
+type Step = fn(&Context<'_>) -> Result<(), ConfigureError>;
 
 /// What was configured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,29 +119,17 @@ struct Context<'a> {
     cancel: &'a Cancel,
 }
 
-/// Configures the image in `request.root`.
+/// Applies `part` of the settings to the image in `request.root`; the parts come in the order of [`Part::ALL`].
 ///
 /// # Errors
 /// [`ConfigureError`], which names the user, file or command at fault.
 pub fn configure(
     request: &ConfigureRequest<'_>,
+    part: Part,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<ConfigureReport, ConfigureError> {
-    type Step = fn(&Context<'_>) -> Result<(), ConfigureError>;
-    // Files come after users, so that a home directory gets its skeleton first; login
-    // programs may be such files. Commands see everything else done.
-    const STEPS: [Step; 9] = [
-        identity::set_hostname,
-        fstab::write,
-        sources::write,
-        users::create,
-        files::copy_all,
-        users::set_startup_scripts,
-        network::enable,
-        run_commands,
-        finish::finish,
-    ];
+    let steps = part.steps();
     let started = Instant::now();
     let context = Context {
         root: Root::open(request.root)?,
@@ -107,8 +138,8 @@ pub fn configure(
         progress,
         cancel,
     };
-    let task = progress.start("Configure", Unit::Items, Some(STEPS.len() as u64));
-    let result = STEPS.iter().try_for_each(|step| {
+    let task = progress.start("Configure", Unit::Items, Some(steps.len() as u64));
+    let result = steps.iter().try_for_each(|step| {
         cancel.check()?;
         step(&context)?;
         progress.advance(task, 1);
@@ -116,11 +147,18 @@ pub fn configure(
     });
     progress.finish(task);
     let system = &request.template.system;
-    result.map(|()| ConfigureReport {
-        users: system.users.len() as u64,
-        files: system.additional_files.len() as u64,
-        commands: system.commands.len() as u64,
-        elapsed: started.elapsed(),
+    result.map(|()| match part {
+        Part::Accounts => ConfigureReport {
+            users: system.users.len() as u64,
+            elapsed: started.elapsed(),
+            ..ConfigureReport::default()
+        },
+        Part::Settings => ConfigureReport {
+            files: system.additional_files.len() as u64,
+            commands: system.commands.len() as u64,
+            elapsed: started.elapsed(),
+            ..ConfigureReport::default()
+        },
     })
 }
 
@@ -128,7 +166,7 @@ pub fn configure(
 fn sandbox(request: &ConfigureRequest<'_>) -> Sandbox {
     let mut spec = SandboxSpec::new(request.root);
     spec.helper = request.helper.to_owned();
-    spec.env = dpkg::environment(request.epoch);
+    spec.env = install::environment(request.system, request.epoch);
     Sandbox::new(spec)
 }
 
@@ -154,7 +192,7 @@ impl Context<'_> {
 fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
     let mut spec = context.sandbox.spec().clone();
     spec.network = context.request.network;
-    spec.files.push(dpkg::policy());
+    spec.files.extend(install::policy(context.request.system));
     if let Some(hostname) = &context.request.template.system.hostname {
         spec.hostname.clone_from(hostname);
     }

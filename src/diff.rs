@@ -1,14 +1,14 @@
-//! What an upper changed, compared with the base below it.
+//! What an upper changed, and the step layers below it, compared with the base below them all.
 //!
 //! An upper is read in the format of Linux overlayfs (Documentation/filesystems/overlayfs.rst,
 //! "whiteouts and opaque directories"), which both engines of oic write.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -20,7 +20,10 @@ use crate::overlay::layer::{Attributes, FileKind, Layer as _, LayerError, NodeId
 use crate::package::Sha256;
 use crate::snapshot::Snapshot;
 
+mod stack;
 mod xattr;
+
+use stack::{Shown, Stack};
 
 /// Why two trees could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -92,21 +95,21 @@ pub struct Difference {
     pub unchanged: u64,
 }
 
-/// Compares the tree that `upper` over `base` shows with `base`. Reading the attributes of an upper needs root.
+/// Compares the tree that `uppers` (the topmost first) over `base` show with `base`. Reading the attributes of an
+/// upper needs root.
 ///
 /// # Errors
-/// If one of the two cannot be read, or `cancel` is set.
-pub fn diff(base: &Snapshot, upper: &Path, cancel: &Cancel) -> Result<Difference, DiffError> {
+/// If one of them cannot be read, or `cancel` is set.
+pub fn diff(base: &Snapshot, uppers: &[PathBuf], cancel: &Cancel) -> Result<Difference, DiffError> {
     let mut comparison = Comparison {
         base,
+        stack: Stack(uppers),
         cancel,
         found: Difference::default(),
     };
-    let metadata = fs::symlink_metadata(upper).map_err(PathError::on("look at", upper))?;
     let root = Pair {
         path: PathBuf::from("/"),
-        upper: upper.to_owned(),
-        metadata,
+        shown: comparison.stack.root()?,
     };
     comparison.directory(root, Some(base.root()))?;
     comparison.found.changes.sort_by(|a, b| a.path.cmp(&b.path));
@@ -115,68 +118,52 @@ pub fn diff(base: &Snapshot, upper: &Path, cancel: &Cancel) -> Result<Difference
 
 struct Comparison<'a> {
     base: &'a Snapshot,
+    stack: Stack<'a>,
     cancel: &'a Cancel,
     found: Difference,
 }
 
-/// A path of the tree, and the entry of the upper that it shows.
+/// A path of the tree, and what the uppers show there.
 struct Pair {
     path: PathBuf,
-    upper: PathBuf,
-    metadata: Metadata,
+    shown: Shown,
 }
 
 impl Comparison<'_> {
-    /// Compares a directory of the upper and all below it; `base` is the directory of the base that it
+    /// Compares a directory of the uppers and all below it; `base` is the directory of the base that it
     /// covers, if any. A stack instead of recursion: trees are deep at will.
     fn directory(&mut self, root: Pair, base: Option<NodeId>) -> Result<(), DiffError> {
         let mut pending = vec![(root, base, false)];
-        while let Some((directory, base, is_opaque)) = pending.pop() {
+        while let Some((directory, base, is_closed)) = pending.pop() {
             self.cancel.check()?;
             // Below an opaque directory, nothing is merged with the base.
-            let is_opaque = is_opaque || xattr::overlay(&directory.upper, "opaque")?.is_some_and(|v| v == b"y");
+            let is_closed = is_closed || directory.shown.is_closed;
             let mut seen = BTreeSet::new();
-            let entries = fs::read_dir(&directory.upper).map_err(PathError::on("read", &directory.upper))?;
-            for entry in entries {
-                let entry = entry.map_err(PathError::on("read", &directory.upper))?;
-                let name = entry.file_name();
-                let child = Pair {
-                    path: directory.path.join(&name),
-                    upper: entry.path(),
-                    metadata: entry.metadata().map_err(PathError::on("look at", entry.path()))?,
-                };
+            for (name, shown) in self.stack.entries(&directory.path, &directory.shown)? {
+                let path = directory.path.join(&name);
                 let below = match base {
                     Some(base) => self.base.lookup(base, &name)?,
                     None => None,
                 };
                 seen.insert(name);
-                if is_whiteout(&child)? {
-                    self.removed(child.path, below)?;
+                let Some(shown) = shown else {
+                    self.removed(path, below)?;
                     continue;
-                }
-                let origin = self.origin(&child)?;
+                };
+                let child = Pair { path, shown };
+                let origin = child.shown.origin.clone();
                 let covered = self.entry(&child, below, origin.as_deref())?;
                 match (covered, origin) {
                     (None, _) => {}
                     (Some(_), Some(origin)) => pending.push((child, self.find(&origin)?, false)),
-                    (Some(covered), None) => pending.push((child, covered, is_opaque)),
+                    (Some(covered), None) => pending.push((child, covered, is_closed)),
                 }
             }
-            if let Some(base) = base.filter(|_| is_opaque) {
+            if let Some(base) = base.filter(|_| is_closed) {
                 self.hidden(&directory.path, base, &seen)?;
             }
         }
         Ok(())
-    }
-
-    /// The path of the base that a renamed directory shows: an absolute path, or a name beside it.
-    fn origin(&self, entry: &Pair) -> Result<Option<PathBuf>, DiffError> {
-        if !entry.metadata.is_dir() {
-            return Ok(None);
-        }
-        let target = xattr::overlay(&entry.upper, "redirect")?;
-        let beside = entry.path.parent().unwrap_or(&entry.path);
-        Ok(target.map(|target| beside.join(OsStr::from_bytes(&target))))
     }
 
     /// What the base has at `path`.
@@ -198,7 +185,7 @@ impl Comparison<'_> {
         below: Option<NodeId>,
         origin: Option<&Path>,
     ) -> Result<Option<Option<NodeId>>, DiffError> {
-        let kind = kind_of(&entry.metadata);
+        let kind = kind_of(&entry.shown.metadata);
         let is_directory = kind == FileKind::Directory;
         let Some(node) = below else {
             self.report(entry, Action::Added, BTreeSet::new());
@@ -222,12 +209,12 @@ impl Comparison<'_> {
     }
 
     fn aspects(&self, entry: &Pair, node: NodeId, before: &Attributes) -> Result<BTreeSet<Aspect>, DiffError> {
-        let now = &entry.metadata;
+        let now = &entry.shown.metadata;
         let mut aspects = BTreeSet::new();
         let mut note = |aspect, differs: bool| differs.then(|| aspects.insert(aspect));
         note(Aspect::Mode, now.mode() & 0o7777 != before.permissions);
         note(Aspect::Owner, (now.uid(), now.gid()) != (before.uid, before.gid));
-        note(Aspect::Xattrs, xattr::all(&entry.upper)? != self.xattrs(node)?);
+        note(Aspect::Xattrs, xattr::all(&entry.shown.path)? != self.xattrs(node)?);
         note(Aspect::Content, self.content_differs(entry, node, before)?);
         let modified = Timestamp {
             seconds: now.mtime(),
@@ -252,19 +239,42 @@ impl Comparison<'_> {
     }
 
     fn content_differs(&self, entry: &Pair, node: NodeId, before: &Attributes) -> Result<bool, DiffError> {
-        let path = &entry.upper;
+        let path = &entry.shown.path;
         match before.kind {
-            FileKind::Regular if entry.metadata.len() != before.size_bytes => Ok(true),
-            FileKind::Regular => Ok(self.base.file_digest(node)? != Some(self.digest(path)?)),
+            FileKind::Regular if entry.shown.metadata.len() != before.size_bytes => Ok(true),
+            FileKind::Regular => match self.base.digest(node)? {
+                Some(digest) => Ok(digest != self.digest(path)?),
+                None => self.bytes_differ(path, node),
+            },
             FileKind::Symlink => {
                 let target = fs::read_link(path).map_err(PathError::on("read", path))?;
                 Ok(target.into_os_string().into_vec() != self.base.read_link(node)?)
             }
             FileKind::CharDevice | FileKind::BlockDevice => {
-                let device = entry.metadata.rdev();
+                let device = entry.shown.metadata.rdev();
                 Ok((rustix::fs::major(device), rustix::fs::minor(device)) != before.device)
             }
             FileKind::Directory | FileKind::Fifo | FileKind::Socket => Ok(false),
+        }
+    }
+
+    /// Compares a file with one of the same size in the base, which has no digest.
+    fn bytes_differ(&self, path: &Path, node: NodeId) -> Result<bool, DiffError> {
+        let file = File::open(path).map_err(PathError::on("open", path))?;
+        let (mut now, mut before) = (vec![0; 1 << 18], vec![0; 1 << 18]);
+        let mut offset = 0;
+        loop {
+            self.cancel.check()?;
+            let count = self.base.read_at(node, offset, &mut before)?;
+            let (now, before) = (now.get_mut(..count), before.get(..count));
+            let (Some(now), Some(before)) = (now, before.filter(|before| !before.is_empty())) else {
+                return Ok(false);
+            };
+            file.read_exact_at(now, offset).map_err(PathError::on("read", path))?;
+            if now != before {
+                return Ok(true);
+            }
+            offset = offset.saturating_add(count as u64);
         }
     }
 
@@ -286,8 +296,8 @@ impl Comparison<'_> {
         self.found.changes.push(Change {
             path: entry.path.clone(),
             action,
-            kind: kind_of(&entry.metadata),
-            size_bytes: entry.metadata.is_file().then_some(entry.metadata.len()),
+            kind: kind_of(&entry.shown.metadata),
+            size_bytes: entry.shown.metadata.is_file().then_some(entry.shown.metadata.len()),
             aspects,
             moved_from: None,
         });
@@ -320,15 +330,6 @@ impl Comparison<'_> {
             .into_iter()
             .try_for_each(|(path, node)| self.removed(path, Some(node)))
     }
-}
-
-/// A character device 0:0, or an empty file that is marked.
-fn is_whiteout(entry: &Pair) -> Result<bool, PathError> {
-    let metadata = &entry.metadata;
-    if metadata.file_type().is_char_device() {
-        return Ok(metadata.rdev() == 0);
-    }
-    Ok(metadata.is_file() && metadata.len() == 0 && xattr::overlay(&entry.upper, "whiteout")?.is_some())
 }
 
 fn kind_of(metadata: &Metadata) -> FileKind {

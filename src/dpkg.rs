@@ -5,7 +5,7 @@ mod transcript;
 
 use std::ffi::OsString;
 
-pub use transcript::{ScriptFailure, Transcript};
+pub use transcript::Transcript;
 
 use crate::sandbox::SandboxFile;
 

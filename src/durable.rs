@@ -72,6 +72,14 @@ impl AtomicFile {
         Ok(Self { file, target })
     }
 
+    /// Goes on with `file`, an existing temporary file at `path`, which lies on the same file system as `target`.
+    pub fn adopt(file: File, path: tempfile::TempPath, target: impl Into<PathBuf>) -> Self {
+        Self {
+            file: tempfile::NamedTempFile::from_parts(file, path),
+            target: target.into(),
+        }
+    }
+
     /// The open temporary file.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
@@ -93,12 +101,25 @@ impl AtomicFile {
             .persist(&target)
             .map_err(|error| PathError::on("rename into place", &target)(error.error))?;
         if let Some(directory) = target.parent() {
-            File::open(directory)
-                .and_then(|d| d.sync_all())
-                .map_err(PathError::on("sync", directory))?;
+            sync_directory(directory)?;
         }
         Ok(file)
     }
+}
+
+/// Makes the names in `directory` durable.
+///
+/// # Errors
+/// If it cannot be opened or synced.
+pub fn sync_directory(directory: &Path) -> Result<(), PathError> {
+    // The parent of a name without a directory.
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(PathError::on("sync", directory))
 }
 
 /// Writes `contents` to `path` through an [`AtomicFile`].

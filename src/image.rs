@@ -4,19 +4,26 @@
 //! Invariant: whatever is written is a function of the plan, the contents and
 //! the epoch alone; clocks and random numbers have no say.
 //!
+//! Nothing is read but layers: no mount, no copy of the tree.
+//!
 //! The way through: [`plan::plan`] → [`populate::sources`] → [`raw::write`] →
 //! [`raw::digest`] and [`artifacts::make`].
 
 pub mod artifacts;
+pub mod canvas;
 mod chunked;
 pub mod content;
+pub mod earlier;
 pub mod ext4;
 pub mod fat;
 pub mod gpt;
+pub mod merged;
 pub mod partition_type;
 pub mod plan;
 pub mod populate;
 pub mod raw;
 pub mod seed;
+pub mod stream;
 pub mod swap;
 pub mod tool;
+pub mod tree;

@@ -22,6 +22,7 @@ pub mod verify;
 // The lazy layers and the overlay.
 pub mod archive;
 pub mod base;
+pub mod layer;
 pub mod mount;
 pub mod overlay;
 pub mod pool;
@@ -32,6 +33,7 @@ pub mod configure;
 pub mod dpkg;
 pub mod install;
 pub mod root;
+pub mod rpm;
 pub mod sandbox;
 
 // The disk.
@@ -49,5 +51,7 @@ pub mod pipeline;
 // What all of them use.
 pub mod cancel;
 pub mod durable;
+pub mod flight;
 pub mod progress;
+mod sync;
 pub mod workspace;

@@ -14,16 +14,18 @@
 mod api;
 pub mod cow;
 pub mod fuse;
+mod helper;
 pub mod kernel;
 pub mod lower;
 pub mod memory;
 pub mod namespace;
+mod polling;
 pub mod server;
 pub mod session;
 pub mod table;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use api::{Attached, Detached};
 
@@ -127,7 +129,10 @@ impl MountError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Refused { source, .. } => match source.raw_os_error()? {
-                libc::EPERM | libc::EACCES => "mounting needs root",
+                libc::EPERM | libc::EACCES => {
+                    "without root, the mount point must be a directory of yours, and only a read-only view can be mounted, \
+                     with --overlay fuse or auto"
+                }
                 libc::ENODEV | libc::ENOENT | libc::ENXIO => {
                     "the kernel lacks this file system: try `modprobe fuse` or `modprobe overlay`"
                 }
@@ -135,6 +140,9 @@ impl MountError {
                 _ => return None,
             },
             Self::Path(error) if error.path.starts_with("/dev/fuse") => "the kernel lacks FUSE: try `modprobe fuse`",
+            Self::Path(error) if error.path == Path::new(helper::PROGRAM) => {
+                "without root, mounting needs fusermount3 (package fuse3)"
+            }
             Self::Busy { .. } => "end these programs, or unmount with --lazy",
             Self::Server { hint, .. } => return hint.clone(),
             Self::Unsettled(_) | Self::ForeignUpper(_) => "build the image again",

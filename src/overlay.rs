@@ -41,10 +41,9 @@ mod xattr;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use ino::{Ino, MAX_LAYERS};
-use layer::{Errno, FileKind, Layer, LayerResult};
+use layer::{Errno, FileKind, Layer, LayerResult, NodeId};
 use node::{LowerRef, NewEntry, Node, Upper, UpperDirectory};
 pub use read_dir::Listed;
 use rustix::fs::{Mode, OFlags};
@@ -53,6 +52,7 @@ use table::Table;
 use work::Work;
 
 use crate::durable::PathError;
+use crate::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Where changes go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +125,23 @@ impl Overlay {
             names: RwLock::new(Names),
             open_files: io::OpenFiles::default(),
         })
+    }
+
+    /// The layers, the topmost first.
+    pub fn layers(&self) -> &[Arc<dyn Layer>] {
+        &self.layers
+    }
+
+    /// Where the content of `ino` is: the number of its layer in [`Self::layers`], and its node there.
+    ///
+    /// # Errors
+    /// `ESTALE`, or `EXDEV` if it is in the upper.
+    pub fn origin(&self, ino: Ino) -> LayerResult<(usize, NodeId)> {
+        let node = self.table.get(ino)?;
+        match (node.upper(), node.lowers.first()) {
+            (None, Some(lower)) => Ok((lower.layer, lower.node)),
+            _ => Err(Errno::XDEV.into()),
+        }
     }
 
     /// Whether nothing can be changed.

@@ -1,19 +1,27 @@
 //! The build, from a template to an image: [`build`] reads as the product's flow.
 
+mod assemble;
 mod base;
 mod catalogue;
+pub mod check;
 mod claim;
 mod compose;
 mod error;
+mod groups;
 mod kernel;
 mod keys;
 mod local;
+mod locked;
 mod log;
 mod packages;
+mod plain;
 pub mod report;
 mod resolved;
 pub mod serve;
+mod several;
 mod sources;
+mod stanza;
+mod steps;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -24,24 +32,28 @@ use crate::durable;
 use crate::fetch::{FetchOptions, Fetcher, Proxies};
 use crate::image::artifacts;
 use crate::image::plan::{self, DiskPlan};
-use crate::image::raw::Tools;
 use crate::image::seed::ImageSeed;
 use crate::mount::Engine;
-use crate::package::Sha256;
+use crate::package::{ResolvedPackage, Sha256};
 use crate::progress::Progress;
 use crate::provider::mirror::Mirrors;
+use crate::resolve::lockfile::Lockfile;
 use crate::store::InUse;
 use crate::template::Loaded;
 use crate::workspace::{ImageBuild, Workspace};
 
+use assemble::Assembly;
 use claim::Claim;
+use compose::Frozen;
 pub use error::BuildError;
 use log::BuildLog;
-use report::{BuildReport, SCHEMA_VERSION, Stopwatch};
+use report::{BuildReport, ReportedPackage, SCHEMA_VERSION, Timeline};
 pub use resolved::{Resolved, resolve};
+pub use several::build_all;
+use steps::Steps;
 
 /// What to build, and with what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BuildRequest {
     /// The template, and the provider it names.
     pub loaded: Loaded,
@@ -53,6 +65,12 @@ pub struct BuildRequest {
     pub work_dir: PathBuf,
     /// Downloads at once.
     pub workers: usize,
+    /// Threads of work that takes a processor, at least one.
+    pub jobs: usize,
+    /// Install exactly this.
+    pub lock: Option<Lockfile>,
+    /// Reuse nothing of an earlier build: no step layer, no image.
+    pub from_scratch: bool,
     /// Proxies for downloads.
     pub proxies: Proxies,
     /// Use only what is cached.
@@ -86,6 +104,7 @@ struct Context<'a> {
     fetcher: Fetcher,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
+    timeline: Timeline,
 }
 
 impl<'a> Context<'a> {
@@ -102,6 +121,7 @@ impl<'a> Context<'a> {
             fetcher: Fetcher::new(options, cancel.clone())?,
             progress,
             cancel,
+            timeline: Timeline::new(),
         })
     }
 }
@@ -113,23 +133,32 @@ impl<'a> Context<'a> {
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
 /// of an earlier build is gone.
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
-    let mut clock = Stopwatch::new();
+    let clock = Timeline::new();
     let template = &request.loaded.template;
-    let tools = check(request)?;
+    check(request)?;
     let output = request.image_build();
     let waiting = |by: &str| progress.note(&format!("waiting for {by}"));
     let in_use = InUse::claim(&request.workspace(), cancel, &waiting)?;
     in_use.note();
-    let claim = Claim::take(&output, progress, cancel)?;
+    let (claim, earlier) = Claim::take(&output, &compose::raw_path(request, &output), progress, cancel)?;
     let log = BuildLog::create(&output.log(), progress)?;
     let progress: &dyn Progress = &log;
-    let context = Context::new(request, progress, cancel)?;
+    let context = Context {
+        timeline: clock.clone(),
+        ..Context::new(request, progress, cancel)?
+    };
     clock.lap("Configuration");
 
-    let metadata = packages::load_metadata(&context)?;
-    clock.lap("Repository metadata");
-    let selection = packages::select(&context, metadata)?;
-    packages::write_graph(&context, &selection.image)?;
+    let selection = match &request.lock {
+        Some(lockfile) => locked::select(&context, lockfile)?,
+        None => {
+            let metadata = packages::load_metadata(&context)?;
+            clock.lap("Repository metadata");
+            let selection = packages::select(&context, metadata)?;
+            packages::write_graph(&context, &selection.image)?;
+            selection
+        }
+    };
     clock.lap("Resolution");
     let cached = packages::obtain(&context, &selection)?;
     clock.lap("Packages");
@@ -138,19 +167,27 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
 
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.digest)?;
-    let mut tree = compose::Tree::mount(&context, &output, &selection)?;
-    let mut warnings = selection.warnings.clone();
-    warnings.extend(tree.install(&context, &selection)?);
+    let assembly = Assembly {
+        context: &context,
+        output: &output,
+        selection: &selection,
+        plan: &plan,
+    };
+    let mut steps = Steps::new(&context, &output, &selection, &cached)?;
+    assembly.install(&mut steps)?;
     clock.lap("Install");
-    tree.configure(&context, &plan, &selection)?;
+    assembly.configure(&mut steps)?;
     clock.lap("Configure");
-    let tree = tree.freeze(&context)?;
-    let image = tree.serialize(&context, &plan, &tools, selection.epoch_seconds)?;
+    let tree = Frozen::new(steps, &output)?;
+    let earlier = earlier.filter(|_| !request.from_scratch);
+    let image = tree.serialize(&context, &plan, selection.epoch_seconds, earlier)?;
     clock.lap("Serialize");
-    let (image, artifacts) = compose::finish(&context, image)?;
+    let (image, artifacts) = compose::finish(&context, &output, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
-    durable::write_file(output.base_key(), selection.base_key.to_string())?;
     clock.lap("Convert and hash");
+    let layers = tree.layers();
+    let mut warnings = selection.warnings.clone();
+    warnings.extend(tree.warnings());
     let base_use = tree.close(base)?;
     claim.keep();
     clock.lap("Clean up");
@@ -162,15 +199,26 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         stages: clock.finish(),
         packages: cached.counts(),
         base: base_use,
+        layers,
         image,
         artifacts,
         lockfile,
         warnings: plan.warnings.into_iter().chain(warnings).collect(),
+        package_list: selection.image.packages.iter().map(reported).collect(),
     })
 }
 
+fn reported(package: &ResolvedPackage) -> ReportedPackage {
+    ReportedPackage {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        size_bytes: package.size_bytes,
+        installed_size_bytes: package.installed_size_bytes,
+    }
+}
+
 /// Finds out, before any work, what would fail at the end.
-fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
+fn check(request: &BuildRequest) -> Result<(), BuildError> {
     let findings = crate::template::check_buildable(&request.loaded);
     if findings.has_errors() {
         return Err(BuildError::NotBuildable(findings));
@@ -180,7 +228,7 @@ fn check(request: &BuildRequest) -> Result<Tools, BuildError> {
     artifacts::check_tools(&template.disk.artifacts)?;
     let plan = disk_plan(request, Sha256::of(""))?;
     plan.esp()?;
-    Ok(Tools::find(&plan)?)
+    Ok(())
 }
 
 /// The disk with identifiers that depend on the template and on what is installed, on nothing else.

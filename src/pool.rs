@@ -5,20 +5,21 @@
 //! opened, and it opens verified files only. Reading fetches, once per package however
 //! many read at the same time; a failure reaches all who waited, and is tried again later.
 
-mod flight;
 mod index;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use flight::Flight;
 use lru::LruCache;
 
+use crate::flight::Flights;
 use crate::overlay::layer::{
     Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp,
 };
@@ -26,6 +27,10 @@ use crate::package::ResolvedPackage;
 
 /// Where the pool is in the tree.
 pub const POOL_DIRECTORY: &str = "cdrom/cache-repo";
+
+/// How long a failure stands. The kernel repeats a failed read-ahead as a plain read at once,
+/// which should not wait for the mirror a second time.
+const FAILURE_LIFE: Duration = Duration::from_millis(500);
 
 /// Packages that are kept open.
 const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -65,6 +70,9 @@ pub struct PoolLayer {
     files: Vec<PoolFile>,
     by_name: HashMap<OsString, usize>,
     open: Mutex<LruCache<usize, Arc<File>>>,
+    flights: Flights<usize>,
+    /// Why packages could not be had, and when.
+    failures: Mutex<HashMap<usize, (LayerError, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -76,20 +84,14 @@ struct PoolFile {
 #[derive(Debug)]
 enum Content {
     Text(Vec<u8>),
-    Package(Box<Package>),
-}
-
-#[derive(Debug)]
-struct Package {
-    package: ResolvedPackage,
-    flight: Flight,
+    Package(Box<ResolvedPackage>),
 }
 
 impl PoolFile {
     fn size_bytes(&self) -> u64 {
         match &self.content {
             Content::Text(text) => text.len() as u64,
-            Content::Package(package) => package.package.size_bytes,
+            Content::Package(package) => package.size_bytes,
         }
     }
 }
@@ -112,6 +114,8 @@ impl PoolLayer {
             files: Vec::with_capacity(packages.len().saturating_add(2)),
             by_name: HashMap::new(),
             open: Mutex::new(LruCache::new(OPEN_FILES)),
+            flights: Flights::default(),
+            failures: Mutex::default(),
         };
         if let Some(index) = index::Index::of(packages) {
             pool.add("Packages".into(), Content::Text(index.packages));
@@ -127,10 +131,7 @@ impl PoolLayer {
             if file_name.contains(['/', '\0', '\n']) || file_name.len() > 255 {
                 return Err(bad("it has a forbidden character or is too long"));
             }
-            let content = Content::Package(Box::new(Package {
-                package: package.clone(),
-                flight: Flight::default(),
-            }));
+            let content = Content::Package(Box::new(package.clone()));
             if !pool.add(OsString::from(&file_name), content) {
                 return Err(bad("there is another one"));
             }
@@ -163,19 +164,39 @@ impl PoolLayer {
         open.get(&index).map(Arc::clone)
     }
 
-    /// The open file of package number `index`, fetched if need be.
-    fn package_file(&self, index: usize, wanted: &Package) -> LayerResult<Arc<File>> {
-        wanted.flight.run(
-            || self.opened(index),
-            || {
-                let file = self.source.open(&wanted.package)?;
-                check_size(&file, &wanted.package)?;
-                let file = Arc::new(file);
-                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                open.put(index, Arc::clone(&file));
-                Ok(file)
-            },
-        )
+    fn recent_failure(&self, index: usize) -> Option<LayerError> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let (failure, when) = failures.get(&index)?;
+        (when.elapsed() < FAILURE_LIFE).then(|| failure.clone())
+    }
+
+    /// The open file of package number `index`, fetched if need be. Those who want it at the same time share the
+    /// work and its failure.
+    fn package_file(&self, index: usize, wanted: &ResolvedPackage) -> LayerResult<Arc<File>> {
+        let known = || match self.opened(index) {
+            Some(file) => Some(Ok(file)),
+            None => self.recent_failure(index).map(Err),
+        };
+        let result: Result<_, Infallible> = self.flights.run(index, known, || {
+            let file = self.fetch(index, wanted);
+            if let Err(failure) = &file {
+                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                failures.insert(index, (failure.clone(), Instant::now()));
+            }
+            Ok(file)
+        });
+        match result {
+            Ok(file) => file,
+        }
+    }
+
+    fn fetch(&self, index: usize, wanted: &ResolvedPackage) -> LayerResult<Arc<File>> {
+        let file = self.source.open(wanted)?;
+        check_size(&file, wanted)?;
+        let file = Arc::new(file);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.put(index, Arc::clone(&file));
+        Ok(file)
     }
 }
 

@@ -22,6 +22,7 @@ mod inner;
 mod job;
 mod lines;
 mod run;
+mod script;
 mod tree;
 
 use std::ffi::OsString;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use child::child_main;
 pub use error::{Ended, SandboxError};
 pub use run::{Output, Sandbox, Stream};
+pub use script::ScriptFailure;
 
 /// First argument that makes the `oic` program a child of a sandbox: `main`
 /// hands such a call to [`child_main`] before anything else.
@@ -59,6 +61,9 @@ pub struct SandboxSpec {
     pub scratch: Vec<OsString>,
     /// Files that exist only inside and only during a run.
     pub files: Vec<SandboxFile>,
+    /// A directory inside that the command makes its root (chroot(2)): what the sandbox mounts
+    /// on its own system directories is seen there too. It must have those directories.
+    pub chroot: Option<OsString>,
     /// The environment besides `PATH`, `HOME`, `LC_ALL` and `TERM`; it wins over them.
     pub env: Vec<(OsString, OsString)>,
 }
@@ -74,6 +79,7 @@ impl SandboxSpec {
             binds: Vec::new(),
             scratch: Vec::new(),
             files: Vec::new(),
+            chroot: None,
             env: Vec::new(),
         }
     }
@@ -119,6 +125,9 @@ pub struct Command {
     /// Whether descriptor [`STATUS_FD`] is a second way to standard output, for programs
     /// that keep their status lines from what they start (dpkg closes that descriptor there).
     pub status: bool,
+    /// Whether standard error is standard output, so that lines of both come in the order in which
+    /// they were written.
+    pub merged: bool,
 }
 
 /// See [`Command::status`].
@@ -144,6 +153,13 @@ impl Command {
     #[must_use]
     pub fn with_status(mut self) -> Self {
         self.status = true;
+        self
+    }
+
+    /// The same command with [`Self::merged`].
+    #[must_use]
+    pub fn with_merged_output(mut self) -> Self {
+        self.merged = true;
         self
     }
 

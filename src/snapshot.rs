@@ -1,7 +1,8 @@
 //! The lazy base: a tree kept as `chrootenv.tar.gz` plus an index, and read without
 //! ever being unpacked as a whole.
 //!
-//! [`write()`] makes both files, [`Snapshot`] serves them as a layer. Invariant: every
+//! [`write()`] makes both files, [`foreign::prepare`] an index for a tarball that came from elsewhere,
+//! [`Snapshot`] serves them as a layer. Invariant: every
 //! byte that is given out was verified; damage is an error that names the file and
 //! the repair. `docs/snapshot-format.md` describes the files byte by byte.
 
@@ -15,16 +16,25 @@ mod builder;
 mod check;
 pub mod dump;
 mod entry;
+pub mod foreign;
 mod format;
+mod hints;
 mod index;
+mod inflate;
+mod kept;
 mod layer;
 mod map;
+mod once;
 mod pack;
 mod reader;
+mod sequential;
 mod store;
+mod sums;
+mod tarball;
 #[cfg(test)]
 mod tests;
 mod toc;
+mod unpacking;
 mod walk;
 mod writer;
 
@@ -44,6 +54,14 @@ pub enum SnapshotError {
     /// The tarball is damaged, cut short, or was not written by oic.
     #[error("snapshot {path:?} is unusable: {problem}")]
     Tarball {
+        /// The tarball.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A tarball that came from elsewhere is damaged, or holds what cannot be shown.
+    #[error("tarball {path:?} is unusable: {problem}")]
+    Foreign {
         /// The tarball.
         path: PathBuf,
         /// What is wrong with it.
@@ -78,6 +96,7 @@ impl SnapshotError {
                 Some("free some space below the work directory, or choose another with --work-dir".into())
             }
             Self::Tarball { .. } => Some(REPAIR_TARBALL.into()),
+            Self::Foreign { path, .. } => Some(format!("replace {path:?} by a good copy")),
             Self::Index { path, .. } => Some(format!(
                 "delete {path:?}: it is made again from the snapshot when that is used next"
             )),

@@ -88,6 +88,8 @@ pub struct Loaded {
     pub template: Template,
     /// What builds it.
     pub provider: Provider,
+    /// What the provider's default template asks for by name: most of its images have these in common.
+    pub default_packages: Vec<String>,
     /// What is odd about it.
     pub warnings: Findings,
     source: Arc<Source>,
@@ -160,6 +162,9 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     let default_tree = check(&default.source, providers, &arch_variables, &mut default_findings);
     findings.extend(default_findings.into_result()?);
     let default_tree = default_tree.ok_or_else(Findings::new)?;
+    let default_packages = default_tree
+        .at(&["systemConfig", "packages"])
+        .map_or(&[][..], Node::items);
 
     let merged = merge::merge(&default_tree, &user, &text, &mut findings);
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
@@ -183,6 +188,11 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     Ok(Loaded {
         template,
         provider: provider.clone(),
+        default_packages: default_packages
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect(),
         warnings,
         source: text,
         base,

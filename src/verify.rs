@@ -227,6 +227,21 @@ impl Keyring {
         Ok(bytes)
     }
 
+    /// The certificates in ASCII armor, one after the other, as rpm and dnf read them.
+    ///
+    /// # Errors
+    /// If a certificate cannot be written.
+    pub fn to_armored(&self) -> Result<Vec<u8>, VerifyError> {
+        let mut bytes = Vec::new();
+        for cert in &self.certificates {
+            let written = cert.armored().export(&mut bytes);
+            written.map_err(|error| VerifyError::NoCertificate {
+                reason: format!("{error:#}"),
+            })?;
+        }
+        Ok(bytes)
+    }
+
     /// Verifies a clear-signed document (`InRelease`) and gives the text that was signed.
     ///
     /// `at` is the time at which keys and signatures must be valid.

@@ -1,5 +1,6 @@
 //! Where everything lies on disk (DESIGN "On disk"): names only, no I/O.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The directories of one provider.
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 ///     chrootenv/                           mount point of the live base
 ///     chrootbuild/chrootenv.tar.gz, .idx   the snapshot and its index
 ///     chrootbuild/chroot/                  the backing store
+///     chrootbuild/layers/{key}/            step layers
 ///     imagebuild/{systemConfigName}/       one build: upper/ and what it made
 ///     mounts/{name}/                       the writable layer of `oic mount --upper {name}`
 /// ```
@@ -99,7 +101,7 @@ impl Workspace {
 
     /// Step layers.
     pub fn layers(&self) -> PathBuf {
-        self.chrootbuild().join("layers")
+        self.chrootbuild().join(LAYERS)
     }
 
     /// The directory that holds those of all image builds.
@@ -117,6 +119,62 @@ impl Workspace {
         ImageBuild {
             directory: self.image_builds().join(system_config),
         }
+    }
+}
+
+/// The directory for what belongs to a tarball that came from elsewhere. It can be deleted as a whole; the next
+/// mount makes it again.
+///
+/// ```text
+/// {tarball}.oic/  or  {work_dir}/tarballs/{digest of its path}/
+///     chrootenv/                           mount point
+///     chrootenv.idx                        its index
+///     chroot/                              the backing store
+///     mounts/{name}/                       the writable layer of `oic mount --upper {name}`
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarballPlace {
+    directory: PathBuf,
+}
+
+impl TarballPlace {
+    /// Beside `tarball`.
+    pub fn beside(tarball: &Path) -> Self {
+        Self {
+            directory: beside(tarball, ".oic"),
+        }
+    }
+
+    /// In the work directory, under `name`.
+    pub fn in_work_dir(work_dir: &Path, name: &str) -> Self {
+        Self {
+            directory: work_dir.join("tarballs").join(name),
+        }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The tarball's index.
+    pub fn index(&self) -> PathBuf {
+        self.directory.join("chrootenv.idx")
+    }
+
+    /// Its backing store.
+    pub fn backing_store(&self) -> PathBuf {
+        self.directory.join("chroot")
+    }
+
+    /// Where it is shown.
+    pub fn mount_point(&self) -> PathBuf {
+        self.directory.join("chrootenv")
+    }
+
+    /// Writable layers over it.
+    pub fn mounts(&self) -> PathBuf {
+        self.directory.join("mounts")
     }
 }
 
@@ -154,9 +212,23 @@ impl ImageBuild {
         self.directory.join("upper")
     }
 
-    /// The key of the base that the upper belongs to.
-    pub fn base_key(&self) -> PathBuf {
+    /// What the upper lies on: the keys of the base and of step layers.
+    pub fn below(&self) -> PathBuf {
         self.directory.join("upper.base")
+    }
+
+    /// What the upper says of itself, as a step layer does.
+    pub fn upper_manifest(&self) -> PathBuf {
+        self.directory.join("upper.json")
+    }
+
+    /// The directory of the build before, while this one runs.
+    pub fn previous(&self) -> Self {
+        let mut name = std::ffi::OsString::from(".oic-tmp-previous-");
+        name.push(self.directory.file_name().unwrap_or_default());
+        Self {
+            directory: self.directory.with_file_name(name),
+        }
     }
 
     /// The kernel overlay's work directory: same file system as the upper, gone after the build.
@@ -174,11 +246,27 @@ impl ImageBuild {
         self.directory.join("build.log")
     }
 
+    /// What is where in the raw image, so that the next build writes only what differs.
+    pub fn image_record(&self) -> PathBuf {
+        self.directory.join(".image-record")
+    }
+
+    /// Where the raw image of the build before is kept while the next one is made, beside the directory; a
+    /// temporary file.
+    pub fn earlier_image(&self) -> PathBuf {
+        let mut name = OsString::from(".oic-tmp-earlier-");
+        name.push(self.directory.file_name().unwrap_or_default());
+        self.directory.with_file_name(name)
+    }
+
     /// The lockfile of what was installed.
     pub fn lockfile(&self, image: &str) -> PathBuf {
         self.directory.join(format!("{image}{LOCKFILE_SUFFIX}"))
     }
 }
+
+/// The name of the directory of step layers.
+pub const LAYERS: &str = "layers";
 
 /// Names of lockfiles end like this.
 pub const LOCKFILE_SUFFIX: &str = ".lock.json";
@@ -202,6 +290,10 @@ mod tests {
         assert_eq!(
             build.directory(),
             Path::new("/w/debian-debian13-x86_64/imagebuild/edge.1")
+        );
+        assert_eq!(
+            build.earlier_image(),
+            Path::new("/w/debian-debian13-x86_64/imagebuild/.oic-tmp-earlier-edge.1")
         );
         assert_eq!(
             build.lock(),

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 /// A module may use only modules that stand before it.
 const ORDER: &[&str] = &[
+    "sync",
+    "flight",
     "cancel",
     "progress",
     "durable",
     "data",
     "workspace",
     "package",
+    "layer",
     "rpmfile",
     "yaml",
     "template::model",
@@ -32,6 +35,7 @@ const ORDER: &[&str] = &[
     "root",
     "sandbox",
     "dpkg",
+    "rpm",
     "base",
     "install",
     "configure",

@@ -15,6 +15,7 @@ use oic::base::{BaseRequest, bootstrap};
 use oic::cancel::Cancel;
 use oic::package::Arch;
 use oic::progress::Silent;
+use oic::provider::PackageSystem;
 
 #[test]
 fn base_equals_mmdebstrap() {
@@ -23,6 +24,7 @@ fn base_equals_mmdebstrap() {
     let root = directory.path().join("base");
     std::fs::create_dir(&root).unwrap();
     let request = BaseRequest {
+        system: PackageSystem::Deb,
         packages: &packages,
         root: &root,
         arch: Arch::X86_64,

@@ -404,7 +404,7 @@ fn verify_finds_a_flipped_bit_wherever_it_is() {
     bad: ROOT/work/debian-debian13-x86_64/chrootbuild/chrootenv.tar.gz: snapshot "ROOT/work/debian-debian13-x86_64/chrootbuild/chrootenv.tar.gz" is unusable: it is damaged between bytes N and N (its SHA-256 is wrong)
       cannot be read: /etc/noise
     unknown: ROOT/cache/pkgCache/debian-debian13-x86_64/unknown_1%3a1.0-1_amd64.deb: no digest is on record
-    verified 2 packages, 0 repository indexes and N snapshot members: SIZE read
+    verified 2 packages, 0 repository indexes, N snapshot members and 0 step layers: SIZE read
     "#);
     assert!(package.exists(), "only --repair removes");
     let repaired = fixture.run(&["cache", "verify", "--repair"]);

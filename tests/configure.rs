@@ -19,9 +19,10 @@ use std::sync::Mutex;
 
 use image::Image;
 use oic::cancel::Cancel;
-use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, configure};
+use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, Part, configure};
 use oic::package::{Arch, Sha256};
 use oic::progress::{Progress, TaskId, Unit};
+use oic::provider::PackageSystem;
 use oic::template::model::{
     AdditionalFile, BootProvider, BootType, Bootloader, Disk, FileSource, HashMethod, ImageInfo, ImageType, Kernel,
     PartitionTable, Password, SystemConfig, Target, Template, User,
@@ -99,6 +100,7 @@ fn user(name: &str, password: Password) -> User {
 
 fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureError>, Vec<String>) {
     let request = ConfigureRequest {
+        system: PackageSystem::Deb,
         root,
         template,
         fstab: &[
@@ -125,13 +127,21 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
             signed_by: Some("/usr/share/keyrings/debian-archive-keyring.gpg".into()),
             ..AptSource::default()
         }],
+        dnf_repositories: &[],
         epoch: debian::EPOCH,
         seed: Sha256::of("seed"),
         network: false,
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
     };
     let notes = Notes::default();
-    let result = configure(&request, &notes, &Cancel::default());
+    let run = |part| configure(&request, part, &notes, &Cancel::default());
+    let result = run(Part::Accounts).and_then(|accounts| {
+        let settings = run(Part::Settings)?;
+        Ok(ConfigureReport {
+            users: accounts.users,
+            ..settings
+        })
+    });
     (result, notes.0.into_inner().unwrap())
 }
 

@@ -195,7 +195,7 @@ fn a_renamed_directory_is_compared_with_what_it_was() {
 fn an_upper_of_another_base_is_refused() {
     let fixture = Fixture::full();
     let build = fixture.workspace().image_build("edge");
-    fs::write(build.base_key(), Sha256::of("another").to_string()).unwrap();
+    fs::write(build.below(), Sha256::of("another").to_string()).unwrap();
     let run = fixture.run(&["diff", PROVIDER, "edge"]);
     run.assert_fails(1, &["the base was made again", "build the image again"]);
     fixture

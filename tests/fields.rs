@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Oic;
+use common::{Oic, Shown};
 
 const PASSWORD: &str = "secret word";
 
@@ -96,18 +96,17 @@ systemConfig:
     );
 
     let build = oic.work_dir.join("debian-debian12-x86_64/imagebuild/fields");
-    let read = |path: &str| fs::read_to_string(build.join("upper").join(path)).unwrap();
+    let shown = Shown::image(&oic, "debian-debian12-x86_64", "fields");
+    let tree = shown.root();
+    let read = |path: &str| fs::read_to_string(tree.join(path)).unwrap();
     assert_eq!(read("etc/hostname"), "test-host\n");
     assert!(read("etc/cmd-ran").ends_with(" test\n"));
     assert_eq!(read("usr/share/oic-local/file"), "local\n");
-    assert!(
-        build.join("upper/usr/bin/ping").exists(),
-        "iputils-ping, by its pattern"
-    );
+    assert!(tree.join("usr/bin/ping").exists(), "iputils-ping, by its pattern");
     users(&read);
-    apt(&build.join("upper"), &read);
+    apt(tree, &read);
     disk(&read("etc/fstab"), &build.join("fields-12.raw"));
-    initrd(&build.join("upper/boot"));
+    initrd(&tree.join("boot"));
 }
 
 fn users(read: &dyn Fn(&str) -> String) {

@@ -203,6 +203,6 @@ fn what_apt_refuses_is_told_in_its_words() {
     fs::remove_file(image.root().join("usr/bin/apt-get")).unwrap();
     assert!(matches!(
         run(&image, &pool, &packages, &[]),
-        Err(InstallError::NoApt { .. })
+        Err(InstallError::NoProgram { .. })
     ));
 }

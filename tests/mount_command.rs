@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oic::mount::{namespace, table};
 use oic::package::{ResolvedPackage, Sha256};
-use oic::resolve::lockfile::{LockedRepository, Lockfile};
+use oic::resolve::lockfile::{LockedRepository, Lockfile, Steps};
 use oic::snapshot::{WriteOptions, write};
 
 const PROVIDER: &str = "debian-debian13-x86_64";
@@ -401,11 +401,13 @@ fn with_package(place: &Place) -> (PathBuf, ResolvedPackage, Vec<u8>) {
         repositories: vec![LockedRepository {
             id: repository,
             suite: "trixie".into(),
+            codename: "trixie".into(),
             date: "2026".into(),
             digest: Sha256::of("").to_string(),
         }],
         requested: vec!["alpha".into()],
         packages: vec![package.clone()],
+        steps: Steps::default(),
     };
     let directory = place.oic.provider_dir().join("imagebuild/pool");
     fs::create_dir_all(&directory).unwrap();
@@ -512,4 +514,206 @@ fn what_is_missing_is_said() {
         .try_mount(PROVIDER, &["--upper", "a", "--tmp-upper"])
         .assert_fails(2, &["--tmp-upper"]);
     assert!(Path::new(&place.mnt()).exists());
+}
+
+/// Without root: through `fusermount3`, read-only, at a directory of one's own, unpacked to a place of one's own.
+#[test]
+fn who_is_not_root_mounts_with_fusermount3() {
+    const USER: u32 = 65534;
+    let place = Place::new("user");
+    // Where everybody may look: the build directory may lie in somebody's home.
+    let room = tempfile::tempdir().unwrap();
+    let at = |name: &str| room.path().join(name);
+    tool("chmod", &["755", room.path().to_str().unwrap()]);
+    fs::copy(env!("CARGO_BIN_EXE_oic"), at("oic")).unwrap();
+    for name in ["mnt", "temp"] {
+        fs::create_dir(at(name)).unwrap();
+        std::os::unix::fs::chown(at(name), Some(USER), Some(USER)).unwrap();
+    }
+    let base = at("work").join(PROVIDER).join("chrootbuild");
+    fs::create_dir_all(&base).unwrap();
+    for name in ["chrootenv.tar.gz", "chrootenv.idx"] {
+        fs::copy(place.oic.provider_dir().join("chrootbuild").join(name), base.join(name)).unwrap();
+    }
+    let mnt = at("mnt").to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(at("oic"))
+            .args(arguments)
+            .args(["--work-dir", at("work").to_str().unwrap()])
+            .args(["--cache-dir", at("work").to_str().unwrap()])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("OIC_TEMP_DIR", at("temp"))
+            .output();
+        Finished::of(&output.unwrap())
+    };
+    let as_user = |script: &str| {
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script];
+        tool("setpriv", &user)
+    };
+    // As udev has it: for everybody. Only this test sees it so.
+    fs::create_dir(at("dev")).unwrap();
+    let device = at("dev/fuse").to_str().unwrap().to_owned();
+    tool("mount", &["-t", "tmpfs", "tmpfs", at("dev").to_str().unwrap()]);
+    tool("mknod", &["-m", "666", &device, "c", "10", "229"]);
+    tool("mount", &["--bind", &device, "/dev/fuse"]);
+    run(&["mount", PROVIDER, &mnt, "--tmp-upper"]).assert_fails(1, &["a writable layer needs root"]);
+    run(&["mount", PROVIDER, &mnt, "--overlay", "kernel", "--image", "x"]).assert_fails(1, &["no finished build"]);
+    let mounted = run(&["mount", PROVIDER, &mnt]);
+    assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+    assert_eq!(
+        as_user(&format!("cat {mnt}/etc/version; head -c 2 {mnt}/data/07")),
+        "one7 "
+    );
+    assert!(fs::read(at("mnt/etc/version")).is_err(), "root is another user");
+    let options = table::mount_at(&fs::canonicalize(room.path()).unwrap().join("mnt"))
+        .unwrap()
+        .unwrap()
+        .options;
+    for option in ["ro", "nosuid", "nodev"] {
+        assert!(options.split(',').any(|found| found == option), "{options}");
+    }
+    assert_eq!(
+        run(&["mount", &mnt, "--stats", "--format", "json"]).json()["requests"]["errors"],
+        0
+    );
+    let mut user = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"])
+        .arg(format!("exec 3< {mnt}/etc/version; echo; exec sleep 100"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(user.stdout.take().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
+    run(&["umount", &mnt]).assert_fails(1, &["in use", "sleep"]);
+    user.kill().unwrap();
+    user.wait().unwrap();
+    let unmounted = run(&["umount", &mnt]);
+    assert_eq!(unmounted.code, Some(0), "{}", unmounted.stderr);
+    assert!(
+        soon(|| fs::read_dir(at("temp")).unwrap().next().is_none()),
+        "the store is left"
+    );
+}
+
+/// As root of a user namespace of one's own.
+#[test]
+fn a_base_is_mounted_in_a_user_namespace() {
+    let place = Place::new("namespace");
+    let script = format!(
+        "set -e; oic=\"{} --work-dir {} --cache-dir {}\"; $oic mount {PROVIDER} {mnt}; cat {mnt}/etc/version; $oic umount {mnt}",
+        env!("CARGO_BIN_EXE_oic"),
+        place.oic.work_dir.display(),
+        place.oic.cache_dir.display(),
+        mnt = place.mnt_text(),
+    );
+    assert!(tool("unshare", &["-Urm", "sh", "-c", &script]).ends_with("one"));
+    assert!(!place.is_mounted());
+}
+
+/// A tarball of the tree that [`Place::make_base`] leaves, made by tar(1).
+fn foreign_tarball(place: &Place, name: &str, arguments: &[&str]) -> PathBuf {
+    let directory = place.oic.work_dir.join("elsewhere");
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    let tree = place.oic.work_dir.join("tree");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    tool(
+        "tar",
+        &[&["-c", "-f", &text(&path), "-C", &text(&tree)], arguments, &["."]].concat(),
+    );
+    path
+}
+
+#[test]
+fn a_tarball_is_mounted_with_its_index_beside_it() {
+    let place = Place::new("tarball");
+    for (name, arguments) in [
+        ("plain.tar", &["--format=gnu"][..]),
+        ("one.tar.gz", &["-z", "--format=posix"]),
+        ("one.tar.zst", &["--zstd"]),
+    ] {
+        let tarball = foreign_tarball(&place, name, arguments);
+        let tarball = tarball.to_str().unwrap();
+        place.mount(tarball, &[]);
+        assert_eq!(place.read("etc/version"), "one");
+        assert!(place.read("data/07").starts_with("7 "));
+        assert_eq!(place.stats()["layers"]["files_total"], 21);
+        place.umount();
+        // The index is there now, and is not made again.
+        let index = PathBuf::from(format!("{tarball}.oic/chrootenv.idx"));
+        let made = fs::metadata(&index).unwrap().ino();
+        place.mount(tarball, &["--tmp-upper"]);
+        fs::write(place.mnt().join("etc/version"), "changed").unwrap();
+        assert_eq!(place.read("etc/version"), "changed");
+        place.umount();
+        assert_eq!(fs::metadata(&index).unwrap().ino(), made);
+        // By default it is shown beside the tarball, and can be named by it.
+        let shown = place.oic.run(&["mount", tarball]);
+        assert_eq!(
+            shown.stdout.trim(),
+            format!("{tarball}.oic/chrootenv"),
+            "{}",
+            shown.stderr
+        );
+        assert_eq!(
+            fs::read(format!("{tarball}.oic/chrootenv/etc/version")).unwrap(),
+            b"one"
+        );
+        assert_eq!(place.oic.run(&["umount", tarball]).code, Some(0));
+        let dumped = place.oic.run(&["debug", "snapshot", tarball]);
+        assert!(dumped.stdout.contains("\n/etc/version "), "{}", dumped.stderr);
+    }
+    place
+        .try_mount(
+            &format!("{}/elsewhere/plain.tar", place.oic.work_dir.display()),
+            &["--image", "edge"],
+        )
+        .assert_fails(2, &["--image", "tarball"]);
+}
+
+#[test]
+fn where_nothing_can_be_written_the_index_is_kept_in_the_work_directory() {
+    let place = Place::new("tarball-ro");
+    let tarball = foreign_tarball(&place, "one.tar.gz", &["-z"]);
+    let directory = tarball.parent().unwrap().to_str().unwrap().to_owned();
+    tool("mount", &["--bind", &directory, &directory]);
+    tool("mount", &["-o", "remount,bind,ro", &directory]);
+    place.mount(tarball.to_str().unwrap(), &[]);
+    assert_eq!(place.read("etc/version"), "one");
+    place.umount();
+    let kept: Vec<_> = fs::read_dir(place.oic.work_dir.join("tarballs"))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert!(kept.len() == 1 && kept[0].path().join("chrootenv.idx").exists());
+    tool("umount", &[&directory]);
+}
+
+#[test]
+fn a_base_of_the_older_tool_is_shown() {
+    let place = Place::new("older");
+    let directory = place.oic.provider_dir().join("chrootbuild");
+    fs::remove_file(directory.join("chrootenv.idx")).unwrap();
+    fs::rename(
+        foreign_tarball(&place, "old.tar.gz", &["-z"]),
+        directory.join("chrootenv.tar.gz"),
+    )
+    .unwrap();
+    place.mount(PROVIDER, &[]);
+    assert_eq!(place.read("etc/version"), "one");
+    place.umount();
+    assert!(directory.join("chrootenv.idx").exists());
+    let verified = place.oic.run(&["cache", "verify"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    // What is cut short is refused, with the reason, whoever made it.
+    let tarball = directory.join("chrootenv.tar.gz");
+    let bytes = fs::read(&tarball).unwrap();
+    fs::write(&tarball, &bytes[..bytes.len() / 2]).unwrap();
+    place
+        .try_mount(PROVIDER, &[])
+        .assert_fails(1, &["chrootenv.tar.gz", "cut short", "good copy"]);
 }

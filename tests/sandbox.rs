@@ -89,6 +89,38 @@ fn the_command_sees_only_its_own_world() {
 }
 
 #[test]
+fn merged_output_keeps_its_order() {
+    let script = "for i in $(seq 200); do echo out$i; echo err$i >&2; done";
+    let (result, lines) = Root::new().run(&Command::new(["sh", "-c", script]).with_merged_output());
+    result.unwrap_or_else(|error| panic!("{error}"));
+    let expected: Vec<_> = (1..=200).flat_map(|i| [format!("out{i}"), format!("err{i}")]).collect();
+    assert_eq!(lines, expected);
+}
+
+/// What a program that makes another directory its root sees there.
+#[test]
+fn a_second_root_has_the_same_system_directories() {
+    let mut root = Root::new();
+    for name in ["usr", "dev", "proc", "run", "sys", "tmp"] {
+        fs::create_dir_all(root.path().join("second").join(name)).unwrap();
+    }
+    for name in ["bin", "lib", "lib64"] {
+        symlink(format!("usr/{name}"), root.path().join("second").join(name)).unwrap();
+    }
+    root.spec.binds.push(Bind {
+        source: "/usr".into(),
+        target: "/second/usr".into(),
+        read_only: true,
+    });
+    root.spec.chroot = Some("/second".into());
+    let script = "echo same > /tmp/file; chmod 755 /sys; chroot /second sh -c 'cat /tmp/file; echo gone > /dev/null
+        test -e /proc/self && stat -c %a /sys; ls -A /sys; touch /sys/x 2> /dev/null || echo full'";
+    assert_eq!(root.script(script), "same\n755\nfull");
+    let left: Vec<_> = fs::read_dir(root.path().join("second/tmp")).unwrap().collect();
+    assert!(left.is_empty());
+}
+
+#[test]
 fn devices_work() {
     let root = Root::new();
     let script = "echo gone >/dev/null; head -c4 /dev/zero | od -An -tx1; head -c9 /dev/urandom | wc -c

@@ -14,6 +14,8 @@ pub enum Compression {
     None,
     /// gzip (RFC 1952).
     Gzip,
+    /// bzip2.
+    Bzip2,
     /// xz.
     Xz,
     /// Zstandard (RFC 8878).
@@ -21,11 +23,12 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compression that a suffix (``, `.gz`, `.xz`, `.zst`) names.
+    /// The compression that a suffix (``, `.gz`, `.bz2`, `.xz`, `.zst`) names.
     pub fn from_suffix(suffix: &[u8]) -> Option<Self> {
         Some(match suffix {
             b"" => Self::None,
             b".gz" => Self::Gzip,
+            b".bz2" => Self::Bzip2,
             b".xz" => Self::Xz,
             b".zst" => Self::Zstd,
             _ => return None,
@@ -42,6 +45,7 @@ impl Compression {
         Ok(match self {
             Self::None => Box::new(reader),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
             Self::Xz => {
                 let stream =
                     liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_LIMIT_BYTES, liblzma::stream::CONCATENATED)?;

@@ -187,7 +187,7 @@ fn tar_member(path: &Path, member: Option<Member>, stem: &str) -> Result<(Member
         Some(compression) => Ok((member, compression)),
         None => Err(ArchiveError::malformed(
             path,
-            format!("{name:?} is compressed in a way that is not supported (gz, xz, zst are)"),
+            format!("{name:?} is compressed in a way that is not supported (gz, bz2, xz, zst are)"),
         )),
     }
 }

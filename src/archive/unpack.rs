@@ -6,13 +6,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
+use super::stream::{Member, Stream};
 use crate::cancel::Cancel;
 
-mod member;
-mod pax;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
 
 /// Bounds for unpacking.
 #[derive(Debug, Clone)]
@@ -44,13 +43,33 @@ pub struct Unpacked {
     pub content_bytes: u64,
 }
 
+impl Unpacked {
+    /// Counts `member` before it is made, and refuses it beyond the bounds of `options`.
+    pub(super) fn count(
+        &mut self,
+        member: &Member,
+        archive: &Path,
+        options: &UnpackOptions,
+    ) -> Result<(), ArchiveError> {
+        self.content_bytes = self.content_bytes.saturating_add(member.size_bytes);
+        let problem = if self.content_bytes > options.content_bytes_max {
+            format!("more than {} bytes in one archive", options.content_bytes_max)
+        } else if self.paths.len() as u64 >= options.members_max {
+            format!("more than {} members in one archive", options.members_max)
+        } else {
+            return Ok(());
+        };
+        Err(ArchiveError::refused(archive, &member.name, problem))
+    }
+}
+
 /// Unpacks the tar stream `reader` below the directory `root`, as `dpkg` does: symbolic
 /// links to directories are followed inside the root, and an existing directory (or
 /// link to one) is kept as it is when a directory member comes. Anything else in the way
 /// is replaced, save a directory that is not empty. `archive` names the stream in messages.
 ///
 /// # Errors
-/// If the stream is damaged or ends early; if a member is absolute, holds `..`, is a GNU
+/// If the stream is damaged or ends early; if a member is absolute, holds `..`, is a
 /// sparse file or of an unknown type, or carries overlay attributes; if the bounds of
 /// `options` are exceeded; or if creating fails. What was unpacked before stays.
 pub fn unpack_tar(
@@ -59,8 +78,7 @@ pub fn unpack_tar(
     archive: &Path,
     options: &UnpackOptions,
 ) -> Result<Unpacked, ArchiveError> {
-    let mut stream = tar::Archive::new(reader);
-    let mut pending = member::Pending::default();
+    let mut stream = Stream::new(reader, archive);
     let mut tree = tree::Tree::new(root);
     let mut unpacked = Unpacked::default();
     let place = |member: &Path, (action, source): tree::Failure| ArchiveError::Place {
@@ -69,24 +87,14 @@ pub fn unpack_tar(
         action,
         source,
     };
-    // Raw entries: long names and extended headers are read here, within bounds.
-    let entries = stream.entries().map_err(ArchiveError::read(archive))?.raw(true);
-    for entry in entries {
+    while let Some(member) = stream.next_member()? {
         options.cancel.check()?;
-        let mut entry = entry.map_err(ArchiveError::read(archive))?;
-        let Some(member) = pending.take(&mut entry, archive)? else {
-            continue;
-        };
-        unpacked.content_bytes = unpacked.content_bytes.saturating_add(member.size_bytes);
-        if unpacked.content_bytes > options.content_bytes_max {
-            let problem = format!("more than {} bytes in one archive", options.content_bytes_max);
+        if member.sparse.is_some() {
+            let problem = "it is stored as a sparse file";
             return Err(ArchiveError::refused(archive, &member.name, problem));
         }
-        if unpacked.paths.len() as u64 >= options.members_max {
-            let problem = format!("more than {} members in one archive", options.members_max);
-            return Err(ArchiveError::refused(archive, &member.name, problem));
-        }
-        tree.place(&member, &mut entry)
+        unpacked.count(&member, archive, options)?;
+        tree.place(&member, &mut stream)
             .map_err(|failure| place(&member.name, failure))?;
         unpacked.paths.push(member.path);
     }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use crate::durable::PathError;
 use crate::root::Root;
@@ -19,6 +20,8 @@ const FILES: [&str; 8] = [
 ];
 /// Directories whose content goes, and whose own entry stays.
 const CLEARED: [&str; 4] = ["/tmp", "/var/tmp", "/var/log/apt", "/var/lib/apt/lists/auxfiles"];
+/// Where rpm keeps its database: everywhere, or in image-based distributions (rpm's `%_dbpath`).
+const RPM_DATABASES: [&str; 2] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
 /// Directories in which `*-old` is a backup.
 const BACKUPS: [&str; 2] = ["/var/lib/dpkg", "/var/cache/debconf"];
 
@@ -38,19 +41,34 @@ pub fn remove_traces(root: &Root) -> Result<(), PathError> {
     for directory in BACKUPS {
         for name in root.names(directory)? {
             if name.as_bytes().ends_with(b"-old") {
-                root.remove(std::path::Path::new(directory).join(name))?;
+                root.remove(Path::new(directory).join(name))?;
             }
         }
+    }
+    for directory in RPM_DATABASES {
+        remove_rpm_traces(root, Path::new(directory))?;
     }
     for name in root.names("/run")? {
         // `/var/lock` leads to it (Debian Policy 9.1.4).
         if name != OsStr::new("lock") {
-            root.remove(std::path::Path::new("/run").join(name))?;
+            root.remove(Path::new("/run").join(name))?;
         }
     }
     root.remove("/var/lib/dbus/machine-id")?;
     if root.exists("/etc/machine-id")? {
         root.write("/etc/machine-id", "", 0o444)?;
+    }
+    Ok(())
+}
+
+/// Removes rpm's lock, and what SQLite keeps beside a database that is in use: a log that is empty once
+/// everything is in the database, and that log's index in shared memory (<https://sqlite.org/walformat.html>).
+fn remove_rpm_traces(root: &Root, directory: &Path) -> Result<(), PathError> {
+    root.remove(directory.join(".rpm.lock"))?;
+    let log = directory.join("rpmdb.sqlite-wal");
+    if root.read(&log)?.is_some_and(|log| log.is_empty()) {
+        root.remove(log)?;
+        root.remove(directory.join("rpmdb.sqlite-shm"))?;
     }
     Ok(())
 }

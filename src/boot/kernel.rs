@@ -4,11 +4,10 @@ use std::cmp::Ordering;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
-
 use super::BootError;
+use crate::image::merged::Merged;
+use crate::overlay::layer::FileKind;
 use crate::package::Arch;
-use crate::root::Root;
 
 /// A kernel that can be booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,37 +20,45 @@ pub struct Found {
     pub initrd: PathBuf,
 }
 
-/// Finds the newest `/boot/vmlinuz-VERSION` of `root` whose version is `wanted` or continues
-/// it (`6.12` is met by `6.12.48-amd64`); the newest of all if none does.
+/// Where kernels keep their modules, and some themselves (kernel-install(8), "Files").
+const MODULES: &str = "/usr/lib/modules";
+
+/// Finds the newest kernel of `root`, `/boot/vmlinuz-VERSION` or `/usr/lib/modules/VERSION/vmlinuz`, whose version
+/// is `wanted` or continues it (`6.12` is met by `6.12.48-amd64`); the newest of all if none does.
 ///
 /// # Errors
 /// [`BootError`] if there is no such kernel, or no initrd for it.
-pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
-    let boot = Path::new("/boot");
-    let entries = if root.has(boot) {
-        root.entries(boot)?
-    } else {
-        Vec::new()
-    };
-    let mut versions: Vec<String> = entries
-        .iter()
-        .filter(|(_, kind)| matches!(kind, FileType::RegularFile | FileType::Symlink))
-        .filter_map(|(name, _)| name.as_bytes().strip_prefix(b"vmlinuz-"))
-        .filter_map(|version| String::from_utf8(version.to_owned()).ok())
-        .filter(|version| !version.is_empty() && !version.chars().any(char::is_control))
-        .collect();
-    versions.sort_by(|a, b| compare(a, b));
-    let wanted = wanted.and_then(|wanted| versions.iter().rev().find(|version| meets(version, wanted)));
-    let version = wanted.or(versions.last()).ok_or_else(|| BootError::Missing {
+pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
+    let (boot, modules) = (Path::new("/boot"), Path::new(MODULES));
+    let mut kernels: Vec<(String, PathBuf)> = Vec::new();
+    for (name, kind) in entries(root, boot)? {
+        let version = name.strip_prefix("vmlinuz-").filter(|version| !version.is_empty());
+        if let Some(version) = version.filter(|_| matches!(kind, FileKind::Regular | FileKind::Symlink)) {
+            kernels.push((version.to_owned(), boot.join(&name)));
+        }
+    }
+    for (version, _) in entries(root, modules)? {
+        let image = modules.join(&version).join("vmlinuz");
+        if kernels.iter().all(|(known, _)| *known != version) && root.has(&image) {
+            kernels.push((version, image));
+        }
+    }
+    kernels.sort_by(|(a, _), (b, _)| compare(a, b));
+    let wanted = wanted.and_then(|wanted| kernels.iter().rev().find(|(version, _)| meets(version, wanted)));
+    let (version, image) = wanted.or(kernels.last()).ok_or_else(|| BootError::Missing {
         path: "/boot/vmlinuz-*".into(),
         hint: format!(
-            "add a kernel, such as linux-image-{} on Debian, to systemConfig.kernel.packages",
+            "add a kernel, such as linux-image-{} on Debian and kernel elsewhere, to systemConfig.kernel.packages",
             arch.deb()
         ),
     })?;
-    let names = [format!("initrd.img-{version}"), format!("initramfs-{version}.img")].map(|name| boot.join(name));
-    let [usual, _] = &names;
-    let initrd = names
+    let initrds = [
+        boot.join(format!("initrd.img-{version}")),
+        boot.join(format!("initramfs-{version}.img")),
+        modules.join(version).join("initrd"),
+    ];
+    let [usual, ..] = &initrds;
+    let initrd = initrds
         .iter()
         .find(|path| root.has(path))
         .ok_or_else(|| BootError::Missing {
@@ -60,9 +67,22 @@ pub fn find(root: &Root, arch: Arch, wanted: Option<&str>) -> Result<Found, Boot
         })?;
     Ok(Found {
         version: version.clone(),
-        image: boot.join(format!("vmlinuz-{version}")),
+        image: image.clone(),
         initrd: initrd.clone(),
     })
+}
+
+/// The entries of a directory that may be missing, those whose names can be kernel versions.
+fn entries(root: &Merged, directory: &Path) -> Result<Vec<(String, FileKind)>, BootError> {
+    let entries = match root.has(directory) {
+        true => root.entries(directory)?,
+        false => Vec::new(),
+    };
+    let named = entries.into_iter().filter_map(|(name, kind)| {
+        let name = String::from_utf8(name.as_bytes().to_owned()).ok()?;
+        (!name.chars().any(char::is_control)).then_some((name, kind))
+    });
+    Ok(named.collect())
 }
 
 fn meets(version: &str, wanted: &str) -> bool {
@@ -131,7 +151,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let boot = directory.path().join("boot");
         std::fs::create_dir(&boot).unwrap();
-        let root = Root::open(directory.path()).unwrap();
+        let root = Merged::of_directory(directory.path()).unwrap();
         let error = find(&root, Arch::X86_64, None).unwrap_err();
         assert!(error.hint().unwrap().contains("linux-image-amd64"), "{error}");
         for name in [
@@ -147,5 +167,13 @@ mod tests {
         assert_eq!(error.to_string(), "the image has no /boot/initrd.img-6.1.0-9-amd64");
         let found = find(&root, Arch::X86_64, Some("6.12")).unwrap();
         assert_eq!(found.version, "6.1.0-37-amd64");
+        let beside = directory.path().join("usr/lib/modules/6.12.0-55.el10.x86_64");
+        std::fs::create_dir_all(&beside).unwrap();
+        for name in ["vmlinuz", "initrd"] {
+            std::fs::write(beside.join(name), "MZ").unwrap();
+        }
+        let found = find(&root, Arch::X86_64, None).unwrap();
+        assert_eq!(found.image, Path::new("/usr/lib/modules/6.12.0-55.el10.x86_64/vmlinuz"));
+        assert_eq!(found.initrd, Path::new("/usr/lib/modules/6.12.0-55.el10.x86_64/initrd"));
     }
 }

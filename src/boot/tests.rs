@@ -15,7 +15,7 @@ fn host_file(path: &str) -> Vec<u8> {
 
 fn bytes(source: &Source) -> Vec<u8> {
     let mut bytes = Vec::new();
-    source.reader().unwrap().read_to_end(&mut bytes).unwrap();
+    source.reader().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len() as u64, source.size_bytes());
     bytes
 }
@@ -100,7 +100,7 @@ fn hostile_stubs_are_refused() {
     assert!(build(crowded).is_err());
 }
 
-fn tree(directory: &Path) -> Root {
+fn tree(directory: &Path) -> Merged {
     for path in ["boot/efi", "etc", "usr/lib/systemd/boot/efi"] {
         std::fs::create_dir_all(directory.join(path)).unwrap();
     }
@@ -108,7 +108,7 @@ fn tree(directory: &Path) -> Root {
     std::os::unix::fs::symlink("../usr/lib/os-release", directory.join("etc/os-release")).unwrap();
     std::fs::write(directory.join("boot/vmlinuz-6.12.48-amd64"), "MZ kernel").unwrap();
     std::fs::write(directory.join("boot/initrd.img-6.12.48-amd64"), "initrd").unwrap();
-    Root::open(directory).unwrap()
+    Merged::of_directory(directory).unwrap()
 }
 
 fn kernel(command_line: &str) -> Kernel {

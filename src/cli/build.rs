@@ -1,19 +1,22 @@
 //! `oic build`.
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Args, ValueHint};
 
+use crate::durable;
 use crate::pipeline::report::BuildReport;
-use crate::pipeline::{self, BuildError, BuildRequest};
+use crate::pipeline::{self, BuildError, BuildRequest, check};
 use crate::progress::Progress;
 
-use super::environment::Environment;
+use super::environment::{Environment, processors};
 use super::error::{CommandError, print_json, print_line};
 use super::events::{Events, Watched};
-use super::{Format, GlobalOptions, interrupt, progress, report, templates};
+use super::report::{self, html};
+use super::{Format, GlobalOptions, interrupt, progress, templates};
 
 /// Build a disk image from a template
 #[derive(Debug, Args)]
@@ -24,17 +27,39 @@ Examples:
   oic build my-template.yml --offline         only from the cache
   oic build my-template.yml --format json     the report for machines
   oic build my-template.yml --events -        progress for machines: a JSON object per line
+  oic build my-template.yml --lock my.lock    the packages of this lockfile, whatever the mirror has by now
+  oic build my-template.yml --lock my.lock --update-lock    the newest packages, and writes them down there
+  oic build my-template.yml --check           builds twice, and says what differs
+  oic build one.yml two.yml three.yml         side by side; what they share is done once
 
 Building needs root: it mounts the overlay and sets the owners of files.")]
 pub struct BuildArgs {
-    /// Template file, or the name of a template that oic brings
-    #[arg(value_hint = ValueHint::FilePath)]
-    template: OsString,
+    /// Template file, or the name of a template that oic brings; several are built side by side
+    #[arg(value_hint = ValueHint::FilePath, required = true)]
+    template: Vec<OsString>,
     #[command(flatten)]
     variables: templates::VariableArgs,
     /// Downloads at once [default: 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     workers: Option<u64>,
+    /// Threads of work that takes a processor, and builds at once [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    jobs: Option<u64>,
+    /// Install exactly the packages of this lockfile (a build writes one beside its image)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    lock: Option<PathBuf>,
+    /// Resolve anew, build, and write the result to the lockfile of --lock
+    #[arg(long, requires = "lock")]
+    update_lock: bool,
+    /// Reuse nothing of an earlier build; the image is the same
+    #[arg(long)]
+    from_scratch: bool,
+    /// Build again from scratch in another directory; exit code 1, with the first difference, if the images differ
+    #[arg(long)]
+    check: bool,
+    /// Also write a report for browsers, with the timeline and the packages' sizes; it needs no network
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    report: Option<PathBuf>,
     /// Use only what is cached, repository metadata included
     #[arg(long)]
     offline: bool,
@@ -42,7 +67,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "URL")]
     mirror: Vec<String>,
     /// Also write the dependency graph to this file (Graphviz)
-    #[arg(short = 'f', long, value_name = "FILE")]
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "lock")]
     dotfile: Option<PathBuf>,
     /// In that graph, only what the template's own packages need
     #[arg(long, requires = "dotfile")]
@@ -63,30 +88,50 @@ pub struct BuildArgs {
 pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError> {
     let events = args.events.as_deref().map(Events::open).transpose()?;
     if let Some(events) = &events {
-        events.started(&args.template.to_string_lossy());
+        args.template
+            .iter()
+            .for_each(|template| events.started(&template.to_string_lossy()));
     }
     let outcome = build(global, args, events.as_ref());
-    if let (Some(events), Err(error)) = (&events, &outcome) {
+    let built = outcome.and_then(|built| {
+        if let Some(events) = &events {
+            built.iter().for_each(|report| events.finished(report));
+        }
+        show(args, &built)
+    });
+    if let (Some(events), Err(error)) = (&events, &built) {
         events.failed(error);
     }
-    let built = outcome?;
-    if let Some(events) = &events {
-        events.finished(&built);
+    built
+}
+
+/// Prints the reports.
+fn show(args: &BuildArgs, built: &[BuildReport]) -> Result<(), CommandError> {
+    if let (Some(path), [report]) = (&args.report, built) {
+        durable::write_file(path, html::page(report)).map_err(CommandError::failed)?;
     }
     match args.format {
         _ if args.events.as_deref() == Some(Path::new("-")) => Ok(()),
-        Format::Text => report::table(&built).iter().try_for_each(|line| print_line(line)),
-        Format::Json => print_json(&built),
+        Format::Text => {
+            let tables = built.iter().map(report::table);
+            tables.flatten().try_for_each(|line| print_line(&line))
+        }
+        Format::Json => match built {
+            [report] => print_json(report),
+            reports => print_json(&reports),
+        },
     }
 }
 
-fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> Result<BuildReport, CommandError> {
+fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> Result<Vec<BuildReport>, CommandError> {
     let environment = Environment::load(global, args.workers)?;
-    let mirrors = environment.mirrors(&args.mirror)?;
-    let loaded = templates::load(&environment, &args.template, &args.variables)?;
-    for warning in loaded.warnings.iter() {
-        anstream::eprintln!("{warning}");
-    }
+    check_several(args)?;
+    let requests = args
+        .template
+        .iter()
+        .map(|template| request(&environment, args, template));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    check_distinct(&requests)?;
     if !rustix::process::geteuid().is_root() {
         return Err(
             CommandError::failed("building needs root: it mounts the overlay and sets the owners of files")
@@ -96,34 +141,117 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
     // Before any thread starts: from here on, whatever is mounted vanishes with this process.
     crate::mount::namespace::enter_private().map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
     let cancel = interrupt::install().map_err(CommandError::failed)?;
-    let request = BuildRequest {
+    let progress: Box<dyn Progress + '_> = match events {
+        Some(events) => Box::new(Watched::new(events, progress::for_stderr())),
+        None => progress::for_stderr(),
+    };
+    let failed = |error| match error {
+        // Whatever fails after the user asked to stop fails because of that.
+        _ if cancel.is_cancelled() => CommandError::interrupted(),
+        BuildError::NotBuildable(findings) => templates::refused(&findings),
+        error => CommandError::failed(&error).hint(error.hint()),
+    };
+    let results = pipeline::build_all(&requests, jobs(args), &*progress, &cancel);
+    let built = settle(&requests, results, &failed)?;
+    for (report, request) in built.iter().zip(&requests) {
+        for warning in &report.warnings {
+            progress.note(&format!("warning: {warning}"));
+        }
+        if let (true, Some(path)) = (args.update_lock, &args.lock) {
+            let text = std::fs::read(&report.lockfile).map_err(CommandError::failed)?;
+            durable::write_file(path, text).map_err(CommandError::failed)?;
+        }
+        if args.check {
+            let difference = check::check(request, report, &*progress, &cancel).map_err(&failed)?;
+            if let Some(difference) = difference {
+                return Err(CommandError::verdict(1, "different", difference.to_string()));
+            }
+            progress.note("a build from scratch gives the same image");
+        }
+    }
+    Ok(built)
+}
+
+/// All reports; or the first error, after the others were told.
+fn settle(
+    requests: &[BuildRequest],
+    results: Vec<Result<BuildReport, BuildError>>,
+    failed: &dyn Fn(BuildError) -> CommandError,
+) -> Result<Vec<BuildReport>, CommandError> {
+    let (mut built, mut first) = (Vec::new(), None);
+    for (request, result) in requests.iter().zip(results) {
+        match (result, &first) {
+            (Ok(report), _) => built.push(report),
+            (Err(error), None) => first = Some(failed(error)),
+            (Err(error), Some(_)) => {
+                anstream::eprintln!("{} failed too: {error}", request.loaded.template.system.name);
+            }
+        }
+    }
+    match first {
+        Some(error) => Err(error),
+        None => Ok(built),
+    }
+}
+
+/// Refuses what makes sense for one template only.
+fn check_several(args: &BuildArgs) -> Result<(), CommandError> {
+    if args.template.len() == 1 {
+        return Ok(());
+    }
+    let single = [
+        (args.lock.is_some(), "--lock"),
+        (args.dotfile.is_some(), "--dotfile"),
+        (args.report.is_some(), "--report"),
+    ];
+    match single.iter().find(|(given, _)| *given) {
+        Some((_, option)) => Err(CommandError::usage(format!(
+            "{option} is for one template; there are several"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses two builds of one directory.
+fn check_distinct(requests: &[BuildRequest]) -> Result<(), CommandError> {
+    let mut seen = BTreeSet::new();
+    for request in requests {
+        let (provider, name) = (request.loaded.provider.id(), &request.loaded.template.system.name);
+        if !seen.insert((provider.clone(), name)) {
+            return Err(CommandError::usage(format!(
+                "two templates have the systemConfig.name {name:?} for {provider}: one image would replace the other"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn jobs(args: &BuildArgs) -> usize {
+    let asked = args.jobs.and_then(|jobs| usize::try_from(jobs).ok());
+    asked.unwrap_or_else(processors)
+}
+
+fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Result<BuildRequest, CommandError> {
+    let loaded = templates::load(environment, template, &args.variables)?;
+    for warning in loaded.warnings.iter() {
+        anstream::eprintln!("{warning}");
+    }
+    let lock = args.lock.as_deref().filter(|_| !args.update_lock);
+    Ok(BuildRequest {
         loaded,
-        mirrors,
+        mirrors: environment.mirrors(&args.mirror)?,
         cache_dir: environment.cache_dir(),
         work_dir: environment.work_dir(),
         workers: environment.workers(),
+        jobs: jobs(args),
+        lock: lock.map(super::lock::read).transpose()?,
         proxies: environment.proxies(),
         offline: args.offline,
+        from_scratch: args.from_scratch,
         engine: args.overlay.into(),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,
         now: SystemTime::now(),
         source_date_epoch: environment.source_date_epoch()?,
-    };
-    let progress: Box<dyn Progress + '_> = match events {
-        Some(events) => Box::new(Watched::new(events, progress::for_stderr())),
-        None => progress::for_stderr(),
-    };
-    let built = pipeline::build(&request, &*progress, &cancel);
-    let built = match built {
-        Ok(built) => built,
-        // Whatever fails after the user asked to stop fails because of that.
-        Err(_) if cancel.is_cancelled() => return Err(CommandError::interrupted()),
-        Err(BuildError::NotBuildable(findings)) => return Err(templates::refused(&findings)),
-        Err(error) => return Err(CommandError::failed(&error).hint(error.hint())),
-    };
-    for warning in &built.warnings {
-        progress.note(&format!("warning: {warning}"));
-    }
-    Ok(built)
+    })
 }

@@ -1,18 +1,15 @@
 //! `oic debug`: files of oic as text, for those who look into a problem.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
 use crate::durable::PathError;
-use crate::snapshot::{SnapshotError, dump, rebuild_index};
+use crate::snapshot::foreign::{self, PrepareOptions};
+use crate::snapshot::{SnapshotError, dump};
 
 use super::error::CommandError;
-
-/// How a gzip file starts (RFC 1952).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,10 +25,10 @@ pub struct DebugArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Print a snapshot: its tree with metadata and digests, and its gzip members
+    /// Print a snapshot or any tarball: its tree with metadata and digests, and the members it is unpacked by
     #[command(after_help = EXAMPLES)]
     Snapshot {
-        /// Snapshot (chrootenv.tar.gz) or its index (chrootenv.idx)
+        /// Snapshot (chrootenv.tar.gz), its index (chrootenv.idx), or a .tar, .tar.gz or .tar.zst from elsewhere
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
@@ -42,10 +39,10 @@ pub fn run(args: &DebugArgs) -> Result<(), CommandError> {
     let What::Snapshot { file } = &args.what;
     let failed = |error: SnapshotError| CommandError::failed(&error).hint(error.hint());
     let mut out = BufWriter::new(io::stdout().lock());
-    let dumped = if is_gzip(file)? {
+    let dumped = if foreign::is_tarball(file) {
         let directory = tempfile::tempdir().map_err(CommandError::failed)?;
         let index = directory.path().join("index");
-        rebuild_index(file, &index).map_err(failed)?;
+        foreign::index_tarball(file, &index, &PrepareOptions::default()).map_err(failed)?;
         dump::dump(&index, &mut out)
     } else {
         dump::dump(file, &mut out)
@@ -55,16 +52,5 @@ pub fn run(args: &DebugArgs) -> Result<(), CommandError> {
         // Whoever read it has seen enough.
         Err(SnapshotError::Path(error)) if error.source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(failed),
-    }
-}
-
-fn is_gzip(path: &Path) -> Result<bool, CommandError> {
-    let mut start = [0; 2];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    match read {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(CommandError::failed(PathError::on("read", path)(error)))
-        }
-        _ => Ok(start == GZIP_MAGIC),
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::diff::{self, Action, Aspect, Change, DiffError, Difference};
 use crate::overlay::layer::FileKind;
 use crate::snapshot::{Snapshot, SnapshotPaths};
-use crate::workspace::{ImageBuild, Workspace};
+use crate::workspace::Workspace;
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line, print_versioned};
@@ -43,42 +43,25 @@ pub fn run(global: &GlobalOptions, args: &DiffArgs) -> Result<(), CommandError> 
     let environment = Environment::load(global, None)?;
     let provider = mount::provider_id(&environment, &args.provider)?;
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
-    let upper = mount::finished_upper(&workspace, &args.system_config)?;
     if !rustix::process::geteuid().is_root() {
         let error = CommandError::failed("reading an upper needs root: only root sees the overlay's marks in it");
         return Err(error.hint(Some("run the same command with sudo")));
     }
+    let (layers, below) = mount::finished_layers(&workspace, &args.system_config)?;
     let cancel = interrupt::install().map_err(CommandError::failed)?;
-    let paths = SnapshotPaths {
-        tarball: workspace.tarball(),
-        index: workspace.index(),
-        backing_dir: workspace.backing_store(),
-    };
+    let paths = SnapshotPaths::of(&workspace);
     let base = Snapshot::open(&paths).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
-    check_base(&base, &workspace.image_build(&args.system_config))?;
-    let difference = diff::diff(&base, &upper, &cancel).map_err(|error| match error {
+    if base.base_key() != below {
+        let error = CommandError::failed("the base was made again since this image was built");
+        return Err(error.hint(Some("build the image again, then compare")));
+    }
+    let difference = diff::diff(&base, &layers, &cancel).map_err(|error| match error {
         DiffError::Cancelled(_) => CommandError::interrupted(),
         error => CommandError::failed(error),
     })?;
     match args.format {
         Format::Json => print_versioned(&Report::of(&difference)),
         Format::Text => print(&difference),
-    }
-}
-
-/// An upper means something only over the base that it was made over.
-fn check_base(base: &Snapshot, build: &ImageBuild) -> Result<(), CommandError> {
-    match std::fs::read_to_string(build.base_key()) {
-        Ok(key) if key == base.base_key().to_string() => Ok(()),
-        Ok(_) => {
-            let error = CommandError::failed("the base was made again since this image was built");
-            Err(error.hint(Some("build the image again, then compare")))
-        }
-        Err(error) => Err(CommandError::failed(format!(
-            "which base {} belongs to is not known: {}: {error}",
-            build.upper().display(),
-            build.base_key().display()
-        ))),
     }
 }
 

@@ -159,6 +159,11 @@ impl Environment {
     }
 }
 
+/// Threads of work that takes a processor, unless the user says how many.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn absolute(path: &Path) -> PathBuf {
     // Only an empty path or a vanished working directory has no absolute form.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())

@@ -9,9 +9,12 @@ use std::{env, fs, io};
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM};
 use crate::mount::{self, MountError, Restrictions};
+use crate::package::Sha256;
+use crate::snapshot::foreign;
 use crate::template::Loaded;
 use crate::workspace::Workspace;
 
@@ -21,10 +24,10 @@ use super::templates::VariableArgs;
 use super::{Format, GlobalOptions, interrupt, templates};
 
 mod stats;
+mod subject;
 mod tree;
 
-/// Threads that answer the kernel.
-const SERVER_THREADS: usize = 2;
+use subject::Subject;
 
 /// How a tree of several layers is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,14 +43,19 @@ pub enum Engine {
 impl From<Engine> for mount::Engine {
     fn from(engine: Engine) -> Self {
         match engine {
-            // Measured to be the faster one wherever it works.
-            Engine::Auto | Engine::Kernel => Self::Kernel,
-            Engine::Fuse => Self::Fuse,
+            // Measured to be the faster one wherever it works, but it is for root alone.
+            Engine::Auto if is_root() => Self::Kernel,
+            Engine::Kernel => Self::Kernel,
+            Engine::Auto | Engine::Fuse => Self::Fuse,
         }
     }
 }
 
-/// Show a provider's base or a template's tree, read-only or with a writable layer
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Show a provider's base, a template's tree or a tarball, read-only or with a writable layer
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -56,13 +64,14 @@ Examples:
   oic mount my-template.yml /mnt --image edge  the finished tree of the last build of systemConfig 'edge'
   oic mount my-template.yml /mnt --upper try   writable; changes are kept in {work_dir}/{provider}/mounts/try
   oic mount my-template.yml /mnt --tmp-upper   writable; changes are gone after oic umount
+  oic mount old.tar.gz /mnt                    any .tar, .tar.gz or .tar.zst; its index is kept in old.tar.gz.oic
   oic mount /mnt --stats                       what was read and unpacked through this mount
 
 The base unpacks itself file by file when something reads it. End with: oic umount")]
 pub struct MountArgs {
-    /// Provider id ({os}-{dist}-{arch}), template file, or the name of a template that oic brings
-    provider: OsString,
-    /// Existing directory to mount at [default: the provider's chrootenv]
+    /// Provider id ({os}-{dist}-{arch}), template file, the name of a template that oic brings, or a tarball
+    subject: OsString,
+    /// Existing directory to mount at [default: the provider's chrootenv, or {tarball}.oic/chrootenv]
     #[arg(value_hint = ValueHint::DirPath)]
     mount_point: Option<PathBuf>,
     /// Show the finished tree of the last build of this systemConfig
@@ -107,7 +116,7 @@ Examples:
   oic umount debian-debian13-x86_64        what oic mount shows by default
   oic umount /mnt --lazy                   even if a process still uses it")]
 pub struct UmountArgs {
-    /// Mount point, or provider id
+    /// Mount point, provider id, or tarball
     #[arg(value_hint = ValueHint::DirPath)]
     target: OsString,
     /// Detach it now, even if it is in use
@@ -119,23 +128,16 @@ pub struct UmountArgs {
 pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
     if args.stats {
-        let at = existing_mount(&environment, &args.provider)?;
+        let at = existing_mount(&environment, &args.subject)?;
         return stats::print(&session::stats(&at).map_err(|error| failed(&error))?, args.format);
     }
-    let (provider, loaded) = named(&environment, &args.provider)?;
-    let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
-    if !workspace.tarball().exists() {
-        let missing = CommandError::failed(format!(
-            "there is no base of {provider} yet: {} is missing",
-            workspace.tarball().display()
-        ));
-        return Err(missing.hint(Some("oic build makes it; --work-dir says where to look")));
-    }
+    let subject = Subject::of(&environment, &args.subject)?;
+    subject.prepare()?;
     let at = match &args.mount_point {
         Some(path) => path.clone(),
-        None => make_directory(workspace.chrootenv())?,
+        None => make_directory(subject.mount_point.clone())?,
     };
-    let session = make(&environment, args, &workspace, loaded.as_ref(), &at)?;
+    let session = make(&environment, args, &subject, &at)?;
     if args.foreground {
         return stay(session, &at);
     }
@@ -144,33 +146,42 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs) -> Result<(), CommandErro
 }
 
 /// Puts the layers together as `args` says, and mounts them.
-fn make(
-    environment: &Environment,
-    args: &MountArgs,
-    workspace: &Workspace,
-    loaded: Option<&Loaded>,
-    at: &Path,
-) -> Result<Session, CommandError> {
-    let image = args.image.as_deref().map(|name| tree::finished_image(workspace, name));
-    let image = image.transpose()?;
-    let pool = match loaded {
-        Some(loaded) => tree::pool(environment, args, workspace, loaded)?,
-        None => None,
+fn make(environment: &Environment, args: &MountArgs, subject: &Subject, at: &Path) -> Result<Session, CommandError> {
+    let image = match (&args.image, &subject.provider) {
+        (Some(name), Some((workspace, _))) => Some(tree::finished_image(workspace, name)?),
+        (Some(_), None) => {
+            return Err(CommandError::usage(
+                "--image needs a provider or a template, not a tarball",
+            ));
+        }
+        (None, _) => None,
     };
+    let pool = match &subject.provider {
+        Some((workspace, Some(loaded))) => tree::pool(environment, args, workspace, loaded)?,
+        _ => None,
+    };
+    if !is_root() && (args.upper.is_some() || args.tmp_upper) {
+        let refused = CommandError::failed("a writable layer needs root: it keeps the owners of files");
+        return Err(refused.hint(Some("leave out --upper and --tmp-upper to look only")));
+    }
     let upper = match (&args.upper, args.tmp_upper) {
-        (Some(name), _) => Some(tree::named_upper(workspace, name, image.as_ref())?),
-        (None, true) => Some(tree::scratch_upper(workspace, image.as_ref())?),
+        (Some(name), _) => Some(tree::named_upper(subject, name, image.as_ref())?),
+        (None, true) => Some(tree::scratch_upper(subject, image.as_ref())?),
         (None, false) => None,
     };
+    let own_store = tree::own_store(environment, &subject.snapshot.backing_dir)?;
     let request = MountRequest {
         program: THIS_PROGRAM.into(),
         view: tree::view(upper.as_ref(), image, pool.is_some()),
         engine: args.overlay.into(),
         layers: LayerRequest {
             snapshot: Some(SnapshotRequest {
-                tarball: workspace.tarball(),
-                index: workspace.index(),
-                backing_dir: workspace.backing_store(),
+                tarball: subject.snapshot.tarball.clone(),
+                index: subject.snapshot.index.clone(),
+                backing_dir: match &own_store {
+                    Some(directory) => directory.path().to_owned(),
+                    None => subject.snapshot.backing_dir.clone(),
+                },
                 prefetch: match args.prefetch {
                     true => Prefetch::All,
                     false => Prefetch::Sequential,
@@ -184,13 +195,16 @@ fn make(
             ..Restrictions::VIEW
         },
         allow_other: args.allow_other,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: match args.foreground {
             true => Lifetime::Caller,
             false => Lifetime::Mount,
         },
         log: None,
-        scratch: upper.as_ref().and_then(tree::WritableLayer::scratch_path),
+        scratch: match &own_store {
+            Some(directory) => Some(directory.path().to_owned()),
+            None => upper.as_ref().and_then(tree::WritableLayer::scratch_path),
+        },
     };
     let session = session::mount(&request, at).map_err(|error| match (&error, &upper) {
         (MountError::ForeignUpper(path), Some(_)) => CommandError::failed(&error).hint(Some(format!(
@@ -199,9 +213,12 @@ fn make(
         ))),
         _ => failed(&error),
     })?;
-    // From here on the server removes it.
+    // From here on the server removes them.
     if let Some(upper) = upper {
         upper.hand_over();
+    }
+    if let Some(directory) = own_store {
+        let _ = directory.keep();
     }
     Ok(session)
 }
@@ -246,8 +263,11 @@ fn failed(error: &MountError) -> CommandError {
     CommandError::failed(error).hint(error.hint())
 }
 
-/// The mount point that `argument` names: a path, or a provider id.
+/// The mount point that `argument` names: a path, or by default that of a tarball or a provider.
 fn existing_mount(environment: &Environment, argument: &OsStr) -> Result<PathBuf, CommandError> {
+    if foreign::is_tarball(Path::new(argument)) {
+        return subject::default_mount_point(environment, Path::new(argument));
+    }
     Ok(match is_provider(environment, argument)? {
         Some(provider) => Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider).chrootenv(),
         None => PathBuf::from(argument),
@@ -279,9 +299,10 @@ pub(super) fn provider_id(environment: &Environment, argument: &OsStr) -> Result
     Ok(named(environment, argument)?.0)
 }
 
-/// The upper that the last build of the systemConfig `name` left.
-pub(super) fn finished_upper(workspace: &Workspace, name: &str) -> Result<PathBuf, CommandError> {
-    Ok(tree::finished_image(workspace, name)?.upper)
+/// What the last build of the systemConfig `name` put above which base, the topmost layer first.
+pub(super) fn finished_layers(workspace: &Workspace, name: &str) -> Result<(Vec<PathBuf>, Sha256), CommandError> {
+    let image = tree::finished_image(workspace, name)?;
+    Ok((image.layers, image.base))
 }
 
 fn make_directory(path: PathBuf) -> Result<PathBuf, CommandError> {

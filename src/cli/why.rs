@@ -12,7 +12,7 @@ use crate::pipeline::{self, BuildRequest, Resolved};
 use crate::resolve::why;
 use crate::yaml::did_you_mean;
 
-use super::environment::Environment;
+use super::environment::{Environment, processors};
 use super::error::{CommandError, print_line, print_versioned};
 use super::{Format, GlobalOptions, interrupt, progress, templates};
 
@@ -84,8 +84,11 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
         cache_dir: environment.cache_dir(),
         work_dir: environment.work_dir(),
         workers: environment.workers(),
+        jobs: processors(),
+        lock: None,
         proxies: environment.proxies(),
         offline: args.offline,
+        from_scratch: false,
         engine: Engine::default(),
         dot_file: None,
         system_packages_only: false,

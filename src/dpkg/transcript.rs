@@ -4,20 +4,10 @@
 use std::collections::HashSet;
 
 use crate::progress::{Progress, TaskId, Unit};
+use crate::sandbox::ScriptFailure;
 
 /// How much of one package's output is kept for an error.
 const KEPT_LINES: usize = 200;
-
-/// A package that dpkg could not unpack or configure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptFailure {
-    /// The package, with `:arch` where dpkg writes it; an archive's path if that could not be read.
-    pub package: String,
-    /// What dpkg says about it.
-    pub message: String,
-    /// What it wrote while dpkg worked on it.
-    pub output: Vec<String>,
-}
 
 /// Takes a run's lines one by one, tells progress, and keeps what explains a failure.
 #[derive(Debug)]
@@ -106,18 +96,6 @@ impl<'a> Transcript<'a> {
 impl Drop for Transcript<'_> {
     fn drop(&mut self) {
         self.progress.finish(self.task);
-    }
-}
-
-impl std::fmt::Display for ScriptFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN_LINES: usize = 20;
-        write!(f, "package {}: {}", self.package, self.message)?;
-        let skipped = self.output.len().saturating_sub(SHOWN_LINES);
-        for line in self.output.iter().skip(skipped) {
-            write!(f, "\n    {line}")?;
-        }
-        Ok(())
     }
 }
 

@@ -1,77 +1,78 @@
 //! Where the bytes of a file come from that is put into an image.
 
 use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::durable::PathError;
-use crate::root::Root;
+use crate::overlay::layer::{Layer, NodeId};
 
 /// Contents of known size that can be read again and again.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// A regular file in a tree.
-    InRoot {
-        /// The tree.
-        root: Root,
-        /// The file in it.
-        path: PathBuf,
-        /// Its size when it was looked at.
-        size_bytes: u64,
-    },
+    /// A regular file of a layer.
+    File(LayerFile),
     /// So many zero bytes.
     Zeros(u64),
     /// One after the other.
     Chain(Vec<Source>),
 }
 
-impl Source {
-    /// The regular file `path` of the tree `root`; opened again when it is read.
-    ///
-    /// # Errors
-    /// If it is missing or something else than a regular file.
-    pub fn in_root(root: &Root, path: &Path) -> Result<Self, PathError> {
-        let (_, size_bytes) = root.open_file(path)?;
-        Ok(Self::InRoot {
-            root: root.clone(),
-            path: path.to_owned(),
-            size_bytes,
-        })
-    }
+/// A regular file of a layer.
+#[derive(Debug, Clone)]
+pub struct LayerFile {
+    /// The layer.
+    pub layer: Arc<dyn Layer>,
+    /// The file in it.
+    pub node: NodeId,
+    /// Its path, for messages.
+    pub path: PathBuf,
+    /// Its size.
+    pub size_bytes: u64,
+}
 
+impl Source {
     /// How many bytes it gives.
     pub fn size_bytes(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::InRoot { size_bytes, .. } | Self::Zeros(size_bytes) => *size_bytes,
+            Self::File(LayerFile { size_bytes, .. }) | Self::Zeros(size_bytes) => *size_bytes,
             Self::Chain(parts) => parts.iter().fold(0, |sum, part| sum.saturating_add(part.size_bytes())),
         }
     }
 
-    /// Opens it for reading from the start. A file that grew is cut at the size
-    /// it had; one that shrank ends early (the consumer checks the length).
-    ///
-    /// # Errors
-    /// If a file cannot be opened.
-    pub fn reader(&self) -> Result<Box<dyn Read + '_>, PathError> {
-        Ok(match self {
+    /// Reads it from the start. A file that is shorter than it should be ends early (the consumer checks the length).
+    pub fn reader(&self) -> Box<dyn Read + '_> {
+        match self {
             Self::Bytes(bytes) => Box::new(Cursor::new(bytes)),
-            Self::InRoot { root, path, size_bytes } => Box::new(root.open_file(path)?.0.take(*size_bytes)),
+            Self::File(file) => Box::new(FileReader { file, offset: 0 }),
             Self::Zeros(size_bytes) => Box::new(io::repeat(0).take(*size_bytes)),
-            Self::Chain(parts) => {
-                let mut chain: Box<dyn Read + '_> = Box::new(io::empty());
-                for part in parts {
-                    chain = Box::new(chain.chain(part.reader()?));
-                }
-                chain
-            }
-        })
+            Self::Chain(parts) => parts.iter().fold(Box::new(io::empty()), |chain: Box<dyn Read>, part| {
+                Box::new(chain.chain(part.reader()))
+            }),
+        }
     }
 }
 
 impl From<&str> for Source {
     fn from(text: &str) -> Self {
         Self::Bytes(text.into())
+    }
+}
+
+struct FileReader<'a> {
+    file: &'a LayerFile,
+    offset: u64,
+}
+
+impl Read for FileReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let LayerFile { layer, node, path, .. } = self.file;
+        let length = layer
+            .read_at(*node, self.offset, buffer)
+            .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        self.offset += length as u64;
+        Ok(length)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! From Microsoft's "FAT: General Overview of On-Disk Format" 1.03. Every file
 //! and directory is contiguous, in order of name; the same tree gives the same
-//! bytes. What is written to must read as zeros before.
+//! bytes.
 
 mod geometry;
 mod name;

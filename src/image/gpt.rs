@@ -1,27 +1,92 @@
 //! The GUID partition table (UEFI specification 2.10, section 5.3): protective
 //! MBR, primary table, backup table.
 
-use std::fs::File;
-use std::path::Path;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::plan::{ALIGNMENT_BYTES, DiskPlan, SECTOR_BYTES};
-use crate::durable::PathError;
 
-/// Writes the tables of `plan` into `file`, which has the disk's size already.
-/// `path` is for messages.
+/// What is at the start: the MBR, a header, 128 entries of 128 bytes.
+const START_BYTES: usize = 34 * SECTOR_BYTES as usize;
+/// What is at the end: the same without an MBR.
+const END_BYTES: usize = 33 * SECTOR_BYTES as usize;
+
+/// The tables of `plan`: what is at the start of the disk and what is at its end, with their places in bytes.
 ///
 /// # Errors
-/// If writing fails.
-pub fn write(file: &mut File, path: &Path, plan: &DiskPlan) -> Result<(), PathError> {
-    write_tables(file, plan)
-        .map_err(|error| match error {
-            gptman::Error::Io(error) => error,
-            other => std::io::Error::other(other.to_string()),
-        })
-        .map_err(PathError::on("write the partition table to", path))
+/// If the plan is none that GPT can describe.
+pub fn tables(plan: &DiskPlan) -> io::Result<[(u64, Vec<u8>); 2]> {
+    let mut disk = Ends {
+        size_bytes: plan.size_bytes,
+        start: vec![0; START_BYTES],
+        end: vec![0; END_BYTES],
+        position: 0,
+    };
+    write_tables(&mut disk, plan).map_err(|error| match error {
+        gptman::Error::Io(error) => error,
+        other => io::Error::other(other.to_string()),
+    })?;
+    let end = disk.end_offset();
+    Ok([(0, disk.start), (end, disk.end)])
 }
 
-fn write_tables(file: &mut File, plan: &DiskPlan) -> Result<(), gptman::Error> {
+/// The first and the last sectors of a disk, as much of it as its tables take; all else is out of reach.
+struct Ends {
+    size_bytes: u64,
+    start: Vec<u8>,
+    end: Vec<u8>,
+    position: u64,
+}
+
+impl Ends {
+    fn end_offset(&self) -> u64 {
+        self.size_bytes.saturating_sub(END_BYTES as u64)
+    }
+
+    /// What lies at the position, up to the end of its part.
+    fn here(&mut self) -> &mut [u8] {
+        let (start, end) = (self.position as usize, self.position.checked_sub(self.end_offset()));
+        match end {
+            Some(at) => self.end.get_mut(at as usize..),
+            None => self.start.get_mut(start..),
+        }
+        .unwrap_or_default()
+    }
+}
+
+impl Read for Ends {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut here: &[u8] = self.here();
+        let count = here.read(buffer)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Write for Ends {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.here().write(bytes)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Ends {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.size_bytes.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+fn write_tables(file: &mut Ends, plan: &DiskPlan) -> Result<(), gptman::Error> {
     let mut table = gptman::GPT::new_from(file, SECTOR_BYTES, plan.uuid.to_bytes_le())?;
     table.align = ALIGNMENT_BYTES / SECTOR_BYTES;
     for planned in &plan.partitions {
@@ -41,6 +106,9 @@ fn write_tables(file: &mut File, plan: &DiskPlan) -> Result<(), gptman::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
     use crate::image::plan::tests::{disk, partition, plan_of};
     use crate::image::tool::tests::run;
@@ -58,12 +126,11 @@ mod tests {
         root.name = "Wurzel ✓".into();
         root.flags = vec!["legacy_boot".into(), "grow_file_system".into()];
         let plan = plan_of(&disk(Some(128), vec![esp, root]));
-        let mut file = File::create_new(&path).unwrap();
+        let file = File::create_new(&path).unwrap();
         file.set_len(plan.size_bytes).unwrap();
-        // gptman reads back what it writes.
-        drop(file);
-        file = File::options().read(true).write(true).open(&path).unwrap();
-        write(&mut file, &path, &plan).unwrap();
+        for (offset_bytes, bytes) in tables(&plan).unwrap() {
+            file.write_all_at(&bytes, offset_bytes).unwrap();
+        }
         let path = path.to_str().unwrap();
         let verified = run("gdisk", "sgdisk", &["-v", path]);
         assert!(verified.contains("No problems found"), "{verified}");

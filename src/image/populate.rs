@@ -3,10 +3,7 @@
 //! The directory below a mount point belongs to the partition mounted there;
 //! the partition above keeps the directory itself, empty.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::content::Source;
 use super::plan::{DiskPlan, PlanError, PlannedPartition};
@@ -93,50 +90,6 @@ pub fn add_to_esp(
     Ok(())
 }
 
-/// Empty directories in the place of mount points, gone when dropped.
-///
-/// They are mounts: the caller is in a mount namespace of its own.
-#[derive(Debug, Default)]
-pub struct Hidden(Vec<PathBuf>);
-
-impl Hidden {
-    /// Covers each of `paths` of the tree with an empty directory of the same
-    /// owner, mode and modification time. Missing directories are left alone.
-    ///
-    /// # Errors
-    /// If mounting fails; nothing stays covered then.
-    pub fn cover(root: &Root, paths: &[PathBuf]) -> Result<Self, PathError> {
-        let mut hidden = Self::default();
-        for path in paths.iter().filter(|path| root.has(path)) {
-            let target = root.resolve_directory(path)?;
-            let metadata = std::fs::symlink_metadata(&target).map_err(PathError::on("read", &target))?;
-            let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
-            let options = format!("mode={mode:o},uid={uid},gid={gid},size=4k");
-            let options = std::ffi::CString::new(options).map_err(|e| PathError::on("cover", &target)(e.into()))?;
-            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            rustix::mount::mount("tmpfs", &target, "tmpfs", flags, options.as_c_str())
-                .map_err(|errno| PathError::on("cover", &target)(errno.into()))?;
-            hidden.0.push(target.clone());
-            let time = metadata.modified().map_err(PathError::on("read", &target))?;
-            let times = std::fs::FileTimes::new().set_modified(time);
-            std::fs::File::open(&target)
-                .and_then(|directory| directory.set_times(times))
-                .map_err(PathError::on("set the times of", &target))?;
-        }
-        Ok(hidden)
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        while let Some(target) = self.0.pop() {
-            if let Err(errno) = rustix::mount::unmount(&target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-                tracing::warn!(?target, %errno, "cannot uncover");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,23 +126,5 @@ mod tests {
         assert!(tree.path().join("boot/efi").is_dir() && tree.path().join("home").is_dir());
         std::os::unix::fs::symlink("/etc", tree.path().join("opt")).unwrap();
         ensure_mount_points(&plan, &root).unwrap();
-    }
-
-    #[test]
-    fn covered_directories_look_empty_until_dropped() {
-        let tree = tempfile::tempdir().unwrap();
-        let home = tree.path().join("home");
-        std::fs::create_dir(&home).unwrap();
-        std::fs::write(home.join("file"), "x").unwrap();
-        std::os::unix::fs::chown(&home, Some(7), Some(8)).unwrap();
-        let before = std::fs::metadata(&home).unwrap();
-        let root = Root::open(tree.path()).unwrap();
-        let hidden = Hidden::cover(&root, &["/home".into(), "/missing".into()]).unwrap();
-        let covered = std::fs::metadata(&home).unwrap();
-        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
-        assert_eq!((covered.uid(), covered.gid(), covered.mode()), (7, 8, before.mode()));
-        assert_eq!(covered.modified().unwrap(), before.modified().unwrap());
-        drop(hidden);
-        assert_eq!(std::fs::read(home.join("file")).unwrap(), b"x");
     }
 }

@@ -4,22 +4,27 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 
 use rustix::fs::SeekFrom;
 use sha2::Digest as _;
 
-use super::ext4::{self, ExtError, Mke2fs};
+use super::canvas::{Canvas, Drawn};
+use super::earlier::Earlier;
+use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
+use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition};
-use super::populate::{Hidden, PartitionSource};
+use super::populate::PartitionSource;
 use super::tool::ToolError;
+use super::tree::{self, Tree};
 use super::{gpt, swap};
 use crate::cancel::{Cancel, Cancelled};
 use crate::durable::{AtomicFile, PathError};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
-use crate::root::Root;
 use crate::template::model::FileSystem;
 
 /// Why no image was written. Nothing is left behind then.
@@ -63,7 +68,7 @@ impl ImageError {
             Self::Cancelled(_)
                 | Self::Tool(ToolError::Cancelled(_))
                 | Self::Ext {
-                    source: ExtError::Tool(ToolError::Cancelled(_)),
+                    source: ExtError::Cancelled(_),
                     ..
                 }
                 | Self::Fat {
@@ -85,10 +90,6 @@ impl ImageError {
                 source: FatError::Io(error),
                 ..
             } => error.is_no_space(),
-            Self::Ext {
-                source: ExtError::NoSpace(_),
-                ..
-            } => true,
             _ => false,
         }
     }
@@ -114,35 +115,18 @@ impl ImageError {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RawSummary {
     /// Size of the image.
     pub size_bytes: u64,
     /// What it takes on the host's disk.
     pub data_bytes: u64,
-}
-
-/// The helper programs that an image needs, looked up before any work starts.
-#[derive(Debug, Clone)]
-pub struct Tools {
-    mke2fs: Option<Mke2fs>,
-}
-
-impl Tools {
-    /// Looks for what `plan` needs.
-    ///
-    /// # Errors
-    /// [`ToolError::Missing`], naming the package and the field.
-    pub fn find(plan: &DiskPlan) -> Result<Self, ToolError> {
-        let needs = plan.partitions.iter().find(|planned| {
-            let kind = planned.partition.file_system;
-            matches!(kind, Some(FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4))
-        });
-        let field =
-            |p: &PlannedPartition| format!("disk.partitions[{}].fsType (id {:?})", p.number - 1, p.partition.id);
-        let mke2fs = needs.map(|planned| Mke2fs::find(&field(planned))).transpose()?;
-        Ok(Self { mke2fs })
-    }
+    /// What was written for it; less if most was there already.
+    pub written_bytes: u64,
+    /// What is in it, for [`super::earlier::remember`].
+    pub drawn: Drawn,
+    /// Its digest, if it is known: nothing had to be changed.
+    pub sha256: Option<Sha256>,
 }
 
 /// What an image is made from.
@@ -150,98 +134,129 @@ impl Tools {
 pub struct Inputs<'a> {
     /// The disk, laid out.
     pub plan: &'a DiskPlan,
-    /// The installed tree. If a source excludes something, mounts are made over
-    /// it: opened in the calling thread's mount namespace, which is a private one.
-    pub root: &'a Root,
+    /// The installed tree.
+    pub merged: &'a Merged,
     /// What goes onto which partition, from [`super::populate::sources`].
     pub sources: &'a [PartitionSource],
-    /// From [`Tools::find`].
-    pub tools: &'a Tools,
     /// No time in the image is later. Seconds since 1970, UTC.
     pub epoch_seconds: u64,
+    /// Threads that inflate, read and write.
+    pub threads: usize,
 }
 
-/// Writes the image `target`: the tables and the filled partitions. Then the
-/// file is synced and gets its name.
+/// Writes the image `target`: the tables and the filled partitions. Then the file is synced and gets its name.
+/// With an `earlier` image only what differs is written; the image is the same.
 ///
 /// # Errors
 /// [`ImageError`]; `target` is then as it was before.
 pub fn write(
     target: &Path,
     inputs: Inputs<'_>,
+    earlier: Option<Earlier>,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<RawSummary, ImageError> {
-    let Inputs { plan, sources, .. } = inputs;
-    let mut atomic = AtomicFile::create(target)?;
-    let raw = atomic.temporary_path().to_owned();
+    let plan = inputs.plan;
+    let earlier = earlier.filter(|earlier| earlier.size_bytes() == plan.size_bytes);
+    let earlier_sha256 = earlier.as_ref().map(Earlier::sha256);
+    let (mut atomic, before) = match earlier.map(|earlier| earlier.start(target)).transpose()? {
+        Some((file, before)) => (file, Some(before)),
+        None => (AtomicFile::create(target)?, None),
+    };
     atomic
         .file()
         .set_len(plan.size_bytes)
         .map_err(PathError::on("set the size of", target))?;
-    gpt::write(atomic.file(), target, plan)?;
+    let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", target))?;
+    let canvas = Canvas::new(atomic.file(), target, before.as_ref());
+    for (offset_bytes, bytes) in tables {
+        canvas.put(offset_bytes, &bytes)?;
+    }
     let job = Job {
-        raw: &raw,
-        file: atomic.file(),
+        canvas: &canvas,
         inputs,
         cancel,
     };
-    let task = progress.start("Write partitions", Unit::Items, Some(plan.partitions.len() as u64));
-    let done = plan.partitions.iter().try_for_each(|planned| {
-        cancel.check()?;
-        job.partition(planned, sources.iter().find(|source| source.number == planned.number))?;
-        progress.advance(task, 1);
-        Ok::<_, ImageError>(())
-    });
-    progress.finish(task);
-    done?;
+    job.partitions(progress)?;
     cancel.check()?;
+    let written_bytes = canvas.written_bytes();
+    let drawn = canvas.finish()?;
+    let is_unchanged = written_bytes == 0 && before.is_some_and(|before| before.ranges == drawn.ranges);
     let metadata = atomic.commit()?.metadata().map_err(PathError::on("read", target))?;
     Ok(RawSummary {
         size_bytes: metadata.len(),
         data_bytes: metadata.blocks() * 512,
+        written_bytes,
+        drawn,
+        sha256: earlier_sha256.filter(|_| is_unchanged),
     })
 }
 
 struct Job<'a> {
-    raw: &'a Path,
-    file: &'a File,
+    canvas: &'a Canvas<'a>,
     inputs: Inputs<'a>,
     cancel: &'a Cancel,
 }
 
 impl Job<'_> {
+    /// Fills all partitions, side by side: one that a single thread fills does not hold up the others.
+    fn partitions(&self, progress: &dyn Progress) -> Result<(), ImageError> {
+        let partitions = &self.inputs.plan.partitions;
+        let task = progress.start("Write partitions", Unit::Items, Some(partitions.len() as u64));
+        let fill = |planned: &PlannedPartition| {
+            self.cancel.check()?;
+            let source = self
+                .inputs
+                .sources
+                .iter()
+                .find(|source| source.number == planned.number);
+            self.partition(planned, source)?;
+            progress.advance(task, 1);
+            Ok::<_, ImageError>(())
+        };
+        let done = std::thread::scope(|scope| {
+            let fill = &fill;
+            let threads = partitions.iter().map(|planned| scope.spawn(move || fill(planned)));
+            let threads: Vec<_> = threads.collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let results: Vec<Result<(), ImageError>> = threads.into_iter().map(join).collect();
+            results.into_iter().collect::<Result<(), _>>()
+        });
+        progress.finish(task);
+        done
+    }
+
     fn partition(&self, planned: &PlannedPartition, source: Option<&PartitionSource>) -> Result<(), ImageError> {
         let id = &planned.partition.id;
         let extra = source.map(|source| source.extra.as_slice()).unwrap_or_default();
         let path = source.and_then(|source| source.path.as_deref());
+        let excluded = source.map(|source| source.excluded.as_slice()).unwrap_or_default();
         let kind = planned.partition.file_system;
         if !extra.is_empty() && !matches!(kind, Some(FileSystem::Fat16 | FileSystem::Fat32)) {
             return Err(ImageError::NoFileSystem(id.clone()));
         }
-        let hidden = Hidden::cover(
-            self.inputs.root,
-            source.map(|s| s.excluded.as_slice()).unwrap_or_default(),
-        )?;
+        let ext = |kind| {
+            self.ext(planned, kind, path, excluded)
+                .map_err(|source| ImageError::Ext { id: id.clone(), source })
+        };
         match kind {
-            None if path.is_some() => return Err(ImageError::NoFileSystem(id.clone())),
-            None => {}
-            Some(FileSystem::Swap) => swap::write(
-                self.file,
-                self.raw,
+            None if path.is_some() => Err(ImageError::NoFileSystem(id.clone())),
+            // XFS was refused by the plan.
+            None | Some(FileSystem::Xfs) => Ok(()),
+            Some(FileSystem::Swap) => Ok(swap::write(
+                self.canvas,
                 planned.offset_bytes(),
                 planned.size_bytes(),
                 planned.fs_uuid,
                 planned.partition.label.as_deref(),
-            )?,
+            )?),
             Some(kind @ (FileSystem::Fat16 | FileSystem::Fat32)) => self
                 .fat(planned, kind, path, extra)
-                .map_err(|source| ImageError::Fat { id: id.clone(), source })?,
-            // XFS was refused by the plan.
-            Some(kind) => self.ext(planned, kind, path)?,
+                .map_err(|source| ImageError::Fat { id: id.clone(), source }),
+            Some(FileSystem::Ext2) => ext(ext4::Kind::Ext2),
+            Some(FileSystem::Ext3) => ext(ext4::Kind::Ext3),
+            Some(FileSystem::Ext4) => ext(ext4::Kind::Ext4),
         }
-        drop(hidden);
-        Ok(())
     }
 
     fn fat(
@@ -253,7 +268,7 @@ impl Job<'_> {
     ) -> Result<(), FatError> {
         let mut tree = fat::Tree::default();
         if let Some(path) = path {
-            tree.add_tree(self.inputs.root, path)?;
+            tree.add_tree(self.inputs.merged, path)?;
         }
         for (path, source) in extra {
             tree.add_file(path, source.clone())?;
@@ -265,15 +280,33 @@ impl Job<'_> {
             label: planned.partition.label.as_deref().and_then(fat::volume_label),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        fat::write(self.file, self.raw, &spec, &tree, self.cancel)
+        fat::write(self.canvas, &spec, &tree, self.cancel)
     }
 
-    fn ext(&self, planned: &PlannedPartition, kind: FileSystem, path: Option<&Path>) -> Result<(), ImageError> {
-        let mke2fs = match &self.inputs.tools.mke2fs {
-            Some(mke2fs) => mke2fs.clone(),
-            None => Mke2fs::find("disk.partitions")?,
+    fn ext(
+        &self,
+        planned: &PlannedPartition,
+        kind: ext4::Kind,
+        path: Option<&Path>,
+        excluded: &[PathBuf],
+    ) -> Result<(), ExtError> {
+        let merged = self.inputs.merged;
+        let tree = match path {
+            None => Tree::empty(),
+            Some(path) => {
+                // Mount points that are not in the tree need not be left out.
+                let excluded: Vec<_> = excluded
+                    .iter()
+                    .filter_map(|path| merged.resolve_directory(path).ok())
+                    .collect();
+                tree::collect(
+                    merged.overlay(),
+                    &merged.resolve_directory(path)?,
+                    &excluded,
+                    self.inputs.threads,
+                )?
+            }
         };
-        let source = path.map(|path| self.inputs.root.resolve_directory(path)).transpose()?;
         let spec = ext4::Spec {
             kind,
             offset_bytes: planned.offset_bytes(),
@@ -283,12 +316,7 @@ impl Job<'_> {
             label: planned.partition.label.clone(),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        mke2fs
-            .make(self.raw, source.as_deref(), &spec, self.cancel)
-            .map_err(|source| ImageError::Ext {
-                id: planned.partition.id.clone(),
-                source,
-            })
+        ext4::write(self.canvas, &spec, &tree, self.inputs.threads, self.cancel)
     }
 }
 

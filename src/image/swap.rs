@@ -1,12 +1,9 @@
 //! The header of Linux swap space: version 1, pages of 4 KiB (mkswap(8);
 //! `union swap_header` in the kernel's `include/linux/swap.h`).
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-
 use uuid::Uuid;
 
+use super::canvas::Canvas;
 use crate::durable::PathError;
 
 const PAGE_BYTES: usize = 4096;
@@ -14,13 +11,12 @@ const PAGE_BYTES: usize = 4096;
 pub const MINIMUM_BYTES: u64 = 10 * PAGE_BYTES as u64;
 
 /// Writes the header of a swap space of `size_bytes` at `offset_bytes` of
-/// `file`. `label` is cut at 15 bytes. `path` is for messages.
+/// `canvas`. `label` is cut at 15 bytes.
 ///
 /// # Errors
 /// If writing fails.
 pub fn write(
-    file: &File,
-    path: &Path,
+    canvas: &Canvas<'_>,
     offset_bytes: u64,
     size_bytes: u64,
     uuid: Uuid,
@@ -35,12 +31,13 @@ pub fn write(
     let label = label.unwrap_or_default().as_bytes();
     put(1052, &label[..label.len().min(15)]);
     put(PAGE_BYTES - 10, b"SWAPSPACE2");
-    file.write_all_at(&page, offset_bytes)
-        .map_err(PathError::on("write swap space to", path))
+    canvas.put(offset_bytes, &page)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::image::tool::tests::run;
 
@@ -52,7 +49,8 @@ mod tests {
         let file = File::create_new(&path).unwrap();
         file.set_len(1 << 20).unwrap();
         let uuid = Uuid::from_u128(0x1234_5678_9abc_8def_8123_4567_89ab_cdef);
-        write(&file, &path, 0, 1 << 20, uuid, Some("swappy")).unwrap();
+        let canvas = Canvas::new(&file, &path, None);
+        write(&canvas, 0, 1 << 20, uuid, Some("swappy")).unwrap();
         let path = path.to_str().unwrap();
         let found = run("util-linux", "blkid", &["-p", "-o", "export", path]);
         assert!(found.contains("TYPE=swap") && found.contains("LABEL=swappy"), "{found}");

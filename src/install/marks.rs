@@ -9,20 +9,12 @@ use crate::root::Root;
 /// apt's database of marks: stanzas with `Package`, `Architecture`, `Auto-Installed`.
 const STATES: &str = "/var/lib/apt/extended_states";
 
-/// The names of the packages that dpkg knows (dpkg(1), `/var/lib/dpkg/status`).
-pub(super) fn known(root: &Root) -> Result<BTreeSet<String>, PathError> {
-    let status = root.read("/var/lib/dpkg/status")?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&status);
-    Ok(text
-        .lines()
-        .filter_map(|line| line.strip_prefix("Package: "))
-        .map(str::to_owned)
-        .collect())
-}
-
 /// Marks those of `packages` that are not among `requested`; all others count as asked for,
-/// and what was there `before` keeps its mark.
-pub(super) fn mark_automatic(
+/// and what was there `before` (by name) keeps its mark.
+///
+/// # Errors
+/// If apt's database of marks cannot be read or written.
+pub fn mark_automatic(
     root: &Root,
     before: &BTreeSet<String>,
     packages: &[ResolvedPackage],

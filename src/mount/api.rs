@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_set_fd,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
 use super::{MountError, Restrictions, SOURCE, table};
@@ -63,7 +63,9 @@ impl Context {
         attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, restrictions.no_dev);
         let root = fsmount(&self.descriptor, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
             .map_err(|errno| self.explain("mount", errno))?;
-        Ok(Detached { root })
+        Ok(Detached {
+            root: Root::Mount(root),
+        })
     }
 
     /// The refusal with the messages that the kernel left in the context (one per read).
@@ -92,7 +94,14 @@ impl Context {
 /// A mount that is attached nowhere; dropped, it is gone.
 #[derive(Debug)]
 pub struct Detached {
-    root: OwnedFd,
+    root: Root,
+}
+
+#[derive(Debug)]
+enum Root {
+    Mount(OwnedFd),
+    /// Who may not mount cannot have it in two steps.
+    Attached(Attached),
 }
 
 impl Detached {
@@ -104,11 +113,28 @@ impl Detached {
         self.attach_to(Target::open(mount_point)?)
     }
 
+    /// What somebody else has just attached at `mount_point` for us.
+    pub(super) fn attached_at(mount_point: &Path) -> Result<Self, MountError> {
+        let mount = table::mount_at(mount_point)?.filter(table::Mount::is_ours);
+        let mount = mount.ok_or_else(|| MountError::NotMounted(mount_point.to_owned()))?;
+        Ok(Self {
+            root: Root::Attached(Attached {
+                mount_point: mount_point.to_owned(),
+                id: mount.id,
+                kept: false,
+            }),
+        })
+    }
+
     /// Attaches it to a directory that was opened before, perhaps in another mount namespace.
     pub(super) fn attach_to(self, target: Target) -> Result<Attached, MountError> {
-        let id = mount_id(self.root.as_fd())?;
+        let root = match self.root {
+            Root::Mount(root) => root,
+            Root::Attached(attached) => return Ok(attached),
+        };
+        let id = mount_id(root.as_fd())?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&self.root, "", &target.directory, "", flags)
+        move_mount(&root, "", &target.directory, "", flags)
             .map_err(MountError::refused(format!("mount at {}", target.path.display())))?;
         Ok(Attached {
             mount_point: target.path,
@@ -185,13 +211,8 @@ impl Drop for Attached {
         if self.kept || !matches!(self.is_there(), Ok(true)) {
             return;
         }
-        let now = rustix::mount::unmount(&self.mount_point, UnmountFlags::NOFOLLOW);
-        if now.is_err() {
-            tracing::debug!("{} is in use: detaching it", self.mount_point.display());
-            let lazily = rustix::mount::unmount(&self.mount_point, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
-            if let Err(error) = lazily {
-                tracing::warn!("cannot unmount {}: {error}", self.mount_point.display());
-            }
+        if let Err(error) = table::detach(&self.mount_point) {
+            tracing::warn!("{error}");
         }
     }
 }

@@ -11,6 +11,8 @@
 
 mod convert;
 mod filesystem;
+mod groups;
+mod pressure;
 #[cfg(test)]
 mod tests;
 
@@ -18,14 +20,17 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use fuser::{Config, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, Request, Session, SessionACL};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::convert::{attr, caller};
+use self::pressure::Pressure;
 use super::lower::counters::{Counters, count};
 use super::lower::workers::Workers;
 use super::lower::{CountsReader, FOREVER, LowerOptions};
+use super::polling::Polling;
 use crate::overlay::layer::{Errno, LayerError, LayerResult};
 use crate::overlay::{Ino, NewMode, NewNode, Overlay, Stat};
 
@@ -54,6 +59,8 @@ impl Server {
             workers: Workers::new(options.workers),
             volatile,
             counters: Arc::clone(&counters),
+            polling: Polling::new(&device, options.threads)?,
+            pressure: Pressure::new(),
         };
         let mut config = Config::default();
         config.n_threads = Some(options.threads.max(1));
@@ -100,6 +107,8 @@ struct Cow {
     workers: Workers,
     volatile: bool,
     counters: Arc<Counters>,
+    polling: Polling,
+    pressure: Pressure,
 }
 
 /// Counts and logs what a person should know; what programs ask for all the time is no news.
@@ -115,6 +124,12 @@ fn fail(counters: &Counters, request: &str, ino: INodeNo, error: &LayerError) ->
 }
 
 impl Cow {
+    /// A request has come, of a kind that is counted.
+    fn asked(&self, counter: &AtomicU64) {
+        count(counter, 1);
+        self.polling.noticed();
+    }
+
     fn fail(&self, request: &str, ino: INodeNo, error: &LayerError) -> fuser::Errno {
         fail(&self.counters, request, ino, error)
     }
@@ -135,7 +150,7 @@ impl Cow {
 
     /// Changes something about `ino`: here, or on a worker if it has to be copied up first and is large.
     fn change(&self, ino: INodeNo, work: impl FnOnce(&Overlay, &Counters) + Send + 'static) {
-        count(&self.counters.changes, 1);
+        self.asked(&self.counters.changes);
         if self.overlay.is_slow_to_change(Ino(ino.0)) {
             let (overlay, counters) = (Arc::clone(&self.overlay), Arc::clone(&self.counters));
             self.workers.run(move || work(&overlay, &counters));
@@ -166,7 +181,7 @@ impl Cow {
         node: NewNode<'_>,
         (mode, umask): (u32, u32),
     ) -> LayerResult<Stat> {
-        count(&self.counters.changes, 1);
+        self.asked(&self.counters.changes);
         let mode = NewMode {
             permissions: mode & 0o7777,
             umask,
@@ -175,7 +190,7 @@ impl Cow {
     }
 
     fn reply_xattr(&self, ino: INodeNo, size: u32, value: LayerResult<Vec<u8>>, reply: ReplyXattr) {
-        count(&self.counters.xattrs, 1);
+        self.asked(&self.counters.xattrs);
         match value {
             Err(error) => reply.error(self.fail("getxattr", ino, &error)),
             Ok(value) => match u32::try_from(value.len()) {

@@ -1,12 +1,14 @@
 //! Makes a FUSE mount and the descriptor through which it is served.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid};
 
 use super::api::Context;
-use super::{Detached, MountError, Restrictions};
+use super::{Detached, MountError, Restrictions, helper};
 use crate::durable::PathError;
 
 /// A FUSE file system that nobody serves yet.
@@ -16,6 +18,34 @@ pub struct Unserved {
     pub device: OwnedFd,
     /// For the users.
     pub mount: Detached,
+}
+
+/// As [`create`]; without the privilege to mount, through `fusermount3`, and then attached at `mount_point` already.
+///
+/// # Errors
+/// As [`create`], and if `fusermount3` refuses or is not there.
+pub(super) fn create_at(
+    mount_point: &Path,
+    restrictions: Restrictions,
+    allow_other: bool,
+) -> Result<Unserved, MountError> {
+    match create(restrictions, allow_other) {
+        Err(error) if is_forbidden(&error) => {
+            let device = helper::mount(mount_point, restrictions, allow_other)?;
+            let mount = Detached::attached_at(mount_point)?;
+            Ok(Unserved { device, mount })
+        }
+        made => made,
+    }
+}
+
+fn is_forbidden(error: &MountError) -> bool {
+    let source = match error {
+        MountError::Refused { source, .. } => source,
+        MountError::Path(error) => &error.source,
+        _ => return false,
+    };
+    source.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Makes a FUSE file system of type `fuse.oic`. Permissions are checked by the kernel

@@ -8,17 +8,18 @@
 //! package that fails verification, a damaged snapshot) opens, and fails with
 //! `EIO` when it is read. Nothing is cached of it, so a later read tries again.
 
+mod answer;
 pub(super) mod attr;
 pub(super) mod counters;
 mod ids;
 mod push;
 pub(super) mod workers;
 
-use std::cell::RefCell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use fuser::{
@@ -29,12 +30,15 @@ use fuser::{
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use answer::joined;
+use answer::{read, report};
 use attr::{BLOCK_BYTES, file_attr, file_type};
 pub use counters::Counts;
 use counters::{Counters, count};
 use push::Pusher;
 use workers::Workers;
 
+use super::polling::Polling;
 use crate::overlay::layer::{Attributes, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Timestamp};
 
 /// How long the kernel may remember: about 30 years, which is "for good" and far from any overflow.
@@ -52,7 +56,8 @@ pub(super) const DOT_ENTRIES: u64 = 2;
 pub struct LowerOptions {
     /// Serve this layer as the root; otherwise the root lists the layers by name.
     pub root: Option<String>,
-    /// Threads that answer the kernel; 2 were enough in measurements.
+    /// Threads that answer the kernel. One is enough, since slow work goes to others, and only one alone asks
+    /// for requests instead of sleeping ([`super::polling`]).
     pub threads: usize,
     /// Threads per layer for reads that have to wait.
     pub workers: usize,
@@ -64,7 +69,7 @@ impl Default for LowerOptions {
     fn default() -> Self {
         Self {
             root: None,
-            threads: 2,
+            threads: 1,
             workers: 8,
             allow_other: false,
         }
@@ -100,7 +105,7 @@ impl Server {
     /// # Errors
     /// If there are too many layers, `root` is not among them, or the kernel hung up.
     pub fn new(device: OwnedFd, layers: Vec<(String, Arc<dyn Layer>)>, options: &LowerOptions) -> io::Result<Self> {
-        let lower = Lower::new(layers, options)?;
+        let lower = Lower::new(layers, options, Polling::new(&device, options.threads)?)?;
         let (counters, pusher) = (Arc::clone(&lower.counters), Arc::clone(&lower.pusher));
         let mut config = Config::default();
         config.n_threads = Some(options.threads.max(1));
@@ -146,6 +151,7 @@ struct Lower {
     zero_message_opendir: bool,
     counters: Arc<Counters>,
     pusher: Arc<Pusher>,
+    polling: Polling,
 }
 
 /// What an inode number stands for.
@@ -157,7 +163,7 @@ enum Place<'a> {
 }
 
 impl Lower {
-    fn new(layers: Vec<(String, Arc<dyn Layer>)>, options: &LowerOptions) -> io::Result<Self> {
+    fn new(layers: Vec<(String, Arc<dyn Layer>)>, options: &LowerOptions, polling: Polling) -> io::Result<Self> {
         if layers.len() > ids::MAX_LAYERS {
             return Err(io::Error::other(format!(
                 "{} layers are more than one mount can serve ({})",
@@ -188,6 +194,7 @@ impl Lower {
                 })
                 .collect(),
             root,
+            polling,
             zero_message_open: false,
             zero_message_opendir: false,
         })
@@ -322,13 +329,19 @@ impl Lower {
         Ok(joined(&names))
     }
 
+    /// A request has come, of a kind that is counted.
+    fn asked(&self, counter: &AtomicU64) {
+        count(counter, 1);
+        self.polling.noticed();
+    }
+
     /// Counts and logs `error`, and turns it into what the kernel is told.
     fn fail(&self, request: &str, ino: INodeNo, error: &LayerError) -> fuser::Errno {
         report(&self.counters, request, ino, error)
     }
 
     fn reply_xattr(&self, ino: INodeNo, size: u32, value: LayerResult<Vec<u8>>, reply: ReplyXattr) {
-        count(&self.counters.xattrs, 1);
+        self.asked(&self.counters.xattrs);
         match value {
             Err(error) => reply.error(self.fail("getxattr", ino, &error)),
             Ok(value) => match u32::try_from(value.len()) {
@@ -338,47 +351,6 @@ impl Lower {
             },
         }
     }
-}
-
-/// Names as listxattr(2) gives them: each ended by a NUL.
-pub(super) fn joined(names: &[OsString]) -> Vec<u8> {
-    let mut all = Vec::new();
-    for name in names {
-        all.extend_from_slice(name.as_encoded_bytes());
-        all.push(0);
-    }
-    all
-}
-
-fn report(counters: &Counters, request: &str, ino: INodeNo, error: &LayerError) -> fuser::Errno {
-    if ![Errno::NOENT, Errno::NODATA].contains(&error.errno) {
-        count(&counters.errors, 1);
-        tracing::warn!(inode = ino.0, "{request} fails: {error}");
-    }
-    fuser::Errno::from_i32(error.errno.raw_os_error())
-}
-
-/// Reads and replies, on whatever thread this is.
-fn read(layer: &dyn Layer, node: NodeId, ino: INodeNo, range: (u64, usize), counters: &Counters, reply: ReplyData) {
-    thread_local! {
-        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    let (offset, length) = range;
-    BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < length {
-            buffer.resize(length, 0);
-        }
-        let Some(part) = buffer.get_mut(..length) else {
-            return reply.error(fuser::Errno::EIO);
-        };
-        match layer.read_at(node, offset, part) {
-            Ok(given) => {
-                count(&counters.read_bytes, given as u64);
-                reply.data(part.get(..given).unwrap_or_default());
-            }
-            Err(error) => reply.error(report(counters, "read", ino, &error)),
-        }
-    });
 }
 
 impl Filesystem for Lower {
@@ -408,7 +380,7 @@ impl Filesystem for Lower {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        count(&self.counters.lookups, 1);
+        self.asked(&self.counters.lookups);
         match self.find(parent, name) {
             Ok(Some(attr)) => reply.entry(&FOREVER, &attr, GENERATION),
             Ok(None) => {
@@ -422,7 +394,7 @@ impl Filesystem for Lower {
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        count(&self.counters.attributes, 1);
+        self.asked(&self.counters.attributes);
         match self.attributes(ino) {
             Ok(attr) => reply.attr(&FOREVER, &attr),
             Err(error) => reply.error(self.fail("getattr", ino, &error)),
@@ -430,7 +402,7 @@ impl Filesystem for Lower {
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
-        count(&self.counters.links, 1);
+        self.asked(&self.counters.links);
         let target = self
             .node(ino, Errno::INVAL)
             .and_then(|(served, _, node)| served.layer.read_link(node));
@@ -470,7 +442,7 @@ impl Filesystem for Lower {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        count(&self.counters.reads, 1);
+        self.asked(&self.counters.reads);
         let (served, index, node) = match self.node(ino, Errno::ISDIR) {
             Ok(found) => found,
             Err(error) => return reply.error(self.fail("read", ino, &error)),
@@ -490,7 +462,7 @@ impl Filesystem for Lower {
     }
 
     fn readdir(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        count(&self.counters.listings, 1);
+        self.asked(&self.counters.listings);
         let mut empty = true;
         let listed = self.list(ino, offset, &mut |ino, next, kind, name| {
             empty = false;
@@ -511,7 +483,7 @@ impl Filesystem for Lower {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        count(&self.counters.listings, 1);
+        self.asked(&self.counters.listings);
         let mut empty = true;
         let listed = self.list(ino, offset, &mut |ino, next, _, name| {
             let attr = self.attributes(ino)?;
@@ -562,6 +534,7 @@ impl Filesystem for Lower {
         _output_size: u32,
         reply: ReplyIoctl,
     ) {
+        self.polling.noticed();
         reply.error(fuser::Errno::ENOTTY);
     }
 

@@ -134,8 +134,12 @@ pub fn mount(request: &MountRequest, mount_point: &Path) -> Result<Session, Moun
         read_only: request.restrictions.read_only || !is_writable,
         ..request.restrictions
     };
-    let unserved = fuse::create(restrictions, options.allow_other)?;
     let is_merged_here = merge_here.is_some();
+    let unserved = match &request.view {
+        // The kernel's overlayfs is for root alone.
+        View::Overlay { .. } if !is_merged_here => fuse::create(restrictions, options.allow_other)?,
+        _ => fuse::create_at(target.path(), restrictions, options.allow_other)?,
+    };
     let serve = ServeRequest {
         layers: request.layers.clone(),
         options,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::UnmountFlags;
 
-use super::{MountError, SOURCE};
+use super::{MountError, SOURCE, helper};
 use crate::durable::PathError;
 
 /// Not `/proc/self`: a thread can have a mount namespace of its own.
@@ -223,6 +223,22 @@ pub fn unmount(path: &Path, lazy: bool) -> Result<(), MountError> {
             holders: holders(path),
         }),
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Err(MountError::NotMounted(path.to_owned())),
+        Err(rustix::io::Errno::PERM) => helper::unmount(path, lazy),
+        Err(errno) => Err(MountError::refused(format!("unmount {}", path.display()))(errno)),
+    }
+}
+
+/// Unmounts what is mounted topmost at `path` (canonical): now, or when its last user is done. Looks for nobody, and
+/// so waits for nobody.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(super) fn detach(path: &Path) -> Result<(), MountError> {
+    let now = rustix::mount::unmount(path, UnmountFlags::NOFOLLOW);
+    let lazily = || rustix::mount::unmount(path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
+    match now.or_else(|_| lazily()) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::PERM) => helper::unmount(path, true),
         Err(errno) => Err(MountError::refused(format!("unmount {}", path.display()))(errno)),
     }
 }

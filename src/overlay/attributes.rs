@@ -1,7 +1,6 @@
 //! Changing metadata.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::fs::{Mode, fchmod, fstat, ftruncate};
 
@@ -10,6 +9,7 @@ use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerResult};
 use super::node::Node;
 use super::stat::{Caller, Change, Stat};
+use crate::sync::Arc;
 
 const SET_USER_ID: u32 = libc::S_ISUID;
 const SET_GROUP_ID: u32 = libc::S_ISGID;

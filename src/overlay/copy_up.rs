@@ -6,7 +6,6 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::fs::{
     FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, fstat, ftruncate, futimens, makedev, mkdirat, mknodat,
@@ -21,6 +20,7 @@ use super::place::Place;
 use super::stat::SetTime;
 use super::work::{Temporary, Work, open_directory};
 use super::{Ino, Overlay};
+use crate::sync::{Arc, Ordering};
 
 /// Bytes read from a layer at once.
 const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -85,7 +85,7 @@ impl Overlay {
         Ok(())
     }
 
-    fn copy_up_one(&self, work: &Work, node: &Node, keep_bytes: u64) -> LayerResult<()> {
+    fn copy_up_one(&self, work: &Work, node: &Arc<Node>, keep_bytes: u64) -> LayerResult<()> {
         let _flight = node.fly();
         if node.upper().is_some() {
             return Ok(());
@@ -93,7 +93,7 @@ impl Overlay {
         let lower = *node.lowers.first().ok_or(Errno::STALE)?;
         let attributes = self.lower_attributes(lower)?;
         let made = work.temporary();
-        let io = self.replicate(lower, &attributes, &made, keep_bytes)?;
+        let copy = self.replicate(lower, &attributes, &made, keep_bytes)?;
         let _names = self.write_names();
         let link = self.table.first_link(node.ino);
         if node.is_directory() {
@@ -109,7 +109,7 @@ impl Overlay {
             is_indexed,
             ..UpperFile::default()
         };
-        made.place().set_note(Note {
+        copy.set_note(Note {
             ino: node.ino.0,
             links: is_indexed.then_some(links),
             ..Note::default()
@@ -125,36 +125,46 @@ impl Overlay {
             }
             None if is_indexed => {}
             None => {
-                let itself = match io {
-                    Some(io) => io,
-                    None => made.place().open(OFlags::PATH)?,
+                let itself = match &copy {
+                    Place::File(io) => Arc::clone(io),
+                    _ => Arc::new(copy.open(OFlags::PATH)?),
                 };
-                file.pinned = Arc::new(itself).into();
+                file.pinned = itself.into();
             }
         }
-        Ok(node.set_upper(Upper::File(file))?)
+        // Who copied a file up is about to change it.
+        let is_open = match copy {
+            Place::File(io) => file.io.get_mut().map(|open| open.replace(io)).is_ok(),
+            _ => false,
+        };
+        node.set_upper(Upper::File(file))?;
+        if is_open {
+            self.open_files.add(node);
+        }
+        Ok(())
     }
 
-    /// Makes a copy of a node of a layer; of a regular file its descriptor is returned.
+    /// Makes a copy of a node of a layer; a regular file stays open.
     fn replicate(
         &self,
         lower: LowerRef,
         attributes: &Attributes,
         made: &Temporary<'_>,
         keep_bytes: u64,
-    ) -> LayerResult<Option<OwnedFd>> {
+    ) -> LayerResult<Place> {
         let (directory, name) = (made.directory(), made.name());
         let special = |kind| {
             let (major, minor) = attributes.device;
             mknodat(directory, name, kind, Mode::RUSR, makedev(major, minor))
         };
-        let mut io = None;
+        let mut copy = made.place();
         match attributes.kind {
             FileKind::Regular => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+                let permissions = Mode::from_raw_mode(attributes.permissions & 0o777);
+                let file = openat(directory, name, flags, permissions | Mode::RUSR | Mode::WUSR)?;
                 self.copy_content(lower, &file, attributes.size_bytes.min(keep_bytes))?;
-                io = Some(file);
+                copy = Place::File(Arc::new(file));
             }
             FileKind::Directory => mkdirat(directory, name, Mode::RWXU)?,
             FileKind::Symlink => {
@@ -166,13 +176,19 @@ impl Overlay {
             FileKind::Fifo => special(FileType::Fifo)?,
             FileKind::Socket => special(FileType::Socket)?,
         }
-        self.copy_metadata(lower, attributes, &made.place())?;
-        Ok(io)
+        self.copy_metadata(lower, attributes, &copy)?;
+        Ok(copy)
     }
 
+    /// Sets what is not yet as it should be.
     fn copy_metadata(&self, lower: LowerRef, attributes: &Attributes, place: &Place) -> LayerResult<()> {
+        let made = place.stat()?;
+        let mut may_differ = made.st_mode & 0o7777 != attributes.permissions;
         // First the owner: it takes set-id bits and capabilities away.
-        place.set_owner(Some(attributes.uid), Some(attributes.gid))?;
+        if (made.st_uid, made.st_gid) != (attributes.uid, attributes.gid) {
+            place.set_owner(Some(attributes.uid), Some(attributes.gid))?;
+            may_differ = true;
+        }
         for name in self.lower_xattr_names(lower)? {
             if shown_name(&name).is_none() {
                 continue;
@@ -184,8 +200,10 @@ impl Overlay {
                 let name = name.display();
                 LayerError::new(errno, format!("cannot copy the attribute {name} to the upper: {errno}"))
             })?;
+            // An ACL has its say in the mode.
+            may_differ = true;
         }
-        if attributes.kind != FileKind::Symlink {
+        if may_differ && attributes.kind != FileKind::Symlink {
             place.set_permissions(attributes.permissions)?;
         }
         let time = Some(SetTime::At(attributes.modified));
@@ -273,7 +291,7 @@ pub(super) fn mark_impure(directory: &Node) -> LayerResult<()> {
     let upper = directory.upper_directory().ok_or(Errno::STALE)?;
     if !upper.is_impure() {
         rustix::fs::fsetxattr(&upper.descriptor, IMPURE, YES, XattrFlags::empty())?;
-        upper.impure.store(true, std::sync::atomic::Ordering::Release);
+        upper.impure.store(true, Ordering::Release);
     }
     Ok(())
 }

@@ -7,7 +7,6 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, fstat, makedev, mkdirat, mknodat, openat,
@@ -24,6 +23,7 @@ use super::place::Place;
 use super::stat::{Caller, NewMode, NewNode, Stat};
 use super::work::{is_whiteout, open_directory};
 use super::{Names, Overlay, check_name};
+use crate::sync::Arc;
 
 const DEFAULT_ACL: &str = "system.posix_acl_default";
 const SET_GROUP_ID: u32 = libc::S_ISGID;

@@ -8,10 +8,9 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, major, minor, open, openat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Stat, fstat, major, minor, open, openat, seek, statat};
 use rustix::io::pread;
 
 use super::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp};
@@ -20,6 +19,7 @@ use super::node::lock;
 use super::place::Place;
 use super::work::{names_in, open_directory};
 use crate::durable::PathError;
+use crate::sync::{Arc, Mutex};
 
 /// A directory of the host; nobody may change what is in it meanwhile.
 #[derive(Debug)]
@@ -31,10 +31,15 @@ pub struct DirectoryLayer {
     names: Mutex<HashMap<NodeId, (NodeId, OsString)>>,
     /// The directories that were used last.
     opened: Mutex<LruCache<NodeId, Arc<OwnedFd>>>,
+    /// What was found out last: whoever looks something up asks for its metadata and attributes next.
+    stats: Mutex<LruCache<NodeId, Stat>>,
+    xattrs: Mutex<LruCache<NodeId, Arc<[u8]>>>,
 }
 
 /// How many directories are kept open.
 const OPEN_DIRECTORIES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+/// Of how many nodes it is remembered what they are.
+const RECENT_NODES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 impl DirectoryLayer {
     /// The directory at `path`.
@@ -52,6 +57,8 @@ impl DirectoryLayer {
             device: stat.st_dev,
             names: Mutex::default(),
             opened: Mutex::new(LruCache::new(OPEN_DIRECTORIES)),
+            stats: Mutex::new(LruCache::new(RECENT_NODES)),
+            xattrs: Mutex::new(LruCache::new(RECENT_NODES)),
         })
     }
 
@@ -88,6 +95,25 @@ impl DirectoryLayer {
         Ok(opened)
     }
 
+    fn stat(&self, node: NodeId) -> LayerResult<Stat> {
+        if let Some(stat) = lock(&self.stats).get(&node) {
+            return Ok(*stat);
+        }
+        let stat = self.place(node)?.stat()?;
+        lock(&self.stats).put(node, stat);
+        Ok(stat)
+    }
+
+    /// The names of a node's attributes, each ended by a NUL.
+    fn xattr_list(&self, node: NodeId) -> LayerResult<Arc<[u8]>> {
+        if let Some(list) = lock(&self.xattrs).get(&node) {
+            return Ok(Arc::clone(list));
+        }
+        let list: Arc<[u8]> = self.place(node)?.xattr_names()?.into();
+        lock(&self.xattrs).put(node, Arc::clone(&list));
+        Ok(list)
+    }
+
     fn remember(&self, parent: NodeId, name: &OsStr, node: NodeId) {
         let mut names = lock(&self.names);
         names.entry(node).or_insert_with(|| (parent, name.to_owned()));
@@ -113,6 +139,7 @@ impl Layer for DirectoryLayer {
             Ok(stat) => {
                 let node = NodeId(stat.st_ino);
                 self.remember(directory, name, node);
+                lock(&self.stats).put(node, stat);
                 Ok(Some(node))
             }
             Err(Errno::NOENT) => Ok(None),
@@ -121,13 +148,12 @@ impl Layer for DirectoryLayer {
     }
 
     fn attributes(&self, node: NodeId) -> LayerResult<Attributes> {
-        let place = self.place(node)?;
-        let stat = place.stat()?;
+        let stat = self.stat(node)?;
         let kind = kind_of(&stat)?;
         let mut links = u32::try_from(stat.st_nlink).unwrap_or(u32::MAX);
         if kind != FileKind::Directory && links > 1 {
             // Not counting the name that the index of an upper had for it.
-            links = place.note()?.and_then(|note| note.links).unwrap_or(links);
+            links = self.place(node)?.note()?.and_then(|note| note.links).unwrap_or(links);
         }
         let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
         Ok(Attributes {
@@ -185,12 +211,28 @@ impl Layer for DirectoryLayer {
     }
 
     fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
-        Ok(self.place(node)?.xattr(name)?)
+        let list = self.xattr_list(node)?;
+        match split_names(&list).any(|known| known == name) {
+            true => Ok(self.place(node)?.xattr(name)?),
+            false => Ok(None),
+        }
     }
 
     fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>> {
-        let list = self.place(node)?.xattr_names()?;
+        let list = self.xattr_list(node)?;
         Ok(split_names(&list).map(OsStr::to_owned).collect())
+    }
+
+    fn next_data(&self, node: NodeId, offset: u64) -> LayerResult<u64> {
+        let file = self.place(node)?.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+        match seek(&file, SeekFrom::Data(offset)) {
+            Ok(position) => Ok(position),
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => Ok(u64::MAX),
+            // A file system without holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(offset),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn is_ready(&self, _node: NodeId, _offset: u64, _length: usize) -> bool {

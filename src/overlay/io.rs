@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, Weak};
 
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom, StatVfs, fallocate, fdatasync, fstatvfs, fsync, seek};
 use rustix::io::{pread, pwrite};
@@ -16,6 +15,7 @@ use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerResult};
 use super::node::{Node, lock};
 use super::stat::{Caller, Space};
+use crate::sync::{Arc, Mutex, Weak};
 
 /// How many files are kept open.
 const OPEN_FILES: usize = 256;

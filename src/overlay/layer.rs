@@ -5,6 +5,8 @@ use std::fmt::Debug;
 
 pub use rustix::io::Errno;
 
+use crate::package::Sha256;
+
 /// A node of one layer. Hard links of one file share it. Meaningful only to the
 /// layer that gave it out, and stable for as long as that layer's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,6 +157,15 @@ impl From<Errno> for LayerError {
 /// A layer's answer.
 pub type LayerResult<T> = Result<T, LayerError>;
 
+/// Reads the contents of a layer for one reader; see [`Layer::reader`].
+pub trait ContentReader {
+    /// As [`Layer::read_at`].
+    ///
+    /// # Errors
+    /// As [`Layer::read_at`].
+    fn read_at(&mut self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize>;
+}
+
 /// A read-only tree. All methods may be called from many threads at once and
 /// must not hold a lock over I/O. Content never changes while it is in use.
 pub trait Layer: Debug + Send + Sync {
@@ -207,6 +218,29 @@ pub trait Layer: Debug + Send + Sync {
     /// The regular file with content that comes after `node` for a reader who goes through the whole tree in
     /// the order of its listings, with a greater id; `None` if there is none near, or no order.
     fn following(&self, _node: NodeId) -> Option<NodeId> {
+        None
+    }
+
+    /// The SHA-256 of the regular file `node`, if it is known without reading the file.
+    ///
+    /// # Errors
+    /// As [`Self::attributes`].
+    fn digest(&self, _node: NodeId) -> LayerResult<Option<Sha256>> {
+        Ok(None)
+    }
+
+    /// The first byte of the regular file `node` at or behind `offset` that is not known to lie in a hole; its
+    /// size, or more, if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`].
+    fn next_data(&self, _node: NodeId, offset: u64) -> LayerResult<u64> {
+        Ok(offset)
+    }
+
+    /// For going through many files once: a reader that is cheaper than [`Self::read_at`] as long as it is asked
+    /// in the order of node ids, and keeps nothing for others. `None` if there is no better way.
+    fn reader(&self) -> Option<Box<dyn ContentReader + '_>> {
         None
     }
 

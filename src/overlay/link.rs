@@ -1,7 +1,6 @@
 //! Hard links.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 
 use super::copy_up::mark_impure;
 use super::create::Vacancy;
@@ -13,6 +12,7 @@ use super::node::Node;
 use super::place::Place;
 use super::stat::Stat;
 use super::{Names, Overlay, check_name};
+use crate::sync::Arc;
 
 impl Overlay {
     /// Makes `name` in the directory `parent` another name of `ino` and takes a reference to it.

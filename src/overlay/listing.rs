@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::ops::Bound;
-use std::sync::Arc;
 
 use super::ino::Ino;
 use super::layer::FileKind;
+use crate::sync::Arc;
 
 /// Cookies from here on are ours; those of layers are below.
 const FIRST_COOKIE: u64 = 1 << 62;

@@ -2,19 +2,18 @@
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::PoisonError;
 
 use rustix::fs::{AtFlags, fgetxattr, statat};
 
 use super::ino::Ino;
 use super::layer::{Attributes, Errno, FileKind, LayerResult};
 use super::mark::{IMPURE, OPAQUE, REDIRECT, YES};
-use super::node::{LowerRef, NewEntry, Node, Upper, UpperDirectory, UpperFile};
+use super::node::{LowerRef, NewEntry, Node, Upper, UpperDirectory, UpperFile, lock};
 use super::place::Place;
 use super::stat::Stat;
 use super::work::{is_whiteout, open_directory};
 use super::{Names, Overlay, check_name};
+use crate::sync::{Arc, PoisonError};
 
 /// What a name was found to name.
 #[derive(Debug)]
@@ -134,10 +133,13 @@ impl Overlay {
     /// Where a node that is in the upper lies there.
     pub(super) fn place(&self, _: &Names, node: &Node) -> LayerResult<Place> {
         let file = match node.upper() {
-            Some(Upper::Directory(directory)) => return Ok(Place::Open(Arc::clone(&directory.descriptor))),
+            Some(Upper::Directory(directory)) => return Ok(Place::File(Arc::clone(&directory.descriptor))),
             Some(Upper::File(file)) => file,
             None => return Err(Errno::ROFS.into()),
         };
+        if let Some(io) = &*lock(&file.io) {
+            return Ok(Place::File(Arc::clone(io)));
+        }
         if let Some(pinned) = file.pinned.get() {
             return Ok(Place::Open(Arc::clone(pinned)));
         }
@@ -291,7 +293,7 @@ pub(super) fn open_upper_directory(descriptor: OwnedFd) -> Result<UpperDirectory
     // Long paths are rare, and the second call is not made for what has no redirect.
     let redirect = match fgetxattr(&descriptor, REDIRECT, &mut [0_u8; 0][..]) {
         Ok(_) => {
-            Place::Open(Arc::new(descriptor.try_clone().map_err(|_| Errno::MFILE)?)).xattr(OsStr::new(REDIRECT))?
+            Place::File(Arc::new(descriptor.try_clone().map_err(|_| Errno::MFILE)?)).xattr(OsStr::new(REDIRECT))?
         }
         Err(Errno::NODATA | Errno::OPNOTSUPP) => None,
         Err(errno) => return Err(errno),

@@ -1,12 +1,11 @@
 //! A node of the overlay, in memory while somebody refers to it.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::ino::Ino;
 use super::layer::{Errno, FileKind, NodeId};
 use super::listing::Listing;
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
 
 /// A node of one of the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

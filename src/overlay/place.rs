@@ -1,4 +1,5 @@
 //! Where something lies in the upper: a name in an open directory, or a descriptor.
+//! A file that is open anyway is changed through its descriptor, which is quicker than any name.
 //!
 //! No path longer than one name is ever used, so there is no limit on depth. What the
 //! kernel offers for paths only goes through `/proc/self/fd` (proc_pid_fd(5)).
@@ -7,16 +8,17 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, XattrFlags, chmodat,
-    chownat, lgetxattr, linkat, llistxattr, lremovexattr, lsetxattr, open, openat, readlinkat, statat, utimensat,
+    chownat, fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, getxattr, lgetxattr, linkat,
+    listxattr, llistxattr, lremovexattr, lsetxattr, open, openat, readlinkat, removexattr, setxattr, statat, utimensat,
 };
 
 use super::layer::{Errno, Timestamp};
 use super::mark::{NOTE, NOTE_BYTES, Note};
 use super::stat::SetTime;
+use crate::sync::Arc;
 
 /// The largest value of an extended attribute and of a list of names (xattr(7)).
 const XATTR_MAX_BYTES: usize = 65536;
@@ -28,6 +30,8 @@ pub(super) enum Place {
     Named(Arc<OwnedFd>, OsString),
     /// The node itself, perhaps open with `O_PATH` only.
     Open(Arc<OwnedFd>),
+    /// A regular file or directory, open for more than that.
+    File(Arc<OwnedFd>),
 }
 
 impl Place {
@@ -43,14 +47,16 @@ impl Place {
                 path.extend_from_slice(name.as_bytes());
                 PathBuf::from(OsString::from_vec(path))
             }
-            Self::Open(descriptor) => PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd())),
+            Self::Open(descriptor) | Self::File(descriptor) => {
+                PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
+            }
         }
     }
 
     pub(super) fn stat(&self) -> Result<Stat, Errno> {
         match self {
             Self::Named(directory, name) => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW),
-            Self::Open(descriptor) => rustix::fs::fstat(descriptor),
+            Self::Open(descriptor) | Self::File(descriptor) => rustix::fs::fstat(descriptor),
         }
     }
 
@@ -59,14 +65,14 @@ impl Place {
         let flags = flags | OFlags::CLOEXEC;
         match self {
             Self::Named(directory, name) => openat(directory, name, flags | OFlags::NOFOLLOW, Mode::empty()),
-            Self::Open(_) => open(self.path(), flags, Mode::empty()),
+            Self::Open(_) | Self::File(_) => open(self.path(), flags, Mode::empty()),
         }
     }
 
     pub(super) fn read_link(&self) -> Result<Vec<u8>, Errno> {
         let target = match self {
             Self::Named(directory, name) => readlinkat(directory, name, Vec::new()),
-            Self::Open(descriptor) => readlinkat(descriptor, c"", Vec::new()),
+            Self::Open(descriptor) | Self::File(descriptor) => readlinkat(descriptor, c"", Vec::new()),
         };
         target.map(std::ffi::CString::into_bytes)
     }
@@ -76,6 +82,7 @@ impl Place {
         match self {
             Self::Named(directory, name) => chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
             Self::Open(descriptor) => chownat(descriptor, c"", uid, gid, AtFlags::EMPTY_PATH),
+            Self::File(descriptor) => fchown(descriptor, uid, gid),
         }
     }
 
@@ -85,6 +92,7 @@ impl Place {
         match self {
             Self::Named(directory, name) => chmodat(directory, name, mode, AtFlags::empty()),
             Self::Open(_) => chmodat(CWD, self.path(), mode, AtFlags::empty()),
+            Self::File(descriptor) => fchmod(descriptor, mode),
         }
     }
 
@@ -96,19 +104,15 @@ impl Place {
         match self {
             Self::Named(directory, name) => utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW),
             Self::Open(_) => utimensat(CWD, self.path(), &times, AtFlags::empty()),
+            Self::File(descriptor) => futimens(descriptor, &times),
         }
     }
 
     /// The value of an attribute, `None` if it is not there (or not supported).
     pub(super) fn xattr(&self, name: &OsStr) -> Result<Option<Vec<u8>>, Errno> {
-        let path = self.path();
         let mut value = vec![0; 256];
         loop {
-            let length = match self {
-                Self::Named(..) => lgetxattr(&path, name, &mut value[..]),
-                Self::Open(_) => rustix::fs::getxattr(&path, name, &mut value[..]),
-            };
-            match length {
+            match self.get_xattr(name, &mut value) {
                 Ok(length) => {
                     value.truncate(length);
                     return Ok(Some(value));
@@ -120,15 +124,18 @@ impl Place {
         }
     }
 
+    fn get_xattr(&self, name: &OsStr, value: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Named(..) => lgetxattr(self.path(), name, value),
+            Self::Open(_) => getxattr(self.path(), name, value),
+            Self::File(descriptor) => fgetxattr(descriptor, name, value),
+        }
+    }
+
     /// The note kept with it.
     pub(super) fn note(&self) -> Result<Option<Note>, Errno> {
         let mut value = [0; NOTE_BYTES];
-        let path = self.path();
-        let length = match self {
-            Self::Named(..) => lgetxattr(&path, NOTE, &mut value[..]),
-            Self::Open(_) => rustix::fs::getxattr(&path, NOTE, &mut value[..]),
-        };
-        match length {
+        match self.get_xattr(OsStr::new(NOTE), &mut value) {
             Ok(length) => Ok(Note::decode(value.get(..length).unwrap_or_default())),
             // What another version of oic or a person wrote is not ours.
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
@@ -142,12 +149,12 @@ impl Place {
 
     /// Names as listxattr(2) gives them: each ended by a NUL.
     pub(super) fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
-        let path = self.path();
         let mut list = vec![0; 1024];
         loop {
             let length = match self {
-                Self::Named(..) => llistxattr(&path, &mut list[..]),
-                Self::Open(_) => rustix::fs::listxattr(&path, &mut list[..]),
+                Self::Named(..) => llistxattr(self.path(), &mut list[..]),
+                Self::Open(_) => listxattr(self.path(), &mut list[..]),
+                Self::File(descriptor) => flistxattr(descriptor, &mut list[..]),
             };
             match length {
                 Ok(length) => {
@@ -164,14 +171,16 @@ impl Place {
     pub(super) fn set_xattr(&self, name: &OsStr, value: &[u8], flags: XattrFlags) -> Result<(), Errno> {
         match self {
             Self::Named(..) => lsetxattr(self.path(), name, value, flags),
-            Self::Open(_) => rustix::fs::setxattr(self.path(), name, value, flags),
+            Self::Open(_) => setxattr(self.path(), name, value, flags),
+            Self::File(descriptor) => fsetxattr(descriptor, name, value, flags),
         }
     }
 
     pub(super) fn remove_xattr(&self, name: &OsStr) -> Result<(), Errno> {
         match self {
             Self::Named(..) => lremovexattr(self.path(), name),
-            Self::Open(_) => rustix::fs::removexattr(self.path(), name),
+            Self::Open(_) => removexattr(self.path(), name),
+            Self::File(descriptor) => fremovexattr(descriptor, name),
         }
     }
 
@@ -179,7 +188,7 @@ impl Place {
     pub(super) fn link_to(&self, directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
         match self {
             Self::Named(from, old) => linkat(from, old, directory, name, AtFlags::empty()),
-            Self::Open(_) => linkat(CWD, self.path(), directory.as_fd(), name, AtFlags::SYMLINK_FOLLOW),
+            Self::Open(_) | Self::File(_) => linkat(CWD, self.path(), directory.as_fd(), name, AtFlags::SYMLINK_FOLLOW),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Listing directories.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 
 use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerError, LayerResult};
 use super::node::{LowerRef, Node};
 use super::stat::Stat;
 use super::{Names, Overlay};
+use crate::sync::Arc;
 
 /// A name in a directory.
 #[derive(Debug, Clone, Copy)]

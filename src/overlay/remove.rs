@@ -1,7 +1,6 @@
 //! Deleting.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, unlinkat};
 
@@ -10,6 +9,7 @@ use super::layer::{Errno, FileKind, LayerResult};
 use super::node::{Node, UpperDirectory};
 use super::work::clear_whiteouts;
 use super::{Names, Overlay, check_name};
+use crate::sync::Arc;
 
 impl Overlay {
     /// Deletes the name `name`, which is not a directory, from the directory `parent`. Who refers to the

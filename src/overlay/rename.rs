@@ -7,7 +7,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, RenameFlags, XattrFlags, fsetxattr, renameat_with, statat, unlinkat};
 
@@ -21,6 +20,7 @@ use super::node::{Node, UpperDirectory, lock};
 use super::stat::{Caller, RenameMode};
 use super::work::is_whiteout;
 use super::{Names, Overlay, check_name};
+use crate::sync::Arc;
 
 /// One side of a renaming.
 struct Side<'a> {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::sync::{Arc, Mutex};
 
 use super::ino::Ino;
 use super::layer::{Errno, LayerResult};
 use super::node::{NewEntry, Node, lock};
+use crate::sync::{Arc, Mutex};
 
 /// A name of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, fgetxattr, flock, linkat, mkdirat, mknodat,
@@ -24,6 +22,7 @@ use super::layer::{Errno, FileKind};
 use super::mark::{Note, OPAQUE};
 use super::place::Place;
 use crate::durable::PathError;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 
 const TEMPORARY: &str = "oic-tmp";
 const INDEX: &str = "oic-index";
@@ -270,7 +269,7 @@ pub(super) fn clear_whiteouts(directory: &Arc<OwnedFd>) -> Result<(), Errno> {
             return Err(Errno::NOTEMPTY);
         }
         if !is_opaque {
-            Place::Open(Arc::clone(directory)).set_xattr(
+            Place::File(Arc::clone(directory)).set_xattr(
                 OsStr::new(OPAQUE),
                 super::mark::YES,
                 rustix::fs::XattrFlags::empty(),

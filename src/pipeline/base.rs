@@ -13,6 +13,7 @@ use crate::durable::{self, FileLock, PathError, ScratchDir};
 use crate::mount::memory;
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Resolution, Sha256};
+use crate::provider::PackageSystem;
 use crate::snapshot::{self, Snapshot, SnapshotPaths, WriteOptions};
 
 use super::packages::{Cached, Selection};
@@ -21,10 +22,10 @@ use super::{BuildError, Context};
 /// Counts up when the same packages would become another base.
 const BASE_VERSION: u32 = 1;
 
-/// A digest over all that shapes the base of the provider.
-pub(super) fn key(provider: &str, base: &Resolution) -> Sha256 {
+/// A digest over all that shapes the base of the provider; its scripts take `epoch_seconds` for the time.
+pub(super) fn key(provider: &str, base: &Resolution, epoch_seconds: u64) -> Sha256 {
     let mut text = format!(
-        "oic base {BASE_VERSION}, snapshot {}\nprovider {provider}\n",
+        "oic base {BASE_VERSION}, snapshot {}\nprovider {provider}\nepoch {epoch_seconds}\n",
         snapshot::VERSION
     );
     for package in &base.packages {
@@ -47,11 +48,7 @@ pub(super) struct BaseState {
 
 /// The files of the snapshot.
 pub(super) fn paths(context: &Context<'_>) -> SnapshotPaths {
-    SnapshotPaths {
-        tarball: context.workspace.tarball(),
-        index: context.workspace.index(),
-        backing_dir: context.workspace.backing_store(),
-    }
+    SnapshotPaths::of(&context.workspace)
 }
 
 /// Makes sure that the snapshot is the one that `selection` needs.
@@ -108,18 +105,23 @@ fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha2
             .ok_or_else(|| BuildError::NotCached(package.file_name()))?;
         packages.push((package.clone(), path.to_owned()));
     }
-    base::bootstrap(
+    let system = context.request.loaded.provider.package_system;
+    let report = base::bootstrap(
         &BaseRequest {
+            system,
             packages: &packages,
             root: &root,
             arch: context.request.loaded.template.target.arch,
-            epoch: selection.epoch_seconds,
+            epoch: selection.package_epoch_seconds,
             helper: Path::new(THIS_PROGRAM),
-            unpack: &|file, root| unpack(file, root, context.cancel),
+            unpack: &|file, root| unpack(system, file, root, context.cancel),
         },
         context.progress,
         context.cancel,
     )?;
+    for warning in report.warnings {
+        tracing::warn!("{warning}");
+    }
     context.cancel.check()?;
     let options = WriteOptions {
         cancel: context.cancel.clone(),
@@ -136,12 +138,20 @@ fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha2
 }
 
 /// Unpacks the files of the package `file` into `root`.
-fn unpack(file: &Path, root: &Path, cancel: &Cancel) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn unpack(
+    system: PackageSystem,
+    file: &Path,
+    root: &Path,
+    cancel: &Cancel,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let options = UnpackOptions {
         cancel: cancel.clone(),
         ..UnpackOptions::default()
     };
     let root = File::open(root)?;
-    archive::deb::extract(&mut Deb::open(file)?, root.as_fd(), &options)?;
+    match system {
+        PackageSystem::Deb => archive::deb::extract(&mut Deb::open(file)?, root.as_fd(), &options)?,
+        PackageSystem::Rpm => archive::rpm::extract(file, root.as_fd(), &options)?,
+    };
     Ok(())
 }

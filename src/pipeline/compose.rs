@@ -1,166 +1,109 @@
-//! The tree of one image: layers mounted, packages installed, settings applied, disk written.
+//! The tree of one image: layers mounted, and the disk written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::boot;
-use crate::configure::{self, ConfigureRequest, FstabEntry};
+use crate::configure::FstabEntry;
 use crate::durable::{self, PathError};
+use crate::image::earlier::{self, Earlier};
 use crate::image::plan::DiskPlan;
-use crate::image::raw::{self, Inputs, RawSummary, Tools};
+use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
-use crate::install::{self, InstallRequest};
 use crate::mount::Restrictions;
 use crate::mount::kernel::Upper;
+use crate::mount::lower::LowerOptions;
 use crate::mount::server::{LayerRequest, Lifetime, PoolRequest, Prefetch, SnapshotRequest};
 use crate::mount::session::{self, MountRequest, Session, THIS_PROGRAM, View};
-use crate::pool::POOL_DIRECTORY;
-use crate::root::Root;
+use crate::package::ResolvedPackage;
 use crate::template::model::FileSystem;
 use crate::workspace::ImageBuild;
 
 use super::base::{self, BaseState};
 use super::packages::Selection;
-use super::report::{BaseUse, ImageFile};
+use super::report::{BaseUse, ImageFile, LayerUse};
 use super::serve::LayerStats;
-use super::{BuildError, Context};
+use super::steps::{Done, Steps};
+use super::{BuildError, BuildRequest, Context};
 
-/// Threads that answer the kernel for one build.
-const SERVER_THREADS: usize = 2;
-
-/// The tree while it is written to: upper over pool over base.
-pub(super) struct Tree {
+/// The layers, merged and mounted.
+pub(super) struct Mounted {
     session: Session,
-    output: ImageBuild,
 }
 
-/// The tree as the image will have it: upper over base, read-only.
+impl Mounted {
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        self.session.mount_point()
+    }
+
+    /// What was taken from the base so far.
+    pub fn stats(&mut self) -> Result<LayerStats, BuildError> {
+        Ok(LayerStats::of(&mut self.session)?)
+    }
+
+    pub fn close(self) -> Result<(), BuildError> {
+        Ok(self.session.close()?)
+    }
+}
+
+/// The tree as the image will have it: read-only, and mounted nowhere.
 pub(super) struct Frozen {
-    session: Session,
+    done: Done,
     output: ImageBuild,
-    earlier: LayerStats,
 }
 
-impl Tree {
-    /// Mounts the layers with a new upper.
-    pub fn mount(context: &Context<'_>, output: &ImageBuild, selection: &Selection) -> Result<Self, BuildError> {
-        let upper = Upper {
-            directory: output.upper(),
-            work: output.work(),
-            base: selection.base_key.to_string(),
-            volatile: true,
-        };
-        let view = View::Overlay {
-            upper: Some(upper),
-            steps: Vec::new(),
-        };
-        let pool = PoolRequest {
-            cache_dir: context.request.cache_dir.clone(),
-            provider_id: context.request.loaded.provider.id(),
-            packages: selection.image.packages.iter().cloned().map(Into::into).collect(),
-            base_urls: selection.base_urls(),
-            offline: context.request.offline,
-            proxies: context.request.proxies.clone(),
-        };
-        let session = mount(context, output, view, Some(pool))?;
+impl Frozen {
+    /// Ends writing: what is there from now on is what the image gets.
+    pub fn new(steps: Steps<'_>, output: &ImageBuild) -> Result<Self, BuildError> {
         Ok(Self {
-            session,
+            done: steps.freeze()?,
             output: output.clone(),
         })
     }
 
-    /// Installs what the base does not bring, in one transaction.
-    /// Gives what could not be done as the template asks.
-    pub fn install(&mut self, context: &Context<'_>, selection: &Selection) -> Result<Vec<String>, BuildError> {
-        let request = InstallRequest {
-            root: self.session.mount_point(),
-            packages: &selection.beyond_base(),
-            requested: &selection.requested_names(),
-            pool: &Path::new("/").join(POOL_DIRECTORY),
-            pool_source: None,
-            initrd_modules: &context.request.loaded.template.system.kernel.extra_modules,
-            temporary: self.output.directory(),
-            arch: context.request.loaded.template.target.arch,
-            epoch: selection.epoch_seconds,
-            helper: Path::new(THIS_PROGRAM),
-        };
-        Ok(install::install(&request, context.progress, context.cancel)?.warnings)
+    /// Which layers it is made of.
+    pub fn layers(&self) -> Vec<LayerUse> {
+        self.done.uses.clone()
     }
 
-    /// Applies the template's settings.
-    pub fn configure(
-        &mut self,
-        context: &Context<'_>,
-        plan: &DiskPlan,
-        selection: &Selection,
-    ) -> Result<(), BuildError> {
-        let root = Root::open(self.session.mount_point())?;
-        populate::ensure_mount_points(plan, &root)?;
-        let request = ConfigureRequest {
-            root: self.session.mount_point(),
-            template: &context.request.loaded.template,
-            fstab: &fstab(plan),
-            sources: &selection.apt_sources,
-            epoch: selection.epoch_seconds,
-            seed: selection.digest,
-            network: false,
-            helper: Path::new(THIS_PROGRAM),
-        };
-        configure::configure(&request, context.progress, context.cancel)?;
-        Ok(())
+    /// What the layers have to tell.
+    pub fn warnings(&self) -> Vec<String> {
+        self.done.warnings.clone()
     }
 
-    /// Ends writing: what is shown from now on is what the image gets.
-    pub fn freeze(mut self, context: &Context<'_>) -> Result<Frozen, BuildError> {
-        let earlier = LayerStats::of(&mut self.session)?;
-        self.session.close()?;
-        let view = View::Overlay {
-            upper: None,
-            steps: vec![self.output.upper()],
-        };
-        let session = mount(context, &self.output, view, None)?;
-        Ok(Frozen {
-            session,
-            output: self.output,
-            earlier,
-        })
-    }
-}
-
-impl Frozen {
-    /// Writes the disk.
+    /// Writes the disk; into the place of an earlier image, if there is one.
     pub fn serialize(
         &self,
         context: &Context<'_>,
         plan: &DiskPlan,
-        tools: &Tools,
         epoch_seconds: u64,
+        earlier: Option<Earlier>,
     ) -> Result<(PathBuf, RawSummary), BuildError> {
         let template = &context.request.loaded.template;
-        let root = Root::open(self.session.mount_point())?;
         let mut sources = populate::sources(plan);
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let contents = boot::prepare(&root, arch, &template.system.kernel, partition.uuid, esp)?;
+            let contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, partition.uuid, esp)?;
             populate::add_to_esp(&mut sources, plan, contents.files)?;
         }
-        let target = self.output.directory().join(format!("{}.raw", output_name(context)));
+        let target = raw_path(context.request, &self.output);
         let inputs = Inputs {
             plan,
-            root: &root,
+            merged: &self.done.merged,
             sources: &sources,
-            tools,
             epoch_seconds,
+            threads: threads(),
         };
-        let summary = raw::write(&target, inputs, context.progress, context.cancel)?;
+        let summary = raw::write(&target, inputs, earlier, context.progress, context.cancel)?;
         Ok((target, summary))
     }
 
-    /// Unmounts everything; tells how much of the base was needed.
-    pub fn close(mut self, base: BaseState) -> Result<BaseUse, BuildError> {
-        let stats = self.earlier.with(&LayerStats::of(&mut self.session)?);
-        self.session.close()?;
+    /// Cleans up; tells how much of the base was needed.
+    pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
+        let stats = self.done.stats.with(&self.done.base.stats().into());
+        self.done.close()?;
         durable::sweep_temporaries(self.output.directory())?;
         Ok(BaseUse {
             reused: base.reused,
@@ -169,16 +112,35 @@ impl Frozen {
             files_read: stats.files_touched,
             bytes: stats.content_bytes_total,
             inflated_bytes: stats.bytes_inflated,
+            parts: stats.members_total,
+            parts_inflated: stats.members_inflated,
+            parts_reused: stats.members_reused,
+            parts_ahead: stats.members_ahead,
+            packages_opened: stats.packages_opened,
         })
     }
 }
 
-fn mount(
+/// The package pool with these packages and no others.
+pub(super) fn pool(context: &Context<'_>, selection: &Selection, packages: &[ResolvedPackage]) -> PoolRequest {
+    PoolRequest {
+        cache_dir: context.request.cache_dir.clone(),
+        provider_id: context.request.loaded.provider.id(),
+        packages: packages.iter().cloned().map(Into::into).collect(),
+        base_urls: selection.base_urls(),
+        offline: context.request.offline,
+        proxies: context.request.proxies.clone(),
+    }
+}
+
+/// Mounts the base and `steps` (the topmost first), and the pool if it is given.
+pub(super) fn mount(
     context: &Context<'_>,
     output: &ImageBuild,
-    view: View,
+    upper: Option<Upper>,
+    steps: Vec<PathBuf>,
     pool: Option<PoolRequest>,
-) -> Result<Session, BuildError> {
+) -> Result<Mounted, BuildError> {
     let at = output.merged_mount();
     fs::create_dir_all(&at).map_err(PathError::on("create", &at))?;
     let snapshot = base::paths(context);
@@ -195,20 +157,22 @@ fn mount(
             }),
             pool,
         },
-        view,
+        view: View::Overlay { upper, steps },
         engine: context.request.engine,
         restrictions: Restrictions::BUILD,
         allow_other: true,
-        threads: SERVER_THREADS,
+        threads: LowerOptions::default().threads,
         lifetime: Lifetime::Caller,
         log: None,
         scratch: None,
     };
-    Ok(session::mount(&request, &at)?)
+    Ok(Mounted {
+        session: session::mount(&request, &at)?,
+    })
 }
 
 /// Every partition that is mounted or swapped to, by PARTUUID (fstab(5)).
-fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
+pub(super) fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
     let used = plan.partitions.iter().filter_map(|planned| {
         let partition = &planned.partition;
         let file_system = partition.file_system?;
@@ -230,22 +194,42 @@ fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
 }
 
 /// `{image.name}-{version}`, the base name of the output files.
-fn output_name(context: &Context<'_>) -> String {
-    let loaded = &context.request.loaded;
+fn output_name(request: &BuildRequest) -> String {
+    let loaded = &request.loaded;
     format!("{}-{}", loaded.template.image.name, loaded.provider.release_version)
 }
 
-/// Hashes the image and makes its other forms, both at once.
+/// Where the raw image goes.
+pub(super) fn raw_path(request: &BuildRequest, output: &ImageBuild) -> PathBuf {
+    output.directory().join(format!("{}.raw", output_name(request)))
+}
+
+/// Threads for work that waits for nothing.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Hashes the image and makes its other forms, both at once; remembers what is in it for the next build.
 pub(super) fn finish(
     context: &Context<'_>,
+    output: &ImageBuild,
     (path, summary): (PathBuf, RawSummary),
 ) -> Result<(ImageFile, Vec<PathBuf>), BuildError> {
     let wanted = &context.request.loaded.template.disk.artifacts;
     let (progress, cancel) = (context.progress, context.cancel);
     let (sha256, made) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| raw::digest(&path, progress, cancel));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let made = artifacts::make(&path, &output_name(context), wanted, threads, progress, cancel);
+        let digest = scope.spawn(|| match summary.sha256 {
+            Some(known) => Ok(known),
+            None => raw::digest(&path, progress, cancel),
+        });
+        let made = artifacts::make(
+            &path,
+            &output_name(context.request),
+            wanted,
+            threads(),
+            progress,
+            cancel,
+        );
         (digest.join(), made)
     });
     let sha256 = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -254,9 +238,12 @@ pub(super) fn finish(
         path,
         size_bytes: summary.size_bytes,
         data_bytes: summary.data_bytes,
+        written_bytes: summary.written_bytes,
         sha256,
     };
-    if !artifacts::keeps_raw(wanted) {
+    if artifacts::keeps_raw(wanted) {
+        earlier::remember(&image.path, &summary.drawn, sha256, &output.image_record())?;
+    } else {
         std::fs::remove_file(&image.path).map_err(PathError::on("remove", &image.path))?;
     }
     Ok((image, made))

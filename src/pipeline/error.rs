@@ -13,6 +13,23 @@ pub enum BuildError {
     /// A package is not where the cache stage put it.
     #[error("{0} vanished from the package cache during the build")]
     NotCached(String),
+    /// A lockfile of another provider was handed in.
+    #[error("the lockfile is of {found}, but the template is of {wanted}")]
+    ForeignLock {
+        /// The template's provider.
+        wanted: String,
+        /// The lockfile's.
+        found: String,
+    },
+    /// The lockfile names a repository that neither provider nor template has.
+    #[error("the lockfile has packages from the repository {0:?}, which neither the provider nor the template has")]
+    UnknownRepository(String),
+    /// The lockfile's list of the base names a package that it does not have.
+    #[error("the lockfile does not have all packages of its base")]
+    LockWithoutBase,
+    /// Packages of the lockfile are not at their mirrors any more.
+    #[error("{} packages of the lockfile are not at their mirrors any more:\n  {}", .0.len(), .0.join("\n  "))]
+    Gone(Vec<String>),
     /// Nothing vouches for the packages of a directory.
     #[error("{} is a plain directory of packages, which nobody signed", .0.display())]
     Unsigned(std::path::PathBuf),
@@ -48,6 +65,12 @@ pub enum BuildError {
     Base(#[from] crate::base::BaseError),
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::SnapshotError),
+    #[error(transparent)]
+    Lockfile(#[from] crate::resolve::lockfile::LockfileError),
+    #[error(transparent)]
+    Layer(#[from] crate::layer::LayerError),
+    #[error(transparent)]
+    Overlay(#[from] crate::overlay::OverlayError),
     #[error(transparent)]
     Mount(#[from] crate::mount::MountError),
     #[error(transparent)]
@@ -85,6 +108,8 @@ impl BuildError {
             Self::Cache(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
+            Self::Lockfile(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
             Self::Mount(error) => error.hint(),
             Self::Install(error) => error.hint(),
             Self::Configure(error) => error.hint(),
@@ -99,8 +124,13 @@ impl BuildError {
             Self::Unsigned(_) => {
                 Some("give the repository pkey: \"[trusted=yes]\" to take its packages all the same".to_owned())
             }
+            Self::ForeignLock { .. } | Self::LockWithoutBase => Some("write it anew with --update-lock".to_owned()),
+            Self::UnknownRepository(_) => Some("give the template the packageRepositories that it had then".to_owned()),
+            Self::Gone(_) => Some(
+                "name a mirror that keeps old packages with --mirror, or resolve anew with --update-lock".to_owned(),
+            ),
             Self::LocalPackage { .. } | Self::Archive(_) => None,
-            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) => None,
+            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) | Self::Overlay(_) => None,
         }
     }
 }

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use crate::archive::deb::Deb;
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::package::{Arch, Sha256};
@@ -13,7 +12,7 @@ use crate::repo::deb::{self, LoadedIndex};
 use crate::repo::{ReleaseInfo, Repository, Signed, rpm};
 use crate::rpmfile::RpmHead;
 
-use super::BuildError;
+use super::{BuildError, stanza};
 
 /// More packages than any directory of one's own has.
 const FILES_MAX: usize = 20_000;
@@ -178,17 +177,10 @@ fn stanza(directory: &Path, path: &Path, text: &mut String) -> Result<(), BuildE
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
-    let control = Deb::open(path)?
-        .control_file("control")?
-        .ok_or_else(|| bad("has no control file"))?;
-    let control = String::from_utf8(control).map_err(|_| bad("has a control file that is not UTF-8"))?;
+    let control = stanza::control(path)?;
     let name = path.strip_prefix(directory).ok().and_then(Path::to_str);
     let name = name.ok_or_else(|| bad("has a name that is not UTF-8"))?;
     let (sha256, size_bytes) = digest(path)?;
-    let control = control.trim();
-    if control.contains("\n\n") || control.lines().any(|line| line.trim().is_empty()) {
-        return Err(bad("has a control file of several paragraphs"));
-    }
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,

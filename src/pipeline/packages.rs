@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::cache::{CacheReport, PackageCache, Signers, Wanted};
-use crate::configure::AptSource;
+use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
+use crate::configure::{AptSource, DnfRepository};
 use crate::durable::{self, PathError};
+use crate::fetch::FetchError;
 use crate::package::{Resolution, ResolvedPackage, Sha256};
 use crate::provider;
 use crate::repo::deb::date;
 use crate::repo::{ReleaseInfo, Repository};
-use crate::resolve::lockfile::{LockedRepository, Lockfile};
+use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
 use crate::resolve::{Request, dot};
 
 use super::catalogue::Catalogue;
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, base, kernel, sources};
+use super::{BuildError, Context, groups, kernel, locked};
 
 /// What the repositories offer.
 pub(super) struct Metadata {
@@ -36,6 +37,8 @@ pub(super) struct Selection {
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
     pub apt_sources: Vec<AptSource>,
+    /// Where the image's own dnf gets packages from, besides the distribution's repositories.
+    pub dnf_repositories: Vec<DnfRepository>,
     /// What is not as the template asks.
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
@@ -44,6 +47,9 @@ pub(super) struct Selection {
     pub digest: Sha256,
     /// No time in the image is later; seconds since 1970.
     pub epoch_seconds: u64,
+    /// What packages' scripts take for the current time, in seconds since 1970: the date of the provider's oldest
+    /// repository. It stays the same for as long as possible, and so does what they write.
+    pub package_epoch_seconds: u64,
 }
 
 impl Selection {
@@ -58,14 +64,25 @@ impl Selection {
             .collect()
     }
 
+    /// Those of them that are installed before the initrd is made, and the others; each by name, so that an order that
+    /// depends on both makes no difference to the first.
+    pub fn in_steps(&self) -> (Vec<ResolvedPackage>, Vec<ResolvedPackage>) {
+        let system: BTreeSet<&str> = self.lockfile.steps.system.iter().map(String::as_str).collect();
+        let mut packages = self.beyond_base();
+        packages.sort_by_key(label);
+        packages
+            .into_iter()
+            .partition(|package| system.contains(label(package).as_str()))
+    }
+
     /// Names of the packages that were asked for, rather than needed by others.
     pub fn requested_names(&self) -> Vec<String> {
-        let requested = self
-            .image
-            .requested
-            .iter()
-            .filter_map(|index| self.image.packages.get(*index));
-        requested.map(|package| package.name.clone()).collect()
+        let manual: BTreeSet<&str> = self.lockfile.steps.manual.iter().map(String::as_str).collect();
+        let packages = self.image.packages.iter();
+        packages
+            .filter(|package| manual.contains(label(package).as_str()))
+            .map(|package| package.name.clone())
+            .collect()
     }
 
     /// Base URL of each repository, by its id.
@@ -110,8 +127,8 @@ impl Cached {
     }
 }
 
-/// Fetches and verifies the indexes of all repositories.
-pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+/// The repositories of the provider and of the template, with their keys.
+pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, BuildError> {
     let request = context.request;
     let loaded = &request.loaded;
     let keys = Keys {
@@ -120,7 +137,17 @@ pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildErro
         offline: request.offline,
     };
     let fetch_key = |url: &str| keys.get(url);
-    let mut repositories = provider::repositories(&loaded.provider, &request.mirrors, &loaded.template, &fetch_key)?;
+    Ok(provider::repositories(
+        &loaded.provider,
+        &request.mirrors,
+        &loaded.template,
+        &fetch_key,
+    )?)
+}
+
+/// Fetches and verifies the indexes of all repositories.
+pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
+    let mut repositories = repositories(context)?;
     let metadata_dir = context.workspace.metadata();
     std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
     let catalogue = Catalogue::load(context, &mut repositories)?;
@@ -162,36 +189,28 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         .chain(&kernel_packages)
         .cloned()
         .collect();
+    let of_base = wanted.packages.len();
     wanted.packages.extend(asked.iter().cloned());
     let image = resolve(&wanted, usize::MAX)?;
+    // What the images of a provider have in common, if nothing else were asked for.
+    wanted.packages.truncate(of_base);
+    wanted
+        .packages
+        .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
+    let common = resolve(&wanted, usize::MAX)?;
 
     let lockfile = Lockfile {
         provider: provider.id(),
         repositories: catalogue.releases().into_iter().map(locked_repository).collect(),
         requested: asked,
         packages: image.packages.clone(),
+        steps: groups::steps(&base, &image, &common),
     };
-    let newest = catalogue
-        .releases()
-        .iter()
-        .map(|(_, release)| release.date)
-        .max()
-        .unwrap_or(0);
+    let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
     Ok(Selection {
-        base_key: base::key(&provider.id(), &base),
         base,
         image,
-        apt_sources: match &catalogue {
-            Catalogue::Deb { indexes, .. } => sources::of_image(provider, &repositories, indexes)?,
-            Catalogue::Rpm { .. } => Vec::new(),
-        },
-        warnings: warning.into_iter().collect(),
-        repositories,
-        digest: lockfile.digest(),
-        lockfile,
-        epoch_seconds: request
-            .source_date_epoch
-            .unwrap_or_else(|| u64::try_from(newest).unwrap_or(0)),
+        ..selection
     })
 }
 
@@ -199,6 +218,7 @@ fn locked_repository((id, release): (&str, &ReleaseInfo)) -> LockedRepository {
     LockedRepository {
         id: id.to_owned(),
         suite: release.suite.clone(),
+        codename: release.codename.clone(),
         date: date::show(release.date),
         digest: release.sha256.to_string(),
     }
@@ -248,13 +268,20 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
             url: selection.url(package),
         })
         .collect();
-    let report = cache.obtain_all(
+    let obtained = cache.obtain_all(
         &wanted,
         &context.fetcher,
         context.request.workers,
         context.progress,
         context.cancel,
-    )?;
+    );
+    let report = match obtained {
+        Err(CacheError::Fetch {
+            source: FetchError::NotFound { .. },
+            ..
+        }) if context.request.lock.is_some() => return Err(locked::list_gone(context, &cache, &wanted)),
+        obtained => obtained?,
+    };
     let paths = wanted
         .iter()
         .zip(&report.packages)

@@ -45,6 +45,8 @@ pub struct LayerStats {
     pub members_reused: u64,
     /// Parts that were ready before they were needed.
     pub members_ahead: u64,
+    /// Bytes that are kept in memory because the backing store cannot be written.
+    pub bytes_kept: u64,
     /// Packages in the pool.
     pub packages_total: u64,
     /// Times that a package was opened.
@@ -69,6 +71,10 @@ impl LayerStats {
             // Both have mostly read the same files.
             files_touched: self.files_touched.max(later.files_touched),
             bytes_inflated: self.bytes_inflated.saturating_add(later.bytes_inflated),
+            members_inflated: self.members_inflated.saturating_add(later.members_inflated),
+            members_ahead: self.members_ahead.saturating_add(later.members_ahead),
+            packages_opened: self.packages_opened.saturating_add(later.packages_opened),
+            packages_fetched: self.packages_fetched.saturating_add(later.packages_fetched),
             ..*later
         }
     }
@@ -101,7 +107,7 @@ pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> 
     let stats = move || {
         let mut stats = base
             .as_ref()
-            .map_or_else(LayerStats::default, |base| base_stats(&base.stats()));
+            .map_or_else(LayerStats::default, |base| base.stats().into());
         if let Some(packages) = &packages {
             stats.packages_total = packages.total;
             stats.packages_opened = packages.opened.load(Ordering::Relaxed);
@@ -116,17 +122,20 @@ pub fn open_layers(request: &LayerRequest) -> Result<OpenedLayers, OpenFailure> 
     })
 }
 
-fn base_stats(stats: &SnapshotStats) -> LayerStats {
-    LayerStats {
-        files_total: stats.files_total,
-        files_touched: stats.files_touched,
-        content_bytes_total: stats.content_bytes_total,
-        bytes_inflated: stats.bytes_inflated,
-        members_total: stats.members_total,
-        members_inflated: stats.members_inflated,
-        members_reused: stats.members_reused,
-        members_ahead: stats.members_ahead,
-        ..LayerStats::default()
+impl From<SnapshotStats> for LayerStats {
+    fn from(stats: SnapshotStats) -> Self {
+        Self {
+            files_total: stats.files_total,
+            files_touched: stats.files_touched,
+            content_bytes_total: stats.content_bytes_total,
+            bytes_inflated: stats.bytes_inflated,
+            members_total: stats.members_total,
+            members_inflated: stats.members_inflated,
+            members_reused: stats.members_reused,
+            members_ahead: stats.members_ahead,
+            bytes_kept: stats.bytes_kept,
+            ..Self::default()
+        }
     }
 }
 

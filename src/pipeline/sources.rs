@@ -1,10 +1,10 @@
-//! Where the image's own apt gets packages from: the provider's repositories and the
+//! Where the image's own package manager gets packages from: the provider's repositories and the
 //! template's, as far as they are on a server that other machines reach too.
 
-use crate::configure::AptSource;
+use crate::configure::{AptSource, DnfRepository};
 use crate::provider::Provider;
 use crate::repo::Repository;
-use crate::repo::deb::LoadedIndex;
+use crate::resolve::lockfile::LockedRepository;
 use crate::verify::{Keyring, VerifyError};
 
 /// What apt does with packages unless told otherwise (apt_preferences(5)).
@@ -17,7 +17,7 @@ const USUAL_PRIORITY: i32 = 500;
 pub(super) fn of_image(
     provider: &Provider,
     repositories: &[Repository],
-    indexes: &[LoadedIndex],
+    locked: &[LockedRepository],
 ) -> Result<Vec<AptSource>, VerifyError> {
     let mut sources: Vec<AptSource> = Vec::new();
     for repository in repositories.iter().filter(|repository| is_public(&repository.base_url)) {
@@ -35,10 +35,7 @@ pub(super) fn of_image(
             _ => None,
         };
         sources.push(AptSource {
-            name: repository.id.replace(
-                |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'),
-                "-",
-            ),
+            name: file_name(repository),
             own,
             uri: repository.base_url.clone(),
             suites: vec![repository.suite.clone()],
@@ -48,19 +45,52 @@ pub(super) fn of_image(
             trusted: repository.trusted && repository.keys.is_empty(),
             priority: Some(repository.priority).filter(|priority| !own && *priority != USUAL_PRIORITY),
             allow_packages: repository.allow_packages.clone(),
-            pin: pin(repository, repositories, indexes),
+            pin: pin(repository, repositories, locked),
         });
     }
     Ok(sources)
 }
 
+/// The template's repositories for an image of `.rpm` packages; the provider's come with a package.
+///
+/// # Errors
+/// If a key cannot be written in the form that dnf takes.
+pub(super) fn of_rpm_image(
+    provider: &Provider,
+    repositories: &[Repository],
+) -> Result<Vec<DnfRepository>, VerifyError> {
+    let own = |id: &str| provider.repositories.iter().any(|own| own.id == id);
+    let added = repositories
+        .iter()
+        .filter(|repository| is_public(&repository.base_url) && !own(&repository.id));
+    added
+        .map(|repository| {
+            Ok(DnfRepository {
+                name: file_name(repository),
+                url: repository.base_url.clone(),
+                keys: match repository.keys.is_empty() {
+                    true => None,
+                    false => Some(Keyring::from_certificates(&repository.keys)?.to_armored()?),
+                },
+                allow_packages: repository.allow_packages.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The repository's id as a part of file names.
+fn file_name(repository: &Repository) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    repository.id.replace(|c| !is_plain(c), "-")
+}
+
 /// How preferences tell the repository from others: by its host, or where that has several,
 /// by what its Release file is called.
-fn pin(repository: &Repository, all: &[Repository], indexes: &[LoadedIndex]) -> String {
+fn pin(repository: &Repository, all: &[Repository], locked: &[LockedRepository]) -> String {
     let own_host = host(&repository.base_url);
     let shared = all.iter().filter(|other| host(&other.base_url) == own_host).count() > 1;
-    let release = indexes.iter().find(|index| index.repository_id == repository.id);
-    match release.map(|index| (index.release.codename.as_str(), index.release.suite.as_str())) {
+    let release = locked.iter().find(|locked| locked.id == repository.id);
+    match release.map(|locked| (locked.codename.as_str(), locked.suite.as_str())) {
         Some((codename, _)) if shared && !codename.is_empty() => format!("release n={codename}"),
         Some((_, suite)) if shared && !suite.is_empty() => format!("release a={suite}"),
         _ => format!("origin \"{own_host}\""),

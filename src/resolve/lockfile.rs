@@ -2,20 +2,21 @@
 //! same packages.
 //!
 //! JSON: `format` (the magic), `version`, `provider`, `repositories`, `requested`,
-//! `packages` in the order of installation, and `checksum`, the SHA-256 of the
-//! compact JSON of all that stands before it. The same content gives the same bytes.
+//! `packages` in the order of installation, `steps` (which of them are installed when), and
+//! `checksum`, the SHA-256 of the compact JSON of all that stands before it. The same content
+//! gives the same bytes.
 //!
 //! Invariant: a [`Lockfile`] that was read is whole and what [`Lockfile::to_json`]
 //! wrote, and its packages have names and paths that stay inside their directories.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::package::{ResolvedPackage, Sha256};
 
 const FORMAT: &str = "oic-lockfile";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A lockfile of 60,000 packages has 30 MB.
 const SIZE_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// Larger than any package file that a repository could sensibly offer.
@@ -32,6 +33,28 @@ pub struct Lockfile {
     pub requested: Vec<String>,
     /// The packages in the order of installation.
     pub packages: Vec<ResolvedPackage>,
+    /// When they are installed.
+    pub steps: Steps,
+}
+
+/// What is installed when, by [`label`]: two images of the same packages are the same only if they came in the same
+/// steps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Steps {
+    /// Packages of the base, in the order of installation.
+    pub base: Vec<String>,
+    /// Those of the base that the image has in another version.
+    pub replaced: Vec<ResolvedPackage>,
+    /// Packages that are installed before the initrd is made. All others come after it.
+    pub system: Vec<String>,
+    /// Packages that were asked for, rather than needed by others.
+    pub manual: Vec<String>,
+}
+
+/// How [`Steps`] name a package: `name:architecture`.
+pub fn label(package: &ResolvedPackage) -> String {
+    format!("{}:{}", package.name, package.architecture)
 }
 
 /// The state of a repository when it was resolved, without where it was read from.
@@ -42,6 +65,8 @@ pub struct LockedRepository {
     pub id: String,
     /// Its suite.
     pub suite: String,
+    /// The codename that its metadata states.
+    pub codename: String,
     /// The date that its metadata carries, as written there.
     pub date: String,
     /// The digest of its signed metadata.
@@ -104,6 +129,7 @@ struct Body<'a> {
     repositories: &'a [LockedRepository],
     requested: &'a [String],
     packages: &'a [ResolvedPackage],
+    steps: &'a Steps,
 }
 
 #[derive(Serialize)]
@@ -130,6 +156,7 @@ struct Read {
     repositories: Vec<LockedRepository>,
     requested: Vec<String>,
     packages: Vec<ResolvedPackage>,
+    steps: Steps,
     checksum: Sha256,
 }
 
@@ -142,6 +169,7 @@ impl Lockfile {
             repositories: &self.repositories,
             requested: &self.requested,
             packages: &self.packages,
+            steps: &self.steps,
         }
     }
 
@@ -184,6 +212,7 @@ impl Lockfile {
             repositories: read.repositories,
             requested: read.requested,
             packages: read.packages,
+            steps: read.steps,
         };
         let found = lockfile.digest();
         if found != read.checksum {
@@ -196,10 +225,25 @@ impl Lockfile {
         Ok(lockfile)
     }
 
+    /// The packages of the base, in the order of installation. `None` if one is not listed.
+    pub fn base(&self) -> Option<Vec<ResolvedPackage>> {
+        let all: HashMap<String, &ResolvedPackage> = self
+            .packages
+            .iter()
+            .chain(&self.steps.replaced)
+            .map(|package| (label(package), package))
+            .collect();
+        let labels = self.steps.base.iter();
+        labels
+            .map(|label| all.get(label).map(|package| (*package).clone()))
+            .collect()
+    }
+
     fn check_packages(&self) -> Result<(), LockfileError> {
         let repositories: HashSet<_> = self.repositories.iter().map(|repository| &*repository.id).collect();
         let mut seen = HashSet::new();
-        for package in &self.packages {
+        let listed = self.packages.iter().map(|package| (package, true));
+        for (package, is_listed) in listed.chain(self.steps.replaced.iter().map(|package| (package, false))) {
             let reason = if !is_word(&package.name, "+.-_") {
                 "the name has a character that no package name has"
             } else if !is_word(&package.version, "+.-_:~^") {
@@ -212,7 +256,7 @@ impl Lockfile {
                 "the size is out of bounds"
             } else if !repositories.contains(&*package.repository) {
                 "its repository is not listed"
-            } else if !seen.insert((&*package.name, &*package.architecture)) {
+            } else if is_listed && !seen.insert((&*package.name, &*package.architecture)) {
                 "it is listed twice"
             } else {
                 continue;
@@ -248,18 +292,20 @@ mod tests {
             repositories: vec![LockedRepository {
                 id: "main".to_owned(),
                 suite: "trixie".to_owned(),
+                codename: "trixie".to_owned(),
                 date: "Sat, 06 Sep 2025 10:22:39 UTC".to_owned(),
                 digest: "a1".to_owned(),
             }],
             requested: vec!["b".to_owned()],
             packages: resolution(&["a", "b"], &[(1, 0)], &[1]).packages,
+            steps: Steps::default(),
         }
     }
 
     #[test]
     fn the_text_is_stable() {
         let text = sample().to_json();
-        assert!(text.starts_with("{\n  \"format\": \"oic-lockfile\",\n  \"version\": 1,\n  \"provider\": \"debian-"));
+        assert!(text.starts_with("{\n  \"format\": \"oic-lockfile\",\n  \"version\": 2,\n  \"provider\": \"debian-"));
         assert!(text.ends_with(&format!("  \"checksum\": \"{}\"\n}}\n", sample().digest())));
         assert_eq!(Lockfile::from_json(text.as_bytes()).unwrap(), sample());
         // Whitespace is not content.
@@ -271,8 +317,8 @@ mod tests {
     fn what_is_not_whole_is_refused() {
         let text = sample().to_json();
         let error = |text: &str| Lockfile::from_json(text.as_bytes()).unwrap_err();
-        let version = text.replace("\"version\": 1,", "\"version\": 2,");
-        assert!(matches!(error(&version), LockfileError::OtherVersion(2)));
+        let version = text.replace("\"version\": 2,", "\"version\": 1,");
+        assert!(matches!(error(&version), LockfileError::OtherVersion(1)));
         let format = text.replace("oic-lockfile", "other");
         assert!(matches!(error(&format), LockfileError::OtherFormat(_)));
         let changed = text.replace("1000", "1001");

@@ -40,6 +40,9 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// Parts of `/proc` that change the whole machine.
 const PROTECTED: [&str; 4] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"];
 
+/// What is mounted in every sandbox.
+const SYSTEM: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
 /// A place that a mount needed and the image did not have.
 #[derive(Debug)]
 struct Created {
@@ -92,6 +95,9 @@ impl Tree {
         for file in &spec.files {
             tree.file(file)?;
         }
+        if let Some(chroot) = &spec.chroot {
+            tree.repeat_system(Path::new(chroot))?;
+        }
         Ok(tree)
     }
 
@@ -111,6 +117,17 @@ impl Tree {
         Ok(())
     }
 
+    /// Shows the system directories in the directory `chroot` as well.
+    fn repeat_system(&mut self, chroot: &Path) -> Result<(), String> {
+        for name in SYSTEM {
+            let (source, target) = (Path::new("/").join(name), chroot.join(name));
+            let fail = |e: rustix::io::Errno| format!("cannot mount {}: {e}", target.display());
+            mount_bind_recursive(&source, &target).map_err(fail)?;
+            self.mounts.push(target);
+        }
+        Ok(())
+    }
+
     fn mount_system(&mut self, host_network: bool) -> Result<(), String> {
         let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         self.mount_new(Path::new("/proc"), "proc", plain, "")?;
@@ -124,13 +141,9 @@ impl Tree {
         if !host_network {
             self.raise_loopback()?;
         }
-        // What the host's hardware is like must not decide what is in the image.
-        self.mount_new(
-            Path::new("/sys"),
-            "tmpfs",
-            plain | MountFlags::RDONLY,
-            "mode=0555,size=4k",
-        )?;
+        // What the host's hardware is like must not decide what is in the image. There is no room for a
+        // file, but the directory's own mode can be set: a package that has it does that.
+        self.mount_new(Path::new("/sys"), "tmpfs", plain, "mode=0555,size=4k,nr_inodes=1")?;
         self.mount_devices()?;
         let memory = MountFlags::NOSUID | MountFlags::NODEV;
         self.mount_new(Path::new("/run"), "tmpfs", memory, "mode=0755")?;

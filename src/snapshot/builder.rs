@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::format::{BLOCK_BYTES, Dirent, Header, Member, NONE, Node, Record, Section};
+use super::format::{BLOCK_BYTES, Dirent, Extent, Header, Member, NONE, Node, Packing, Record, Section};
 use crate::package::Sha256;
 
 /// Names and values, sorted by name.
@@ -76,10 +76,32 @@ impl Builder {
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.data = tar_offset;
             self.files += 1;
-            self.content_bytes += node.size_bytes;
+            self.content_bytes = self.content_bytes.saturating_add(node.size_bytes);
             node.digest = self.digests.len() as u32;
             self.digests.push(digest);
         }
+    }
+
+    /// Records the stored parts of the sparse file `id`. It has no digest: its holes can be larger than any disk.
+    pub(super) fn sparse(&mut self, id: u32, extents: &[Extent]) -> Result<(), TooLarge> {
+        // Where none is stored, one that is empty tells it from a file that lies in one piece.
+        let none = [Extent {
+            offset: 0,
+            length: 0,
+            tar_offset: 0,
+        }];
+        let extents = if extents.is_empty() { &none } else { extents };
+        let (offset, count) = (self.heap.len() as u64, extents.len());
+        for extent in extents {
+            extent.encode(&mut self.heap);
+        }
+        if let Some(node) = self.nodes.get_mut(id as usize) {
+            node.data = offset;
+            node.entries = u32::try_from(count).map_err(|_| TooLarge)?;
+            self.files += 1;
+            self.content_bytes = self.content_bytes.saturating_add(node.size_bytes);
+        }
+        Ok(())
     }
 
     /// Counts one more name of `id`.
@@ -141,6 +163,17 @@ impl Builder {
         Ok(offset)
     }
 
+    /// Adds the windows of [`Packing::Deflate`] members, which are then counted from the start of the heap.
+    pub(super) fn windows(&mut self, windows: &[u8], members: &mut [Member]) {
+        let start = self.heap.len() as u64;
+        self.heap.extend(windows);
+        for member in members {
+            if let Packing::Deflate { window, .. } = &mut member.packing {
+                window.offset += start;
+            }
+        }
+    }
+
     /// The complete index; its header does not know the tarball's size yet.
     pub(super) fn finish(self, base_key: Sha256, members: &[Member]) -> Layout {
         let mut body = Vec::new();
@@ -161,6 +194,7 @@ impl Builder {
             base_key,
             snapshot_id: Sha256::of([&base_key.0[..], &body].concat()),
             tarball_bytes: 0,
+            foreign: None,
             tar_bytes: members
                 .last()
                 .map_or(0, |last| last.tar_offset + u64::from(last.tar_bytes)),

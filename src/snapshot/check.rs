@@ -6,8 +6,9 @@ use crate::cancel::{Cancel, Cancelled};
 use crate::overlay::layer::FileKind;
 
 use super::SnapshotError;
-use super::format::{Member, MemberId};
+use super::format::{Member, MemberId, NONE, Packing};
 use super::reader::Snapshot;
+use super::unpacking::Unpacking;
 
 /// Files named for one damaged member.
 const NAMED_MAX: usize = 5;
@@ -39,10 +40,11 @@ impl Snapshot {
                 .map_err(|Cancelled| SnapshotError::Cancelled(Cancelled))?;
             let id = MemberId(number);
             let member = self.index.member(id)?;
-            if let Err(error) = self.inflate(&member) {
+            if let Err(error) = Unpacking::new(self, id, member).bytes() {
                 check.damaged.push((error.to_string(), self.files_in(&member)?));
             }
-            if self.store.is_marked(id) && !self.store.holds(&member) {
+            let copied = member.packing != Packing::Stored && self.store.is_marked(id);
+            if copied && self.store.verified(&member).is_none() {
                 check.damaged_copies.push(id);
             }
             check.members += 1;
@@ -54,7 +56,14 @@ impl Snapshot {
             let node = self.index.node(number)?;
             self.index.path_of(&node)?;
             self.index.xattrs(&node)?;
-            if node.kind() == Some(FileKind::Regular) {
+            for number in 0..if node.kind() == Some(FileKind::Regular) {
+                node.entries
+            } else {
+                0
+            } {
+                self.index.extent(&node, number)?;
+            }
+            if node.digest != NONE {
                 self.index.digest(node.digest)?;
             }
         }
@@ -75,8 +84,16 @@ impl Snapshot {
         let mut files = Vec::new();
         for number in 0..self.index.nodes() {
             let node = self.index.node(number)?;
-            let is_file = node.kind() == Some(FileKind::Regular) && node.size_bytes > 0;
-            if is_file && node.data < end && node.data.saturating_add(node.size_bytes) > member.tar_offset {
+            if node.kind() != Some(FileKind::Regular) || node.size_bytes == 0 {
+                continue;
+            }
+            let mut lies_here = false;
+            self.pieces(&node, 0, node.size_bytes, &mut |start, length| {
+                let start = start.unwrap_or(end);
+                lies_here |= start < end && start.saturating_add(length) > member.tar_offset;
+                Ok(())
+            })?;
+            if lies_here {
                 files.push(self.index.path_of(&node)?);
                 if files.len() == NAMED_MAX {
                     break;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::SnapshotError;
-use super::format::{MemberId, Node};
+use super::format::{MemberId, NONE, Node, Packing};
 use super::index::Index;
 use crate::durable::PathError;
 use crate::overlay::layer::FileKind;
@@ -28,6 +28,14 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<(), SnapshotError> {
         header.tarball_bytes, header.tar_bytes, header.files, header.content_bytes
     )
     .map_err(failed())?;
+    if let Some(identity) = header.identity() {
+        writeln!(
+            out,
+            "from elsewhere, mtime {}.{:09}, last bytes sha256 {}",
+            identity.modified.seconds, identity.modified.nanoseconds, identity.tail
+        )
+        .map_err(failed())?;
+    }
     let mut stack = vec![(b"/".to_vec(), 0_u32, 0_usize)];
     while let Some((name, number, depth)) = stack.pop() {
         let node = index.node(number)?;
@@ -53,12 +61,29 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<(), SnapshotError> {
         let member = index.member(MemberId(id))?;
         writeln!(
             out,
-            "member {id}: tar {}+{} gzip {}+{} crc {:08x} sha256 {}",
-            member.tar_offset, member.tar_bytes, member.offset, member.compressed_bytes, member.crc, member.digest
+            "member {id}: tar {}+{} {} {}+{} crc {:08x} sha256 {}",
+            member.tar_offset,
+            member.tar_bytes,
+            packing(member.packing),
+            member.offset,
+            member.compressed_bytes,
+            member.crc,
+            member.digest
         )
         .map_err(failed())?;
     }
     Ok(())
+}
+
+fn packing(packing: Packing) -> String {
+    match packing {
+        Packing::Gzip => "gzip".into(),
+        Packing::Deflate { bit, window } => format!("deflate bit {bit} window {}+{}", window.offset, window.size_bytes),
+        Packing::Stored => "stored".into(),
+        Packing::Zstd => "zstd".into(),
+        Packing::ZstdRun { start } => format!("zstd from tar {start}"),
+        Packing::Continued { first } => format!("continues {first}"),
+    }
 }
 
 fn line(
@@ -80,9 +105,13 @@ fn line(
         node.modified.nanoseconds
     );
     match node.kind() {
-        Some(FileKind::Regular) => {
-            text += &format!(" at {} sha256 {}", node.data, index.digest(node.digest)?);
+        Some(FileKind::Regular) if node.entries > 0 => {
+            for number in 0..node.entries {
+                let extent = index.extent(node, number)?;
+                text += &format!(" {}+{} at {}", extent.offset, extent.length, extent.tar_offset);
+            }
         }
+        Some(FileKind::Regular) => text += &format!(" at {}", node.data),
         Some(FileKind::Symlink) => {
             text += &format!(" -> {}", index.heap(node.data, node.size_bytes)?.escape_ascii());
         }
@@ -90,6 +119,9 @@ fn line(
             text += &format!(" device {}:{}", node.device.0, node.device.1);
         }
         _ => {}
+    }
+    if node.digest != NONE {
+        text += &format!(" sha256 {}", index.digest(node.digest)?);
     }
     for (name, value) in index.xattrs(node)? {
         text += &format!(" {}={}", name.as_encoded_bytes().escape_ascii(), hex::encode(value));

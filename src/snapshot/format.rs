@@ -6,7 +6,7 @@ use crate::package::Sha256;
 /// Identifies an index file.
 pub(super) const MAGIC: [u8; 8] = *b"OICSNAP\0";
 /// The format version that this code writes, and the only one it reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Size of the header.
 pub(super) const HEADER_BYTES: usize = 256;
 /// Unit of the body that has a checksum of its own.
@@ -65,6 +65,19 @@ pub(super) struct Section {
 
 /// Flag of the header: some node has extended attributes.
 const HAS_XATTRS: u32 = 1;
+/// Flag of the header: the tarball came from elsewhere.
+const FOREIGN: u32 = 2;
+
+/// What tells a tarball that came from elsewhere from any other that may take its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Size in bytes.
+    pub(super) size_bytes: u64,
+    /// Time of last modification.
+    pub(super) modified: Timestamp,
+    /// SHA-256 of its last bytes, in which gzip and zstd keep checksums of the content.
+    pub(super) tail: Sha256,
+}
 
 /// The first bytes of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +87,8 @@ pub(super) struct Header {
     pub(super) snapshot_id: Sha256,
     /// Size of the tarball; 0 in the copy inside the tarball.
     pub(super) tarball_bytes: u64,
+    /// Of a tarball that came from elsewhere: what it looks like, besides its size.
+    pub(super) foreign: Option<(Timestamp, Sha256)>,
     /// Size of the tar stream, uncompressed.
     pub(super) tar_bytes: u64,
     /// Bytes of all regular files together.
@@ -110,7 +125,14 @@ impl Header {
         }
         out.extend(self.files.to_le_bytes());
         out.extend(self.blocks_crc.to_le_bytes());
-        out.extend((if self.has_xattrs { HAS_XATTRS } else { 0 }).to_le_bytes());
+        let flag = |set, flag| if set { flag } else { 0 };
+        let flags = flag(self.has_xattrs, HAS_XATTRS) | flag(self.foreign.is_some(), FOREIGN);
+        out.extend(flags.to_le_bytes());
+        if let Some((modified, tail)) = self.foreign {
+            out.extend(modified.seconds.to_le_bytes());
+            out.extend(modified.nanoseconds.to_le_bytes());
+            out.extend(tail.0);
+        }
         out.resize(HEADER_BYTES - 4, 0);
         out.extend(crc32fast::hash(&out).to_le_bytes());
         out
@@ -148,21 +170,35 @@ impl Header {
             let inside = offset.checked_add(size_bytes).is_some_and(|end| end <= body_bytes);
             inside.then_some(Section { offset, size_bytes })
         };
+        let [nodes, dirents, members, digests, heap] = [section()?, section()?, section()?, section()?, section()?];
+        let [files, blocks_crc, flags] = [fields.u32()?, fields.u32()?, fields.u32()?];
+        let (seconds, nanoseconds) = (i64::from_le_bytes(fields.array()?), fields.u32()?);
+        let tail = Sha256(fields.array()?);
         Some(Self {
             base_key,
             snapshot_id,
             tarball_bytes,
+            foreign: (flags & FOREIGN != 0).then_some((Timestamp { seconds, nanoseconds }, tail)),
             tar_bytes,
             content_bytes,
             body_bytes,
-            nodes: section()?,
-            dirents: section()?,
-            members: section()?,
-            digests: section()?,
-            heap: section()?,
-            files: fields.u32()?,
-            blocks_crc: fields.u32()?,
-            has_xattrs: fields.u32()? & HAS_XATTRS != 0,
+            nodes,
+            dirents,
+            members,
+            digests,
+            heap,
+            files,
+            blocks_crc,
+            has_xattrs: flags & HAS_XATTRS != 0,
+        })
+    }
+
+    /// The tarball from elsewhere that this belongs to; `None` if it belongs to one of oic's own.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.foreign.map(|(modified, tail)| Identity {
+            size_bytes: self.tarball_bytes,
+            modified,
+            tail,
         })
     }
 
@@ -189,9 +225,9 @@ pub(super) struct Node {
     pub(super) modified: Timestamp,
     pub(super) device: (u32, u32),
     /// Regular: offset of the content in the tar stream. Directory: its first dirent.
-    /// Symbolic link: offset of the target in the heap.
+    /// Symbolic link: offset of the target in the heap. Sparse file: offset of its extents in the heap.
     pub(super) data: u64,
-    /// Directory: number of dirents.
+    /// Directory: number of dirents. Sparse file: number of extents, at least 1; of other files 0.
     pub(super) entries: u32,
     /// The file's place in the digest table, or [`NONE`].
     pub(super) digest: u32,
@@ -298,47 +334,149 @@ impl Record for Dirent {
     }
 }
 
-/// A gzip member: a run of the tar stream.
+/// A stored part of a sparse file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Where it starts in the file.
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    /// Where it starts in the tar stream.
+    pub(super) tar_offset: u64,
+}
+
+impl Record for Extent {
+    const BYTES: usize = 24;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        for field in [self.offset, self.length, self.tar_offset] {
+            out.extend(field.to_le_bytes());
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        let extent = Self {
+            offset: fields.u64()?,
+            length: fields.u64()?,
+            tar_offset: fields.u64()?,
+        };
+        let sane = extent.offset.checked_add(extent.length).is_some()
+            && extent.tar_offset.checked_add(extent.length).is_some();
+        sane.then_some(extent)
+    }
+}
+
+/// How a member lies in the tarball.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// It starts with a gzip header; it is a whole gzip member, or several, the last of which may be cut short.
+    Gzip,
+    /// It starts at bit `bit` of its first byte, with a block of a deflate stream.
+    Deflate {
+        bit: u8,
+        /// Where the 32 KiB before it lie in the heap, as a zlib stream.
+        window: Section,
+    },
+    /// As it is.
+    Stored,
+    /// Whole zstd frames.
+    Zstd,
+    /// Part of a zstd frame that is too long to be unpacked for one part of it. The frame starts at the member's
+    /// offset, and there byte `start` of the tar stream.
+    ZstdRun { start: u64 },
+    /// It goes on where the member before it ends, within a block of a deflate stream. Decoding starts with member
+    /// number `first`, whose offset it has.
+    Continued { first: u32 },
+}
+
+impl Packing {
+    /// Whether it cannot be unpacked without what stands before it.
+    pub(super) fn is_part(self) -> bool {
+        matches!(self, Self::ZstdRun { .. } | Self::Continued { .. })
+    }
+
+    /// Kind, bit, and two numbers.
+    fn encode(self) -> (u8, u8, u64, u64) {
+        match self {
+            Self::Gzip => (0, 0, 0, 0),
+            Self::Deflate { bit, window } => (1, bit, window.offset, window.size_bytes),
+            Self::Stored => (2, 0, 0, 0),
+            Self::Zstd => (3, 0, 0, 0),
+            Self::ZstdRun { start } => (4, 0, start, 0),
+            Self::Continued { first } => (5, 0, first.into(), 0),
+        }
+    }
+
+    fn decode(kind: u8, bit: u8, first: u64, second: u64) -> Option<Self> {
+        Some(match kind {
+            0 => Self::Gzip,
+            1 if bit < 8 => Self::Deflate {
+                bit,
+                window: Section {
+                    offset: first,
+                    size_bytes: second,
+                },
+            },
+            2 => Self::Stored,
+            3 => Self::Zstd,
+            4 => Self::ZstdRun { start: first },
+            5 => Self::Continued {
+                first: u32::try_from(first).ok()?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// A run of the tar stream that is unpacked at once: in oic's own tarballs a gzip member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
-    /// Offset of its gzip header in the tarball.
+    /// Offset of its first byte in the tarball.
     pub(super) offset: u64,
     /// Offset of its first byte in the tar stream.
     pub(super) tar_offset: u64,
+    /// Bytes that it takes in the tarball; 0 if that cannot be said ([`Packing::is_part`]).
     pub(super) compressed_bytes: u32,
     pub(super) tar_bytes: u32,
-    /// CRC-32 of the uncompressed bytes (the one of its gzip trailer).
+    /// CRC-32 of the uncompressed bytes.
     pub(super) crc: u32,
-    /// SHA-256 of the compressed bytes.
+    pub(super) packing: Packing,
+    /// SHA-256 of its bytes in the tarball; of the uncompressed ones if it [is a part](Packing::is_part).
     pub(super) digest: Sha256,
 }
 
 impl Record for Member {
-    const BYTES: usize = 64;
+    const BYTES: usize = 80;
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.offset.to_le_bytes());
         out.extend(self.tar_offset.to_le_bytes());
-        for field in [self.compressed_bytes, self.tar_bytes, self.crc, 0] {
+        for field in [self.compressed_bytes, self.tar_bytes, self.crc] {
             out.extend(field.to_le_bytes());
         }
+        let (kind, bit, first, second) = self.packing.encode();
+        out.extend([kind, bit, 0, 0]);
         out.extend(self.digest.0);
+        out.extend(first.to_le_bytes());
+        out.extend(second.to_le_bytes());
     }
 
     fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         let (offset, tar_offset) = (fields.u64()?, fields.u64()?);
-        let [compressed_bytes, tar_bytes, crc, _] = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        let [compressed_bytes, tar_bytes, crc] = [fields.u32()?, fields.u32()?, fields.u32()?];
+        let [kind, bit, _, _] = fields.array()?;
         let digest = Sha256(fields.array()?);
         let sane = compressed_bytes <= MEMBER_BYTES_MAX
             && tar_bytes <= MEMBER_BYTES_MAX
             && tar_offset.checked_add(tar_bytes.into()).is_some()
             && offset.checked_add(compressed_bytes.into()).is_some();
+        let packing = Packing::decode(kind, bit, fields.u64()?, fields.u64()?);
         sane.then_some(Self {
             offset,
             tar_offset,
             compressed_bytes,
             tar_bytes,
             crc,
+            packing: packing?,
             digest,
         })
     }

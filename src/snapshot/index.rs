@@ -3,12 +3,16 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::SnapshotError;
-use super::format::{BLOCK_BYTES, Dirent, Fields, HEADER_BYTES, Header, Member, MemberId, NONE, Node, Record, Section};
+use super::format::{
+    BLOCK_BYTES, Dirent, Extent, Fields, HEADER_BYTES, Header, Member, MemberId, NONE, Node, Record, Section,
+};
+use super::inflate::WINDOW_BYTES;
 use super::map::Map;
 use crate::durable::PathError;
 use crate::package::Sha256;
@@ -104,11 +108,48 @@ impl Index {
         self.slice(self.header.heap, offset, size_bytes)
     }
 
+    /// The window of a [`Packing::Deflate`](super::format::Packing::Deflate) member, inflated.
+    pub(super) fn window(&self, window: Section) -> Result<Vec<u8>, SnapshotError> {
+        let packed = self.heap(window.offset, window.size_bytes)?;
+        let mut bytes = Vec::new();
+        let read = flate2::read::ZlibDecoder::new(packed)
+            .take(WINDOW_BYTES as u64 + 1)
+            .read_to_end(&mut bytes);
+        match read {
+            Ok(count) if count <= WINDOW_BYTES => Ok(bytes),
+            _ => Err(self.damage("a window of its deflate streams is malformed")),
+        }
+    }
+
     /// The dirent numbers of the directory `node`.
     pub(super) fn entries(&self, node: &Node) -> Result<std::ops::Range<u32>, SnapshotError> {
         let first = u32::try_from(node.data).ok();
         let range = first.and_then(|first| Some(first..first.checked_add(node.entries)?));
         range.ok_or_else(|| self.damage("a directory lies outside the table of names"))
+    }
+
+    /// The first stored part of the sparse file `node` that ends behind `offset`.
+    pub(super) fn extent_at(&self, node: &Node, offset: u64) -> Result<Option<Extent>, SnapshotError> {
+        let extent = |number: u32| self.extent(node, number);
+        let mut range = 0..node.entries;
+        while !range.is_empty() {
+            let middle = range.start + (range.end - range.start) / 2;
+            let found = extent(middle)?;
+            if found.offset + found.length > offset {
+                range.end = middle;
+            } else {
+                range.start = middle + 1;
+            }
+        }
+        (range.start < node.entries).then(|| extent(range.start)).transpose()
+    }
+
+    /// Stored part number `number` of the sparse file `node`.
+    pub(super) fn extent(&self, node: &Node, number: u32) -> Result<Extent, SnapshotError> {
+        let damage = || self.damage("the parts of a sparse file are malformed");
+        let offset = node.data.checked_add(u64::from(number) * Extent::BYTES as u64);
+        let bytes = self.heap(offset.ok_or_else(damage)?, Extent::BYTES as u64)?;
+        Extent::decode(&mut Fields(bytes)).ok_or_else(damage)
     }
 
     /// The dirent of `directory` that bears `name`.

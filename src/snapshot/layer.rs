@@ -3,9 +3,12 @@
 use std::ffi::{OsStr, OsString};
 
 use super::SnapshotError;
-use super::format::Node;
+use super::format::{NONE, Node};
 use super::reader::Snapshot;
-use crate::overlay::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary};
+use super::sequential::Sequential;
+use crate::overlay::layer::{
+    Attributes, ContentReader, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary,
+};
 use crate::package::Sha256;
 
 /// The root is the first node.
@@ -24,16 +27,32 @@ impl From<SnapshotError> for LayerError {
 }
 
 impl Snapshot {
-    /// The SHA-256 of a regular file's content, as it was when the snapshot was written.
-    ///
-    /// # Errors
-    /// `ESTALE` for an unknown node; `EIO` if the index is damaged.
-    pub fn file_digest(&self, node: NodeId) -> LayerResult<Option<Sha256>> {
-        let (_, node) = self.node(node)?;
-        if node.kind() != Some(FileKind::Regular) {
-            return Ok(None);
+    /// Reads from a regular file, with `read` to give the tar stream's bytes from a position.
+    pub(super) fn read_file(
+        &self,
+        node: NodeId,
+        offset: u64,
+        buffer: &mut [u8],
+        read: &mut dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError>,
+    ) -> LayerResult<usize> {
+        let (number, node) = self.node(node)?;
+        match node.kind() {
+            Some(FileKind::Regular) => {}
+            Some(FileKind::Directory) => return Err(Errno::ISDIR.into()),
+            _ => return Err(Errno::INVAL.into()),
         }
-        Ok(Some(self.index.digest(node.digest)?))
+        let length = self.read_pieces(&node, offset, buffer, read).map_err(|error| {
+            let named = LayerError::from(error);
+            let path = self.index.path_of(&node).unwrap_or_default();
+            LayerError::new(
+                named.errno,
+                format!("cannot read {path:?} of the base: {}", named.message),
+            )
+        })?;
+        if length > 0 {
+            self.note_touch(number);
+        }
+        Ok(length)
     }
 
     fn node(&self, id: NodeId) -> LayerResult<(u32, Node)> {
@@ -50,18 +69,65 @@ impl Snapshot {
         }
     }
 
-    /// Where `length` bytes from `offset` of a regular file lie in the tar stream, cut at its end.
-    fn stream_range(&self, node: &Node, offset: u64, length: usize) -> LayerResult<(u64, usize)> {
-        let length = node.size_bytes.saturating_sub(offset).min(length as u64) as usize;
-        if length == 0 {
-            return Ok((0, 0));
+    /// Calls `visit` for the pieces that `length` bytes from `offset` of a regular file are made of, in order, up to
+    /// its end: where each lies in the tar stream (`None` for a hole), and its length. Stops at an error.
+    pub(super) fn pieces(
+        &self,
+        node: &Node,
+        offset: u64,
+        length: u64,
+        visit: &mut dyn FnMut(Option<u64>, u64) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let damage = || self.index.damage("a file lies outside the tar stream");
+        let end = offset.saturating_add(length).min(node.size_bytes);
+        if node.entries == 0 && offset < end {
+            let start = node.data.checked_add(offset).ok_or_else(damage)?;
+            start.checked_add(end - offset).ok_or_else(damage)?;
+            return visit(Some(start), end - offset);
         }
-        let start = node
-            .data
-            .checked_add(offset)
-            .filter(|start| start.checked_add(length as u64).is_some());
-        let start = start.ok_or_else(|| self.index.damage("a file lies outside the tar stream"));
-        Ok((start?, length))
+        let mut position = offset;
+        while position < end {
+            let (start, length) = match self.index.extent_at(node, position)? {
+                None => (None, end - position),
+                Some(extent) if extent.offset > position => (None, extent.offset.min(end) - position),
+                Some(extent) => {
+                    let within = position - extent.offset;
+                    let length = (extent.length - within).min(end - position);
+                    (Some(extent.tar_offset + within), length)
+                }
+            };
+            visit(start, length)?;
+            position += length;
+        }
+        Ok(())
+    }
+
+    /// Reads pieces of a regular file into `buffer`, up to the file's end.
+    fn read_pieces(
+        &self,
+        node: &Node,
+        offset: u64,
+        buffer: &mut [u8],
+        read: &mut dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError>,
+    ) -> Result<usize, SnapshotError> {
+        let mut filled = 0;
+        self.pieces(node, offset, buffer.len() as u64, &mut |start, length| {
+            // A piece is never longer than the buffer.
+            let length = length as usize;
+            let part = buffer
+                .get_mut(filled..)
+                .and_then(|rest| rest.get_mut(..length))
+                .unwrap_or_default();
+            filled += part.len();
+            match start {
+                Some(start) => read(start, part),
+                None => {
+                    part.fill(0);
+                    Ok(())
+                }
+            }
+        })?;
+        Ok(filled)
     }
 }
 
@@ -144,35 +210,38 @@ impl Layer for Snapshot {
         near.into_iter().find(has_content).map(|id| NodeId(id.into()))
     }
 
+    fn digest(&self, node: NodeId) -> LayerResult<Option<Sha256>> {
+        let (_, node) = self.node(node)?;
+        // Sparse files of a tarball from elsewhere have none.
+        if node.kind() != Some(FileKind::Regular) || node.digest == NONE {
+            return Ok(None);
+        }
+        Ok(Some(self.index.digest(node.digest)?))
+    }
+
+    fn reader(&self) -> Option<Box<dyn ContentReader + '_>> {
+        Some(Box::new(Sequential::new(self)))
+    }
+
     fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool {
-        let range = self.node(node).and_then(|(_, node)| match node.kind() {
-            Some(FileKind::Regular) => self.stream_range(&node, offset, length),
-            _ => Ok((0, 0)),
-        });
-        // An error needs no worker to be reported.
-        range.is_ok_and(|(start, length)| self.range_is_ready(start, start + length as u64).unwrap_or(true))
+        let Ok((_, node)) = self.node(node) else {
+            // An error needs no worker to be reported.
+            return true;
+        };
+        let mut ready = true;
+        if node.kind() == Some(FileKind::Regular) {
+            let looked = self.pieces(&node, offset, length as u64, &mut |start, length| {
+                if let Some(start) = start {
+                    ready &= self.range_is_ready(start, start + length)?;
+                }
+                Ok(())
+            });
+            return looked.is_err() || ready;
+        }
+        ready
     }
 
     fn read_at(&self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize> {
-        let (number, node) = self.node(node)?;
-        match node.kind() {
-            Some(FileKind::Regular) => {}
-            Some(FileKind::Directory) => return Err(Errno::ISDIR.into()),
-            _ => return Err(Errno::INVAL.into()),
-        }
-        let (start, length) = self.stream_range(&node, offset, buffer.len())?;
-        let part = buffer.get_mut(..length).unwrap_or_default();
-        self.read_stream(start, part).map_err(|error| {
-            let named = LayerError::from(error);
-            let path = self.index.path_of(&node).unwrap_or_default();
-            LayerError::new(
-                named.errno,
-                format!("cannot read {path:?} of the base: {}", named.message),
-            )
-        })?;
-        if length > 0 {
-            self.note_touch(number);
-        }
-        Ok(length)
+        self.read_file(node, offset, buffer, &mut |start, part| self.read_stream(start, part))
     }
 }

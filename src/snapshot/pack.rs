@@ -6,15 +6,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
-use super::format::Member;
+use super::format::{Member, Packing};
 use crate::package::Sha256;
 
 /// A new member starts before a file's header once the open one holds this much.
 const MEMBER_BYTES: usize = 128 << 10;
 /// A file above this starts its own member, and is cut each time this much of it was written.
 pub(super) const CHUNK_BYTES: u64 = 1 << 20;
-/// Bytes of our gzip header: no name, no time.
-pub(super) const GZIP_HEADER_BYTES: usize = 10;
 
 /// The other end was dropped: the writing thread failed, and its result tells why.
 #[derive(Debug)]
@@ -145,6 +143,7 @@ fn write_in_order(mut out: impl Write, results: &Receiver<Receiver<io::Result<Pa
             compressed_bytes: packed.gzip.len() as u32,
             tar_bytes: packed.tar_bytes,
             crc: packed.crc,
+            packing: Packing::Gzip,
             digest: packed.digest,
         });
     }

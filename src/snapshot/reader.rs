@@ -1,21 +1,28 @@
 //! An open snapshot: content is unpacked member by member as it is read.
 
-use std::collections::HashSet;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ahead::Hints;
-use super::format::{Member, MemberId};
+use super::foreign;
+use super::format::{Member, MemberId, Packing};
+use super::hints::Hints;
 use super::index::Index;
-use super::pack::GZIP_HEADER_BYTES;
+use super::kept::Kept;
+use super::once::Once;
 use super::store::Store;
+use super::sums::Sums;
+use super::tarball::Tarball;
+use super::unpacking::{Counts, Unpacking};
 use super::{SnapshotError, toc};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::package::Sha256;
+use crate::workspace::Workspace;
+
+/// Members kept in memory while the backing store cannot be written take at most this much.
+const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// Where a snapshot's files are.
 #[derive(Debug, Clone)]
@@ -26,6 +33,17 @@ pub struct SnapshotPaths {
     pub index: PathBuf,
     /// The directory of the backing store; it is made if absent.
     pub backing_dir: PathBuf,
+}
+
+impl SnapshotPaths {
+    /// Those of a provider's base.
+    pub fn of(workspace: &Workspace) -> Self {
+        Self {
+            tarball: workspace.tarball(),
+            index: workspace.index(),
+            backing_dir: workspace.backing_store(),
+        }
+    }
 }
 
 /// What a snapshot holds, and what this process has taken from it.
@@ -47,83 +65,59 @@ pub struct SnapshotStats {
     pub members_ahead: u64,
     /// Regular files of which something was read.
     pub files_touched: u64,
+    /// Bytes that are kept in memory because the backing store cannot be written.
+    pub bytes_kept: u64,
 }
-
-/// The member's bytes in the backing store were verified by this process.
-const READY: u8 = 1;
-/// Something in the member was read by a user of the layer.
-const USED: u8 = 2;
 
 /// An open snapshot. Use it as a [`Layer`](crate::overlay::layer::Layer).
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) index: Index,
-    tarball: File,
-    tarball_path: PathBuf,
+    pub(super) tarball: Tarball,
     pub(super) store: Store,
-    /// Per member: [`READY`] and [`USED`].
-    states: Vec<AtomicU8>,
-    /// Members that some thread is unpacking.
-    busy: Mutex<HashSet<MemberId>>,
-    idle: Condvar,
+    pub(super) once: Once,
+    pub(super) kept: Kept,
+    pub(super) sums: Sums,
     first_use: Mutex<Vec<MemberId>>,
     /// One bit per node: it was read.
     touched: Vec<AtomicU64>,
-    counts: Counts,
-    store_failed: AtomicBool,
+    pub(super) counts: Counts,
     pub(super) hints: Hints,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    members_inflated: AtomicU64,
-    bytes_inflated: AtomicU64,
-    members_reused: AtomicU64,
-    members_ahead: AtomicU64,
-    files_touched: AtomicU64,
 }
 
 impl Snapshot {
     /// Opens a snapshot in a time that does not depend on its size. An index that is
-    /// absent, damaged or of another tarball is made again from the tarball.
+    /// absent, damaged or of another tarball is made again from the tarball; for one that oic
+    /// has not written, [`foreign::prepare`] has to be called before.
     ///
     /// # Errors
-    /// If the tarball is absent, cut short or not one of oic's, if its table of contents is
+    /// If the tarball is absent, cut short, or not one of oic's and not prepared, if its table of contents is
     /// damaged when it is needed, or if the backing store cannot be opened for writing.
     pub fn open(paths: &SnapshotPaths) -> Result<Self, SnapshotError> {
-        let tarball = File::open(&paths.tarball).map_err(PathError::on("open", &paths.tarball))?;
-        let footer = toc::footer(&tarball, &paths.tarball)?;
-        let index = match open_index(&paths.index, footer.snapshot_id) {
-            Ok(index) => index,
-            Err(error) => {
-                tracing::warn!("{error}; it is made again from {:?}", paths.tarball);
-                toc::rebuild_index(&paths.tarball, &paths.index)?;
-                open_index(&paths.index, footer.snapshot_id)?
-            }
+        let file = File::open(&paths.tarball).map_err(PathError::on("open", &paths.tarball))?;
+        let index = match toc::footer(&file, &paths.tarball) {
+            Ok(footer) => own_index(paths, &footer, &file)?,
+            Err(error) => foreign::index_of(&file, paths).ok_or(error)?,
         };
         let (header, members) = (index.header(), index.members());
-        let size = tarball.metadata().map_err(PathError::on("read", &paths.tarball))?.len();
-        if header.tarball_bytes != size {
-            return Err(SnapshotError::Tarball {
-                path: paths.tarball.clone(),
-                problem: format!("it is {size} bytes long and should be {}", header.tarball_bytes),
-            });
-        }
         let store = Store::open(&paths.backing_dir, header.snapshot_id, header.tar_bytes, members)?;
         Ok(Self {
-            states: (0..members).map(|_| AtomicU8::new(0)).collect(),
+            tarball: Tarball::new(file, &paths.tarball, header.foreign.is_some()),
+            once: Once::new(members),
+            kept: Kept::new(KEPT_BYTES_MAX),
+            sums: Sums::new(members),
             touched: (0..index.nodes().div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
-            tarball_path: paths.tarball.clone(),
-            busy: Mutex::default(),
-            idle: Condvar::new(),
             first_use: Mutex::default(),
             counts: Counts::default(),
-            store_failed: AtomicBool::new(false),
             hints: Hints::default(),
-            tarball,
             index,
             store,
         })
+    }
+
+    /// Whether the tarball came from elsewhere.
+    pub fn is_foreign(&self) -> bool {
+        self.tarball.is_foreign()
     }
 
     /// The base key it was written with.
@@ -149,6 +143,7 @@ impl Snapshot {
             members_reused: count(&self.counts.members_reused),
             members_ahead: count(&self.counts.members_ahead),
             files_touched: count(&self.counts.files_touched),
+            bytes_kept: self.kept.bytes() as u64,
         }
     }
 
@@ -195,11 +190,11 @@ impl Snapshot {
 
     /// Unpacks a member that nobody has asked for yet.
     pub(super) fn unpack_ahead(&self, id: MemberId) {
-        let is_idle = self.state(id).is_some_and(|state| state.load(Ordering::Relaxed) == 0);
-        if !is_idle {
+        if id.0 >= self.index.members() || !self.once.is_untouched(id.0) {
             return;
         }
-        match self.index.member(id).and_then(|member| self.ensure(id, &member)) {
+        let ensured = Unpacking::of(self, id).and_then(|unpacking| self.once.ensure(id.0, &unpacking));
+        match ensured {
             Ok(_) => drop(self.counts.members_ahead.fetch_add(1, Ordering::Relaxed)),
             Err(error) => tracing::warn!("reading ahead: {error}"),
         }
@@ -210,10 +205,7 @@ impl Snapshot {
         let mut position = start;
         while position < end {
             let (id, member) = self.index.member_at(position)?;
-            if self
-                .state(id)
-                .is_none_or(|state| state.load(Ordering::Acquire) & READY == 0)
-            {
+            if !self.once.is_ready(id.0) {
                 return Ok(false);
             }
             position = member.tar_offset + u64::from(member.tar_bytes);
@@ -230,18 +222,51 @@ impl Snapshot {
             let Some((part, rest)) = buffer.split_at_mut_checked(there) else {
                 return Err(self.index.damage("a member is empty"));
             };
-            match self.ensure(id, &member)? {
-                None => self.store.read(part, position)?,
-                Some(bytes) => {
-                    let from = bytes.get(within as usize..within as usize + there);
-                    part.copy_from_slice(from.ok_or_else(|| self.damage(&member, "a member has another length"))?);
-                }
-            }
+            self.read_member(id, &member, within, part)?;
             self.note_use(id);
             position += there as u64;
             buffer = rest;
         }
         Ok(())
+    }
+
+    /// Fills `buffer` with bytes of a member from `within` on.
+    fn read_member(&self, id: MemberId, member: &Member, within: u64, buffer: &mut [u8]) -> Result<(), SnapshotError> {
+        let mut problem = None;
+        for _ in 0..2 {
+            let unpacking = Unpacking::new(self, id, *member);
+            if let Some(bytes) = self.once.ensure(id.0, &unpacking)? {
+                let from = bytes.get(within as usize..).and_then(|rest| rest.get(..buffer.len()));
+                buffer.copy_from_slice(from.ok_or_else(|| self.index.damage("a member has another length"))?);
+                return Ok(());
+            }
+            let read = |buffer: &mut [u8], within: u64| match member.packing {
+                Packing::Stored => self.tarball.read(buffer, member.offset.saturating_add(within)),
+                _ => Ok(self.store.read(buffer, member.tar_offset.saturating_add(within))?),
+            };
+            match self.sums.read(id.0, member.tar_bytes, within, buffer, read) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => problem = Some(error),
+            }
+            tracing::warn!(
+                "member {} has changed since it was verified; it is looked at again",
+                id.0
+            );
+            self.once.forget(id.0);
+        }
+        Err(problem.unwrap_or_else(|| self.tarball.damage(member, "it changes while it is read")))
+    }
+
+    /// The bytes of a member for somebody who needs them once: verified, not kept.
+    pub(super) fn member_once(&self, id: MemberId, member: &Member) -> Result<Vec<u8>, SnapshotError> {
+        if self.store.is_marked(id)
+            && let Some(bytes) = self.store.verified(member)
+        {
+            self.counts.members_reused.fetch_add(1, Ordering::Relaxed);
+            return Ok(bytes);
+        }
+        Unpacking::new(self, id, *member).once()
     }
 
     /// Counts a file of which something was read.
@@ -256,98 +281,31 @@ impl Snapshot {
     }
 
     fn note_use(&self, id: MemberId) {
-        if let Some(state) = self.state(id)
-            && state.load(Ordering::Relaxed) & USED == 0
-            && state.fetch_or(USED, Ordering::Relaxed) & USED == 0
-        {
+        if self.once.is_first_use(id.0) {
             lock(&self.first_use).push(id);
-            self.hints.used(id);
+            self.hints.used(id.0);
         }
     }
+}
 
-    fn state(&self, id: MemberId) -> Option<&AtomicU8> {
-        self.states.get(id.0 as usize)
+/// The index of a tarball that oic has written.
+fn own_index(paths: &SnapshotPaths, footer: &toc::Footer, tarball: &File) -> Result<Index, SnapshotError> {
+    let index = match open_index(&paths.index, footer.snapshot_id) {
+        Ok(index) => index,
+        Err(error) => {
+            tracing::warn!("{error}; it is made again from {:?}", paths.tarball);
+            toc::rebuild_index(&paths.tarball, &paths.index)?;
+            open_index(&paths.index, footer.snapshot_id)?
+        }
+    };
+    let size = tarball.metadata().map_err(PathError::on("read", &paths.tarball))?.len();
+    if index.header().tarball_bytes != size {
+        return Err(SnapshotError::Tarball {
+            path: paths.tarball.clone(),
+            problem: format!("it is {size} bytes long and should be {}", index.header().tarball_bytes),
+        });
     }
-
-    /// Makes sure that the backing store holds verified bytes of the member; gives the
-    /// bytes themselves if it cannot. One thread works, others that need it wait.
-    fn ensure(&self, id: MemberId, member: &Member) -> Result<Option<Vec<u8>>, SnapshotError> {
-        let state = self
-            .state(id)
-            .ok_or_else(|| self.index.damage("a member has no number"))?;
-        if state.load(Ordering::Acquire) & READY != 0 {
-            return Ok(None);
-        }
-        let mut busy = lock(&self.busy);
-        while busy.contains(&id) {
-            busy = self.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.load(Ordering::Acquire) & READY != 0 {
-            return Ok(None);
-        }
-        busy.insert(id);
-        drop(busy);
-        let _claim = Claim { snapshot: self, id };
-        let bytes = self.unpack(id, member)?;
-        if bytes.is_none() {
-            state.fetch_or(READY, Ordering::Release);
-        }
-        Ok(bytes)
-    }
-
-    fn unpack(&self, id: MemberId, member: &Member) -> Result<Option<Vec<u8>>, SnapshotError> {
-        if self.store.is_marked(id) {
-            if self.store.holds(member) {
-                self.counts.members_reused.fetch_add(1, Ordering::Relaxed);
-                return Ok(None);
-            }
-            tracing::warn!("the backing store lost member {}; it is unpacked again", id.0);
-        }
-        let bytes = self.inflate(member)?;
-        self.counts.members_inflated.fetch_add(1, Ordering::Relaxed);
-        self.counts
-            .bytes_inflated
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        match self.store.put(id, member, &bytes) {
-            Ok(()) => Ok(None),
-            Err(error) => {
-                if !self.store_failed.swap(true, Ordering::Relaxed) {
-                    tracing::warn!("{error}; the base is read without its backing store, which is slow");
-                }
-                Ok(Some(bytes))
-            }
-        }
-    }
-
-    /// The bytes of a member: verified before and after inflating.
-    pub(super) fn inflate(&self, member: &Member) -> Result<Vec<u8>, SnapshotError> {
-        let mut compressed = vec![0; member.compressed_bytes as usize];
-        self.tarball
-            .read_exact_at(&mut compressed, member.offset)
-            .map_err(PathError::on("read", &self.tarball_path))?;
-        if Sha256::of(&compressed) != member.digest {
-            return Err(self.damage(member, "its SHA-256 is wrong"));
-        }
-        let mut bytes = Vec::with_capacity(member.tar_bytes as usize);
-        let deflated = compressed.get(GZIP_HEADER_BYTES..).unwrap_or_default();
-        let status =
-            flate2::Decompress::new(false).decompress_vec(deflated, &mut bytes, flate2::FlushDecompress::Finish);
-        if !matches!(status, Ok(flate2::Status::StreamEnd))
-            || bytes.len() != member.tar_bytes as usize
-            || crc32fast::hash(&bytes) != member.crc
-        {
-            return Err(self.damage(member, "it does not unpack to what it should"));
-        }
-        Ok(bytes)
-    }
-
-    fn damage(&self, member: &Member, problem: &str) -> SnapshotError {
-        let end = member.offset + u64::from(member.compressed_bytes);
-        SnapshotError::Tarball {
-            path: self.tarball_path.clone(),
-            problem: format!("it is damaged between bytes {} and {end} ({problem})", member.offset),
-        }
-    }
+    Ok(index)
 }
 
 /// Open index that belongs to the tarball with this snapshot id.
@@ -361,18 +319,4 @@ fn open_index(path: &Path, snapshot_id: Sha256) -> Result<Index, SnapshotError> 
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Held by the thread that unpacks a member.
-#[derive(Debug)]
-struct Claim<'a> {
-    snapshot: &'a Snapshot,
-    id: MemberId,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        lock(&self.snapshot.busy).remove(&self.id);
-        self.snapshot.idle.notify_all();
-    }
 }

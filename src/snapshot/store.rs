@@ -5,13 +5,16 @@
 //! Neither is synced: after a crash a mark may have outlived its bytes, so a marked
 //! member is checked against its CRC-32 before this process uses it for the first time.
 //! A mark is thus only a hint, and two processes that unpack the same member at once
-//! write the same bytes.
+//! write the same bytes. They seldom do: who unpacks holds a lock on the member's byte of the map.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
 
 use super::format::{Fields, Member, MemberId};
 use crate::durable::{AtomicFile, FileLock, PathError};
@@ -23,6 +26,13 @@ const MAP_HEADER_BYTES: u64 = 64;
 const ORDER_MAGIC: [u8; 8] = *b"OICORD\0\x01";
 /// Not 1, so that a stray bit does not make a mark.
 const UNPACKED: u8 = 0xa5;
+/// How long to wait for another process. It may be stopped; then both do the work.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look, at first and at last.
+const GLANCE: std::ops::RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(10);
+/// Where, behind any map, the bytes lie that stand for all parts of one frame or block.
+const FRAME_LOCKS: u64 = 1 << 62;
+
 /// Every file of a store starts like this.
 const PREFIX: &str = "members-";
 
@@ -67,17 +77,39 @@ impl Store {
     /// Whether some process has unpacked `member`.
     pub(super) fn is_marked(&self, member: MemberId) -> bool {
         let mut mark = [0];
-        let read = self
-            .map
-            .read_exact_at(&mut mark, MAP_HEADER_BYTES + u64::from(member.0));
+        let read = self.map.read_exact_at(&mut mark, mark_offset(member));
         read.is_ok() && mark == [UNPACKED]
     }
 
-    /// Whether the bytes kept for `member` are the right ones.
-    pub(super) fn holds(&self, member: &Member) -> bool {
+    /// The bytes kept for `member`, if they are the right ones.
+    pub(super) fn verified(&self, member: &Member) -> Option<Vec<u8>> {
         let mut bytes = vec![0; member.tar_bytes as usize];
-        let read = self.data.read_exact_at(&mut bytes, member.tar_offset);
-        read.is_ok() && crc32fast::hash(&bytes) == member.crc
+        self.data.read_exact_at(&mut bytes, member.tar_offset).ok()?;
+        (crc32fast::hash(&bytes) == member.crc).then_some(bytes)
+    }
+
+    /// Waits until no other process unpacks `member` (or what it is part of), and makes others wait.
+    /// Does without where locks do not work (`F_OFD_SETLK`, fcntl(2)), and if somebody holds one for very long.
+    pub(super) fn claim(&self, id: MemberId, member: &Member) -> Claim<'_> {
+        let byte = match member.packing.is_part() {
+            true => FRAME_LOCKS.saturating_add(member.offset.min(FRAME_LOCKS / 2)),
+            false => mark_offset(id),
+        };
+        let (deadline, mut pause) = (Instant::now() + PATIENCE, *GLANCE.start());
+        let held = loop {
+            match set_lock(&self.map, byte, libc::F_WRLCK) {
+                Ok(()) => break true,
+                Err(nix::Error::EAGAIN | nix::Error::EACCES | nix::Error::EINTR) if Instant::now() < deadline => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(*GLANCE.end());
+                }
+                Err(_) => break false,
+            }
+        };
+        Claim {
+            map: &self.map,
+            byte: held.then_some(byte),
+        }
     }
 
     /// Keeps `bytes` as those of `member`.
@@ -89,15 +121,13 @@ impl Store {
         if !zero || rustix::fs::fallocate(&self.data, hole, member.tar_offset, bytes.len() as u64).is_err() {
             self.data.write_all_at(bytes, member.tar_offset).map_err(fail())?;
         }
-        let mark = MAP_HEADER_BYTES + u64::from(id.0);
-        self.map.write_all_at(&[UNPACKED], mark).map_err(fail())
+        self.map.write_all_at(&[UNPACKED], mark_offset(id)).map_err(fail())
     }
 
     /// Takes the mark of `member` away.
     pub(super) fn unmark(&self, member: MemberId) -> Result<(), PathError> {
-        let mark = MAP_HEADER_BYTES + u64::from(member.0);
         self.map
-            .write_all_at(&[0], mark)
+            .write_all_at(&[0], mark_offset(member))
             .map_err(PathError::on("write", &self.path))
     }
 
@@ -133,6 +163,40 @@ impl Store {
             .read_exact_at(buffer, tar_offset)
             .map_err(PathError::on("read", &self.path))
     }
+}
+
+/// Held while a member is unpacked.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    map: &'a File,
+    /// The locked byte, unless locking did not work.
+    byte: Option<u64>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(byte) = self.byte {
+            // Cannot fail for a lock that is held; and closing the file releases it at the latest.
+            let _ = set_lock(self.map, byte, libc::F_UNLCK);
+        }
+    }
+}
+
+/// Locks or unlocks one byte, for the open file rather than the process, so that threads are no obstacle.
+fn set_lock(file: &File, byte: u64, kind: i32) -> nix::Result<()> {
+    let lock = libc::flock {
+        l_type: kind as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: i64::try_from(byte).unwrap_or(i64::MAX),
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+}
+
+/// Where the map has the mark of `member`.
+fn mark_offset(member: MemberId) -> u64 {
+    MAP_HEADER_BYTES + u64::from(member.0)
 }
 
 fn open(path: &Path) -> Result<File, PathError> {

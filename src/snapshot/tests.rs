@@ -13,6 +13,8 @@ use crate::overlay::layer::{Layer, NodeId};
 use crate::package::Sha256;
 
 mod damage;
+mod foreign;
+mod hostile;
 mod index;
 mod tree;
 
@@ -141,7 +143,7 @@ fn layer_equals_the_tree() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir());
     assert_eq!(root.links as usize, 2 + directories.count());
-    let digest = snapshot.file_digest(find(&snapshot, "etc/sub/passwd")).unwrap();
+    let digest = snapshot.digest(find(&snapshot, "etc/sub/passwd")).unwrap();
     assert_eq!(digest, Some(Sha256::of("root:x:0:0\n")));
 }
 
@@ -353,6 +355,41 @@ fn concurrent_readers_share_the_work() {
     for stats in [one, two] {
         assert!(stats.members_inflated + stats.members_reused <= stats.members_total);
     }
+}
+
+#[test]
+fn processes_take_turns_unpacking() {
+    let fixture = Fixture::full();
+    fixture.write();
+    let source = Arc::new(tree::on_disk(&fixture.tree()));
+    // Each has files of its own open, as another process would.
+    let all: Vec<_> = (0..4).map(|_| fixture.open()).collect();
+    std::thread::scope(|scope| {
+        for snapshot in &all {
+            let source = Arc::clone(&source);
+            scope.spawn(move || assert_same(&source, &tree::in_layer(snapshot)));
+        }
+    });
+    let stats: Vec<_> = all.iter().map(Snapshot::stats).collect();
+    let inflated: u64 = stats.iter().map(|stats| stats.members_inflated).sum();
+    let reused: u64 = stats.iter().map(|stats| stats.members_reused).sum();
+    assert!(inflated <= stats[0].members_total, "{stats:?}");
+    assert_eq!((inflated + reused) % 4, 0, "{stats:?}");
+}
+
+#[test]
+fn a_stopped_process_holds_nobody_up() {
+    let fixture = Fixture::full();
+    fixture.write();
+    let (stopped, other) = (fixture.open(), fixture.open());
+    let id = MemberId(0);
+    let member = stopped.index.member(id).unwrap();
+    let claim = stopped.store.claim(id, &member);
+    let start = std::time::Instant::now();
+    assert_same(&tree::on_disk(&fixture.tree()), &tree::in_layer(&other));
+    let waited = start.elapsed().as_secs();
+    assert!((4..30).contains(&waited), "{waited} seconds");
+    drop(claim);
 }
 
 #[test]

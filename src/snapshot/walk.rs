@@ -319,7 +319,8 @@ impl Walk<'_> {
     }
 }
 
-fn belongs(name: &[u8]) -> bool {
+/// Whether an attribute of this name belongs to a tree wherever it is.
+pub(super) fn belongs(name: &[u8]) -> bool {
     let tree = [&b"user."[..], b"trusted.", b"security.", b"system.posix_acl_"];
     let host = [
         &b"trusted.overlay."[..],

@@ -1,6 +1,6 @@
 //! Removing what was not used for longest.
 //!
-//! What a lockfile of an existing image names stays, and so does the base below its upper, or below a
+//! What a lockfile of an existing image names stays, and so do the step layers and the base below its upper, or below a
 //! writable layer of `oic mount`. A
 //! provider whose build is running is passed over as a whole.
 
@@ -11,10 +11,12 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::durable::{self, PathError};
+use crate::layer::{Below, LayerStore};
+use crate::package::Sha256;
 use crate::resolve::lockfile::Lockfile;
-use crate::workspace::Workspace;
+use crate::workspace::{LAYERS, Workspace};
 
-use super::clean::{empty, remove};
+use super::clean::remove;
 use super::inventory::{Image, Provider, age, is_temporary, providers};
 use super::measure::{Size, list, measure};
 use super::usage::{Removal, check_unused};
@@ -58,6 +60,8 @@ pub struct Item {
 pub enum Kind {
     /// A package file.
     Package,
+    /// A step layer that no image lies on.
+    Layer,
     /// A snapshot with what was unpacked of it.
     Base,
     /// The directory of an image build.
@@ -106,6 +110,7 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
         }
         if !policy.dry_run {
             durable::sweep_temporaries(&provider.workspace.image_builds())?;
+            LayerStore::new(provider.workspace.layers()).sweep()?;
         }
         let found = Found::of(&provider, policy, &mut collected)?;
         collected.bytes_before = collected.bytes_before.saturating_add(found.bytes);
@@ -131,11 +136,11 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
             tracing::info!(%path, days, too_much, too_old, "removing what was not used for so many days");
             match item.remove() {
                 // Of an image, this would be news: its packages may be gone already.
-                Err(StoreError::InUse { by, .. }) if item.kind == Kind::Base => {
-                    collected.skip(&item.provider, format!("its base is in use by {by}"));
+                Err(StoreError::InUse { by, .. }) if matches!(item.kind, Kind::Base | Kind::Layer) => {
+                    collected.skip(&item.provider, format!("{} is in use by {by}", item.path.display()));
                     continue;
                 }
-                Err(StoreError::Mounted { at }) if item.kind == Kind::Base => {
+                Err(StoreError::Mounted { at }) if matches!(item.kind, Kind::Base | Kind::Layer) => {
                     collected.skip(&item.provider, format!("{} is mounted", at.display()));
                     continue;
                 }
@@ -224,11 +229,38 @@ impl Found {
         if workspace.tarball().exists() {
             let last_used = provider.last_used().unwrap_or(SystemTime::UNIX_EPOCH);
             let has_upper = staying.iter().any(|image| image.build.upper().exists()) || has_mounts(workspace)?;
-            let size = measure(&workspace.chrootbuild())?;
+            let layers = measure(&workspace.layers())?;
+            let size = measure(&workspace.chrootbuild())?.without(layers);
             offer(Kind::Base, workspace.chrootbuild(), last_used, size, !has_upper);
+            // A writable layer of `oic mount` may lie on an image, and so on any of them.
+            let lain_on = match has_mounts(workspace)? {
+                true => None,
+                false => lain_on(&staying),
+            };
+            for layer in LayerStore::new(workspace.layers()).list()? {
+                let key = layer.manifest.facts.key;
+                let may_go = lain_on.as_ref().is_some_and(|keys| !keys.contains(&key));
+                let path = layer.directory().to_owned();
+                offer(Kind::Layer, path.clone(), layer.last_used(), measure(&path)?, may_go);
+            }
         }
         Ok(Self { bytes, candidates })
     }
+}
+
+/// Keys of the step layers below the uppers of `images`; `None` if one of them cannot be read.
+fn lain_on(images: &[&Image]) -> Option<BTreeSet<Sha256>> {
+    let mut keys = BTreeSet::new();
+    for image in images.iter().filter(|image| image.build.upper().exists()) {
+        match Below::read(&image.build.below()) {
+            Ok(below) => keys.extend(below.layers),
+            Err(error) => {
+                tracing::warn!("all step layers stay: {error}");
+                return None;
+            }
+        }
+    }
+    Some(keys)
 }
 
 /// Whether somebody keeps a writable layer of `oic mount` over the base.
@@ -258,9 +290,18 @@ impl Item {
                 check_unused(&self.provider, &self.path)?;
                 Ok(remove(&self.path)?)
             }
+            Kind::Layer => {
+                check_unused(&self.provider, &self.path)?;
+                durable::remove_tree(&self.path.with_extension("lock"))?;
+                Ok(remove(&self.path)?)
+            }
             Kind::Base => {
                 check_unused(&self.provider, &self.path)?;
-                Ok(empty(&self.path)?)
+                // The layers are items of their own, and good for the same base made again.
+                for path in list(&self.path)?.iter().filter(|path| !path.ends_with(LAYERS)) {
+                    remove(path)?;
+                }
+                Ok(())
             }
         }
     }

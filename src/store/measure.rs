@@ -38,6 +38,16 @@ impl Size {
         }
     }
 
+    /// This without `part` of it.
+    #[must_use]
+    pub(super) fn without(self, part: Self) -> Self {
+        Self {
+            files: self.files.saturating_sub(part.files),
+            disk_bytes: self.disk_bytes.saturating_sub(part.disk_bytes),
+            length_bytes: self.length_bytes.saturating_sub(part.length_bytes),
+        }
+    }
+
     /// This and `other` together.
     #[must_use]
     pub fn with(self, other: Self) -> Self {

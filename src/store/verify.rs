@@ -12,9 +12,11 @@ use sha2::Digest as _;
 use crate::cache;
 use crate::cancel::Cancel;
 use crate::durable::{self, PathError};
+use crate::layer::{self, ContentError, LayerStore};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
 use crate::resolve::lockfile::Lockfile;
+use crate::snapshot::foreign::{self, PrepareOptions};
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotPaths};
 
 use super::inventory::{Provider, providers};
@@ -36,6 +38,8 @@ pub struct Verified {
     pub unknown: Vec<PathBuf>,
     /// Snapshot members that are right.
     pub members: u64,
+    /// Step layers whose content is what it was when they were made.
+    pub layers: u64,
     /// Bytes that were read.
     pub bytes: u64,
     /// What is bad.
@@ -85,6 +89,7 @@ pub fn verify(
         packages(&provider, &mut verified, progress, cancel)?;
         metadata(&provider, &mut verified, cancel)?;
         let copies = snapshot(&provider, &mut verified, progress, cancel)?;
+        layers(&provider, &mut verified, progress, cancel)?;
         drop(in_use);
         let bad = verified.bad.get_mut(first_new..).unwrap_or_default();
         if repair && !bad.is_empty() {
@@ -208,6 +213,39 @@ fn digest(path: &Path, cancel: &Cancel, advance: &dyn Fn(u64)) -> Result<Sha256,
     }
 }
 
+/// Reads every step layer.
+fn layers(
+    provider: &Provider,
+    verified: &mut Verified,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<(), StoreError> {
+    let found = LayerStore::new(provider.workspace.layers()).list()?;
+    let total = found
+        .iter()
+        .fold(0_u64, |sum, layer| sum.saturating_add(layer.manifest.scan.size_bytes));
+    let task = progress.start(&format!("Step layers of {}", provider.id), Unit::Bytes, Some(total));
+    for layer in found {
+        let problem = match layer::content(&layer.tree(), cancel) {
+            Ok(found) if found == layer.manifest.content => None,
+            Ok(_) => Some("its content is not what it was when it was made".to_owned()),
+            Err(ContentError::Path(error)) => Some(error.to_string()),
+            Err(ContentError::Cancelled(error)) => return Err(error.into()),
+        };
+        let size_bytes = layer.manifest.scan.size_bytes;
+        verified.bytes = verified.bytes.saturating_add(size_bytes);
+        progress.advance(task, size_bytes);
+        match problem {
+            None => verified.layers += 1,
+            Some(problem) => verified
+                .bad
+                .push(Bad::new(provider, layer.directory().to_owned(), problem)),
+        }
+    }
+    progress.finish(task);
+    Ok(())
+}
+
 /// Members of a backing store that are to be unpacked again.
 type BadCopies = (Snapshot, Vec<crate::snapshot::MemberId>);
 
@@ -218,24 +256,29 @@ fn snapshot(
     cancel: &Cancel,
 ) -> Result<Option<BadCopies>, StoreError> {
     let workspace = &provider.workspace;
-    let paths = SnapshotPaths {
-        tarball: workspace.tarball(),
-        index: workspace.index(),
-        backing_dir: workspace.backing_store(),
-    };
+    let paths = SnapshotPaths::of(workspace);
     let Ok(metadata) = paths.tarball.symlink_metadata() else {
         return Ok(None);
     };
     let label = format!("Snapshot of {}", provider.id);
     let task = progress.start(&label, Unit::Bytes, Some(metadata.len()));
-    let checked = Snapshot::open(&paths).and_then(|snapshot| {
+    let options = PrepareOptions {
+        cancel: cancel.clone(),
+        ..PrepareOptions::default()
+    };
+    let opened = foreign::prepare(&paths, &options).and_then(|_| Snapshot::open(&paths));
+    let checked = opened.and_then(|snapshot| {
         let check = snapshot.check(&|bytes| progress.advance(task, bytes), cancel)?;
         Ok((snapshot, check))
     });
     progress.finish(task);
     let (snapshot, check) = match checked {
         Ok(checked) => checked,
-        Err(SnapshotError::Tarball { path, problem } | SnapshotError::Index { path, problem }) => {
+        Err(
+            SnapshotError::Tarball { path, problem }
+            | SnapshotError::Foreign { path, problem }
+            | SnapshotError::Index { path, problem },
+        ) => {
             verified.bad.push(Bad::new(provider, path, problem));
             return Ok(None);
         }

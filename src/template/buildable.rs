@@ -7,7 +7,6 @@ use super::model::FileSource;
 use super::schema::checks::is_placeholder;
 use super::schema::is_key_path;
 use crate::package::Arch;
-use crate::provider::PackageSystem;
 use crate::yaml::{Finding, Findings, Node, Span};
 
 /// Values that are valid in a template and not built yet: where, which, and what is.
@@ -81,15 +80,6 @@ fn target(loaded: &Loaded, findings: &mut Findings) {
         return;
     };
     let at = |key: &str| &target.get(key).unwrap_or(target).span;
-    if loaded.provider.package_system == PackageSystem::Rpm {
-        refuse(
-            findings,
-            at("dist"),
-            "target.dist",
-            "images of .rpm packages are",
-            "images of .deb packages",
-        );
-    }
     let wanted = loaded.template.target.arch;
     if Arch::host() != Some(wanted) {
         let what = format!("{wanted} on a machine of another architecture is");

@@ -77,6 +77,33 @@ impl Oic {
     }
 }
 
+/// The finished tree of an image, mounted; unmounted when dropped.
+pub struct Shown {
+    root: PathBuf,
+}
+
+impl Shown {
+    /// What `oic mount --image` shows of the last build of `name`.
+    pub fn image(oic: &Oic, provider: &str, name: &str) -> Self {
+        let root = oic.work_dir.join(format!("shown-{name}"));
+        std::fs::create_dir_all(&root).unwrap();
+        let mounted = oic.run(&["mount", provider, root.to_str().unwrap(), "--image", name]);
+        assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+        Self { root }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let _ = oic::mount::session::unmount(&self.root, true);
+    }
+}
+
 /// How a run ended.
 pub struct Finished {
     /// Exit code; `None` after a signal.

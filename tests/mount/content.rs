@@ -7,17 +7,19 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
 use memmap2::{Mmap, MmapMut};
+use oic::mount::Engine;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, ftruncate, seek};
 
 use crate::cow::mount;
-use crate::support::Place;
+use crate::support::{Place, run};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("cow_content_is_what_was_written", random),
     ("cow_write_after_copy_up_never_reaches_the_base", trap),
+    ("the_base_is_safe_from_other_users_too", trap_of_others),
 ];
 
 const LIMIT: u64 = 200_000;
@@ -236,4 +238,49 @@ fn trap() {
     drop((map, shared, reader, writer, both));
     session.close().unwrap();
     assert!(fs::read(place.base().join("file")).unwrap() == vec![b'o'; 10_000]);
+}
+
+/// The same by somebody who is not root, on both engines.
+fn trap_of_others() {
+    const SCRIPT: &str = r#"
+import mmap, os
+reader = os.open("file", os.O_RDONLY)
+old = mmap.mmap(reader, 0, prot=mmap.PROT_READ)
+assert old[5000] == ord("o")
+writer = os.open("file", os.O_RDWR)
+os.pwrite(writer, b"n", 5000)
+new = mmap.mmap(writer, 0)
+new[6000] = ord("m")
+new.flush()
+os.fsync(writer)
+assert open("file", "rb").read()[4999:6001] == b"on" + b"o" * 999 + b"m"
+"#;
+    for engine in [Engine::Fuse, Engine::Kernel] {
+        let place = Place::new();
+        fs::write(place.base().join("file"), vec![b'o'; 10_000]).unwrap();
+        run(&place.base(), &["chmod", "666", "file"]);
+        run(&place.path(""), &["chmod", "755", ".", "base", "mnt"]);
+        let session = place.mount_by(engine, false).unwrap();
+        let user = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "python3",
+            "-c",
+            SCRIPT,
+        ];
+        run(&place.mnt(), &user);
+        session.close().unwrap();
+        assert!(
+            fs::read(place.base().join("file")).unwrap() == vec![b'o'; 10_000],
+            "{engine:?}"
+        );
+        let session = place.mount_base();
+        assert!(
+            fs::read(place.mnt().join("file")).unwrap() == vec![b'o'; 10_000],
+            "{engine:?}"
+        );
+        session.close().unwrap();
+    }
 }

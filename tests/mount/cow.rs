@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oic::mount::session::{self, MountRequest, Session, View};
 use oic::mount::{Engine, MountError};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 use crate::support::{Place, layers, request, run, soon};
 
@@ -18,15 +20,11 @@ pub const TESTS: &[(&str, fn())] = &[
     ("cow_shows_a_frozen_upper_read_only", step),
     ("cow_answers_others_while_a_slow_file_is_copied_up", slow),
     ("cow_ends_when_it_is_unmounted", end),
-    ("posix_suite_cow", pjdfstest),
+    ("an_unnamed_file_is_refused_by_our_engine_only", unnamed),
 ];
 
 pub fn mount(place: &Place, volatile: bool) -> Result<Session, MountError> {
-    let request = MountRequest {
-        engine: Engine::Fuse,
-        ..MountRequest::build(layers(place.base()), place.upper(volatile))
-    };
-    session::mount(&request, &place.mnt())
+    place.mount_by(Engine::Fuse, volatile)
 }
 
 fn changes() {
@@ -161,37 +159,12 @@ fn end() {
     assert!(place.path("upper/file").exists());
 }
 
-/// The POSIX suite pjdfstest: nothing of it may fail.
-fn pjdfstest() {
-    let home = std::env::var_os("CARGO_HOME").map_or_else(|| "/root/.cargo".into(), PathBuf::from);
-    let program = std::env::var_os("PJDFSTEST").map_or_else(|| home.join("bin/pjdfstest"), PathBuf::from);
-    assert!(
-        program.exists(),
-        "{} is missing: cargo install pjdfstest --version 0.2.2",
-        program.display()
-    );
-    let place = Place::new();
-    let configuration = place.path("pjdfstest.toml");
-    let text = r#"
-        [features]
-        posix_fallocate = {}
-        rename_ctime = {}
-        utimensat = {}
-        utime_now = {}
-        [settings]
-        naptime = 0.05
-        allow_remount = false
-        [dummy_auth]
-        entries = [["nobody", "nogroup"], ["daemon", "daemon"], ["bin", "bin"]]
-    "#;
-    fs::write(&configuration, text).unwrap();
-    fs::set_permissions(place.path(""), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let session = mount(&place, false).unwrap();
-    let (program, configuration) = (program.to_str().unwrap(), configuration.to_str().unwrap());
-    let output = run(
-        &place.mnt(),
-        &[program, "-c", configuration, "-p", place.mnt().to_str().unwrap()],
-    );
-    assert!(output.contains("Summary: 0 failed"), "{output}");
-    session.close().unwrap();
+fn unnamed() {
+    for (engine, expected) in [(Engine::Fuse, Err(Errno::OPNOTSUPP)), (Engine::Kernel, Ok(()))] {
+        let place = Place::new();
+        let session = place.mount_by(engine, false).unwrap();
+        let opened = open(place.mnt(), OFlags::RDWR | OFlags::TMPFILE, Mode::RUSR);
+        assert_eq!(opened.map(drop), expected, "{engine:?}");
+        session.close().unwrap();
+    }
 }

@@ -2,20 +2,23 @@
 //!
 //! This program is its own mount server (`__mount`), and its tests run one after the other
 //! in a private mount namespace: whatever fails, nothing stays mounted on the machine.
-//! Arguments as for other tests: names select; `measure` and `posix_suite` run only when
-//! named.
+//! Arguments as for other tests: names select; `measure` runs only when named.
 
 // Clippy takes only `#[test]` functions for tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod content;
 mod cow;
+mod foreign;
 mod lower;
 mod measure;
 mod memory;
 mod overlay;
 mod pool;
+mod posix;
+mod programs;
 mod server;
+mod stress;
 mod support;
 
 use std::io::Write as _;
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
         cow::TESTS,
         content::TESTS,
         pool::TESTS,
+        posix::TESTS,
+        programs::TESTS,
+        stress::TESTS,
         server::TESTS,
         measure::TESTS,
     ]
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
     let mut failed = Vec::new();
     for (name, test) in tests {
         let selected = wanted.iter().any(|wanted| name.contains(wanted.as_str()));
-        let is_extra = name.starts_with("measure") || name.starts_with("posix_suite");
+        let is_extra = name.starts_with("measure");
         if !selected && (!wanted.is_empty() || is_extra) {
             continue;
         }

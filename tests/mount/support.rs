@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Output};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use oic::mount::server::{
     LayerRequest, Lifetime, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, child_main,
 };
 use oic::mount::session::{self, MountRequest, Session, View};
-use oic::mount::{MountError, Restrictions};
+use oic::mount::{Engine, MountError, Restrictions};
 use oic::overlay::layer::{Errno, Layer, LayerError, Timestamp};
 use oic::package::ResolvedPackage;
 use oic::pool::{PackageSource, PoolLayer};
@@ -127,7 +127,12 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("oic mount,:\\test").tempdir().unwrap();
+        Self::named("oic mount,:\\test")
+    }
+
+    /// For programs that do not take every name.
+    pub fn named(prefix: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
         for name in ["base", "mnt", "cache"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
@@ -166,20 +171,39 @@ impl Place {
         self.mount_with(self.upper(volatile))
     }
 
+    /// Mounts the base with an upper by this engine.
+    pub fn mount_by(&self, engine: Engine, volatile: bool) -> Result<Session, MountError> {
+        let request = MountRequest {
+            engine,
+            ..MountRequest::build(layers(self.base()), self.upper(volatile))
+        };
+        session::mount(&request, &self.mnt())
+    }
+
     /// Mounts the base with this upper.
     pub fn mount_with(&self, upper: Upper) -> Result<Session, MountError> {
         session::mount(&MountRequest::build(layers(self.base()), upper), &self.mnt())
     }
 }
 
-/// Runs a program in `directory` and gives its standard output.
-pub fn run(directory: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(arguments[0])
+fn output(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(arguments[0])
         .args(&arguments[1..])
         .current_dir(directory)
         .env("LC_ALL", "C")
         .output()
-        .unwrap_or_else(|error| panic!("{} (is its package installed?): {error}", arguments[0]));
+        .unwrap_or_else(|error| panic!("{} (is its package installed?): {error}", arguments[0]))
+}
+
+/// Runs a program in `directory` and gives all that it printed, whether it succeeds or not.
+pub fn try_run(directory: &Path, arguments: &[&str]) -> String {
+    let output = output(directory, arguments);
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// Runs a program in `directory` and gives its standard output.
+pub fn run(directory: &Path, arguments: &[&str]) -> String {
+    let output = output(directory, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {} {errors}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()

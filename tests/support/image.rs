@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use oic::cancel::Cancel;
-use oic::install::{InstallError, InstallReport, InstallRequest, install};
+use oic::install::{InitrdRequest, InstallError, InstallReport, InstallRequest, install, make_initrds, mark_automatic};
 use oic::package::{Arch, ResolvedPackage};
 use oic::progress::Silent;
+use oic::provider::PackageSystem;
+use oic::root::Root;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// `SOURCE_DATE_EPOCH` of the tests' images, in seconds.
@@ -64,19 +66,32 @@ pub fn install_packages(
     requested: &[&str],
 ) -> Result<InstallReport, InstallError> {
     let requested: Vec<_> = requested.iter().map(|name| (*name).to_owned()).collect();
+    let (directory, cancel) = (image.root(), Cancel::default());
+    let status = std::fs::read_to_string(directory.join("var/lib/dpkg/status")).unwrap();
+    let before = status.lines().filter_map(|line| line.strip_prefix("Package: "));
+    let before = before.map(str::to_owned).collect();
     let request = InstallRequest {
-        root: &image.root(),
+        system: PackageSystem::Deb,
+        root: &directory,
         packages,
-        requested: &requested,
         pool: Path::new("/cdrom/cache-repo"),
         pool_source: Some(pool),
-        initrd_modules: &[],
         temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
         arch: Arch::X86_64,
         epoch: EPOCH,
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
     };
-    install(&request, &Silent, &Cancel::default())
+    let report = install(&request, &Silent, &cancel)?;
+    let initrds = InitrdRequest {
+        system: PackageSystem::Deb,
+        root: &directory,
+        modules: &[],
+        epoch: EPOCH,
+        helper: request.helper,
+    };
+    make_initrds(&initrds, &Silent, &cancel)?;
+    mark_automatic(&Root::open(&directory)?, &before, packages, &requested, Arch::X86_64)?;
+    Ok(report)
 }
 
 /// Writes the index of a pool that consists of these packages.

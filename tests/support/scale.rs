@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each user takes a part of it
 
 use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use oic::mount::Restrictions;
 use oic::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use oic::mount::session::{self, MountRequest, Session, View};
 use oic::package::Sha256;
-use oic::snapshot::{WriteOptions, write};
+use oic::snapshot::foreign::{PrepareOptions, prepare};
+use oic::snapshot::{SnapshotPaths, WriteOptions, write};
 
 /// A snapshot of empty files: half of them in one directory, the others in directories of 100.
 pub struct Place {
@@ -53,6 +55,29 @@ impl Place {
         place
     }
 
+    /// Makes an index for a `.tar.gz` of one stream with the same files, in memory.
+    pub fn foreign(files: u32) -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        fs::create_dir(directory.path().join("mnt")).unwrap();
+        let place = Self { directory };
+        let file = BufWriter::new(File::create(place.at("tar.gz")).unwrap());
+        let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        for number in 0..files / 2 {
+            for name in [format!("many/f{number}"), format!("d{}/f{number}", number / 100)] {
+                gzip.write_all(empty_file(&name).as_bytes()).unwrap();
+            }
+        }
+        gzip.write_all(&[0; 1024]).unwrap();
+        gzip.finish().unwrap().flush().unwrap();
+        let paths = SnapshotPaths {
+            tarball: place.at("tar.gz"),
+            index: place.at("idx"),
+            backing_dir: place.at("store"),
+        };
+        assert!(prepare(&paths, &PrepareOptions::default()).unwrap());
+        place
+    }
+
     pub fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -83,6 +108,18 @@ impl Place {
             session,
         }
     }
+}
+
+fn empty_file(name: &str) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name).unwrap();
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_700_000_000);
+    header.set_size(0);
+    header.set_cksum();
+    header
 }
 
 impl Mounted {

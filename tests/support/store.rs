@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use oic::cache::PackageCache;
 use oic::package::{ResolvedPackage, Sha256};
-use oic::resolve::lockfile::{LockedRepository, Lockfile};
+use oic::resolve::lockfile::{LockedRepository, Lockfile, Steps};
 use oic::snapshot::{self, WriteOptions};
 use oic::workspace::{ImageBuild, Workspace};
 
@@ -134,7 +134,7 @@ impl Fixture {
         let build = self.workspace().image_build(name);
         fs::create_dir_all(build.upper().join("etc")).unwrap();
         fs::write(build.upper().join("etc/hostname"), "edge\n").unwrap();
-        fs::write(build.base_key(), Sha256::of("key").to_string()).unwrap();
+        fs::write(build.below(), Sha256::of("key").to_string()).unwrap();
         let raw = File::create(build.directory().join("edge-13.raw")).unwrap();
         raw.set_len(64 << 20).unwrap();
         (&raw).write_all(&[1; 8192]).unwrap();
@@ -143,11 +143,13 @@ impl Fixture {
             repositories: vec![LockedRepository {
                 id: "test".to_owned(),
                 suite: "stable".to_owned(),
+                codename: "stable".to_owned(),
                 date: String::new(),
                 digest: String::new(),
             }],
             requested: Vec::new(),
             packages: packages.to_vec(),
+            steps: Steps::default(),
         };
         fs::write(build.lockfile(name), lockfile.to_json()).unwrap();
         build

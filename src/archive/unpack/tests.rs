@@ -166,10 +166,10 @@ fn refuses_what_it_does_not_understand() {
             ],
             "sparse",
         ),
-        (vec![Raw(b'V', b"volume", b"", b"")], "unknown type 'V'"),
+        (vec![Raw(b'Q', b"what", b"", b"")], "unknown type 'Q'"),
         (
-            vec![Raw(b'x', b"p", b"", b"10 size=9\n"), Raw(b'0', b"f", b"", b"x")],
-            "another size",
+            vec![Raw(b'x', b"p", b"", b"13 size=9999\n"), Raw(b'0', b"f", b"", b"x")],
+            "unexpected end",
         ),
         (
             vec![Raw(b'x', b"p", b"", b"nonsense"), Raw(b'0', b"f", b"", b"x")],

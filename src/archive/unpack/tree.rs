@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::member::{Kind, Member, Xattrs, relative};
+use crate::archive::stream::{Kind, Member, Xattrs, relative};
 
 /// A step that failed: the verb for the message, and the cause.
-pub(super) type Failure = (&'static str, io::Error);
+pub(in crate::archive) type Failure = (&'static str, io::Error);
 
 fn on<E: Into<io::Error>>(action: &'static str) -> impl Fn(E) -> Failure {
     move |error| (action, error.into())
@@ -22,7 +22,7 @@ fn on<E: Into<io::Error>>(action: &'static str) -> impl Fn(E) -> Failure {
 
 /// The directory members are created in.
 #[derive(Debug)]
-pub(super) struct Tree<'a> {
+pub(in crate::archive) struct Tree<'a> {
     root: BorrowedFd<'a>,
     /// The directory of the member before: most members share it.
     parent: Option<(PathBuf, OwnedFd)>,
@@ -32,7 +32,7 @@ pub(super) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>) -> Self {
+    pub(in crate::archive) fn new(root: BorrowedFd<'a>) -> Self {
         Self {
             root,
             parent: None,
@@ -42,7 +42,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Creates `member`; a regular file takes its bytes from `content`.
-    pub(super) fn place(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Failure> {
+    pub(in crate::archive) fn place(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Failure> {
         let (Some(name), Some(parent)) = (member.path.file_name(), member.path.parent()) else {
             // The root itself is the caller's.
             return Ok(());
@@ -65,7 +65,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Sets the times of the directories made; innermost last does not matter, nothing is created any more.
-    pub(super) fn finish(self) -> Result<(), (PathBuf, Failure)> {
+    pub(in crate::archive) fn finish(self) -> Result<(), (PathBuf, Failure)> {
         for (path, modified) in self.directories {
             let set = || {
                 let directory = resolve(self.root, &path)?;

@@ -64,10 +64,11 @@ fn print(verified: &Verified) -> Result<(), CommandError> {
         print_line(&format!("unknown: {}: no digest is on record", path.display()))?;
     }
     print_line(&format!(
-        "verified {} packages, {} repository indexes and {} snapshot members: {} read",
+        "verified {} packages, {} repository indexes, {} snapshot members and {} step layers: {} read",
         verified.packages,
         verified.indexes,
         verified.members,
+        verified.layers,
         words::size(verified.bytes)
     ))
 }

@@ -23,6 +23,7 @@ pub(super) fn print(stats: &Stats, format: Format) -> Result<(), CommandError> {
         ("  unpacked by this mount", layers.members_inflated.to_string()),
         ("  found unpacked", layers.members_reused.to_string()),
         ("  ready before they were needed", layers.members_ahead.to_string()),
+        ("  kept in memory, for want of disk", mebibytes(layers.bytes_kept)),
         ("packages in the pool", layers.packages_total.to_string()),
         ("  opened", layers.packages_opened.to_string()),
         ("  fetched", layers.packages_fetched.to_string()),

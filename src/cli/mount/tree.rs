@@ -5,27 +5,39 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 use crate::durable::{self, FileLock, PathError};
+use crate::layer::{Below, Layer, LayerError, LayerStore};
 use crate::mount::kernel::Upper;
 use crate::mount::server::PoolRequest;
 use crate::mount::session::View;
+use crate::package::Sha256;
 use crate::pipeline::serve;
 use crate::provider;
 use crate::resolve::lockfile::Lockfile;
-use crate::snapshot::{Snapshot, SnapshotPaths};
+use crate::snapshot::Snapshot;
 use crate::template::Loaded;
 use crate::workspace::Workspace;
 
 use super::super::environment::Environment;
 use super::super::error::CommandError;
 use super::MountArgs;
+use super::subject::Subject;
 
 /// Start of the names of scratch layers (and of all temporary files).
 const SCRATCH_PREFIX: &str = ".oic-tmp-mount-";
 
+/// Start of the names of backing stores of one mount.
+const STORE_PREFIX: &str = ".oic-tmp-store-";
+
 /// The tree that a build has finished.
 pub(super) struct Image {
-    pub(super) upper: PathBuf,
+    /// The upper and the step layers below it, the topmost first.
+    pub(super) layers: Vec<PathBuf>,
+    /// Key of the base below them.
+    pub(super) base: Sha256,
     /// Changes when it is built anew.
     identity: String,
 }
@@ -65,7 +77,7 @@ pub(super) fn view(upper: Option<&WritableLayer>, image: Option<Image>, has_pool
     }
     View::Overlay {
         upper: upper.map(|layer| layer.upper.clone()),
-        steps: image.into_iter().map(|image| image.upper).collect(),
+        steps: image.map(|image| image.layers).unwrap_or_default(),
     }
 }
 
@@ -132,38 +144,41 @@ pub(super) fn finished_image(workspace: &Workspace, name: &str) -> Result<Image,
             })),
         );
     }
+    let unusable = |error: LayerError| CommandError::failed(&error).hint(error.hint());
+    let below = Below::read(&build.below()).map_err(|error| {
+        CommandError::failed(format!("what {} lies on is not known: {error}", upper.display()))
+            .hint(Some("build the image again"))
+    })?;
+    let layers = below.open(&LayerStore::new(workspace.layers())).map_err(unusable)?;
     Ok(Image {
+        layers: std::iter::once(upper).chain(layers.iter().map(Layer::tree)).collect(),
+        base: below.base,
         identity: format!(
             "{name} {} {}.{}",
             metadata.ino(),
             metadata.ctime(),
             metadata.ctime_nsec()
         ),
-        upper,
     })
 }
 
 /// The layer that `--upper NAME` writes to, in `mounts/NAME`.
-pub(super) fn named_upper(
-    workspace: &Workspace,
-    name: &str,
-    image: Option<&Image>,
-) -> Result<WritableLayer, CommandError> {
-    let directory = workspace.mounts().join(plain(name)?);
+pub(super) fn named_upper(subject: &Subject, name: &str, image: Option<&Image>) -> Result<WritableLayer, CommandError> {
+    let directory = subject.mounts.join(plain(name)?);
     make_private(&directory)?;
     Ok(WritableLayer {
-        upper: upper_in(&directory, workspace, image)?,
+        upper: upper_in(&directory, subject, image)?,
         scratch: None,
         _sweeping: None,
     })
 }
 
 /// A layer that lives as long as its mount. Those that were left behind, by servers that were killed, are removed.
-pub(super) fn scratch_upper(workspace: &Workspace, image: Option<&Image>) -> Result<WritableLayer, CommandError> {
-    let mounts = workspace.mounts();
-    make_private(&mounts)?;
+pub(super) fn scratch_upper(subject: &Subject, image: Option<&Image>) -> Result<WritableLayer, CommandError> {
+    let mounts = &subject.mounts;
+    make_private(mounts)?;
     let sweeping = FileLock::exclusive(mounts.join(".lock")).map_err(CommandError::failed)?;
-    for entry in fs::read_dir(&mounts).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(mounts).into_iter().flatten().flatten() {
         let is_scratch = entry
             .file_name()
             .as_encoded_bytes()
@@ -172,14 +187,28 @@ pub(super) fn scratch_upper(workspace: &Workspace, image: Option<&Image>) -> Res
             durable::remove_tree(&entry.path()).map_err(CommandError::failed)?;
         }
     }
-    let made = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(&mounts);
-    let made = made.map_err(|error| CommandError::failed(PathError::on("create a directory in", &mounts)(error)))?;
+    let made = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(mounts);
+    let made = made.map_err(|error| CommandError::failed(PathError::on("create a directory in", mounts)(error)))?;
     let directory = made.keep();
     Ok(WritableLayer {
-        upper: upper_in(&directory, workspace, image)?,
+        upper: upper_in(&directory, subject, image)?,
         scratch: Some(directory),
         _sweeping: Some(sweeping),
     })
+}
+
+/// Where to unpack for who may not use the shared backing store: a directory that is gone with the mount.
+pub(super) fn own_store(environment: &Environment, store: &Path) -> Result<Option<tempfile::TempDir>, CommandError> {
+    let place = if store.exists() { Some(store) } else { store.parent() };
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    match place.map(|place| access(place, wanted)) {
+        Some(Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {}
+        _ => return Ok(None),
+    }
+    let place = environment.temp_dir();
+    let made = tempfile::Builder::new().prefix(STORE_PREFIX).tempdir_in(&place);
+    made.map(Some)
+        .map_err(|error| CommandError::failed(PathError::on("create a directory in", &place)(error)))
 }
 
 fn is_used(scratch: &Path) -> bool {
@@ -191,13 +220,9 @@ fn work(directory: &Path) -> PathBuf {
     directory.join("work")
 }
 
-fn upper_in(directory: &Path, workspace: &Workspace, image: Option<&Image>) -> Result<Upper, CommandError> {
-    let paths = SnapshotPaths {
-        tarball: workspace.tarball(),
-        index: workspace.index(),
-        backing_dir: workspace.backing_store(),
-    };
-    let snapshot = Snapshot::open(&paths).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+fn upper_in(directory: &Path, subject: &Subject, image: Option<&Image>) -> Result<Upper, CommandError> {
+    let snapshot =
+        Snapshot::open(&subject.snapshot).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
     let mut base = snapshot.base_key().to_string();
     if let Some(image) = image {
         base += &format!(" under {}", image.identity);

@@ -1,244 +1,237 @@
-//! e2fsck and debugfs (e2fsprogs) judge what is written.
+//! e2fsck, debugfs, resize2fs and mke2fs (e2fsprogs) and the kernel judge what is written.
 
-use std::fs::File;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown, symlink};
-use std::process::Command;
+mod arrival;
+mod random;
+mod support;
+
+use std::fs;
+use std::path::Path;
 
 use super::*;
 use crate::image::tool::tests::{run, run_any};
-
-const OFFSET_BYTES: u64 = 1 << 20;
-const EPOCH: u64 = 1_700_000_000;
-
-pub fn set_times(path: &Path, seconds: u64) {
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-    let times = fs::FileTimes::new().set_modified(time).set_accessed(time);
-    File::open(path).unwrap().set_times(times).unwrap();
-}
-
-/// A tree with everything that a distribution has in it.
-fn tricky(root: &Path) {
-    let at = |name: &str| root.join(name);
-    fs::create_dir(at("d")).unwrap();
-    fs::write(at("d/file"), "contents").unwrap();
-    fs::hard_link(at("d/file"), at("d/linked")).unwrap();
-    set_times(&at("d/file"), 1_000_000_000);
-    symlink("d/file", at("short")).unwrap();
-    symlink("x".repeat(300), at("long")).unwrap();
-    fs::write(at("suid"), "#!").unwrap();
-    chown(at("suid"), Some(12), Some(70_000)).unwrap();
-    fs::set_permissions(at("suid"), fs::Permissions::from_mode(0o4755)).unwrap();
-    fs::create_dir(at("sticky")).unwrap();
-    fs::set_permissions(at("sticky"), fs::Permissions::from_mode(0o1777)).unwrap();
-    for (name, kind, numbers) in [
-        ("null", "c", &["1", "3"][..]),
-        ("pipe", "p", &[]),
-        ("disk", "b", &["259", "70000"]),
-    ] {
-        let status = Command::new("mknod")
-            .arg(at(name))
-            .arg(kind)
-            .args(numbers)
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-    fs::write(at("capable"), "x").unwrap();
-    let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let none = rustix::fs::XattrFlags::empty();
-    rustix::fs::setxattr(at("capable"), "security.capability", &capability, none).unwrap();
-    rustix::fs::setxattr(at("capable"), "user.note", b"hello", none).unwrap();
-    let sparse = File::create(at("sparse")).unwrap();
-    sparse.set_len(5 << 30).unwrap();
-    sparse.write_all_at(b"end", (5 << 30) - 3).unwrap();
-    fs::create_dir(at("many")).unwrap();
-    for i in 0..600 {
-        File::create(at(&format!("many/{i} {}", "n".repeat(60)))).unwrap();
-    }
-    fs::set_permissions(root, fs::Permissions::from_mode(0o2750)).unwrap();
-    chown(root, Some(3), Some(4)).unwrap();
-}
-
-fn spec(kind: FileSystem, size_mib: u64) -> Spec {
-    Spec {
-        kind,
-        offset_bytes: OFFSET_BYTES,
-        size_bytes: size_mib << 20,
-        uuid: Uuid::from_u128(0x1111_1111_1111_8111_8111_1111_1111_1111),
-        hash_seed: Uuid::from_u128(0x2222_2222_2222_8222_8222_2222_2222_2222),
-        label: Some("rootfs".into()),
-        epoch_seconds: EPOCH,
-    }
-}
-
-fn raw(directory: &Path, name: &str, size_mib: u64) -> PathBuf {
-    let path = directory.join(name);
-    File::create_new(&path)
-        .unwrap()
-        .set_len(OFFSET_BYTES + (size_mib << 20))
-        .unwrap();
-    path
-}
-
-fn at(raw: &Path) -> String {
-    format!("{}?offset={OFFSET_BYTES}", raw.display())
-}
-
-fn ask(raw: &Path, question: &str) -> String {
-    run("e2fsprogs", "debugfs", &["-R", question, &at(raw)])
-}
-
-fn make(raw: &Path, source: Option<&Path>, spec: &Spec) -> Result<(), ExtError> {
-    Mke2fs::find("a test")
-        .unwrap()
-        .make(raw, source, spec, &Cancel::default())
-}
+use crate::image::tree;
+pub use support::Tmpfs;
+use support::{Image, Mounted, debugfs, listing, spec, tree_of};
 
 #[test]
-fn everything_arrives() {
-    use std::os::unix::fs::MetadataExt as _;
-    let directory = tempfile::tempdir().unwrap();
-    let source = directory.path().join("tree");
-    fs::create_dir(&source).unwrap();
-    tricky(&source);
-    let raw = raw(directory.path(), "raw", 300);
-    make(&raw, Some(&source), &spec(FileSystem::Ext4, 300)).unwrap();
-    run("e2fsprogs", "e2fsck", &["-fn", &at(&raw)]);
-    // The image has stayed sparse: 300 MiB with a few of data.
-    assert!(fs::metadata(&raw).unwrap().blocks() * 512 < 4 << 20);
-    let superblock = ask(&raw, "stats -h");
-    for text in [
-        "rootfs",
-        "22222222-2222-8222-8222-222222222222",
-        "metadata_csum",
-        "64bit",
-        "Last write time:          Tue Nov 14 22:13:20 2023",
-    ] {
-        assert!(superblock.contains(text), "{text}: {superblock}");
-    }
-    let expect = [
-        (
-            "/d/file",
-            &["Links: 2", "Size: 8", "mtime: 0x3b9aca00", "ctime: 0x6553f100:00000000"][..],
-        ),
-        ("/short", &["Fast link dest: \"d/file\""]),
-        ("/long", &["Type: symlink", "Size: 300"]),
-        (
-            "/suid",
-            &[
-                "Mode:  04755",
-                "User:    12   Group: 70000",
-                "crtime: 0x6553f100:00000000",
-            ],
-        ),
-        ("/sticky", &["Mode:  01777"]),
-        ("/null", &["Type: character special", "01:03"]),
-        ("/disk", &["Type: block special", "259:70000"]),
-        ("/pipe", &["Type: FIFO"]),
-        ("/capable", &["security.capability (20)", "user.note (5) = \"hello\""]),
-        ("/sparse", &["Size: 5368709120", "Blockcount: 8"]),
-        (
-            "/",
-            &[
-                "Mode:  02750",
-                "User:     3   Group:     4",
-                "mtime: 0x6553f100:00000000",
-            ],
-        ),
-        ("/lost+found", &["Mode:  0700"]),
-    ];
-    for (path, texts) in expect {
-        let found = ask(&raw, &format!("stat {path}"));
-        for text in texts {
-            assert!(found.contains(text), "{path}: {text}: {found}");
-        }
-    }
-    assert_eq!(ask(&raw, "cat /d/linked").split("debugfs").next().unwrap(), "contents");
-}
-
-#[test]
-fn two_runs_are_equal() {
+fn the_same_tree_gives_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let mut images = Vec::new();
-    for round in ["a", "b"] {
+    for (round, threads) in [("a", 1), ("b", 3)] {
         let source = directory.path().join(round);
         fs::create_dir(&source).unwrap();
-        tricky(&source);
-        let raw = raw(directory.path(), &format!("{round}.raw"), 100);
-        make(&raw, Some(&source), &spec(FileSystem::Ext4, 100)).unwrap();
-        images.push(fs::read(&raw).unwrap());
+        arrival::tricky(&source);
+        let image = Image::new(directory.path(), &format!("{round}.raw"), 100);
+        image.write(&spec(Kind::Ext4, 100), &tree_of(&source), threads).unwrap();
+        images.push(fs::read(image.path()).unwrap());
         std::thread::sleep(std::time::Duration::from_millis(1100));
     }
-    let different = images[0].iter().zip(&images[1]).filter(|(a, b)| a != b).count();
-    assert_eq!(different, 0);
+    assert!(images[0] == images[1]);
 }
 
 #[test]
-fn the_older_ones() {
-    let directory = tempfile::tempdir().unwrap();
-    let source = directory.path().join("tree");
-    fs::create_dir(&source).unwrap();
-    fs::write(source.join("file"), "contents").unwrap();
-    for (name, kind) in [("ext2", FileSystem::Ext2), ("ext3", FileSystem::Ext3)] {
-        let raw = raw(directory.path(), name, 32);
-        make(&raw, Some(&source), &spec(kind, 32)).unwrap();
-        run("e2fsprogs", "e2fsck", &["-fn", &at(&raw)]);
-        let seen = run(
-            "util-linux",
-            "blkid",
-            &[
-                "-p",
-                "-O",
-                &OFFSET_BYTES.to_string(),
-                "-o",
-                "export",
-                raw.to_str().unwrap(),
-            ],
-        );
-        assert!(seen.contains(&format!("TYPE={name}")), "{seen}");
-    }
-}
-
-#[test]
-fn full_partitions_and_full_disks_are_told_apart() {
+fn a_partition_too_small_is_told_what_it_needs() {
     let directory = tempfile::tempdir().unwrap();
     let source = directory.path().join("tree");
     fs::create_dir(&source).unwrap();
     fs::write(source.join("big"), vec![7; 24 << 20]).unwrap();
-    let small = raw(directory.path(), "raw", 16);
-    let error = make(&small, Some(&source), &spec(FileSystem::Ext4, 16)).unwrap_err();
-    assert!(matches!(error, ExtError::Full { .. }), "{error}");
+    let tree = tree_of(&source);
+    for kind in [Kind::Ext2, Kind::Ext3, Kind::Ext4] {
+        let small = Image::new(directory.path(), "raw", 16);
+        let error = small.write(&spec(kind, 16), &tree, 1).unwrap_err();
+        let ExtError::Full { needed_bytes, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("at least {} MiB", needed_bytes >> 20)),
+            "{error}"
+        );
+        assert_eq!(fs::metadata(small.path()).unwrap().len() & 0xfff, 0);
+        drop(small);
+        let image = Image::new(directory.path(), "raw", needed_bytes >> 20);
+        image.write(&spec(kind, needed_bytes >> 20), &tree, 1).unwrap();
+        image.check();
+        assert!(needed_bytes < 36 << 20, "{kind:?}: {needed_bytes}");
+    }
+    let error = Image::new(directory.path(), "raw", 1).write(
+        &Spec {
+            size_bytes: 40 << 10,
+            ..spec(Kind::Ext4, 1)
+        },
+        &tree,
+        1,
+    );
+    assert!(matches!(error, Err(ExtError::Size { .. })));
+}
+
+#[test]
+fn a_full_disk_of_the_host_is_something_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("tree");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("big"), vec![7; 24 << 20]).unwrap();
     let mounted = directory.path().join("mounted");
     fs::create_dir(&mounted).unwrap();
     let tmpfs = Tmpfs::mount(&mounted, "size=4m");
-    let raw = raw(&mounted, "raw", 100);
-    let error = make(&raw, Some(&source), &spec(FileSystem::Ext4, 100)).unwrap_err();
-    assert!(matches!(error, ExtError::NoSpace(_)), "{error}");
-    drop(tmpfs);
+    let image = Image::new(&mounted, "raw", 100);
+    let error = image.write(&spec(Kind::Ext4, 100), &tree_of(&source), 2).unwrap_err();
+    assert!(matches!(&error, ExtError::Io(error) if error.is_no_space()), "{error}");
+    drop((image, tmpfs));
     let (ok, _) = run_any("util-linux", "mountpoint", &["-q", mounted.to_str().unwrap()]);
     assert!(!ok);
 }
 
-/// A small file system, unmounted when dropped.
-pub struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    pub fn mount(path: &Path, options: &str) -> Self {
-        let options = std::ffi::CString::new(options).unwrap();
-        rustix::mount::mount(
-            "tmpfs",
-            path,
-            "tmpfs",
-            rustix::mount::MountFlags::empty(),
-            options.as_c_str(),
-        )
+#[test]
+fn nothing_is_written_for_what_is_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = Image::new(directory.path(), "raw", 100 << 10);
+    image
+        .write(&spec(Kind::Ext4, 100 << 10), &tree::Tree::empty(), 1)
         .unwrap();
-        Self(path.to_owned())
+    image.check();
+    let data_bytes = image.data_bytes();
+    assert!(data_bytes < 6 << 20, "{data_bytes}");
+    let groups = debugfs(&image, "stats");
+    assert!(groups.contains("Inode not init, Block not init"), "{groups}");
+}
+
+#[test]
+fn directories_of_100000_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("tree");
+    fs::create_dir_all(source.join("many")).unwrap();
+    let name = |i: u32| format!("{i:06} {}", "läng ".repeat((i % 40) as usize));
+    let first = source.join("many").join(name(0));
+    fs::write(&first, "x").unwrap();
+    // Hard links: all that counts here are names.
+    for i in 1..60_000 {
+        fs::hard_link(&first, source.join("many").join(name(i))).unwrap();
+    }
+    let second = source.join("many/second");
+    fs::write(&second, "y").unwrap();
+    for i in 60_000..100_000 {
+        fs::hard_link(&second, source.join("many").join(name(i))).unwrap();
+    }
+    let image = Image::new(directory.path(), "raw", 200);
+    image.write(&spec(Kind::Ext4, 200), &tree_of(&source), 1).unwrap();
+    image.check();
+    assert!(debugfs(&image, "htree_dump /many").contains("Indirect levels: 1"));
+    let mounted = Mounted::new(&image, "ext4");
+    assert_eq!(fs::read_dir(mounted.path().join("many")).unwrap().count(), 100_001);
+    for i in (0..100_000).step_by(97) {
+        let text = fs::read_to_string(mounted.path().join("many").join(name(i))).unwrap();
+        assert_eq!(text, if i < 60_000 { "x" } else { "y" });
     }
 }
 
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+#[test]
+fn names_hash_as_e2fsprogs_hashes_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = Image::new(directory.path(), "raw", 16);
+    image.write(&spec(Kind::Ext4, 16), &tree::Tree::empty(), 1).unwrap();
+    let seed = spec(Kind::Ext4, 16).hash_seed;
+    // debugfs takes characters for signed; those of many names elsewhere are not ASCII.
+    for name in [
+        "a",
+        "etc",
+        "passwd",
+        "a name that is longer than thirty-two bytes",
+        &"x".repeat(255),
+    ] {
+        let answer = debugfs(&image, &format!("dx_hash -h half_md4 -s {seed} \"{name}\""));
+        let ours = format!("is {:#010x}", hash::half_md4(name.as_bytes(), seed.as_bytes()));
+        assert!(answer.contains(&ours), "{name}: {ours}: {answer}");
     }
+}
+
+#[test]
+fn file_systems_can_grow() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("tree");
+    fs::create_dir(&source).unwrap();
+    arrival::tricky(&source);
+    let expected = listing(&source);
+    for (kind, name) in [(Kind::Ext4, "ext4"), (Kind::Ext3, "ext3")] {
+        // resize2fs takes no offset.
+        let image = Image::at_offset(directory.path(), name, 200, 0);
+        let spec = Spec {
+            offset_bytes: 0,
+            ..spec(kind, 200)
+        };
+        image.write(&spec, &tree_of(&source), 2).unwrap();
+        image.check();
+        let file = fs::File::options().write(true).open(image.path()).unwrap();
+        file.set_len(3000 << 20).unwrap();
+        run("e2fsprogs", "resize2fs", &[image.path().to_str().unwrap()]);
+        image.check();
+        let mounted = Mounted::new(&image, name);
+        assert_eq!(listing(mounted.path()), expected);
+    }
+}
+
+#[test]
+fn maps_of_many_parts() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("tree");
+    fs::create_dir(&source).unwrap();
+    let bytes: Vec<u8> = (0..1500 * 8192).map(|i: u32| (i / 4096 % 255 + 1) as u8).collect();
+    fs::write(source.join("file"), &bytes).unwrap();
+    for (kind, name) in [(Kind::Ext4, "ext4"), (Kind::Ext2, "ext2")] {
+        let mut tree = tree_of(&source);
+        // Every second block: three levels of extents.
+        tree.set_data(1, (0..1500).map(|i| (i * 8192, i * 8192 + 4096)).collect());
+        let image = Image::new(directory.path(), name, 64);
+        image.write(&spec(kind, 64), &tree, 2).unwrap();
+        image.check();
+        let mounted = Mounted::new(&image, name);
+        let read = fs::read(mounted.path().join("file")).unwrap();
+        let expected = bytes
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if at / 4096 % 2 == 0 { *byte } else { 0 });
+        assert!(read.iter().copied().eq(expected), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_stored_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("tree");
+    fs::create_dir_all(source.join("d")).unwrap();
+    let file = source.join("d/file");
+    fs::write(&file, "").unwrap();
+    let none = rustix::fs::XattrFlags::empty();
+    for name in ["user.a", "user.b"] {
+        // The host's own ext4 takes one of these per file.
+        rustix::fs::setxattr(&file, name, &[1; 2000], none).unwrap();
+    }
+    let mut tree = tree_of(&source);
+    let image = Image::new(directory.path(), "raw", 16);
+    let result = image.write(&spec(Kind::Ext4, 16), &tree, 1);
+    tree.add_xattr(2, "user.c", &[2; 2000]);
+    let error = image.write(&spec(Kind::Ext4, 16), &tree, 1).unwrap_err().to_string();
+    assert!(
+        result.is_ok() && error.contains("/d/file cannot be stored: its extended attributes"),
+        "{error}"
+    );
+    tree.add_xattr(1, "odd.name", b"");
+    let error = image.write(&spec(Kind::Ext4, 16), &tree, 1).unwrap_err().to_string();
+    assert!(
+        error.contains("/d cannot be stored") && error.contains("\"odd.name\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn cancelling_stops_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = Image::new(directory.path(), "raw", 16);
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let file = fs::File::options().read(true).write(true).open(image.path()).unwrap();
+    let canvas = Canvas::new(&file, Path::new("raw"), None);
+    let result = write(&canvas, &spec(Kind::Ext4, 16), &tree::Tree::empty(), 1, &cancel);
+    assert!(matches!(result, Err(ExtError::Cancelled(_))));
 }

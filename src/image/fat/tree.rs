@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
-
 use super::FatError;
 use super::name;
 use crate::image::content::Source;
-use crate::root::Root;
+use crate::image::merged::Merged;
+use crate::overlay::layer::FileKind;
 
 /// Directories deeper than this are refused, so that recursion is bounded.
 const DEEPEST: usize = 64;
@@ -73,19 +72,19 @@ impl Tree {
     ///
     /// # Errors
     /// As [`Self::add_file`], also for links and special files, and if reading fails.
-    pub fn add_tree(&mut self, root: &Root, path: &Path) -> Result<(), FatError> {
+    pub fn add_tree(&mut self, root: &Merged, path: &Path) -> Result<(), FatError> {
         self.add_below(root, path, &mut PathBuf::new())
     }
 
-    fn add_below(&mut self, root: &Root, path: &Path, inner: &mut PathBuf) -> Result<(), FatError> {
+    fn add_below(&mut self, root: &Merged, path: &Path, inner: &mut PathBuf) -> Result<(), FatError> {
         for (file_name, kind) in root.entries(&path.join(&*inner))? {
             inner.push(file_name);
             match kind {
-                FileType::Directory => {
+                FileKind::Directory => {
                     self.add_directory(inner)?;
                     self.add_below(root, path, inner)?;
                 }
-                FileType::RegularFile => self.add_file(inner, Source::in_root(root, &path.join(&*inner))?)?,
+                FileKind::Regular => self.add_file(inner, root.file(&path.join(&*inner))?)?,
                 _ => return Err(unstorable(&path.join(&*inner), "it is a link or a special file")),
             }
             inner.pop();

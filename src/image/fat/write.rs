@@ -1,8 +1,6 @@
 //! Allocates, writes contents and directories, then the tables and boot sectors.
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::geometry::{ENTRY_BYTES, SECTOR_BYTES};
@@ -10,6 +8,7 @@ use super::tree::{Directory, Entry, Node};
 use super::{FatError, Geometry, Tree, name};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
+use crate::image::canvas::Canvas;
 use crate::image::content::Source;
 
 const ATTRIBUTE_VOLUME: u8 = 0x08;
@@ -34,15 +33,13 @@ pub struct Spec {
     pub epoch_seconds: u64,
 }
 
-/// Writes a file system with `tree` into `file`, which reads as zeros there.
-/// `path` is for messages.
+/// Writes a file system with `tree` onto `canvas`.
 ///
 /// # Errors
-/// [`FatError`]; the file then holds a part of it.
-pub fn write(file: &File, path: &Path, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FatError> {
+/// [`FatError`]; the canvas then holds a part of it.
+pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FatError> {
     let mut writer = Writer {
-        file,
-        path,
+        canvas,
         spec,
         cancel,
         table: vec![0x0fff_fff8, END_OF_CHAIN],
@@ -70,8 +67,7 @@ fn directory_slots(directory: &Directory) -> u64 {
 }
 
 struct Writer<'a> {
-    file: &'a File,
-    path: &'a Path,
+    canvas: &'a Canvas<'a>,
     spec: &'a Spec,
     cancel: &'a Cancel,
     /// The used part of the allocation table.
@@ -97,9 +93,7 @@ impl Writer<'_> {
     }
 
     fn put(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), FatError> {
-        self.file
-            .write_all_at(bytes, self.spec.offset_bytes + offset_bytes)
-            .map_err(|e| PathError::on("write to", self.path)(e).into())
+        Ok(self.canvas.put(self.spec.offset_bytes + offset_bytes, bytes)?)
     }
 
     /// Writes `children` into the directory at `own` behind the entries of `start`, then what is in them.
@@ -165,7 +159,7 @@ impl Writer<'_> {
     }
 
     fn contents(&self, source: &Source, first: u32, path: &Path) -> Result<(), FatError> {
-        let mut reader = source.reader()?;
+        let mut reader = source.reader();
         let mut offset_bytes = self.spec.geometry.cluster_offset_bytes(first);
         let mut left = source.size_bytes();
         let mut buffer = vec![0; 1 << 20];

@@ -1,6 +1,7 @@
 //! A whole disk, judged by sgdisk, fsck.fat, e2fsck and util-linux.
 
 use std::fs;
+use std::sync::Arc;
 
 use super::*;
 use crate::durable::TEMPORARY_PREFIX;
@@ -8,6 +9,8 @@ use crate::image::ext4::tests::Tmpfs;
 use crate::image::plan::tests::{disk, partition, plan_of};
 use crate::image::populate;
 use crate::image::tool::tests::run;
+use crate::image::tree::tests::Base;
+use crate::overlay::directory::DirectoryLayer;
 use crate::progress::Silent;
 
 fn plan() -> DiskPlan {
@@ -29,7 +32,7 @@ fn plan() -> DiskPlan {
     ))
 }
 
-fn tree(path: &Path) -> Root {
+fn tree(path: &Path) {
     for directory in ["boot/efi/EFI/debian", "etc", "home/user", "usr/bin"] {
         fs::create_dir_all(path.join(directory)).unwrap();
     }
@@ -37,23 +40,30 @@ fn tree(path: &Path) -> Root {
     fs::write(path.join("etc/hostname"), "oic\n").unwrap();
     fs::write(path.join("home/user/notes"), "mine").unwrap();
     fs::write(path.join("usr/bin/tool"), vec![0x5a; 3_000_000]).unwrap();
-    Root::open(path).unwrap()
 }
 
-fn make(target: &Path, root: &Root, cancel: &Cancel) -> Result<RawSummary, ImageError> {
+fn make(target: &Path, tree: &Path, cancel: &Cancel) -> Result<RawSummary, ImageError> {
+    make_from(target, &Merged::of_directory(tree).unwrap(), None, cancel)
+}
+
+fn make_from(
+    target: &Path,
+    merged: &Merged,
+    earlier: Option<Earlier>,
+    cancel: &Cancel,
+) -> Result<RawSummary, ImageError> {
     let plan = plan();
     let mut sources = populate::sources(&plan);
     let extra = vec![("EFI/BOOT/BOOTX64.EFI".into(), "not really".into())];
     populate::add_to_esp(&mut sources, &plan, extra).unwrap();
-    let tools = Tools::find(&plan).unwrap();
     let inputs = Inputs {
         plan: &plan,
-        root,
+        merged,
         sources: &sources,
-        tools: &tools,
         epoch_seconds: 1_700_000_000,
+        threads: 2,
     };
-    write(target, inputs, &Silent, cancel)
+    write(target, inputs, earlier, &Silent, cancel)
 }
 
 /// Copies a partition out, keeping holes, for tools that take no offset.
@@ -73,11 +83,12 @@ fn cut(raw: &Path, planned: &PlannedPartition) -> PathBuf {
 #[test]
 fn every_checker_is_content() {
     let directory = tempfile::tempdir().unwrap();
-    let root = tree(&directory.path().join("tree"));
+    let root = directory.path().join("tree");
+    tree(&root);
     let target = directory.path().join("image-1.0.raw");
     let summary = make(&target, &root, &Cancel::default()).unwrap();
     assert_eq!(summary.size_bytes, 160 << 20);
-    assert!(summary.data_bytes < 10 << 20, "{summary:?}");
+    assert!(summary.data_bytes < 12 << 20, "{}", summary.data_bytes);
     let raw = target.to_str().unwrap();
     assert!(run("gdisk", "sgdisk", &["-v", raw]).contains("No problems found"));
     let plan = plan();
@@ -107,7 +118,8 @@ fn every_checker_is_content() {
 fn two_images_are_equal() {
     let directory = tempfile::tempdir().unwrap();
     let digests = ["a", "b"].map(|name| {
-        let root = tree(&directory.path().join(name));
+        let root = directory.path().join(name);
+        tree(&root);
         let target = directory.path().join(name).with_extension("raw");
         make(&target, &root, &Cancel::default()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(1100));
@@ -116,10 +128,65 @@ fn two_images_are_equal() {
     assert_eq!(digests[0], digests[1]);
 }
 
+/// The image of an earlier build as the start of the next one, after all kinds of changes.
+fn build_upon(merged: impl Fn(&Path) -> Merged) -> Vec<u64> {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    tree(&root);
+    for i in 0..400_u32 {
+        fs::write(root.join(format!("usr/bin/{i}")), vec![i as u8 | 1; (i * 97) as usize]).unwrap();
+    }
+    let at = |name: &str| directory.path().join(name);
+    let (target, record) = (at("image.raw"), at("record"));
+    let cancel = Cancel::default();
+    let mut earlier = None;
+    let changes: [&dyn Fn(); 6] = [
+        &|| {},
+        &|| {},
+        &|| fs::write(root.join("etc/new"), "one more").unwrap(),
+        &|| fs::write(root.join("boot/efi/EFI/debian/grub.cfg"), "new").unwrap(),
+        &|| {
+            fs::remove_file(root.join("usr/bin/tool")).unwrap();
+            fs::remove_dir_all(root.join("home/user")).unwrap();
+        },
+        &|| fs::write(root.join("usr/bin/tool"), vec![0xa5; 5_000_000]).unwrap(),
+    ];
+    let mut written = Vec::new();
+    for change in changes {
+        change();
+        let summary = make_from(&target, &merged(&root), earlier.take(), &cancel).unwrap();
+        let fresh = make_from(&at("fresh.raw"), &merged(&root), None, &cancel).unwrap();
+        let sha256 = digest(&target, &Silent, &cancel).unwrap();
+        assert_eq!(sha256, digest(&at("fresh.raw"), &Silent, &cancel).unwrap());
+        assert_eq!(summary.drawn.ranges, fresh.drawn.ranges);
+        assert!(summary.sha256.is_none_or(|known| known == sha256));
+        written.push((summary.written_bytes, summary.sha256.is_some()));
+        super::super::earlier::remember(&target, &summary.drawn, sha256, &record).unwrap();
+        earlier = Earlier::set_aside(&target, &record, &at("aside"));
+        assert!(earlier.is_some());
+    }
+    assert!(written[0].0 > 10 << 20, "{written:?}");
+    assert_eq!(written[1], (0, true));
+    written.into_iter().map(|(bytes, _)| bytes).collect()
+}
+
+#[test]
+fn an_earlier_image_saves_writing_and_changes_nothing() {
+    let written = build_upon(|root| Merged::of_directory(root).unwrap());
+    assert!(written[2..4].iter().all(|bytes| *bytes < 3 << 20), "{written:?}");
+}
+
+/// As above, but what does not change is not even read.
+#[test]
+fn contents_with_known_digests_are_left_alone() {
+    build_upon(|root| Merged::new(vec![Arc::new(Base(DirectoryLayer::open(root).unwrap()))]).unwrap());
+}
+
 #[test]
 fn failures_leave_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let root = tree(&directory.path().join("tree"));
+    let root = directory.path().join("tree");
+    tree(&root);
     let full = directory.path().join("full");
     fs::create_dir(&full).unwrap();
     let tmpfs = Tmpfs::mount(&full, "size=1m");

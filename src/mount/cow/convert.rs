@@ -69,20 +69,11 @@ fn timestamp(time: SystemTime) -> Timestamp {
             seconds: seconds(since),
             nanoseconds: since.subsec_nanos(),
         },
-        // Before 1970: nanoseconds count forward from the second before.
-        Err(error) => {
-            let before = error.duration();
-            match before.subsec_nanos() {
-                0 => Timestamp {
-                    seconds: -seconds(before),
-                    nanoseconds: 0,
-                },
-                nanoseconds => Timestamp {
-                    seconds: -seconds(before) - 1,
-                    nanoseconds: 1_000_000_000 - nanoseconds,
-                },
-            }
-        }
+        // Before 1970 nanoseconds count forward from the second before, but fuser 0.18 has subtracted them, too.
+        Err(error) => Timestamp {
+            seconds: -seconds(error.duration()),
+            nanoseconds: error.duration().subsec_nanos(),
+        },
     }
 }
 
@@ -127,8 +118,13 @@ mod tests {
             (-1, 1),
             (-5_000_000_000, 500_000_000),
         ] {
-            let time = Timestamp { seconds, nanoseconds };
-            assert_eq!(timestamp(system_time(time)), time);
+            // As fuser hands on what the kernel sends.
+            let duration = Duration::new(i64::unsigned_abs(seconds), nanoseconds);
+            let time = match seconds {
+                0.. => SystemTime::UNIX_EPOCH + duration,
+                _ => SystemTime::UNIX_EPOCH - duration,
+            };
+            assert_eq!(timestamp(time), Timestamp { seconds, nanoseconds });
         }
     }
 

@@ -17,12 +17,13 @@ use fuser::{
 use rustix::fs::{FallocateFlags, XattrFlags};
 
 use super::convert::{attr, caller, new_node, nothing, rename_mode, set_time};
+use super::groups::{ACCESS_ACL, drop_set_group_id, groups_of};
 use super::{Cow, fail};
 use crate::mount::lower::attr::file_type;
 use crate::mount::lower::counters::{Counters, count};
 use crate::mount::lower::{DOT_ENTRIES, FOREVER, MAX_BACKGROUND, MAX_READ_BYTES, joined};
 use crate::overlay::layer::{Errno, FileKind};
-use crate::overlay::{Change, Ino, NewNode, Overlay};
+use crate::overlay::{Caller, Change, Ino, NewNode, Overlay};
 
 /// `.` and `..` with the offsets behind them, as far as they are behind `offset`.
 fn dot_entries(offset: u64) -> impl Iterator<Item = (u64, &'static str)> {
@@ -75,7 +76,7 @@ impl Filesystem for Cow {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        count(&self.counters.lookups, 1);
+        self.asked(&self.counters.lookups);
         match self.overlay.lookup(Ino(parent.0), name) {
             Ok(Some(stat)) => reply.entry(&FOREVER, &attr(&stat), Generation(stat.generation)),
             // Inode 0 with a lifetime: the kernel remembers that the name does not exist.
@@ -89,7 +90,7 @@ impl Filesystem for Cow {
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        count(&self.counters.attributes, 1);
+        self.asked(&self.counters.attributes);
         match self.overlay.getattr(Ino(ino.0)) {
             Ok(stat) => reply.attr(&FOREVER, &attr(&stat)),
             Err(error) => reply.error(self.fail("getattr", ino, &error)),
@@ -132,7 +133,7 @@ impl Filesystem for Cow {
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
-        count(&self.counters.links, 1);
+        self.asked(&self.counters.links);
         match self.overlay.read_link(Ino(ino.0)) {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(self.fail("readlink", ino, &error)),
@@ -196,13 +197,13 @@ impl Filesystem for Cow {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        count(&self.counters.changes, 1);
+        self.asked(&self.counters.changes);
         let done = self.overlay.unlink(Ino(parent.0), name);
         self.reply_empty("unlink", parent, done, reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        count(&self.counters.changes, 1);
+        self.asked(&self.counters.changes);
         let done = self.overlay.rmdir(Ino(parent.0), name);
         self.reply_empty("rmdir", parent, done, reply);
     }
@@ -217,7 +218,7 @@ impl Filesystem for Cow {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        count(&self.counters.changes, 1);
+        self.asked(&self.counters.changes);
         let Some(mode) = rename_mode(flags) else {
             return reply.error(fuser::Errno::EINVAL);
         };
@@ -270,7 +271,7 @@ impl Filesystem for Cow {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        count(&self.counters.reads, 1);
+        self.asked(&self.counters.reads);
         let range = (offset, size.min(MAX_READ_BYTES) as usize);
         if self.overlay.is_ready(Ino(ino.0), range.0, range.1) {
             return read(&self.overlay, ino, range, &self.counters, reply);
@@ -311,12 +312,13 @@ impl Filesystem for Cow {
                 Err(error) => reply.error(fail(counters, "write", ino, &error)),
             }
         };
-        if is_synced || self.overlay.is_slow_to_change(Ino(ino.0)) {
+        if is_synced || self.pressure.is_high() || self.overlay.is_slow_to_change(Ino(ino.0)) {
             let data = data.to_vec();
             let (overlay, counters) = (Arc::clone(&self.overlay), Arc::clone(&self.counters));
             self.workers.run(move || write(&overlay, &counters, &data, reply));
         } else {
-            write(&self.overlay, &self.counters, data, reply);
+            self.pressure
+                .watch(|| write(&self.overlay, &self.counters, data, reply));
         }
     }
 
@@ -352,7 +354,7 @@ impl Filesystem for Cow {
     ) {
         /// The answer has 32 bits, and a worker should not be busy for long.
         const MAX_BYTES: u64 = 1 << 28;
-        count(&self.counters.changes, 1);
+        self.asked(&self.counters.changes);
         let caller = caller(request);
         let length = usize::try_from(len.min(MAX_BYTES)).unwrap_or(0);
         let (overlay, counters) = (Arc::clone(&self.overlay), Arc::clone(&self.counters));
@@ -398,7 +400,7 @@ impl Filesystem for Cow {
     }
 
     fn readdir(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        count(&self.counters.listings, 1);
+        self.asked(&self.counters.listings);
         let mut empty = true;
         for (next, name) in dot_entries(offset) {
             empty = false;
@@ -427,7 +429,7 @@ impl Filesystem for Cow {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        count(&self.counters.listings, 1);
+        self.asked(&self.counters.listings);
         let mut empty = true;
         let itself = match self.overlay.getattr(Ino(ino.0)) {
             Ok(stat) => attr(&stat),
@@ -474,7 +476,7 @@ impl Filesystem for Cow {
 
     fn setxattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -484,8 +486,17 @@ impl Filesystem for Cow {
     ) {
         let (name, value) = (name.to_owned(), value.to_vec());
         let flags = XattrFlags::from_bits_retain(flags.cast_unsigned());
+        let caller = caller(request);
+        let groups = match name == ACCESS_ACL && caller != Caller::ROOT {
+            true => Some(groups_of(request)),
+            false => None,
+        };
         self.change_and_reply("setxattr", ino, reply, move |overlay| {
-            overlay.set_xattr(Ino(ino.0), &name, &value, flags)
+            overlay.set_xattr(Ino(ino.0), &name, &value, flags)?;
+            match groups {
+                Some(groups) => drop_set_group_id(overlay, caller, &groups, Ino(ino.0)),
+                None => Ok(()),
+            }
         });
     }
 

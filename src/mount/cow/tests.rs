@@ -217,6 +217,18 @@ fn set_id_bits_and_capabilities_go_when_content_or_owner_changes() {
 }
 
 #[test]
+fn the_set_group_id_bit_goes_when_an_acl_is_set_by_no_member() {
+    let by = |groups: &str| format!("setpriv --reuid 9 --regid 9 {groups} setfacl -m u:5:rx");
+    compare(&format!(
+        "chmod 777 .; for f in a b c d; do echo x > $f; chown 9:50 $f; chmod 2755 $f; done; chgrp 9 d; chmod 2755 d
+         {} a; {} b; setfacl -m u:5:rx c; {} d",
+        by("--clear-groups"),
+        by("--groups 7,50"),
+        by("--clear-groups")
+    ));
+}
+
+#[test]
 fn links_renames_and_open_files() {
     compare(
         "echo 1 > a; ln a b; exec 3<>a; rm a; echo 2 >&3; cat b; rm b; mkdir d; echo 3 >&3; stat -Lc %h /proc/self/fd/3

@@ -49,6 +49,20 @@ pub fn show(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
+/// Parses what [`show`] writes.
+pub fn read(text: &str) -> Option<i64> {
+    let mut words = text.split(' ');
+    let mut date = words.next()?.split('-');
+    let year = number(date.next()?, 4..=4)?;
+    let (month, day) = (number(date.next()?, 2..=2)?, number(date.next()?, 2..=2)?);
+    let mut time = words.next()?.split(':').map(|part| number(part, 2..=2));
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    let is_whole = words.next() == Some("UTC") && words.next().is_none() && date.next().is_none();
+    let valid = is_whole && time.next().is_none() && (1..=12).contains(&month);
+    let valid = valid && (1..=days_in_month(year, month)).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    valid.then(|| days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -106,6 +120,7 @@ mod tests {
             assert_eq!(parse(&date(seconds, "+%a, %d %b %Y %T UTC")), Some(seconds));
             assert_eq!(parse(&date(seconds, "+%-d %b %Y %T +0000")), Some(seconds));
             assert_eq!(show(seconds), date(seconds, "+%Y-%m-%d %T UTC"));
+            assert_eq!(read(&show(seconds)), Some(seconds));
         }
     }
 
@@ -132,7 +147,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_and_any_second_is_fine(text in ".{0,60}", seconds in proptest::prelude::any::<i32>()) {
-            let _ = parse(&text);
+            let _ = (parse(&text), read(&text));
+            proptest::prop_assert_eq!(read(&show(seconds.into())), Some(seconds.into()));
             proptest::prop_assert!(show(seconds.into()).ends_with(" UTC"));
         }
     }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::foreign::{Foreign, gzip};
 use super::*;
 use crate::overlay::layer::{FileKind, LayerResult};
 
@@ -103,6 +104,13 @@ fn flip(path: &Path, position: u64, bit: u32) {
     file.write_all_at(&[byte[0] ^ (1 << bit)], position).unwrap();
 }
 
+/// A flip that leaves no trace in the metadata, as a disk makes it.
+fn rot(path: &Path, position: u64, bit: u32) {
+    let before = fs::metadata(path).unwrap().modified().unwrap();
+    flip(path, position, bit);
+    fs::File::open(path).unwrap().set_modified(before).unwrap();
+}
+
 fn reset_backing(fixture: &Fixture) {
     fs::remove_dir_all(fixture.paths().backing_dir).unwrap();
 }
@@ -114,7 +122,7 @@ fn flips_in_the_tarball() {
     let tarball = fixture.paths().tarball;
     let size = fs::metadata(&tarball).unwrap().len();
     let mut failed = 0;
-    for draw in draws(1, 250) {
+    for draw in draws(1, 1000) {
         reset_backing(&fixture);
         // Half of them near the small members, the table of contents and the footer.
         let position = if draw & 1 == 0 {
@@ -136,7 +144,7 @@ fn flips_in_the_tarball() {
         flip(&tarball, position, (draw >> 60) as u32 % 8);
         open_answers(&fixture).unwrap();
     }
-    assert!(failed > 100, "{failed}");
+    assert!(failed > 400, "{failed}");
 }
 
 #[test]
@@ -145,7 +153,7 @@ fn flips_in_the_index() {
     let right = open_answers(&fixture).unwrap();
     let index = fixture.paths().index;
     let good = fs::read(&index).unwrap();
-    for draw in draws(2, 1500) {
+    for draw in draws(2, 3000) {
         let (position, bit) = (draw % good.len() as u64, (draw >> 60) as u32 % 8);
         fs::write(&index, &good).unwrap();
         flip(&index, position, bit);
@@ -164,7 +172,7 @@ fn flips_in_the_backing_store_are_repaired() {
         .filter(|path| path.file_name().unwrap().as_bytes().starts_with(b"members-"))
         .collect();
     assert_eq!(files.len(), 2);
-    for draw in draws(3, 250) {
+    for draw in draws(3, 1000) {
         let file = &files[usize::from(draw % 5 == 0)];
         let size = fs::metadata(file).unwrap().len();
         flip(file, (draw >> 8) % size, (draw >> 60) as u32 % 8);
@@ -180,6 +188,146 @@ fn flips_in_the_backing_store_are_repaired() {
     fs::write(&files[0], "").unwrap();
     fs::write(&files[1], "").unwrap();
     assert_eq!(open_answers(&fixture).unwrap(), right);
+}
+
+#[test]
+fn flips_in_the_backing_store_while_it_is_used() {
+    let fixture = small();
+    let snapshot = fixture.open();
+    let right = ask(&snapshot);
+    let (data, size) = backing_data(&fixture.paths().backing_dir);
+    for draw in draws(4, 1000) {
+        flip(&data, (draw >> 8) % size, (draw >> 60) as u32 % 8);
+        assert_eq!(ask(&snapshot), right);
+    }
+    fs::write(&data, "").unwrap();
+    assert_eq!(ask(&snapshot), right);
+}
+
+/// The file that holds what was unpacked, and its size.
+fn backing_data(directory: &Path) -> (PathBuf, u64) {
+    let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let data = files
+        .find(|path| path.extension().is_some_and(|extension| extension == "data"))
+        .unwrap();
+    let size = fs::metadata(&data).unwrap().len();
+    (data, size)
+}
+
+/// A tarball from elsewhere whose tar stream has several megabytes, packed by `pack`.
+fn foreign(pack: impl FnOnce(&[u8]) -> Vec<u8>) -> Foreign {
+    let foreign = Foreign::within(Path::new("/dev/shm"));
+    let root = foreign.tree();
+    fs::create_dir_all(root.join("usr/bin")).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(
+            root.join("usr/bin").join(name),
+            tree::noise(name.len() as u64, 700).repeat(2),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(name, root.join("usr").join(name)).unwrap();
+    }
+    let text: Vec<u8> = tree::noise(3, 2_500_000).iter().map(|byte| b'a' + byte % 16).collect();
+    fs::write(root.join("large"), text).unwrap();
+    foreign.put(&pack(&foreign.tar(&[
+        "--format=posix",
+        "--sort=name",
+        "--blocking-factor=2",
+    ])));
+    foreign
+}
+
+/// Flips bits of the tarball, the index and the backing store, unseen by their times, and reads everything.
+fn flip_foreign(foreign: &Foreign, draws_count: usize) {
+    let paths = foreign.paths();
+    let right = ask(&foreign.open());
+    let answers = || Snapshot::open(&paths).ok().map(|snapshot| ask(&snapshot));
+    let mut failed = 0;
+    for (number, draw) in draws(5, draws_count).enumerate() {
+        let file = if number % 4 == 0 { &paths.index } else { &paths.tarball };
+        let size = fs::metadata(file).unwrap().len();
+        let (position, bit) = ((draw >> 8) % size, (draw >> 60) as u32 % 8);
+        rot(file, position, bit);
+        let _ = fs::remove_dir_all(&paths.backing_dir);
+        match answers() {
+            Some(answers) => {
+                check(&right, &answers, &format!("{file:?} byte {position} bit {bit}"));
+                failed += usize::from(answers.values().any(Option::is_none));
+            }
+            None => failed += 1,
+        }
+        rot(file, position, bit);
+    }
+    assert!(failed > draws_count / 2, "{failed}");
+    assert_eq!(answers().unwrap(), right);
+    let (data, size) = backing_data(&paths.backing_dir);
+    for draw in draws(6, draws_count / 4) {
+        flip(&data, (draw >> 8) % size, (draw >> 60) as u32 % 8);
+        assert_eq!(answers().unwrap(), right);
+    }
+}
+
+#[test]
+fn flips_in_a_gzip_stream_from_elsewhere() {
+    let foreign = foreign(|tar| gzip(tar, 6));
+    assert!(foreign.open().stats().members_total > 1);
+    flip_foreign(&foreign, 600);
+}
+
+#[test]
+fn flips_in_zstd_frames_from_elsewhere() {
+    flip_foreign(
+        &foreign(|tar| {
+            tar.chunks(900_000)
+                .flat_map(|part| zstd::encode_all(part, 1).unwrap())
+                .collect()
+        }),
+        600,
+    );
+}
+
+#[test]
+fn flips_in_a_tar_from_elsewhere() {
+    let foreign = foreign(<[u8]>::to_vec);
+    flip_foreign(&foreign, 600);
+    // Nothing of it is copied, so its own bytes are looked at with every read.
+    let snapshot = foreign.open();
+    let right = ask(&snapshot);
+    let size = fs::metadata(&foreign.tarball).unwrap().len();
+    for draw in draws(7, 300) {
+        let (position, bit) = ((draw >> 8) % size, (draw >> 60) as u32 % 8);
+        rot(&foreign.tarball, position, bit);
+        check(&right, &ask(&snapshot), &format!("tar byte {position} bit {bit}"));
+        rot(&foreign.tarball, position, bit);
+        assert_eq!(ask(&snapshot), right);
+    }
+}
+
+#[test]
+fn flips_in_a_long_zstd_frame_from_elsewhere() {
+    let foreign = Foreign::within(Path::new("/dev/shm"));
+    let text: Vec<u8> = tree::noise(3, 1_000_000).iter().map(|byte| b'a' + byte % 2).collect();
+    for name in 0..9 {
+        fs::write(foreign.tree().join(name.to_string()), &text).unwrap();
+    }
+    foreign.put(&zstd::encode_all(&foreign.tar(&["--sort=name"])[..], 1).unwrap());
+    flip_foreign(&foreign, 60);
+}
+
+#[test]
+fn damage_elsewhere_names_the_file_and_the_repair() {
+    let foreign = foreign(|tar| gzip(tar, 6));
+    let snapshot = foreign.open();
+    rot(&foreign.tarball, 300_000, 3);
+    let error = snapshot.read_at(find(&snapshot, "large"), 0, &mut [0; 10]).unwrap_err();
+    assert_eq!(error.errno, crate::overlay::layer::Errno::IO);
+    for part in ["\"/large\"", "foreign.tar", "damaged between bytes", "good copy"] {
+        assert!(error.message.contains(part), "{part}: {error}");
+    }
+    assert_eq!(
+        snapshot.read_at(find(&snapshot, "usr/bin/a"), 0, &mut [0; 1]).unwrap(),
+        1
+    );
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! The overlay against what else there is, interleaved in one run: `cargo bench --bench overlay`.
 //!
-//! Needs root, FUSE, overlayfs, and the packages fuse-overlayfs and fuse3. The tree is made of what
-//! every host has, about 9,000 entries. Nothing is dropped from the page cache of the machine: "cold" is a new
+//! Needs root, FUSE, overlayfs, fuse-overlayfs, and for its row ratarmount (`scripts/foreign-tools bench` installs it). The tree is
+//! made of what every host has, about 9,000 entries. Nothing is dropped from the page cache of the machine: "cold" is a new
 //! mount, and for oic with "cold" in its name also an empty backing store.
+//!
+//! `OIC_BENCH_ROUNDS` is the number of rounds, `OIC_BENCH_ONLY` a part of the names of the engines to run, and with
+//! `OIC_BENCH_COUNTS` the requests that reached oic's server are printed after each step. On a machine
+//! with other work, `chrt -r 50` in front keeps that out of the figures.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
+
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,22 +19,24 @@ use std::time::{Duration, Instant};
 use oic::mount::kernel::{self, OverlaySpec, Upper};
 use oic::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
 use oic::mount::session::{self, MountRequest, Session, View};
-use oic::mount::{Restrictions, namespace};
+use oic::mount::{Engine as Merging, Restrictions, namespace};
 use oic::package::Sha256;
 use oic::snapshot::{WriteOptions, write};
 
-/// What is measured on a mount, in order; `W` are those that write. `{out}` is outside.
-const STEPS: [(&str, bool, &str); 10] = [
-    ("ls -lR", false, "ls -lR . | cat"),
-    ("find", false, "find . | cat"),
-    ("one file", false, "cat $(find . -type f | tail -1) | head -c 100"),
-    ("tar 1st", false, "tar cf - . | cat"),
-    ("tar 2nd", false, "tar cf - . | cat"),
-    ("create", true, "mkdir new && seq 5000 | sed s,^,new/, | xargs touch"),
-    ("cp -a in", true, "cp -a {source} copy"),
-    ("copy-up", true, "find lib -type f | head -1000 | xargs chmod o-r"),
-    ("rm -rf", true, "rm -rf copy"),
-    ("rm base", true, "rm -rf share"),
+use table::{Column, Table};
+
+/// What is measured on a mount, in order. `{source}` is a copy of the tree's `lib` on the native file system.
+const STEPS: [(Column, &str); 10] = [
+    (Column::List, "ls -lR . | cat"),
+    (Column::Find, "find . | cat"),
+    (Column::OneFile, "cat $(find . -type f | tail -1) | head -c 100"),
+    (Column::Tar1, "tar cf - . | cat"),
+    (Column::Tar2, "tar cf - . | cat"),
+    (Column::Create, "mkdir new && seq 5000 | sed s,^,new/, | xargs touch"),
+    (Column::CopyIn, "cp -a {source} copy"),
+    (Column::CopyUp, "find lib -type f | head -1000 | xargs chmod o-r"),
+    (Column::Remove, "rm -rf copy"),
+    (Column::RemoveBase, "rm -rf share"),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,25 +44,48 @@ enum Engine {
     Native,
     KernelOverlay,
     FuseOverlay,
+    Ratarmount,
     /// Read-only, with an empty backing store or one that has everything.
     Lower {
         warm: bool,
     },
-    /// The kernel's overlayfs over that.
-    LowerKernel {
+    /// With an upper.
+    Writable {
+        merging: Merging,
         warm: bool,
     },
 }
 
-const ENGINES: [(&str, Engine); 7] = [
-    ("native", Engine::Native),
-    ("kernel overlayfs", Engine::KernelOverlay),
-    ("fuse-overlayfs", Engine::FuseOverlay),
+const ENGINES: [(&str, Engine); 10] = [
+    (table::NATIVE, Engine::Native),
+    (table::KERNEL, Engine::KernelOverlay),
+    (table::FUSE, Engine::FuseOverlay),
+    (table::RATARMOUNT, Engine::Ratarmount),
     ("oic read-only, cold", Engine::Lower { warm: false }),
     ("oic read-only, warm", Engine::Lower { warm: true }),
-    ("oic kernel, cold", Engine::LowerKernel { warm: false }),
-    ("oic kernel, warm", Engine::LowerKernel { warm: true }),
+    ("oic kernel, cold", writable(Merging::Kernel, false)),
+    ("oic kernel, warm", writable(Merging::Kernel, true)),
+    ("oic fuse, cold", writable(Merging::Fuse, false)),
+    ("oic fuse, warm", writable(Merging::Fuse, true)),
 ];
+
+const fn writable(merging: Merging, warm: bool) -> Engine {
+    Engine::Writable { merging, warm }
+}
+
+impl Engine {
+    fn is_writable(self) -> bool {
+        matches!(self, Self::KernelOverlay | Self::FuseOverlay | Self::Writable { .. })
+    }
+
+    /// For oic: whether the backing store is to have everything.
+    fn is_warm(self) -> Option<bool> {
+        match self {
+            Self::Lower { warm } | Self::Writable { warm, .. } => Some(warm),
+            _ => None,
+        }
+    }
+}
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -143,10 +174,11 @@ impl Bench {
         }
     }
 
-    fn session(&self, view: View, restrictions: Restrictions) -> Mounted {
+    fn session(&self, view: View, restrictions: Restrictions, engine: Merging) -> Mounted {
         let request = MountRequest {
             program: env!("CARGO_BIN_EXE_oic").into(),
             view,
+            engine,
             restrictions,
             allow_other: true,
             lifetime: Lifetime::Caller,
@@ -159,13 +191,21 @@ impl Bench {
         let upper = self.upper();
         match engine {
             Engine::Native => Mounted::Native(self.at("tree")),
-            Engine::Lower { .. } => self.session(View::Layer("base".into()), Restrictions::VIEW),
-            Engine::LowerKernel { .. } => {
+            Engine::Lower { .. } => {
+                let view = View::Layer("base".into());
+                self.session(view, Restrictions::VIEW, Merging::default())
+            }
+            Engine::Writable { merging, .. } => {
                 let view = View::Overlay {
                     upper: Some(upper),
                     steps: Vec::new(),
                 };
-                self.session(view, Restrictions::BUILD)
+                self.session(view, Restrictions::BUILD, merging)
+            }
+            Engine::Ratarmount => {
+                let tarball = self.at("snap.tar.gz");
+                run(Command::new(ratarmount()).arg(tarball).arg(self.at("mnt")));
+                Mounted::Other(self.at("mnt"))
             }
             Engine::KernelOverlay => {
                 upper.prepare(&self.at("tree")).unwrap();
@@ -199,15 +239,15 @@ impl Bench {
         for name in ["upper", "work", "work.base"] {
             let _ = fs::remove_dir_all(self.at(name)).or_else(|_| fs::remove_file(self.at(name)));
         }
-        match engine {
-            Engine::Lower { warm: false } | Engine::LowerKernel { warm: false } => {
+        match engine.is_warm() {
+            Some(false) => {
                 let _ = fs::remove_dir_all(store);
             }
-            Engine::Lower { warm: true } | Engine::LowerKernel { warm: true } => {
+            Some(true) => {
                 let mounted = self.mount(Engine::Lower { warm: true });
                 self.time("tar cf - . | cat", mounted.at());
             }
-            _ => (),
+            None => (),
         }
     }
 
@@ -224,22 +264,33 @@ impl Bench {
     }
 
     /// One round of one engine: the time to mount, then the steps.
-    fn round(&self, engine: Engine, times: &mut [Vec<Duration>]) {
+    fn round(&self, name: &str, engine: Engine, table: &mut Table) {
         self.prepare(engine);
         let start = Instant::now();
         let mut mounted = self.mount(engine);
-        times[0].push(start.elapsed());
-        let writable = !matches!(engine, Engine::Native | Engine::Lower { .. });
-        for ((name, writes, script), times) in STEPS.iter().zip(&mut times[1..]) {
-            if !writes || writable {
-                times.push(self.time(script, mounted.at()));
-                if let Mounted::Session(Some(session), _) = &mut mounted
-                    && std::env::var_os("OIC_BENCH_COUNTS").is_some()
-                {
-                    println!("{engine:?}, {name}: {:?}", session.stats().unwrap().requests);
-                }
+        table.add(name, Column::Mount, start.elapsed());
+        for (column, script) in STEPS {
+            if column.writes() && !engine.is_writable() {
+                continue;
+            }
+            table.add(name, column, self.time(script, mounted.at()));
+            if let Mounted::Session(Some(session), _) = &mut mounted
+                && std::env::var_os("OIC_BENCH_COUNTS").is_some()
+            {
+                println!("{name}, {column:?}: {:?}", session.stats().unwrap().requests);
             }
         }
+    }
+}
+
+/// The program, from `scripts/foreign-tools` or the host.
+fn ratarmount() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let installed = target.join("tools/python/bin/ratarmount");
+    if installed.exists() {
+        installed
+    } else {
+        "ratarmount".into()
     }
 }
 
@@ -250,37 +301,30 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}");
 }
 
-fn median(times: &[Duration]) -> Option<f64> {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    Some(sorted.get(sorted.len() / 2)?.as_secs_f64() * 1000.0)
-}
-
 fn main() {
     namespace::enter_private().expect("this bench needs root");
     let rounds: usize = std::env::var("OIC_BENCH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
+    let only = std::env::var("OIC_BENCH_ONLY").unwrap_or_default();
     let bench = Bench::new();
-    let mut times = vec![vec![Vec::new(); STEPS.len() + 1]; ENGINES.len()];
-    let mut unpacking = Vec::new();
+    let mut engines: Vec<_> = ENGINES.iter().filter(|(name, _)| name.contains(&only)).collect();
+    let has_ratarmount = Command::new(ratarmount())
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if !has_ratarmount.is_ok_and(|status| status.success()) {
+        println!("{}: not installed, see scripts/foreign-tools", table::RATARMOUNT);
+        engines.retain(|(_, engine)| *engine != Engine::Ratarmount);
+    }
+    let mut table = Table::new(engines.iter().map(|(name, _)| *name).chain([table::UNPACKING]));
     for _ in 0..rounds {
-        for ((_, engine), times) in ENGINES.iter().zip(&mut times) {
-            bench.round(*engine, times);
+        for (name, engine) in &engines {
+            bench.round(name, *engine, &mut table);
         }
         let _ = fs::remove_dir_all(bench.at("out"));
         fs::create_dir(bench.at("out")).unwrap();
-        unpacking.push(bench.time("tar xzf ../snap.tar.gz", &bench.at("out")));
+        let unpacked = bench.time("tar xzf ../snap.tar.gz", &bench.at("out"));
+        table.add(table::UNPACKING, Column::Tar1, unpacked);
     }
-    println!("median of {rounds} interleaved rounds, ms");
-    print!("{:20}{:>9}", "", "mount");
-    STEPS.iter().for_each(|(name, ..)| print!("{name:>9}"));
-    println!();
-    for ((name, _), times) in ENGINES.iter().zip(&times) {
-        print!("{name:20}");
-        times.iter().for_each(|times| match median(times) {
-            Some(time) => print!("{time:9.1}"),
-            None => print!("{:>9}", "-"),
-        });
-        println!();
-    }
-    println!("{:20}{:9.1}", "tar xzf", median(&unpacking).unwrap());
+    println!("{rounds} interleaved rounds, ms");
+    table.print();
 }

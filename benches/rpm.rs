@@ -1,0 +1,78 @@
+//! Installing `.rpm` packages into a plain directory, against `dnf --installroot` with the same package files.
+//! The directories of both lie in memory, as that of a base does in a build: a disk would be what is measured.
+//!
+//! `cargo bench --bench rpm` needs root, and what `scripts/host-packages test` installs; the first run makes the
+//! RPM distribution of `tests/rpm_fixture`. Runs are interleaved; the medians are compared.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
+
+#[allow(dead_code)]
+#[path = "../tests/support/rpm_fixture.rs"]
+mod rpm_fixture;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use oic::base::{BaseRequest, bootstrap};
+use oic::cancel::Cancel;
+use oic::mount::memory;
+use oic::package::{Arch, ResolvedPackage};
+use oic::progress::Silent;
+use oic::provider::PackageSystem;
+
+const RUNS: usize = 3;
+const ROOM_BYTES: u64 = 1 << 30;
+
+fn main() {
+    println!("median of {RUNS} interleaved runs, packages at hand");
+    println!("{:<36} {:>9} {:>9} {:>7}", "", "dnf", "oic", "ratio");
+    for (label, names) in [
+        ("base", &["core-packages-container"][..]),
+        ("whole system", &rpm_fixture::SYSTEM[..]),
+    ] {
+        let packages = rpm_fixture::packages("azl3", names);
+        let (mut dnf, mut oic) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            dnf.push(time(|root| rpm_fixture::dnf(&packages, root)));
+            oic.push(time(|root| install(&packages, root)));
+        }
+        let (dnf, oic) = (median(dnf), median(oic));
+        println!(
+            "{:<36} {:>8.2}s {:>8.2}s {:>7.2}",
+            format!("{label}, {} packages", packages.len()),
+            dnf.as_secs_f64(),
+            oic.as_secs_f64(),
+            oic.as_secs_f64() / dnf.as_secs_f64()
+        );
+    }
+}
+
+fn install(packages: &[(ResolvedPackage, PathBuf)], root: &Path) {
+    let request = BaseRequest {
+        system: PackageSystem::Rpm,
+        packages,
+        root,
+        arch: Arch::X86_64,
+        epoch: rpm_fixture::EPOCH,
+        helper: Path::new(env!("CARGO_BIN_EXE_oic")),
+        unpack: &rpm_fixture::unpack,
+    };
+    bootstrap(&request, &Silent, &Cancel::default()).unwrap();
+}
+
+/// How long `work` takes in an empty directory.
+fn time(work: impl FnOnce(&Path)) -> Duration {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let _memory = memory::mount(directory.path(), ROOM_BYTES)
+        .unwrap()
+        .expect("memory is short");
+    let root = directory.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let begun = Instant::now();
+    work(&root);
+    begun.elapsed()
+}
+
+fn median(mut values: Vec<Duration>) -> Duration {
+    values.sort();
+    values[values.len() / 2]
+}

@@ -1,0 +1,86 @@
+//! Where the image's own dnf or tdnf gets the packages of the template's repositories from (dnf.conf(5),
+//! "Repo Options"), with the keys that belong to them. Those of the distribution come with a package of it.
+
+use super::error::one_line;
+use super::{ConfigureError, Context};
+
+const FILE: &str = "package source";
+const FIELD: &str = "packageRepositories";
+const DIRECTORY: &str = "/etc/yum.repos.d";
+const KEYS: &str = "/etc/pki/rpm-gpg";
+
+/// A `.repo` file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DnfRepository {
+    /// Names its files, and it in messages: letters, digits and `-_.`.
+    pub name: String,
+    /// Base URL.
+    pub url: String,
+    /// Armored certificates that may sign its packages; without any, nothing is verified.
+    pub keys: Option<Vec<u8>>,
+    /// Only these packages are taken from it: names, how they begin, or patterns; empty means all.
+    pub allow_packages: Vec<String>,
+}
+
+/// Writes a `.repo` file for each.
+pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
+    for repository in context.request.dnf_repositories {
+        if let Some(keys) = &repository.keys {
+            context.root.write(key_path(repository), keys, 0o644)?;
+        }
+        let path = format!("{DIRECTORY}/{}.repo", repository.name);
+        context.root.write(path, text(repository)?, 0o644)?;
+    }
+    Ok(())
+}
+
+fn key_path(repository: &DnfRepository) -> String {
+    format!("{KEYS}/RPM-GPG-KEY-{}", repository.name)
+}
+
+fn text(repository: &DnfRepository) -> Result<String, ConfigureError> {
+    let name = one_line(FIELD, &repository.name, FILE)?;
+    let url = one_line(FIELD, &repository.url, FILE)?;
+    let mut text = format!("[{name}]\nname={name}\nbaseurl={url}\nenabled=1\n");
+    match &repository.keys {
+        Some(_) => text += &format!("gpgcheck=1\ngpgkey=file://{}\n", key_path(repository)),
+        None => text += "gpgcheck=0\n",
+    }
+    if !repository.allow_packages.is_empty() {
+        let pattern = |entry: &String| match entry.contains(['*', '?', '[']) {
+            true => entry.clone(),
+            false => format!("{entry}*"),
+        };
+        let allowed: Vec<_> = repository.allow_packages.iter().map(pattern).collect();
+        text += &format!("includepkgs={}\n", one_line(FIELD, &allowed.join(","), FILE)?);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_those_of_dnf() {
+        let mut repository = DnfRepository {
+            name: "vendor".into(),
+            url: "https://rpm.example.org/x".into(),
+            keys: Some(b"key".to_vec()),
+            allow_packages: vec!["curl".into(), "lib*".into()],
+        };
+        insta::assert_snapshot!(text(&repository).unwrap(), @r"
+        [vendor]
+        name=vendor
+        baseurl=https://rpm.example.org/x
+        enabled=1
+        gpgcheck=1
+        gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-vendor
+        includepkgs=curl*,lib*
+        ");
+        (repository.keys, repository.allow_packages) = (None, Vec::new());
+        assert!(text(&repository).unwrap().ends_with("enabled=1\ngpgcheck=0\n"));
+        repository.url = "https://x\ngpgcheck=0".into();
+        assert!(text(&repository).is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! The record beside an image: a header, what was put where, and a checksum. Little-endian.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | magic `OICDRAWN` |
+//! | 4 | version, 1 |
+//! | 48 | inode, size, and times of the image's file: modification and change, seconds and nanoseconds |
+//! | 32 | SHA-256 of the image |
+//! | 8, 8 | numbers of ranges and of known contents |
+//! | 16 each | a range: start, end |
+//! | 56 each | a known content: place, offset in its file, length, SHA-256 of the file |
+//! | 4 | CRC-32 of all before |
+//!
+//! Anything else is no record: then the next image is written as if there were none.
+
+use super::Identity;
+use crate::image::canvas::{Drawn, Known};
+use crate::package::Sha256;
+
+const MAGIC: &[u8; 8] = b"OICDRAWN";
+const VERSION: u32 = 1;
+
+/// A record that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) identity: Identity,
+    pub(super) drawn: Drawn,
+    pub(super) sha256: Sha256,
+}
+
+pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(identity.inode.to_le_bytes());
+    bytes.extend(identity.size_bytes.to_le_bytes());
+    for (seconds, nanoseconds) in [identity.modified, identity.changed] {
+        bytes.extend(seconds.to_le_bytes());
+        bytes.extend(nanoseconds.to_le_bytes());
+    }
+    bytes.extend(sha256.0);
+    bytes.extend((drawn.ranges.len() as u64).to_le_bytes());
+    bytes.extend((drawn.known.len() as u64).to_le_bytes());
+    for (start, end) in &drawn.ranges {
+        bytes.extend(start.to_le_bytes());
+        bytes.extend(end.to_le_bytes());
+    }
+    let mut known: Vec<_> = drawn.known.iter().collect();
+    known.sort_unstable_by_key(|(place, _)| **place);
+    for (place, known) in known {
+        for number in [*place, known.offset_bytes, known.length_bytes] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(known.digest.0);
+    }
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+pub(super) fn read(bytes: &[u8]) -> Option<Record> {
+    let (covered, crc) = bytes.split_last_chunk()?;
+    if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let mut fields = Fields(covered);
+    if fields.array()? != *MAGIC || u32::from_le_bytes(fields.array()?) != VERSION {
+        return None;
+    }
+    let identity = Identity {
+        inode: fields.number()?,
+        size_bytes: fields.number()?,
+        modified: (fields.signed()?, fields.signed()?),
+        changed: (fields.signed()?, fields.signed()?),
+    };
+    let sha256 = Sha256(fields.array()?);
+    let (ranges, known) = (fields.number()?, fields.number()?);
+    let mut drawn = Drawn::default();
+    let mut behind = 0;
+    for _ in 0..ranges {
+        let (start, end) = (fields.number()?, fields.number()?);
+        if start < behind || end <= start || end > identity.size_bytes {
+            return None;
+        }
+        behind = end;
+        drawn.ranges.push((start, end));
+    }
+    for _ in 0..known {
+        let place = fields.number()?;
+        let known = Known {
+            offset_bytes: fields.number()?,
+            length_bytes: fields.number()?,
+            digest: Sha256(fields.array()?),
+        };
+        drawn.known.insert(place, known);
+    }
+    fields.0.is_empty().then_some(Record {
+        identity,
+        drawn,
+        sha256,
+    })
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_written_is_read() {
+        let identity = Identity {
+            inode: 7,
+            size_bytes: 1 << 20,
+            modified: (-1, 5),
+            changed: (3, 4),
+        };
+        let known = Known {
+            digest: Sha256::of("x"),
+            offset_bytes: 1,
+            length_bytes: 2,
+        };
+        let drawn = Drawn {
+            ranges: vec![(0, 512), (4096, 8192)],
+            known: [(4096, known)].into(),
+        };
+        let bytes = write(&identity, &drawn, Sha256::of("y"));
+        let record = read(&bytes).unwrap();
+        assert_eq!(
+            (record.identity, record.drawn, record.sha256),
+            (identity, drawn, Sha256::of("y"))
+        );
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 4;
+            assert_eq!(read(&damaged), None);
+            assert_eq!(read(&bytes[..at]), None);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Decides where everything goes.
+//!
+//! The order is chosen so that a small change of the tree moves little: first what depends on the size alone, then
+//! directories with some room behind them, then the contents that come from the base in the base's order, then all
+//! other contents, large files before small ones. So a new file moves only those of its size and smaller ones.
+
+use std::cmp::Reverse;
+
+use super::checksum::Seed;
+use super::draft::{Body, Draft, Numbers, drafts, parts};
+use super::extents::Extent;
+use super::geometry::{BLOCK_BYTES, Geometry};
+use super::inode::{FLAG_EXTENTS, Inode};
+use super::space::{Run, Space};
+use super::superblock::JOURNAL_INODE;
+use super::{ExtError, Kind, Spec, block_map, bytes, extents};
+use crate::image::stream::Piece;
+use crate::image::tree::{Content, FileContent, Index, Tree};
+use crate::overlay::layer::{FileKind, NodeId};
+
+const RESIZE_INODE: u32 = 7;
+/// Directories may grow by this much before contents move.
+const ROOM_STEP_BLOCKS: u64 = 1024;
+
+/// A file system, all in its place.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) geometry: Geometry,
+    pub(super) space: Space,
+    /// Of the file system's checksums.
+    pub(super) seed: Seed,
+    /// All inodes in use, by number.
+    pub(super) inodes: Vec<Inode>,
+    /// Blocks that are no file's content.
+    pub(super) blocks: Vec<(u64, Vec<u8>)>,
+    /// The contents of files.
+    pub(super) pieces: Vec<Piece>,
+    /// Where the journal begins, if there is one.
+    pub(super) journal: Option<u64>,
+}
+
+impl Plan {
+    /// Places `tree`.
+    pub(super) fn new(spec: &Spec, tree: &Tree) -> Result<Self, ExtError> {
+        let seed = Seed::new(spec.uuid.as_bytes(), spec.kind.is_ext4());
+        let numbers = Numbers::of(tree);
+        let drafts = drafts(spec, tree, &numbers, seed)?;
+        let inodes = u64::from(numbers.last) + 1;
+        let (geometry, space) = Geometry::new(spec.kind, spec.size_bytes, inodes)?;
+        let planner = Planner {
+            spec,
+            tree,
+            cursor: 0,
+            plan: Self {
+                geometry,
+                space,
+                seed,
+                inodes: Vec::with_capacity(drafts.len() + 4),
+                blocks: Vec::new(),
+                pieces: Vec::new(),
+                journal: None,
+            },
+        };
+        let needed = drafts
+            .iter()
+            .fold(0_u64, |sum, draft| sum.saturating_add(draft.blocks()));
+        planner.place(drafts).ok_or_else(|| ExtError::Full {
+            size_bytes: spec.size_bytes,
+            needed_bytes: needed_bytes(spec, needed, inodes),
+        })
+    }
+}
+
+/// Allocates; `None` wherever there is not enough space.
+struct Planner<'a> {
+    spec: &'a Spec,
+    tree: &'a Tree,
+    cursor: u64,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn place(mut self, mut drafts: Vec<Draft>) -> Option<Plan> {
+        self.journal()?;
+        self.resize_inode()?;
+        self.blocks_in_memory(&mut drafts)?;
+        self.contents(&mut drafts)?;
+        self.plan.inodes.extend(drafts.into_iter().map(|draft| draft.inode));
+        self.plan.inodes.sort_unstable_by_key(|inode| inode.number);
+        Some(self.plan)
+    }
+
+    fn allocate(&mut self, count: u64) -> Option<Vec<Run>> {
+        self.plan.space.allocate(&mut self.cursor, count)
+    }
+
+    fn journal(&mut self) -> Option<()> {
+        let count = self.plan.geometry.journal_blocks;
+        if count == 0 {
+            return Some(());
+        }
+        let runs = self.allocate(count)?;
+        self.plan.journal = runs.first().map(|run| run.start);
+        let mut inode = self.internal(JOURNAL_INODE);
+        inode.size_bytes = count * BLOCK_BYTES;
+        self.map(&mut inode, &in_order(&runs))?;
+        self.plan.inodes.push(inode);
+        Some(())
+    }
+
+    fn internal(&self, number: u32) -> Inode {
+        let mode = FileKind::Regular.mode_bits() | 0o600;
+        Inode::internal(number, mode as u16, self.spec.epoch())
+    }
+
+    /// A file whose blocks are those kept free behind the descriptors, for growing while mounted: a block of
+    /// numbers names those at the start, and each of these names its copies in the other groups.
+    fn resize_inode(&mut self) -> Option<()> {
+        let geometry = &self.plan.geometry;
+        let (first, count) = (geometry.descriptor_blocks, geometry.reserved_descriptor_blocks);
+        let per_block = BLOCK_BYTES / 4;
+        let mut table = vec![0; BLOCK_BYTES as usize];
+        let mut blocks = Vec::new();
+        for at in first..first + count {
+            let block = 1 + at;
+            bytes::put_u32(&mut table, (at % per_block) as usize * 4, block as u32);
+            let mut copies = vec![0; BLOCK_BYTES as usize];
+            for (slot, group) in geometry.backups().enumerate() {
+                bytes::put_u32(&mut copies, slot * 4, (geometry.range(group).start + block) as u32);
+            }
+            blocks.push((block, copies));
+        }
+        let copies = geometry.backups().count() as u64;
+        let place = self.allocate(1)?.first()?.start;
+        blocks.push((place, table));
+        self.plan.blocks.extend(blocks);
+        let mut inode = self.internal(RESIZE_INODE);
+        bytes::put_u32(&mut inode.place, 13 * 4, place as u32);
+        inode.size_bytes = (per_block * per_block + per_block + 12) * BLOCK_BYTES;
+        inode.blocks = 1 + count * (1 + copies);
+        self.plan.inodes.push(inode);
+        Some(())
+    }
+
+    /// Directories, long links and blocks of attributes, and some room behind them.
+    fn blocks_in_memory(&mut self, drafts: &mut [Draft]) -> Option<()> {
+        let start = self.cursor;
+        for draft in drafts.iter_mut() {
+            if draft.attributes.needs_block() {
+                let place = self.allocate(1)?.first()?.start;
+                draft.inode.attribute_block = place;
+                draft.inode.blocks += 1;
+                self.plan
+                    .blocks
+                    .push((place, draft.attributes.block(place, self.plan.seed)));
+            }
+            if let Body::Blocks(bytes) = &mut draft.body {
+                let bytes = std::mem::take(bytes);
+                let runs = self.allocate(bytes.len() as u64 / BLOCK_BYTES)?;
+                let mut rest = bytes.as_slice();
+                for run in &runs {
+                    let (bytes, behind) = rest.split_at_checked((run.count * BLOCK_BYTES) as usize)?;
+                    self.plan.blocks.push((run.start, bytes.to_owned()));
+                    rest = behind;
+                }
+                self.map(&mut draft.inode, &in_order(&runs))?;
+            }
+        }
+        let used = self.cursor - start;
+        let room = (used + used / 4).next_multiple_of(ROOM_STEP_BLOCKS);
+        let contents: u64 = drafts.iter().map(Draft::blocks).sum();
+        let whole = Run {
+            start: 0,
+            count: self.plan.geometry.blocks,
+        };
+        let free = self.plan.geometry.blocks - self.plan.space.used_in(whole);
+        // In a full partition there is none.
+        if contents + contents / 64 + room - used < free {
+            self.cursor = start + room;
+        }
+        Some(())
+    }
+
+    fn contents(&mut self, drafts: &mut [Draft]) -> Option<()> {
+        let tree = self.tree;
+        let mut files: Vec<(Order, &mut Draft, &FileContent, Index)> = drafts
+            .iter_mut()
+            .filter_map(|draft| {
+                let Body::File(index) = draft.body else { return None };
+                let Content::File(content) = &tree.nodes().get(index)?.content else {
+                    return None;
+                };
+                Some((Order::of(content, draft.inode.blocks, index), draft, content, index))
+            })
+            .collect();
+        files.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        for (_, draft, content, index) in files {
+            let mut extents = Vec::new();
+            draft.inode.blocks = u64::from(draft.inode.attribute_block != 0);
+            for (start, end) in parts(draft.inode.size_bytes, content) {
+                let runs = self.allocate((end - start).div_ceil(BLOCK_BYTES))?;
+                let mut offset_bytes = start;
+                for run in runs {
+                    let length_bytes = (run.count * BLOCK_BYTES).min(end - offset_bytes);
+                    self.plan.pieces.push(Piece {
+                        file: index,
+                        offset_bytes,
+                        length_bytes,
+                        place_bytes: self.spec.offset_bytes + run.start * BLOCK_BYTES,
+                    });
+                    extents.push(Extent {
+                        first: (offset_bytes / BLOCK_BYTES) as u32,
+                        run,
+                    });
+                    offset_bytes += run.count * BLOCK_BYTES;
+                }
+            }
+            self.map(&mut draft.inode, &extents)?;
+        }
+        Some(())
+    }
+
+    /// Says in `inode` where its blocks lie.
+    fn map(&mut self, inode: &mut Inode, extents: &[Extent]) -> Option<()> {
+        let is_ext4 = self.spec.kind == Kind::Ext4;
+        let more = if is_ext4 {
+            extents::tree_blocks(extents)
+        } else {
+            block_map::table_blocks(extents)
+        };
+        let runs = self.allocate(more)?;
+        let places: Vec<u64> = runs.iter().flat_map(|run| run.start..run.end()).collect();
+        let (place, blocks) = if is_ext4 {
+            inode.flags |= FLAG_EXTENTS;
+            extents::build(extents, &places, self.plan.seed.of_inode(inode.number))
+        } else {
+            block_map::build(extents, &places)
+        };
+        inode.place = place;
+        inode.blocks += more + extents.iter().map(|extent| extent.run.count).sum::<u64>();
+        self.plan.blocks.extend(blocks);
+        Some(())
+    }
+}
+
+/// The order of contents.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    /// Of the base, in its order.
+    Base(NodeId),
+    /// Others, by the power of two in their size, the largest first.
+    Other(Reverse<u32>, Index),
+}
+
+impl Order {
+    fn of(content: &FileContent, blocks: u64, index: Index) -> Self {
+        match content.digest {
+            Some(_) => Self::Base(content.node),
+            None => Self::Other(Reverse(blocks.checked_ilog2().map_or(0, |power| power + 1)), index),
+        }
+    }
+}
+
+/// Runs of a file without holes, one after the other.
+fn in_order(runs: &[Run]) -> Vec<Extent> {
+    let mut first = 0;
+    let extents = runs.iter().map(|run| {
+        let extent = Extent { first, run: *run };
+        first += run.count as u32;
+        extent
+    });
+    extents.collect()
+}
+
+/// The smallest size (in MiB steps) in which `blocks` blocks of contents find place beside what a file system needs itself.
+fn needed_bytes(spec: &Spec, blocks: u64, inodes: u64) -> u64 {
+    let wanted = blocks + blocks / 128 + 16;
+    let fits = |mebibytes: u64| {
+        Geometry::new(spec.kind, mebibytes << 20, inodes).is_ok_and(|(geometry, space)| {
+            let whole = Run {
+                start: 0,
+                count: geometry.blocks,
+            };
+            let used = space.used_in(whole) + geometry.journal_blocks + 1;
+            geometry.blocks.saturating_sub(used) >= wanted
+        })
+    };
+    let mut low = (spec.size_bytes >> 20).max((blocks * BLOCK_BYTES) >> 20);
+    let mut high = low + 1;
+    while !fits(high) && high < 1 << 34 {
+        (low, high) = (high, high + (high - low) * 2);
+    }
+    while low + 1 < high {
+        let middle = low.midpoint(high);
+        if fits(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    high << 20
+}

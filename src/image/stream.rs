@@ -1,0 +1,213 @@
+//! Contents on their way from the layers to the raw file: read once, written once, on several threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::canvas::{Canvas, Known};
+use super::tree::{Content, FileContent, Index, Tree, TreeError};
+use crate::cancel::{Cancel, Cancelled};
+use crate::durable::PathError;
+use crate::overlay::layer::{ContentReader, Errno, Layer, LayerError, LayerResult};
+
+/// What a thread takes at once.
+const UNIT_BYTES: u64 = 8 << 20;
+/// What is written at once: as much as stays in a processor's cache, and the kernel finds pages for at once.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// Part of a file, and where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The file in its tree.
+    pub file: Index,
+    /// Where in the file the part begins.
+    pub offset_bytes: u64,
+    /// Its length.
+    pub length_bytes: u64,
+    /// Where in the raw file it goes.
+    pub place_bytes: u64,
+}
+
+/// Why contents did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The raw file could not be written.
+    #[error(transparent)]
+    Io(#[from] PathError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Writes `pieces` of files of `tree`, in their order, on `threads` threads. What is behind the end of a piece is
+/// filled with zeros up to a multiple of `block_bytes`.
+///
+/// # Errors
+/// [`StreamError`], the first one; the raw file then has some of the pieces.
+pub fn write(
+    canvas: &Canvas<'_>,
+    tree: &Tree,
+    pieces: &[Piece],
+    block_bytes: u64,
+    threads: usize,
+    cancel: &Cancel,
+) -> Result<(), StreamError> {
+    let wanted: Vec<Piece> = pieces
+        .iter()
+        .filter(|piece| !is_there(canvas, tree, piece, block_bytes))
+        .copied()
+        .collect();
+    let units = units(&wanted, block_bytes);
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        let mut worker = Worker {
+            canvas,
+            tree,
+            block_bytes,
+            readers: HashMap::new(),
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            start: 0,
+        };
+        let mut take = || -> Result<bool, StreamError> {
+            cancel.check()?;
+            let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                return Ok(false);
+            };
+            unit.iter().try_for_each(|piece| worker.piece(piece))?;
+            worker.flush()?;
+            Ok(true)
+        };
+        while !failed.load(Ordering::Relaxed) {
+            match take() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.clamp(1, 64)).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        others.into_iter().fold(own, |result, thread| {
+            result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
+}
+
+/// Whether an earlier image has the piece at its place already.
+fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -> bool {
+    let digest = content(tree, piece.file).and_then(|content| content.digest);
+    digest.is_some_and(|digest| {
+        let known = Known {
+            digest,
+            offset_bytes: piece.offset_bytes,
+            length_bytes: piece.length_bytes.next_multiple_of(block_bytes),
+        };
+        canvas.has(piece.place_bytes, known)
+    })
+}
+
+/// Cuts work into units; what is long is cut itself.
+fn units(pieces: &[Piece], block_bytes: u64) -> Vec<Vec<Piece>> {
+    let mut units = Vec::new();
+    let (mut unit, mut room) = (Vec::new(), UNIT_BYTES);
+    for piece in pieces {
+        let mut rest = *piece;
+        while rest.length_bytes > 0 {
+            let length_bytes = rest.length_bytes.min(room);
+            unit.push(Piece { length_bytes, ..rest });
+            rest.offset_bytes += length_bytes;
+            rest.place_bytes += length_bytes;
+            rest.length_bytes -= length_bytes;
+            // Whole blocks, so that cuts lie on blocks.
+            room -= length_bytes.next_multiple_of(block_bytes).min(room);
+            if room == 0 {
+                units.push(std::mem::take(&mut unit));
+                room = UNIT_BYTES;
+            }
+        }
+    }
+    units.push(unit);
+    units
+}
+
+fn content(tree: &Tree, file: Index) -> Option<&FileContent> {
+    match tree.nodes().get(file).map(|node| &node.content) {
+        Some(Content::File(content)) => Some(content),
+        _ => None,
+    }
+}
+
+struct Worker<'a> {
+    canvas: &'a Canvas<'a>,
+    tree: &'a Tree,
+    block_bytes: u64,
+    /// By the layer's address.
+    readers: HashMap<*const (), Option<Box<dyn ContentReader + 'a>>>,
+    /// What is to be written from `start` on.
+    buffer: Vec<u8>,
+    start: u64,
+}
+
+impl Worker<'_> {
+    fn piece(&mut self, piece: &Piece) -> Result<(), StreamError> {
+        if self.start + self.buffer.len() as u64 != piece.place_bytes {
+            self.flush()?;
+            self.start = piece.place_bytes;
+        }
+        let mut offset = piece.offset_bytes;
+        let end = piece.offset_bytes + piece.length_bytes;
+        while offset < end {
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.flush()?;
+            }
+            let filled = self.buffer.len();
+            let length = (end - offset).min((BUFFER_BYTES - filled) as u64) as usize;
+            self.buffer.resize(filled + length, 0);
+            self.read(piece.file, offset, filled).map_err(|source| TreeError {
+                path: self.tree.path_of(piece.file),
+                source,
+            })?;
+            offset += length as u64;
+        }
+        let padded = (self.buffer.len() as u64).next_multiple_of(self.block_bytes);
+        self.buffer.resize(padded as usize, 0);
+        Ok(())
+    }
+
+    /// Fills the buffer from `at` on.
+    fn read(&mut self, file: Index, offset: u64, at: usize) -> LayerResult<()> {
+        let content = content(self.tree, file).ok_or(Errno::INVAL)?;
+        let layer: &Arc<dyn Layer> = self.tree.layer_of(content);
+        let buffer = &mut self.buffer[at..];
+        let reader = self
+            .readers
+            .entry(Arc::as_ptr(layer).cast())
+            .or_insert_with(|| layer.reader());
+        let length = match reader {
+            Some(reader) => reader.read_at(content.node, offset, buffer)?,
+            None => layer.read_at(content.node, offset, buffer)?,
+        };
+        match length == buffer.len() {
+            true => Ok(()),
+            false => Err(LayerError::new(
+                Errno::IO,
+                "it has become shorter while the image was written",
+            )),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), PathError> {
+        self.canvas.put(self.start, &self.buffer)?;
+        self.start += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! One transaction of the target's own apt.
+//!
+//! Invariant: apt gets the exact versions of the resolution and nothing else to
+//! choose from; its lists, caches and configuration live on the sandbox's `/run`
+//! and leave nothing in the image.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+
+use super::{InstallError, InstallReport, InstallRequest, kernel};
+use crate::cancel::Cancel;
+use crate::dpkg::{self, Transcript};
+use crate::durable::{PathError, TEMPORARY_PREFIX};
+use crate::package::{Arch, ResolvedPackage};
+use crate::progress::Progress;
+use crate::sandbox::{Bind, Command, STATUS_FD, Sandbox, SandboxError, SandboxFile, SandboxSpec, ScriptFailure};
+
+/// apt's lists and caches, kept between its two runs.
+const STATE: &str = "/run/oic-apt";
+const SOURCE_LIST: &str = "/run/oic/pool.list";
+const CONFIGURATION: &str = "/run/oic/apt.conf";
+pub(super) const PROGRAM: &str = "/usr/bin/apt-get";
+
+pub(super) fn install(
+    request: &InstallRequest<'_>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<InstallReport, InstallError> {
+    let state = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .tempdir_in(request.temporary)
+        .map_err(PathError::on("create a directory in", request.temporary))?;
+    for directory in ["lists/partial", "cache/archives/partial", "log"] {
+        let directory = state.path().join(directory);
+        std::fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
+    }
+    let sandbox = Sandbox::new(spec(request, state.path()));
+    let started = Instant::now();
+    let mut complaints = Vec::new();
+    let update = Command::new(["apt-get", "update"]);
+    if let Err(error) = sandbox.run(&update, &mut |_, line| listen(line, progress, &mut complaints), cancel) {
+        return Err(explain(error, None, complaints));
+    }
+    let index = started.elapsed();
+    let mut transcript = Transcript::new(progress, "Install", request.packages.len() as u64);
+    let run = sandbox.run(
+        &command(request),
+        &mut |_, line| {
+            listen(line, progress, &mut complaints);
+            transcript.line(line);
+        },
+        cancel,
+    );
+    if let Err(error) = run {
+        return Err(explain(error, transcript.failures().first(), complaints));
+    }
+    Ok(InstallReport {
+        packages: transcript.configured(),
+        index,
+        install: started.elapsed().saturating_sub(index),
+        warnings: Vec::new(),
+    })
+}
+
+/// Keeps what apt itself complains about.
+fn listen(line: &str, progress: &dyn Progress, complaints: &mut Vec<String>) {
+    progress.detail(line);
+    if let Some(complaint) = line.strip_prefix("E: ") {
+        complaints.push(complaint.to_owned());
+    }
+}
+
+/// The most telling of what is known about a failure: the package, then apt, then the process.
+fn explain(error: SandboxError, failure: Option<&ScriptFailure>, complaints: Vec<String>) -> InstallError {
+    match (error, failure) {
+        (SandboxError::Cancelled(cancelled), _) => cancelled.into(),
+        (_, Some(failure)) => InstallError::Script(Box::new(failure.clone())),
+        (SandboxError::Failed { .. }, None) if !complaints.is_empty() => InstallError::Refused {
+            program: "apt",
+            complaints,
+        },
+        (error, None) => InstallError::Sandbox(error),
+    }
+}
+
+fn spec(request: &InstallRequest<'_>, state: &Path) -> SandboxSpec {
+    let mut spec = SandboxSpec::new(request.root);
+    spec.helper = request.helper.to_owned();
+    spec.env = dpkg::environment(request.epoch);
+    spec.env.push(("APT_CONFIG".into(), CONFIGURATION.into()));
+    spec.binds.push(Bind {
+        source: state.to_owned(),
+        target: STATE.into(),
+        read_only: false,
+    });
+    spec.binds.extend(request.pool_source.map(|source| Bind {
+        source: source.to_owned(),
+        target: request.pool.to_owned(),
+        read_only: true,
+    }));
+    spec.files.push(dpkg::policy());
+    for (target, contents) in [
+        (CONFIGURATION, configuration(request.arch)),
+        (SOURCE_LIST, source_line(request.pool)),
+    ] {
+        spec.files.push(SandboxFile {
+            target: target.into(),
+            mode: 0o644,
+            contents: contents.into_bytes(),
+        });
+    }
+    // dpkg syncs its journal after every step; in memory that costs nothing, and an
+    // image whose installation was interrupted is thrown away anyhow.
+    spec.scratch.push("/var/lib/dpkg/updates".into());
+    spec
+}
+
+/// apt.conf(5), in place of the image's: no hook of a package changes the transaction.
+fn configuration(arch: Arch) -> String {
+    format!(
+        r#"Dir::Etc::Main "/dev/null";
+Dir::Etc::Parts "/dev/null";
+Dir::Etc::SourceList "{SOURCE_LIST}";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::State::Lists "{STATE}/lists";
+Dir::Cache "{STATE}/cache";
+Dir::Log "{STATE}/log";
+APT::Architecture "{arch}";
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
+APT::Get::Assume-Yes "true";
+APT::Color "false";
+Acquire::Languages "none";
+Quiet "1";
+DPkg::Use-Pty "false";
+DPkg::Options {{ "--force-confdef"; "--force-confold"; "--force-unsafe-io"; "--status-fd"; "{STATUS_FD}"; }};
+APT::Keep-Fds {{ "{STATUS_FD}"; }};
+"#,
+        arch = arch.deb()
+    )
+}
+
+/// What is in the pool was verified when it was fetched: `trusted` adds no risk (sources.list(5)).
+fn source_line(pool: &Path) -> String {
+    format!("deb [trusted=yes] file://{} ./\n", pool.display())
+}
+
+fn command(request: &InstallRequest<'_>) -> Command {
+    let mut argv: Vec<OsString> = vec!["apt-get".into(), "install".into()];
+    argv.extend(
+        request
+            .packages
+            .iter()
+            .map(|package| specifier(package, request.arch).into()),
+    );
+    let mut command = Command::new(argv).with_status();
+    command.env.push((kernel::NOT_YET.0.into(), kernel::NOT_YET.1.into()));
+    command
+}
+
+/// `name=version`, with the architecture where it is not the image's own (apt-get(8), "install").
+fn specifier(package: &ResolvedPackage, arch: Arch) -> String {
+    let ResolvedPackage {
+        name,
+        version,
+        architecture,
+        ..
+    } = package;
+    if architecture == arch.deb() || architecture == "all" {
+        format!("{name}={version}")
+    } else {
+        format!("{name}:{architecture}={version}")
+    }
+}

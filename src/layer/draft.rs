@@ -1,0 +1,115 @@
+//! A layer while it is made: under a temporary name, until it is whole.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::scan::{self, ContentError};
+use super::{Facts, Layer, LayerError, MANIFEST, Manifest, TREE};
+use crate::cancel::Cancel;
+use crate::durable::{self, FileLock, PathError, TEMPORARY_PREFIX};
+
+/// Its lock says that somebody works on the draft.
+const LOCK: &str = "lock";
+
+/// A directory of the store for a layer to be; removed when dropped, unless it was published.
+#[derive(Debug)]
+pub struct Draft {
+    directory: PathBuf,
+    published: bool,
+    _lock: FileLock,
+}
+
+impl Draft {
+    /// Makes one in the store's directory, whose lock the caller holds.
+    pub(super) fn create_in(store: &Path) -> Result<Self, PathError> {
+        let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(store);
+        let directory = made.map_err(PathError::on("create a directory in", store))?.keep();
+        let lock = FileLock::exclusive(directory.join(LOCK))?;
+        Ok(Self {
+            directory,
+            published: false,
+            _lock: lock,
+        })
+    }
+
+    /// Where the content goes; not there yet.
+    pub fn tree(&self) -> PathBuf {
+        self.directory.join(TREE)
+    }
+
+    /// A place on the same file system for what is needed only while the content is written.
+    pub fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+
+    /// Makes the content durable and gives it its final name, with what `facts` say. The caller holds the lock of
+    /// the key. A layer that is there already stays if it is sound, and the draft is given back: whoever uses
+    /// it as a lower layer still needs it. One that is not sound is replaced.
+    ///
+    /// # Errors
+    /// If something cannot be written, or `cancel` is set; the draft is then removed.
+    pub fn publish(mut self, facts: Facts, cancel: &Cancel) -> Result<Result<Layer, Self>, LayerError> {
+        let store = self.directory.parent().unwrap_or(Path::new("/")).to_owned();
+        for entry in fs::read_dir(&self.directory).map_err(PathError::on("list", &self.directory))? {
+            let path = entry.map_err(PathError::on("list", &self.directory))?.path();
+            if path.file_name().is_some_and(|name| name != TREE && name != LOCK) {
+                durable::remove_tree(&path)?;
+            }
+        }
+        let manifest = seal(&self.tree(), facts, cancel)?;
+        manifest.write(&self.directory.join(MANIFEST))?;
+        let key = manifest.facts.key;
+        let target = store.join(key.to_string());
+        if target.exists() {
+            if super::LayerStore::new(store).check(key).is_ok() {
+                return Ok(Err(self));
+            }
+            durable::remove_tree(&target)?;
+        }
+        fs::rename(&self.directory, &target).map_err(PathError::on("rename into place", &target))?;
+        self.published = true;
+        durable::sync_directory(target.parent().unwrap_or(Path::new("/")))?;
+        // Nobody looks at it under this name.
+        durable::remove_tree(&target.join(LOCK))?;
+        Ok(Ok(Layer {
+            manifest,
+            directory: target,
+        }))
+    }
+}
+
+/// Writes the finished `tree` to disk, and describes it. The work directory must be gone: overlayfs keeps a link there
+/// to the whiteouts, whose removal changes them.
+///
+/// # Errors
+/// If it cannot be synced or read, or `cancel` is set.
+pub fn seal(tree: &Path, facts: Facts, cancel: &Cancel) -> Result<Manifest, LayerError> {
+    let directory = fs::File::open(tree).map_err(PathError::on("open", tree))?;
+    rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", tree)(errno.into()))?;
+    let content = scan::content(tree, cancel).map_err(|error| match error {
+        ContentError::Path(error) => LayerError::Path(error),
+        ContentError::Cancelled(error) => LayerError::Cancelled(error),
+    })?;
+    Ok(Manifest {
+        scan: scan::glance(tree)?,
+        content,
+        facts,
+    })
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.published {
+            return;
+        }
+        if let Err(error) = durable::remove_tree(&self.directory) {
+            tracing::warn!(%error, "an unfinished step layer stays; the next build removes it");
+        }
+    }
+}
+
+/// Whether somebody works on the draft in `directory`.
+pub(super) fn is_used(directory: &Path) -> bool {
+    let lock = directory.join(LOCK);
+    lock.exists() && !matches!(FileLock::try_exclusive(&lock), Ok(Some(_)))
+}

@@ -1,0 +1,61 @@
+//! Whether writing to the upper waits for its disk. The kernel lets whoever dirties memory faster than the disk takes
+//! it sleep in write(2), which must not be the thread that answers everybody.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A write that took longer has waited.
+const WAITED: Duration = Duration::from_millis(2);
+/// How long it is believed that the next ones would.
+const MEMORY: Duration = Duration::from_millis(500);
+
+/// Remembers when a write had to wait.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    start: Instant,
+    /// Milliseconds after the start.
+    until: AtomicU64,
+}
+
+impl Pressure {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            until: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a write should be left to another thread.
+    pub(super) fn is_high(&self) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        until > 0 && self.start.elapsed() < Duration::from_millis(until)
+    }
+
+    /// Runs a write on this thread.
+    pub(super) fn watch<T>(&self, write: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = write();
+        if start.elapsed() > WAITED {
+            let until = (self.start.elapsed() + MEMORY).as_millis();
+            self.until
+                .store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_high_for_a_while_after_a_write_has_waited() {
+        let pressure = Pressure::new();
+        assert_eq!(pressure.watch(|| 1), 1);
+        assert!(!pressure.is_high());
+        pressure.watch(|| std::thread::sleep(WAITED * 2));
+        assert!(pressure.is_high());
+        std::thread::sleep(MEMORY + WAITED);
+        assert!(!pressure.is_high());
+    }
+}

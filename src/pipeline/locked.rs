@@ -1,0 +1,133 @@
+//! From a lockfile to what is to be installed: the only way there is, whether it was just resolved or handed in.
+
+use std::collections::BTreeSet;
+
+use crate::cache::{CacheError, Lookup, PackageCache, Wanted};
+use crate::fetch::FetchError;
+use crate::package::{Resolution, ResolvedPackage};
+use crate::provider::PackageSystem;
+use crate::repo::Repository;
+use crate::repo::deb::date;
+use crate::resolve::lockfile::{LockedRepository, Lockfile};
+
+use super::packages::Selection;
+use super::{BuildError, Context, base, packages, sources};
+
+impl Selection {
+    /// What `lockfile` says, from `repositories`. The resolutions have no dependencies.
+    pub(super) fn of(
+        context: &Context<'_>,
+        repositories: Vec<Repository>,
+        lockfile: Lockfile,
+        warnings: Vec<String>,
+    ) -> Result<Self, BuildError> {
+        let request = context.request;
+        let provider = &request.loaded.provider;
+        let base = Resolution {
+            packages: lockfile.base().ok_or(BuildError::LockWithoutBase)?,
+            ..Resolution::default()
+        };
+        let is_own = |locked: &&LockedRepository| provider.repositories.iter().any(|own| own.id == locked.id);
+        let dates = |locked: &LockedRepository| date::read(&locked.date).and_then(|date| u64::try_from(date).ok());
+        let newest = lockfile.repositories.iter().filter_map(dates).max().unwrap_or(0);
+        let own = lockfile.repositories.iter().filter(is_own).filter_map(dates);
+        let oldest = own.filter(|date| *date > 0).min().unwrap_or(newest);
+        let epoch_seconds = request.source_date_epoch.unwrap_or(newest);
+        let package_epoch_seconds = oldest.min(epoch_seconds);
+        Ok(Self {
+            base_key: base::key(&provider.id(), &base, package_epoch_seconds),
+            base,
+            image: Resolution {
+                packages: lockfile.packages.clone(),
+                ..Resolution::default()
+            },
+            apt_sources: match provider.package_system {
+                PackageSystem::Deb => sources::of_image(provider, &repositories, &lockfile.repositories)?,
+                PackageSystem::Rpm => Vec::new(),
+            },
+            dnf_repositories: match provider.package_system {
+                PackageSystem::Deb => Vec::new(),
+                PackageSystem::Rpm => sources::of_rpm_image(provider, &repositories)?,
+            },
+            warnings,
+            repositories,
+            digest: lockfile.digest(),
+            lockfile,
+            epoch_seconds,
+            package_epoch_seconds,
+        })
+    }
+}
+
+/// The selection of a lockfile that was handed in. No index is read.
+pub(super) fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selection, BuildError> {
+    let provider = context.request.loaded.provider.id();
+    if lockfile.provider != provider {
+        return Err(BuildError::ForeignLock {
+            wanted: provider,
+            found: lockfile.provider.clone(),
+        });
+    }
+    let repositories = packages::repositories(context)?;
+    let known: BTreeSet<&str> = repositories.iter().map(|repository| repository.id.as_str()).collect();
+    if let Some(unknown) = lockfile
+        .repositories
+        .iter()
+        .find(|locked| !known.contains(locked.id.as_str()))
+    {
+        return Err(BuildError::UnknownRepository(unknown.id.clone()));
+    }
+    Selection::of(
+        context,
+        repositories,
+        lockfile.clone(),
+        asked_otherwise(context, lockfile),
+    )
+}
+
+/// What the template asks for and the lockfile was not made for, in words.
+fn asked_otherwise(context: &Context<'_>, lockfile: &Lockfile) -> Vec<String> {
+    let system = &context.request.loaded.template.system;
+    let plain = |asked: &String| asked.split('=').next().unwrap_or(asked).to_owned();
+    let locked: BTreeSet<String> = lockfile.requested.iter().map(plain).collect();
+    let asked = system.packages.iter().chain(&system.kernel.packages).map(plain);
+    let missing: BTreeSet<String> = asked.filter(|name| !locked.contains(name)).collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let missing: Vec<String> = missing.into_iter().collect();
+    vec![format!(
+        "the template asks for packages that the lockfile was made without: {}; write it anew with --update-lock",
+        missing.join(", ")
+    )]
+}
+
+/// After a package of a lockfile was not found at its mirror: fetches the others, and lists all that are gone.
+pub(super) fn list_gone(context: &Context<'_>, cache: &PackageCache, wanted: &[Wanted<'_>]) -> BuildError {
+    let mut gone: Vec<String> = Vec::new();
+    for item in wanted {
+        let known = cache.lookup(item.package);
+        if matches!(known, Ok(Lookup::Hit(_))) {
+            continue;
+        }
+        match cache.obtain(item.package, &item.url, &context.fetcher, context.progress) {
+            Ok(_) => {}
+            Err(CacheError::Fetch {
+                source: FetchError::NotFound { .. },
+                ..
+            }) => gone.push(describe(item.package)),
+            Err(error) => return error.into(),
+        }
+    }
+    context
+        .progress
+        .note(&format!("{} packages of the lockfile are gone", gone.len()));
+    BuildError::Gone(gone)
+}
+
+fn describe(package: &ResolvedPackage) -> String {
+    format!(
+        "{} {} ({}, from {})",
+        package.name, package.version, package.architecture, package.repository
+    )
+}

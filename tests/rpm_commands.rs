@@ -8,8 +8,10 @@ mod rpm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use common::server::Server;
 use common::{Finished, Oic};
 use oic::cache::{CacheError, PackageCache, Signers, Wanted};
 use oic::cancel::Cancel;
@@ -57,26 +59,28 @@ impl Fixture {
         fs::create_dir(&repository).unwrap();
         rpm::build(&repository, PACKAGES);
         rpm::sign(&repository, fixture.key.home(), rpm::Key::USER);
-        let provider = fixture.path("data/providers/azure-linux/azl3");
+        let vendor = "baseUrl: https://vendor.invalid/{arch}";
+        let mirror = format!("mirrors:\n  azurelinux: file://{}\n", repository.display());
+        fixture.configure(vendor, signed, &mirror);
+        fixture
+    }
+
+    /// Writes the provider's data, with where its vendor serves it, and a configuration with `mirrors`.
+    fn configure(&self, vendor: &str, signed: &str, mirrors: &str) {
+        let provider = self.path("data/providers/azure-linux/azl3");
         fs::create_dir_all(provider.join("defaults")).unwrap();
-        fs::create_dir_all(fixture.path("data/keys")).unwrap();
-        fs::write(fixture.path("data/keys/vendor.asc"), fixture.key.public()).unwrap();
+        fs::create_dir_all(self.path("data/keys")).unwrap();
+        fs::write(self.path("data/keys/vendor.asc"), self.key.public()).unwrap();
         fs::write(provider.join("defaults/raw.yml"), DEFAULT).unwrap();
         let text = format!(
             "os: azure-linux\ndist: azl3\npackageSystem: rpm\nreleaseVersion: '3.0'\narchitectures: [x86_64]\n\
-             repositories:\n  - id: base\n    archive: azurelinux\n    baseUrl: https://vendor.invalid/{{arch}}\n    \
-             signed: {signed}\n    keys: [{{file: vendor.asc, fingerprints: [{}]}}]\n\
+             repositories:\n  - id: base\n    archive: azurelinux\n    {vendor}\n    signed: {signed}\n    keys: [{{file: vendor.asc, fingerprints: [{}]}}]\n\
              basePackages: [core-packages-container]\ndefaults: [{{imageType: raw, file: raw.yml}}]\n",
-            fixture.key.fingerprint()
+            self.key.fingerprint()
         );
         fs::write(provider.join("provider.yml"), text).unwrap();
-        let config = format!(
-            "config_dir: {}\nmirrors:\n  azurelinux: file://{}\n",
-            fixture.path("data").display(),
-            repository.display()
-        );
-        fs::write(fixture.path("config.yml"), config).unwrap();
-        fixture
+        let config = format!("config_dir: {}\n{mirrors}", self.path("data").display());
+        fs::write(self.path("config.yml"), config).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -183,6 +187,47 @@ fn metadata_is_signed_as_the_provider_says() {
     fs::remove_file(packages.repository().join("repodata/repomd.xml.asc")).unwrap();
     let template = packages.template("shell");
     packages.run(&["why", "shell", &template, "--format", "json"]).json();
+}
+
+#[test]
+fn lists_of_mirrors_are_followed() {
+    let fixture = Fixture::new("rpm-mirrors", "both");
+    let template = fixture.template("tool");
+    let (root, own) = (fixture.repository(), Arc::new(OnceLock::<String>::new()));
+    let address = Arc::clone(&own);
+    let server = Server::start(move |path| {
+        let base = address.get()?;
+        match path {
+            "/list" => Some(format!("# mirrors\n{base}/gone\n{base}/os/\n").into_bytes()),
+            "/metalink" => {
+                let digest = Sha256::of(fs::read(root.join("repodata/repomd.xml")).ok()?);
+                let metalink = format!(
+                    "<metalink version=\"3.0\"><files><file name=\"repomd.xml\"><verification><hash type=\"sha256\">{digest}\
+                     </hash></verification><resources><url preference=\"1\">{base}/os/repodata/repomd.xml</url></resources></file></files></metalink>"
+                );
+                Some(metalink.into_bytes())
+            }
+            path => fs::read(root.join(path.strip_prefix("/os/")?)).ok(),
+        }
+    });
+    own.set(server.url()).unwrap();
+    for (kind, path) in [("mirrorList", "list"), ("metalink", "metalink")] {
+        fixture.configure(&format!("{kind}: {}/{path}", server.url()), "both", "");
+        let answer = fixture.run(&["why", "data", &template, "--format", "json"]).json();
+        assert_eq!(packages(&answer), ["tool", "data"], "{kind}");
+        let offline = fixture
+            .run(&["why", "data", &template, "--offline", "--format", "json"])
+            .json();
+        assert_eq!(packages(&offline), ["tool", "data"], "{kind}");
+    }
+    fixture.configure(
+        "baseUrl: https://a.example\n    metalink: https://b.example/m",
+        "both",
+        "",
+    );
+    fixture
+        .run(&["validate", &template])
+        .assert_fails(1, &["more than one of baseUrl, mirrorList and metalink"]);
 }
 
 /// Names a package of the repository for the cache.

@@ -232,7 +232,8 @@ impl<'a> Session<'a> {
     }
 
     /// Reads an index, from the cache or the mirror, verified either way: `parse` sees it while it is
-    /// decompressed, and what it gives counts only if the digest of all that it saw is right.
+    /// decompressed, and what it gives counts only if all that it saw is right. What lay in the cache was
+    /// held against the digest of its decompressed form when it came, and is still the same.
     pub(super) fn parse<T>(
         &self,
         base_url: &str,
@@ -242,7 +243,8 @@ impl<'a> Session<'a> {
     ) -> Result<T, Problem> {
         let url = format!("{base_url}/{}", listed.path);
         let form = Compression::of_name(&listed.path).ok_or_else(|| Problem::UnknownForm { url: url.clone() })?;
-        let bytes = self.index(&url, Kind::index(stem, form.suffix()), listed)?;
+        let kind = Kind::index(stem, form.suffix());
+        let (bytes, is_fresh) = self.index(&url, kind, listed)?;
         self.cancel.check()?;
         let mismatch = |reason: String| Problem::Mismatch {
             url: url.clone(),
@@ -254,7 +256,7 @@ impl<'a> Session<'a> {
             128 << 10,
             Hashed {
                 reader: decoder.take(limit_bytes.saturating_add(1)),
-                hasher: sha2::Sha256::new(),
+                hasher: is_fresh.then(sha2::Sha256::new),
                 seen_bytes: 0,
             },
         );
@@ -268,17 +270,23 @@ impl<'a> Session<'a> {
                 "decompressed it has {seen} bytes or more instead of {limit_bytes}"
             )));
         }
-        let digest = Sha256(hashed.hasher.finalize().into());
-        match listed.open_sha256 {
-            Some(expected) if expected != digest => Err(mismatch(format!(
+        let digest = hashed.hasher.map(|hasher| Sha256(hasher.finalize().into()));
+        if let Some((digest, expected)) = digest.zip(listed.open_sha256)
+            && digest != expected
+        {
+            return Err(mismatch(format!(
                 "decompressed it has the SHA-256 {digest} instead of {expected}"
-            ))),
-            _ => parsed.map_err(|source| Problem::Malformed { url, source }),
+            )));
         }
+        let parsed = parsed.map_err(|source| Problem::Malformed { url, source })?;
+        if let Some(sha256) = listed.sha256.filter(|_| is_fresh) {
+            self.store.write(kind, sha256, &bytes)?;
+        }
+        Ok(parsed)
     }
 
-    /// The compressed bytes of an index, checked against its digest.
-    fn index(&self, url: &str, kind: Kind, listed: &Listed) -> Result<Vec<u8>, Problem> {
+    /// The compressed bytes of an index, checked against its digest, and whether they come from the mirror.
+    fn index(&self, url: &str, kind: Kind, listed: &Listed) -> Result<(Vec<u8>, bool), Problem> {
         let Some(sha256) = listed.sha256 else {
             return Err(Problem::NotCached {
                 urls: vec![url.to_owned()],
@@ -293,7 +301,7 @@ impl<'a> Session<'a> {
             });
         }
         if let Some(bytes) = self.store.read(kind, sha256, limit_bytes) {
-            return Ok(bytes);
+            return Ok((bytes, false));
         }
         if self.options.offline {
             return Err(Problem::NotCached {
@@ -316,8 +324,7 @@ impl<'a> Session<'a> {
         if digest != sha256 {
             return Err(mismatch(format!("its SHA-256 is {digest} instead of {sha256}")));
         }
-        self.store.write(kind, sha256, &bytes)?;
-        Ok(bytes)
+        Ok((bytes, true))
     }
 
     fn loaded(&self, current: Current, records: Vec<RpmRecord>) -> LoadedIndex {
@@ -355,17 +362,19 @@ fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
     modules.into_iter().collect()
 }
 
-/// Hashes what is read.
+/// Counts and, if need be, hashes what is read.
 struct Hashed<R> {
     reader: R,
-    hasher: sha2::Sha256,
+    hasher: Option<sha2::Sha256>,
     seen_bytes: u64,
 }
 
 impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
         self.seen_bytes += count as u64;
         Ok(count)
     }

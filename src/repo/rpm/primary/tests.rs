@@ -102,6 +102,23 @@ fn mistakes_name_the_package() {
     assert!(parse("<html></html>").is_err());
 }
 
+/// A byte replaced at each place, and a cut there: an error or records, and every path stays inside.
+#[test]
+fn damage_is_survived() {
+    for at in 0..SAMPLE.len() {
+        for byte in *b"<>\"&/ \n" {
+            let mut damaged = SAMPLE.as_bytes().to_vec();
+            damaged[at] = byte;
+            let records = parse_primary(&damaged[..], &"main".into(), 500, &|_| true);
+            for record in records.unwrap_or_default() {
+                assert!(stays_inside(&record.path) && !record.name.is_empty());
+            }
+        }
+        let cut = parse_primary(&SAMPLE.as_bytes()[..at], &"main".into(), 500, &|_| true);
+        assert!(cut.is_err(), "cut at {at}");
+    }
+}
+
 /// The index that `createrepo_c` makes of a package says what the package itself says.
 #[test]
 fn an_index_and_a_header_agree() {

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::Oic;
 use common::qemu::Machine;
 use common::server::Server;
+use common::{Oic, Shown};
 use oic::package::Sha256;
 
+const AZL3: &str = "azure-linux-azl3-x86_64";
 /// Generous: emulation on a loaded machine takes minutes.
 const BOOT_LIMIT: Duration = Duration::from_secs(900);
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
@@ -50,7 +51,34 @@ fn templates_of_rpm_distributions_become_images() {
         again["image"]["sha256"], second["image"]["sha256"],
         "the same packages, another image"
     );
+    let lockfile = offline.directory.path().join("edge.lock.json");
+    fs::copy(again["lockfile"].as_str().unwrap(), &lockfile).unwrap();
+    let locked = offline.build("azl3-edge", &["--offline", "--lock", lockfile.to_str().unwrap()]);
+    assert_eq!(locked["image"]["sha256"], second["image"]["sha256"]);
+    is_seen_through_mount_and_diff(&offline.oic);
     offline.oic.assert_clean();
+}
+
+/// The packages of the last build, its tree, and what it has beyond the base.
+fn is_seen_through_mount_and_diff(oic: &Oic) {
+    let shown = Shown::image(oic, AZL3, "edge");
+    assert!(shown.root().join("usr/bin/curl").exists(), "installed into the image");
+    assert!(shown.root().join("usr/bin/rpm").exists(), "of the base");
+    drop(shown);
+    let report = oic.run(&["diff", AZL3, "edge", "--format", "json"]).json();
+    let changes = report["changes"].as_array().unwrap();
+    for (path, action) in [
+        ("/usr/bin/curl", "added"),
+        ("/etc/hostname", "added"),
+        ("/etc/passwd", "changed"),
+    ] {
+        let found = changes.iter().filter(|change| change["path"] == path);
+        let actions: Vec<_> = found.map(|change| &change["action"]).collect();
+        assert_eq!(actions, [action], "{path}");
+    }
+    assert!(changes.iter().all(|change| change["path"] != "/usr/bin/rpm"));
+    let verified = oic.run(&["cache", "verify", "--provider-id", AZL3]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stdout);
 }
 
 /// oic, configured to take the fixture for the mirror of its providers.

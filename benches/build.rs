@@ -41,7 +41,7 @@ fn main() {
     for (name, value) in [
         ("mmdebstrap + mke2fs -d", peer),
         ("oic build, no base yet", cold),
-        ("oic build again (base exists)", warm),
+        ("oic build again, nothing changed", warm),
     ] {
         println!(
             "{name:<44} {:>9.2} {:>7.2}",

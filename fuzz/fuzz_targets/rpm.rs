@@ -13,7 +13,12 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert!(head.payload_offset <= bytes.len() as u64);
-    for tag in [Tag::BASE_NAMES, Tag::FILE_SIZES, Tag::SIGNATURE_RSA, Tag::PAYLOAD_DIGEST] {
+    for tag in [
+        Tag::BASE_NAMES,
+        Tag::FILE_SIZES,
+        Tag::SIGNATURE_RSA,
+        Tag::PAYLOAD_DIGEST,
+    ] {
         for header in [&head.signature, &head.header] {
             let _ = (header.byte_strings(tag), header.numbers(tag), header.binary(tag));
         }

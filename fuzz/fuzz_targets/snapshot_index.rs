@@ -91,7 +91,7 @@ fn exercise(snapshot: &Snapshot) {
         let _ = snapshot.read_link(node);
         let _ = snapshot.xattr_names(node);
         let _ = snapshot.lookup(node, "file".as_ref());
-        let _ = snapshot.file_digest(node);
+        let _ = snapshot.digest(node);
         for offset in [0, 6999, u64::MAX] {
             let mut buffer = [0; 64];
             let ready = snapshot.is_ready(node, offset, buffer.len());

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use oic::provider::Providers;
-use oic::template::{TemplateSource, load, validate};
+use oic::template::{TemplateSource, Variables, load, validate};
 
 fn directory() -> &'static tempfile::TempDir {
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
@@ -25,8 +25,9 @@ fuzz_target!(|data: &[u8]| {
     let path = directory().path().join("template.yml");
     fs::write(&path, data).unwrap();
     let source = TemplateSource::File(path);
-    let findings = validate(&source);
-    match load(&source, providers()) {
+    let variables = Variables::new();
+    let findings = validate(&source, providers(), &variables);
+    match load(&source, providers(), &variables) {
         Ok(loaded) => {
             assert!(!findings.has_errors(), "{findings}");
             loaded.to_yaml().expect("what was read can be written");

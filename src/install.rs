@@ -117,6 +117,14 @@ pub enum InstallError {
 }
 
 impl InstallError {
+    /// What it means that the hooks or the initrd of a kernel ended with `error`.
+    fn of_kernel(version: String, error: SandboxError) -> Self {
+        match error {
+            SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            source => Self::Kernel { version, source },
+        }
+    }
+
     /// What to do about it, where something can be done.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -2,6 +2,7 @@
 
 mod compress;
 pub mod deb;
+mod error;
 mod glob;
 pub mod rpm;
 pub mod sources;
@@ -12,7 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+pub use error::{RepoError, RepoProblem};
+
+use crate::cancel::Cancel;
 use crate::package::{Arch, Sha256};
+use crate::progress::{Progress, Unit};
 
 /// Where an index and its packages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +122,25 @@ pub struct ReleaseInfo {
     pub sha256: Sha256,
     /// Fingerprint of the pinned certificate that signed it; `None` if it needs no signature.
     pub signer: Option<String>,
+}
+
+/// Loads each of `repositories` with `load`, several at once; the result is in their order.
+fn load_each<T: Send, P: RepoProblem + Send>(
+    repositories: &[Repository],
+    options: &LoadOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    load: impl Fn(&Repository) -> Result<T, RepoError<P>> + Sync,
+) -> Result<Vec<T>, RepoError<P>> {
+    let task = progress.start("Load package indexes", Unit::Items, Some(repositories.len() as u64));
+    let results = parallel(options.workers, repositories, |repository| {
+        let loaded = load(repository);
+        progress.advance(task, 1);
+        loaded
+    });
+    progress.finish(task);
+    cancel.check()?;
+    error::all_or_missing(results)
 }
 
 /// Does `work` on each item, at most `workers` at once; the results are in the items' order.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::root::Root;
-use crate::sandbox::{Command, Sandbox, SandboxError, SandboxFile};
+use crate::sandbox::{Command, Sandbox, SandboxFile};
 
 use super::InstallError;
 
@@ -39,10 +39,7 @@ pub(super) fn make_missing(
         command.argv.push(format!("/boot/initramfs-{version}.img").into());
         sandbox
             .run(&command, &mut |_, line| on_line(line), cancel)
-            .map_err(|error| match error {
-                SandboxError::Cancelled(cancelled) => InstallError::Cancelled(cancelled),
-                source => InstallError::Kernel { version, source },
-            })?;
+            .map_err(|error| InstallError::of_kernel(version, error))?;
     }
     Ok(())
 }

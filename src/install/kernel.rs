@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::root::Root;
-use crate::sandbox::{Command, Sandbox, SandboxError};
+use crate::sandbox::{Command, Sandbox};
 
 use super::InstallError;
 
@@ -41,10 +41,7 @@ pub(super) fn finish(
         command.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
         sandbox
             .run(&command, &mut |_, line| on_line(line), cancel)
-            .map_err(|error| match error {
-                SandboxError::Cancelled(cancelled) => InstallError::Cancelled(cancelled),
-                source => InstallError::Kernel { version, source },
-            })?;
+            .map_err(|error| InstallError::of_kernel(version, error))?;
     }
     Ok(())
 }

@@ -41,6 +41,14 @@ pub(super) enum Form {
     Detached,
 }
 
+/// What `current` points to, as it came.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) pointer: Pointer,
+    pub(super) bytes: Vec<u8>,
+    pub(super) signature: Option<Vec<u8>>,
+}
+
 /// What `current` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pointer {
@@ -98,6 +106,21 @@ impl Store {
         let body =
             serde_json::to_string_pretty(pointer).map_err(|error| PathError::on("write", &path)(error.into()))?;
         durable::write_file(&path, format!("{HEADER} {}\n{body}", Sha256::of(&body)))
+    }
+
+    /// The root of the metadata, of `kind`, and its detached signature if it has one; `None` unless all of it is there.
+    pub(super) fn root(&self, kind: Kind, limit_bytes: u64, signature_limit_bytes: u64) -> Option<Root> {
+        let pointer = self.pointer()?;
+        let bytes = self.read(kind, pointer.release, limit_bytes)?;
+        let signature = match pointer.signature {
+            Some(digest) => Some(self.read(Kind::SIGNATURE, digest, signature_limit_bytes)?),
+            None => None,
+        };
+        Some(Root {
+            pointer,
+            bytes,
+            signature,
+        })
     }
 
     /// The object `kind` with that digest, or `None` if it is absent, larger than

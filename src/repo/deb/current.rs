@@ -36,21 +36,14 @@ pub(super) struct Fresh {
 impl Session<'_> {
     /// The cached Release file, verified again; `None` if there is none.
     pub(super) fn cached(&self) -> Result<Option<Current>, Problem> {
-        let Some(pointer) = self.store.pointer() else {
+        let Some(root) = self
+            .store
+            .root(Kind::RELEASE, RELEASE_LIMIT_BYTES, SIGNATURE_LIMIT_BYTES)
+        else {
             return Ok(None);
         };
-        let Some(release) = self.store.read(Kind::RELEASE, pointer.release, RELEASE_LIMIT_BYTES) else {
-            return Ok(None);
-        };
-        let signature = pointer
-            .signature
-            .map(|digest| self.store.read(Kind::SIGNATURE, digest, SIGNATURE_LIMIT_BYTES));
-        match signature {
-            Some(None) => Ok(None),
-            signature => self
-                .verified(&pointer, &release, signature.flatten().as_deref())
-                .map(Some),
-        }
+        self.verified(&root.pointer, &root.bytes, root.signature.as_deref())
+            .map(Some)
     }
 
     /// The Release file to use now: the mirror's, or the cached one if that is

@@ -5,33 +5,11 @@ use super::deb822::ParseError;
 use crate::cancel::Cancelled;
 use crate::durable::{LockError, PathError};
 use crate::fetch::FetchError;
+use crate::repo::error::{self, RepoProblem};
 use crate::verify::VerifyError;
 
 /// Why an index could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum RepoError {
-    /// Something is wrong with one repository.
-    #[error("repository {repository}: {problem}")]
-    Repository {
-        /// `Repository::id`.
-        repository: String,
-        /// What is wrong.
-        problem: Box<Problem>,
-    },
-    /// The network must not be used, and the cache does not have everything.
-    #[error("--offline, and these are not in the cache:{}", list(.missing))]
-    NotCached {
-        /// URLs of what is missing, with the repository's id.
-        missing: Vec<String>,
-    },
-    /// The user asked to stop.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-}
-
-fn list(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("\n  {line}")).collect()
-}
+pub type RepoError = error::RepoError<Problem>;
 
 /// What is wrong with a repository.
 #[derive(Debug, thiserror::Error)]
@@ -207,20 +185,7 @@ impl From<LockError> for Problem {
     }
 }
 
-impl RepoError {
-    /// What the user can do next, if anything helps.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Repository { problem, .. } => problem.hint(),
-            Self::NotCached { .. } => {
-                Some("build once without --offline, with the same mirror path and repositories".to_owned())
-            }
-            Self::Cancelled(_) => None,
-        }
-    }
-}
-
-impl Problem {
+impl RepoProblem for Problem {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Fetch(FetchError::BadUrl { .. }) => "check the repository's URL",

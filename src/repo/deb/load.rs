@@ -9,9 +9,9 @@ use super::index;
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::{PackageRecord, Sha256};
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
 use crate::repo::store::{Kind, Store};
-use crate::repo::{LoadOptions, ReleaseInfo, Repository, parallel};
+use crate::repo::{LoadOptions, ReleaseInfo, Repository, load_each, parallel};
 use crate::verify::Keyring;
 
 /// What one repository offers.
@@ -41,29 +41,9 @@ pub fn load_all(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<LoadedIndex>, RepoError> {
-    let task = progress.start("Load package indexes", Unit::Items, Some(repositories.len() as u64));
-    let results = parallel(options.workers, repositories, |repository| {
-        let loaded = load(repository, options, transport, cancel);
-        progress.advance(task, 1);
-        loaded
-    });
-    progress.finish(task);
-    cancel.check()?;
-    let mut missing = Vec::new();
-    let mut loaded = Vec::with_capacity(results.len());
-    let mut failure = None;
-    for result in results {
-        match result {
-            Ok(index) => loaded.push(index),
-            Err(RepoError::NotCached { missing: more }) => missing.extend(more),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    match failure {
-        Some(error) => Err(error),
-        None if !missing.is_empty() => Err(RepoError::NotCached { missing }),
-        None => Ok(loaded),
-    }
+    load_each(repositories, options, progress, cancel, |repository| {
+        load(repository, options, transport, cancel)
+    })
 }
 
 /// Loads one repository: its Release file is verified, its indexes are fetched

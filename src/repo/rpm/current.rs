@@ -77,21 +77,11 @@ impl Session<'_> {
 
     /// The cached `repomd.xml`, verified again; `None` if there is none.
     pub(super) fn cached(&self) -> Result<Option<Current>, Problem> {
-        let Some(pointer) = self.store.pointer() else {
+        let Some(root) = self.store.root(Kind::REPOMD, REPOMD_LIMIT_BYTES, SIGNATURE_LIMIT_BYTES) else {
             return Ok(None);
         };
-        let Some(repomd) = self.store.read(Kind::REPOMD, pointer.release, REPOMD_LIMIT_BYTES) else {
-            return Ok(None);
-        };
-        let signature = pointer
-            .signature
-            .map(|digest| self.store.read(Kind::SIGNATURE, digest, SIGNATURE_LIMIT_BYTES));
-        match signature {
-            Some(None) => Ok(None),
-            signature => self
-                .verified(&pointer, &repomd, signature.flatten().as_deref())
-                .map(Some),
-        }
+        self.verified(&root.pointer, &root.bytes, root.signature.as_deref())
+            .map(Some)
     }
 
     /// The `repomd.xml` to use now: that of the mirror at `base_url`, or the cached one if that is still

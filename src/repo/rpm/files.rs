@@ -7,11 +7,12 @@ use std::io::BufRead;
 
 use super::LoadedIndex;
 use super::error::{Problem, RepoError};
-use super::load::{Session, all_or_missing};
+use super::load::Session;
 use super::xml::{Piece, Xml, XmlError};
 use crate::cancel::Cancel;
 use crate::fetch::Transport;
 use crate::package::Sha256;
+use crate::repo::error::all_or_missing;
 use crate::repo::{LoadOptions, Repository, parallel};
 
 /// Which of the wanted files packages have, by the packages' digests.

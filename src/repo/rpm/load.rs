@@ -14,10 +14,10 @@ use super::{is_wanted, parse_primary};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::{RpmRecord, Sha256};
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
 use crate::repo::compress::Compression;
 use crate::repo::store::{Kind, Store};
-use crate::repo::{LoadOptions, ReleaseInfo, Repository, parallel};
+use crate::repo::{LoadOptions, ReleaseInfo, Repository, load_each};
 use crate::verify::Keyring;
 
 /// Several times the largest file list of a distribution, compressed.
@@ -58,32 +58,9 @@ pub fn load_all(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<LoadedIndex>, RepoError> {
-    let task = progress.start("Load package indexes", Unit::Items, Some(repositories.len() as u64));
-    let results = parallel(options.workers, repositories, |repository| {
-        let loaded = load(repository, options, transport, cancel);
-        progress.advance(task, 1);
-        loaded
-    });
-    progress.finish(task);
-    cancel.check()?;
-    all_or_missing(results)
-}
-
-/// All results, or the first error; what is not cached is collected from all of them.
-pub(super) fn all_or_missing<T>(results: Vec<Result<T, RepoError>>) -> Result<Vec<T>, RepoError> {
-    let mut missing = Vec::new();
-    let mut all = Vec::with_capacity(results.len());
-    for result in results {
-        match result {
-            Ok(one) => all.push(one),
-            Err(RepoError::NotCached { missing: more }) => missing.extend(more),
-            Err(error) => return Err(error),
-        }
-    }
-    match missing.is_empty() {
-        true => Ok(all),
-        false => Err(RepoError::NotCached { missing }),
-    }
+    load_each(repositories, options, progress, cancel, |repository| {
+        load(repository, options, transport, cancel)
+    })
 }
 
 /// Loads one repository: its `repomd.xml` is verified, its primary index is fetched unless it is

@@ -13,10 +13,12 @@ mod keys;
 mod local;
 mod locked;
 mod log;
+mod metadata;
 mod packages;
 mod plain;
 pub mod report;
 mod resolved;
+mod select;
 pub mod serve;
 mod several;
 mod sources;
@@ -47,6 +49,7 @@ use claim::Claim;
 use compose::Frozen;
 pub use error::BuildError;
 use log::BuildLog;
+use metadata::Shared;
 use report::{BuildReport, ReportedPackage, SCHEMA_VERSION, Timeline};
 pub use resolved::{Resolved, resolve};
 pub use several::build_all;
@@ -100,6 +103,7 @@ impl BuildRequest {
 /// What the stages share.
 struct Context<'a> {
     request: &'a BuildRequest,
+    shared: &'a Shared,
     workspace: Workspace,
     fetcher: Fetcher,
     progress: &'a dyn Progress,
@@ -108,7 +112,12 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(request: &'a BuildRequest, progress: &'a dyn Progress, cancel: &'a Cancel) -> Result<Self, BuildError> {
+    fn new(
+        request: &'a BuildRequest,
+        shared: &'a Shared,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+    ) -> Result<Self, BuildError> {
         let options = FetchOptions {
             workers: request.workers,
             offline: request.offline,
@@ -117,6 +126,7 @@ impl<'a> Context<'a> {
         };
         Ok(Self {
             request,
+            shared,
             workspace: request.workspace(),
             fetcher: Fetcher::new(options, cancel.clone())?,
             progress,
@@ -133,6 +143,16 @@ impl<'a> Context<'a> {
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
 /// of an earlier build is gone.
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
+    build_one(request, &Shared::default(), progress, cancel)
+}
+
+/// [`build`], with what other builds of the same call have found out.
+fn build_one(
+    request: &BuildRequest,
+    shared: &Shared,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BuildReport, BuildError> {
     let clock = Timeline::new();
     let template = &request.loaded.template;
     check(request)?;
@@ -145,16 +165,14 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let progress: &dyn Progress = &log;
     let context = Context {
         timeline: clock.clone(),
-        ..Context::new(request, progress, cancel)?
+        ..Context::new(request, shared, progress, cancel)?
     };
     clock.lap("Configuration");
 
     let selection = match &request.lock {
         Some(lockfile) => locked::select(&context, lockfile)?,
         None => {
-            let metadata = packages::load_metadata(&context)?;
-            clock.lap("Repository metadata");
-            let selection = packages::select(&context, metadata)?;
+            let selection = select::select(&context)?;
             packages::write_graph(&context, &selection.image)?;
             selection
         }

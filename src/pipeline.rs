@@ -214,6 +214,7 @@ fn build_one(
         schema_version: SCHEMA_VERSION,
         provider: request.loaded.provider.id(),
         system_config: template.system.name.clone(),
+        epoch_seconds: selection.epoch_seconds,
         stages: clock.finish(),
         packages: cached.counts(),
         base: base_use,

@@ -15,6 +15,7 @@ use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
 use crate::resolve::{Request, dot};
 
 use super::catalogue::Catalogue;
+use super::dates::Dates;
 use super::keys::Keys;
 use super::report::PackageCounts;
 use super::{BuildError, Context, groups, kernel, locked};
@@ -29,8 +30,6 @@ pub(super) struct Metadata {
 pub(super) struct Selection {
     /// The base: the same for all templates of the provider.
     pub base: Resolution,
-    /// Identifies what the base is made from.
-    pub base_key: Sha256,
     /// The whole image, the base included.
     pub image: Resolution,
     /// Where packages come from.
@@ -43,13 +42,6 @@ pub(super) struct Selection {
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
-    /// Digest of the lockfile.
-    pub digest: Sha256,
-    /// No time in the image is later; seconds since 1970.
-    pub epoch_seconds: u64,
-    /// What packages' scripts take for the current time, in seconds since 1970: the date of the provider's oldest
-    /// repository. It stays the same for as long as possible, and so does what they write.
-    pub package_epoch_seconds: u64,
 }
 
 impl Selection {
@@ -108,12 +100,18 @@ pub(super) struct Cached {
     report: CacheReport,
     /// Where each package lies, by its digest.
     paths: BTreeMap<Sha256, PathBuf>,
+    dates: Dates,
 }
 
 impl Cached {
     /// Where `package` lies.
     pub fn path(&self, package: &ResolvedPackage) -> Option<&Path> {
         self.paths.get(&package.sha256).map(PathBuf::as_path)
+    }
+
+    /// The dates of the packages.
+    pub fn dates(&self) -> Dates {
+        self.dates
     }
 
     pub fn counts(&self) -> PackageCounts {
@@ -285,9 +283,11 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
     let paths = wanted
         .iter()
         .zip(&report.packages)
-        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
+        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()))
+        .collect();
     Ok(Cached {
-        paths: paths.collect(),
+        dates: Dates::of(context.request, selection, &paths)?,
+        paths,
         report,
     })
 }

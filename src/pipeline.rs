@@ -6,6 +6,7 @@ mod catalogue;
 pub mod check;
 mod claim;
 mod compose;
+mod dates;
 mod error;
 mod groups;
 mod kernel;
@@ -86,7 +87,7 @@ pub struct BuildRequest {
     pub system_packages_only: bool,
     /// The time that `Valid-Until` is compared with.
     pub now: SystemTime,
-    /// No time in the image is later, in seconds since 1970; by default the newest repository's date.
+    /// No time in the image is later, in seconds since 1970; by default the newest package's date.
     pub source_date_epoch: Option<u64>,
 }
 
@@ -184,21 +185,22 @@ fn build_one(
     clock.lap("Base");
 
     let lockfile = output.lockfile(&template.image.name);
-    let plan = disk_plan(request, selection.digest)?;
+    let plan = disk_plan(request, selection.lockfile.seed())?;
     let assembly = Assembly {
         context: &context,
         output: &output,
         selection: &selection,
+        dates: cached.dates(),
         plan: &plan,
     };
-    let mut steps = Steps::new(&context, &output, &selection, &cached)?;
+    let mut steps = Steps::new(&context, &output, &selection, &cached, base.key)?;
     assembly.install(&mut steps)?;
     clock.lap("Install");
     assembly.configure(&mut steps)?;
     clock.lap("Configure");
     let tree = Frozen::new(steps, &output)?;
     let earlier = earlier.filter(|_| !request.from_scratch);
-    let image = tree.serialize(&context, &plan, selection.epoch_seconds, earlier)?;
+    let image = tree.serialize(&context, &plan, cached.dates().image, earlier)?;
     clock.lap("Serialize");
     let (image, artifacts) = compose::finish(&context, &output, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
@@ -214,7 +216,7 @@ fn build_one(
         schema_version: SCHEMA_VERSION,
         provider: request.loaded.provider.id(),
         system_config: template.system.name.clone(),
-        epoch_seconds: selection.epoch_seconds,
+        epoch_seconds: cached.dates().image,
         stages: clock.finish(),
         packages: cached.counts(),
         base: base_use,
@@ -251,9 +253,9 @@ fn check(request: &BuildRequest) -> Result<(), BuildError> {
 }
 
 /// The disk with identifiers that depend on the template and on what is installed, on nothing else.
-fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildError> {
+fn disk_plan(request: &BuildRequest, installed: Sha256) -> Result<DiskPlan, BuildError> {
     let template = &request.loaded.template;
-    let seed = format!("{lock} {} {}", template.image.name, template.system.name);
+    let seed = format!("{installed} {} {}", template.image.name, template.system.name);
     Ok(plan::plan(
         &template.disk,
         template.target.arch,

@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use rustix::fs::SeekFrom;
-use sha2::Digest as _;
 
 use super::canvas::{Canvas, Drawn};
+use super::digest::Checkpoints;
 use super::earlier::Earlier;
 use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
@@ -127,6 +127,8 @@ pub struct RawSummary {
     pub drawn: Drawn,
     /// Its digest, if it is known: nothing had to be changed.
     pub sha256: Option<Sha256>,
+    /// What is known of its digest otherwise, for [`super::digest::digest`].
+    pub checkpoints: Checkpoints,
 }
 
 /// What an image is made from.
@@ -158,7 +160,7 @@ pub fn write(
 ) -> Result<RawSummary, ImageError> {
     let plan = inputs.plan;
     let earlier = earlier.filter(|earlier| earlier.size_bytes() == plan.size_bytes);
-    let earlier_sha256 = earlier.as_ref().map(Earlier::sha256);
+    let (sha256, checkpoints) = earlier.as_ref().map(Earlier::digest).unwrap_or_default();
     let (mut atomic, before) = match earlier.map(|earlier| earlier.start(target)).transpose()? {
         Some((file, before)) => (file, Some(before)),
         None => (AtomicFile::create(target)?, None),
@@ -180,15 +182,15 @@ pub fn write(
     job.partitions(progress)?;
     cancel.check()?;
     let written_bytes = canvas.written_bytes();
-    let drawn = canvas.finish()?;
-    let is_unchanged = written_bytes == 0 && before.is_some_and(|before| before.ranges == drawn.ranges);
+    let (drawn, unchanged_bytes) = canvas.finish()?;
     let metadata = atomic.commit()?.metadata().map_err(PathError::on("read", target))?;
     Ok(RawSummary {
         size_bytes: metadata.len(),
         data_bytes: metadata.blocks() * 512,
         written_bytes,
         drawn,
-        sha256: earlier_sha256.filter(|_| is_unchanged),
+        sha256: sha256.filter(|_| unchanged_bytes >= plan.size_bytes),
+        checkpoints: checkpoints.within(unchanged_bytes, plan.size_bytes),
     })
 }
 
@@ -318,57 +320,6 @@ impl Job<'_> {
         };
         ext4::write(self.canvas, &spec, &tree, self.inputs.threads, self.cancel)
     }
-}
-
-/// The SHA-256 of the file `path`, with its holes as the zeros they stand for.
-/// Holes are not read, but every byte goes through the hash, so this is worth a
-/// thread beside other work.
-///
-/// # Errors
-/// If reading fails or the user asked to stop.
-pub fn digest(path: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<Sha256, ImageError> {
-    let mut hasher = sha2::Sha256::new();
-    let file = File::open(path).map_err(PathError::on("open", path))?;
-    let size_bytes = file.metadata().map_err(PathError::on("read", path))?.len();
-    let task = progress.start("Hash image", Unit::Bytes, Some(size_bytes));
-    let result = for_each_block(&file, size_bytes, |block| {
-        cancel.check().map_err(io::Error::other)?;
-        hasher.update(block);
-        progress.advance(task, block.len() as u64);
-        Ok(())
-    });
-    progress.finish(task);
-    cancel.check()?;
-    result.map_err(PathError::on("read", path))?;
-    Ok(Sha256(hasher.finalize().into()))
-}
-
-/// Gives the file's bytes to `take` in order, in blocks of at most 1 MiB.
-fn for_each_block(file: &File, size_bytes: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut buffer = vec![0; 1 << 20];
-    let zeros = vec![0; 1 << 20];
-    let (mut offset, mut data_end) = (0, 0);
-    while offset < size_bytes {
-        let (data_start, end) = if offset < data_end {
-            (offset, data_end)
-        } else {
-            next_data(file, offset, size_bytes)?
-        };
-        data_end = end;
-        let is_hole = data_start > offset;
-        let limit = if is_hole { data_start } else { data_end };
-        let count = (limit - offset).min(buffer.len() as u64) as usize;
-        if is_hole {
-            take(&zeros[..count])?;
-            // What follows is found again when the hole is passed.
-            data_end = 0;
-        } else {
-            file.read_exact_at(&mut buffer[..count], offset)?;
-            take(&buffer[..count])?;
-        }
-        offset += count as u64;
-    }
-    Ok(())
 }
 
 /// Start and end of the next data at or behind `offset`; both are the size if there is none.

@@ -92,7 +92,7 @@ pub fn check(
         return Ok(None);
     }
     let image = first_range(&report.image.path, &other.image.path)?;
-    let plan = super::disk_plan(request, Lockfile::from_json(&text)?.digest())?;
+    let plan = super::disk_plan(request, Lockfile::from_json(&text)?.seed())?;
     let partition = plan.partitions.iter().find(|planned| {
         let offset = planned.offset_bytes();
         image.is_some_and(|range| (offset..offset.saturating_add(planned.size_bytes())).contains(&range.start))

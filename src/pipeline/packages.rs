@@ -13,6 +13,7 @@ use crate::repo::Repository;
 use crate::resolve::dot;
 use crate::resolve::lockfile::{Lockfile, label};
 
+use super::dates::Dates;
 use super::keys::Keys;
 use super::report::PackageCounts;
 use super::{BuildError, Context, locked};
@@ -21,8 +22,6 @@ use super::{BuildError, Context, locked};
 pub(super) struct Selection {
     /// The base: the same for all templates of the provider.
     pub base: Resolution,
-    /// Identifies what the base is made from.
-    pub base_key: Sha256,
     /// The whole image, the base included.
     pub image: Resolution,
     /// Where packages come from.
@@ -35,13 +34,6 @@ pub(super) struct Selection {
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
-    /// Digest of the lockfile.
-    pub digest: Sha256,
-    /// No time in the image is later; seconds since 1970.
-    pub epoch_seconds: u64,
-    /// What packages' scripts take for the current time, in seconds since 1970: the date of the provider's oldest
-    /// repository. It stays the same for as long as possible, and so does what they write.
-    pub package_epoch_seconds: u64,
 }
 
 impl Selection {
@@ -100,12 +92,18 @@ pub(super) struct Cached {
     report: CacheReport,
     /// Where each package lies, by its digest.
     paths: BTreeMap<Sha256, PathBuf>,
+    dates: Dates,
 }
 
 impl Cached {
     /// Where `package` lies.
     pub fn path(&self, package: &ResolvedPackage) -> Option<&Path> {
         self.paths.get(&package.sha256).map(PathBuf::as_path)
+    }
+
+    /// The dates of the packages.
+    pub fn dates(&self) -> Dates {
+        self.dates
     }
 
     pub fn counts(&self) -> PackageCounts {
@@ -198,9 +196,11 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
     let paths = wanted
         .iter()
         .zip(&report.packages)
-        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
+        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()))
+        .collect();
     Ok(Cached {
-        paths: paths.collect(),
+        dates: Dates::of(context.request, selection, &paths)?,
+        paths,
         report,
     })
 }

@@ -21,7 +21,7 @@ pub mod stats;
 mod usage;
 pub mod verify;
 
-pub use inventory::{Image, Package, Provider, providers};
+pub use inventory::{Image, Package, Provider, Tarball, providers, tarballs};
 pub use measure::{Size, measure};
 pub use usage::{InUse, Removal};
 

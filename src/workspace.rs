@@ -153,8 +153,18 @@ impl TarballPlace {
     /// In the work directory, under `name`.
     pub fn in_work_dir(work_dir: &Path, name: &str) -> Self {
         Self {
-            directory: work_dir.join("tarballs").join(name),
+            directory: Self::directory_in(work_dir).join(name),
         }
+    }
+
+    /// The directory of all that are in the work directory.
+    pub fn directory_in(work_dir: &Path) -> PathBuf {
+        work_dir.join("tarballs")
+    }
+
+    /// The one whose directory is `directory`.
+    pub fn at(directory: PathBuf) -> Self {
+        Self { directory }
     }
 
     /// The directory itself.

@@ -10,7 +10,10 @@ use std::path::Path;
 
 use common::tool;
 use oic::durable::FileLock;
-use oic::package::Sha256;
+use oic::package::{Resolution, Sha256};
+use oic::resolve::lockfile::Lockfile;
+use oic::resolve::memo::{Answer, Memo};
+use oic::workspace::TarballPlace;
 use store::{DAY, Fixture, PROVIDER, age, damage};
 
 fn du(path: &Path) -> u64 {
@@ -151,6 +154,114 @@ fn clean_removes_its_scope_and_nothing_else() {
         fixture.run(&["cache", "clean", "--all", "--images"]).stdout,
         "there is nothing to remove\n"
     );
+}
+
+/// What `oic mount` keeps of a tarball in the work directory; with a writable layer over it if `written`.
+fn tarball(fixture: &Fixture, name: &str, written: bool) -> std::path::PathBuf {
+    let place = TarballPlace::in_work_dir(fixture.work(), name);
+    fs::create_dir_all(place.backing_store()).unwrap();
+    fs::create_dir_all(place.mount_point()).unwrap();
+    fs::write(place.index(), vec![1; 10_000]).unwrap();
+    fs::write(place.backing_store().join("blob"), vec![2; 100_000]).unwrap();
+    if written {
+        fs::create_dir_all(place.mounts().join("mine/upper")).unwrap();
+        fs::write(place.mounts().join("mine/upper/precious"), "x").unwrap();
+    }
+    place.directory().to_owned()
+}
+
+#[test]
+fn what_is_kept_of_tarballs_is_counted_and_removed() {
+    let fixture = Fixture::full();
+    let plain = tarball(&fixture, "0123456789abcdef", false);
+    let written = tarball(&fixture, "fedcba9876543210", true);
+    let stats = fixture.json(&["cache", "stats"]);
+    assert_eq!(stats["tarballs"]["count"], 2);
+    let taken = du(&plain) + du(&written) - du(&written.join("mounts"));
+    assert_eq!(stats["tarballs"]["disk_bytes"], taken);
+    let shown = fixture.run(&["cache", "stats"]).stdout;
+    assert!(shown.contains("indexed and unpacked for oic mount TARBALL"), "{shown}");
+
+    // They are nobody's: not a part of a provider.
+    let one = fixture.json(&["cache", "clean", "--workspace", "--dry-run", "--provider-id", PROVIDER]);
+    assert!(
+        one["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|part| part["provider"] == PROVIDER)
+    );
+    for path in ["chrootenv.idx", "chroot/blob"] {
+        age(&plain.join(path), DAY * 100);
+        age(&written.join(path), DAY * 100);
+    }
+    fs::create_dir(fixture.work().join("tarballs/.oic-tmp-removed-x")).unwrap();
+    let collected = fixture.json(&["cache", "gc", "--unused-for", "50d"]);
+    let removed = collected["removed"].as_array().unwrap();
+    assert_eq!(removed.len(), 1, "{removed:#?}");
+    assert_eq!(
+        (&removed[0]["kind"], &removed[0]["provider"]),
+        (&"tarball".into(), &serde_json::Value::Null)
+    );
+    assert!(!exists(&plain) && exists(written.join("chrootenv.idx")));
+    assert!(!exists(fixture.work().join("tarballs/.oic-tmp-removed-x")));
+
+    let plain = tarball(&fixture, "0123456789abcdef", false);
+    {
+        let at = plain.join("chrootenv");
+        let _tmpfs = Tmpfs::at(&at);
+        let refused = fixture.run(&["cache", "clean", "--workspace"]);
+        refused.assert_fails(1, &["is mounted; nothing was removed", at.to_str().unwrap()]);
+        let collected = fixture.json(&["cache", "gc", "--max-size", "1K"]);
+        let mut skipped = collected["skipped"].as_array().unwrap().iter();
+        assert!(skipped.any(|skipped| skipped["provider"] == "tarball"), "{collected:#}");
+        assert!(exists(at.join("precious")) && exists(plain.join("chrootenv.idx")));
+    }
+    let plain_text = fixture.run(&["cache", "clean", "--workspace", "--dry-run"]).stdout;
+    assert!(plain_text.contains("  tarball  "), "{plain_text}");
+    fixture.json(&["cache", "clean", "--workspace"]);
+    assert!(!exists(&plain));
+    let left: Vec<_> = fs::read_dir(&written)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["mounts"]);
+    assert!(exists(written.join("mounts/mine/upper/precious")));
+}
+
+#[test]
+fn remembered_resolutions_are_verified_and_let_go() {
+    let fixture = Fixture::full();
+    let workspace = fixture.workspace();
+    let memo = Memo::new(workspace.resolutions());
+    let text = fs::read(workspace.image_build("edge").lockfile("edge")).unwrap();
+    let answer = Answer {
+        base: Resolution::default(),
+        image: Resolution::default(),
+        lockfile: Lockfile::from_json(&text).unwrap(),
+        warnings: vec![],
+    };
+    let keys = ["old", "new"].map(Sha256::of);
+    keys.iter().for_each(|key| memo.put(*key, &answer).unwrap());
+    let path = |key: &Sha256| workspace.resolutions().join(key.to_string());
+    assert_eq!(fixture.run(&["cache", "verify"]).code, Some(0));
+    age(&path(&keys[0]), DAY * 100);
+    let collected = fixture.json(&["cache", "gc", "--unused-for", "50d"]);
+    assert_eq!(collected["removed"][0]["kind"], "resolution");
+    assert!(!exists(path(&keys[0])) && exists(path(&keys[1])));
+    damage(&path(&keys[1]));
+    let verified = fixture.run(&["cache", "verify"]);
+    verified.assert_fails(1, &["--repair"]);
+    let repaired = fixture.run(&["cache", "verify", "--repair"]);
+    assert!(
+        repaired.stdout.contains(path(&keys[1]).to_str().unwrap()),
+        "{}",
+        repaired.stdout
+    );
+    assert!(!exists(path(&keys[1])));
+    memo.put(keys[1], &answer).unwrap();
+    fixture.json(&["cache", "clean"]);
+    assert!(!exists(workspace.resolutions()));
 }
 
 #[test]

@@ -59,7 +59,7 @@ struct CleanArgs {
     /// Package caches with their repository metadata (the default)
     #[arg(long)]
     packages: bool,
-    /// Bases: snapshots, what was unpacked of them, step layers
+    /// Bases: snapshots, what was unpacked of them, step layers; also what is kept of tarballs that were mounted
     #[arg(long)]
     workspace: bool,
     /// Images and all else in the directories of builds
@@ -106,10 +106,11 @@ fn run_clean(environment: &Environment, store: &Store, args: &CleanArgs) -> Resu
     let verb = if args.dry_run { "would remove" } else { "removed" };
     for part in &cleaned.parts {
         let (size, path) = (words::size(part.size.disk_bytes), part.path.display());
-        print_line(&format!(
-            "{verb} {size:>10}  {} of {}  {path}",
-            part.scope, part.provider
-        ))?;
+        let owner = part
+            .provider
+            .as_ref()
+            .map_or_else(String::new, |id| format!(" of {id}"));
+        print_line(&format!("{verb} {size:>10}  {}{owner}  {path}", part.scope))?;
     }
     for path in &cleaned.kept {
         print_line(&format!("kept, somebody is downloading it: {}", path.display()))?;

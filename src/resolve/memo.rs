@@ -14,14 +14,14 @@
 //! Invariant: an answer that is given is whole, and the one that was kept under that key.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, FileLock, PathError};
-use crate::package::{Dependency, DependencyKind, Resolution, Sha256};
+use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256};
 
 use super::lockfile::Lockfile;
 
@@ -75,16 +75,26 @@ impl Memo {
     /// The answer that was kept under `key`; `None` if there is none, or it is damaged.
     pub fn get(&self, key: Sha256) -> Option<Answer> {
         let path = self.path(key);
-        let mut file = File::open(&path).ok()?;
-        let mut text = Vec::new();
-        file.by_ref().take(SIZE_LIMIT_BYTES).read_to_end(&mut text).ok()?;
-        let answer = parse(&text);
-        match answer {
-            // Without a fresh date it only goes sooner.
-            Some(_) => drop(file.set_modified(SystemTime::now())),
+        let file = File::open(&path).ok()?;
+        let answer = read(&file).ok()?;
+        match &answer {
+            Some(_) => {
+                // Without a fresh date it only goes sooner.
+                let _ = file.set_modified(SystemTime::now());
+            }
             None => tracing::warn!(path = %path.display(), "a remembered resolution is damaged; it is made again"),
         }
         answer
+    }
+
+    /// Whether the file at `path`, one of [`Self::list`], is whole.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn is_whole(path: &Path) -> Result<bool, PathError> {
+        let file = File::open(path).map_err(PathError::on("open", path))?;
+        let answer = read(&file).map_err(PathError::on("read", path))?;
+        Ok(answer.is_some())
     }
 
     /// Keeps `answer` under `key`, and lets the answers go that were not used for longest.
@@ -111,7 +121,7 @@ impl Memo {
     pub fn list(&self) -> Result<Vec<(PathBuf, SystemTime)>, PathError> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(PathError::on("read", &self.directory)(error)),
         };
         let mut files = Vec::new();
@@ -132,11 +142,6 @@ impl Memo {
         Ok(files)
     }
 
-    /// Where answers are.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     fn path(&self, key: Sha256) -> PathBuf {
         self.directory.join(key.to_string())
     }
@@ -152,6 +157,13 @@ fn render(answer: &Answer) -> String {
     let rest = serde_json::to_string(&rest).unwrap_or_default();
     let body = format!("{rest}\n{}", answer.lockfile.to_json());
     format!("{HEADER}{}\n{body}", Sha256::of(&body))
+}
+
+/// `None` for what is damaged, too large, or of another version.
+fn read(file: &File) -> io::Result<Option<Answer>> {
+    let mut text = Vec::new();
+    file.take(SIZE_LIMIT_BYTES).read_to_end(&mut text)?;
+    Ok(parse(&text))
 }
 
 fn parse(text: &[u8]) -> Option<Answer> {
@@ -182,7 +194,7 @@ impl Graph {
     }
 
     /// `None` if an index leads to no package.
-    fn resolution(self, packages: Vec<crate::package::ResolvedPackage>) -> Option<Resolution> {
+    fn resolution(self, packages: Vec<ResolvedPackage>) -> Option<Resolution> {
         let edges = self.dependencies.iter();
         let dependencies: Vec<_> = edges.map(|&(from, to, kind)| Dependency { from, to, kind }).collect();
         let of_edges = dependencies.iter().flat_map(|edge| [edge.from, edge.to]);
@@ -261,10 +273,13 @@ mod tests {
         }
         for length in [0, 1, HEADER.len(), whole.len() / 2, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();
-            assert!(memo.get(key).is_none(), "{length} bytes");
+            assert!(
+                memo.get(key).is_none() && !Memo::is_whole(&path).unwrap(),
+                "{length} bytes"
+            );
         }
         memo.put(key, &answer()).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), whole);
+        assert!(fs::read(&path).unwrap() == whole && Memo::is_whole(&path).unwrap());
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::durable::{self, PathError, TEMPORARY_PREFIX};
+use crate::durable::{self, PathError, TEMPORARY_PREFIX, sweep_temporaries};
 use crate::fetch::Partial;
 use crate::package::Sha256;
-use crate::workspace::Workspace;
+use crate::workspace::{TarballPlace, Workspace};
 
-use super::inventory::{Provider, is_temporary, providers};
+use super::inventory::{Provider, is_temporary, providers, tarballs};
 use super::measure::{Size, list, look_at, measure};
 use super::usage::{Removal, check_unmounted, check_unused};
 use super::{Store, StoreError};
@@ -19,7 +19,8 @@ use super::{Store, StoreError};
 pub struct Scope {
     /// Package caches with their repository metadata.
     pub packages: bool,
-    /// Bases: snapshots, what was unpacked of them, step layers, mount points.
+    /// Bases: snapshots, what was unpacked of them, step layers, mount points; also what the work directory has of
+    /// tarballs that came from elsewhere.
     pub workspace: bool,
     /// Images and all else that builds left.
     pub images: bool,
@@ -28,9 +29,9 @@ pub struct Scope {
 /// One part of one provider.
 #[derive(Debug, Clone, Serialize)]
 pub struct Part {
-    /// Provider id.
-    pub provider: String,
-    /// `packages`, `workspace` or `images`.
+    /// Provider id; `null` for what belongs to a tarball that came from elsewhere.
+    pub provider: Option<String>,
+    /// `packages`, `workspace`, `images` or `tarball`.
     pub scope: &'static str,
     /// Where it lies.
     #[serde(serialize_with = "super::lossy")]
@@ -62,6 +63,9 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
     for provider in &providers {
         cleaned.parts.extend(parts(provider, scope)?);
     }
+    if scope.workspace && only.is_none() {
+        cleaned.parts.extend(tarball_parts(store)?);
+    }
     if dry_run {
         return Ok(cleaned);
     }
@@ -73,13 +77,20 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
     for part in &cleaned.parts {
         match part.scope {
             PACKAGES => check_unmounted(&part.path)?,
-            _ => check_unused(&part.provider, &part.path)?,
+            _ => check_unused(part.owner(), &part.path)?,
         }
+    }
+    if scope.workspace && only.is_none() {
+        sweep_temporaries(&TarballPlace::directory_in(&store.work_dir))?;
     }
     for part in &cleaned.parts {
         tracing::info!(path = %part.path.display(), "removing what is in this directory");
         let kept = match part.scope {
             PACKAGES => empty_package_cache(&part.path)?,
+            TARBALL => {
+                remove(&part.path)?;
+                Vec::new()
+            }
             _ => {
                 empty(&part.path)?;
                 Vec::new()
@@ -93,10 +104,18 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
 const PACKAGES: &str = "packages";
 const WORKSPACE: &str = "workspace";
 const IMAGES: &str = "images";
+const TARBALL: &str = "tarball";
+
+impl Part {
+    /// Whose it is, for messages.
+    fn owner(&self) -> &str {
+        self.provider.as_deref().unwrap_or(TARBALL)
+    }
+}
 
 impl Cleaned {
     fn concerns(&self, provider: &str) -> bool {
-        self.parts.iter().any(|part| part.provider == provider)
+        self.parts.iter().any(|part| part.provider.as_deref() == Some(provider))
     }
 }
 
@@ -113,13 +132,33 @@ fn parts(provider: &Provider, scope: Scope) -> Result<Vec<Part>, StoreError> {
             continue;
         }
         parts.push(Part {
-            provider: provider.id.clone(),
+            provider: Some(provider.id.clone()),
             scope,
             size: measure(&path)?,
             path,
         });
     }
     Ok(parts)
+}
+
+/// What there is of tarballs that came from elsewhere, but for writable layers over them.
+fn tarball_parts(store: &Store) -> Result<Vec<Part>, StoreError> {
+    let mut all = Vec::new();
+    for tarball in tarballs(store)? {
+        let paths = match tarball.has_mounts()? {
+            true => tarball.parts()?,
+            false => vec![tarball.place.directory().to_owned()],
+        };
+        for path in paths {
+            all.push(Part {
+                provider: None,
+                scope: TARBALL,
+                size: measure(&path)?,
+                path,
+            });
+        }
+    }
+    Ok(all)
 }
 
 fn paths(workspace: &Workspace, scope: Scope) -> Vec<(&'static str, PathBuf)> {

@@ -15,10 +15,10 @@ use crate::layer::{Below, LayerStore};
 use crate::package::Sha256;
 use crate::resolve::lockfile::Lockfile;
 use crate::resolve::memo::Memo;
-use crate::workspace::{LAYERS, Workspace};
+use crate::workspace::{LAYERS, TarballPlace, Workspace};
 
 use super::clean::remove;
-use super::inventory::{Image, Provider, age, is_temporary, providers};
+use super::inventory::{Image, Provider, age, is_temporary, providers, tarballs};
 use super::measure::{Size, list, measure};
 use super::usage::{Removal, check_unused};
 use super::{Store, StoreError};
@@ -41,8 +41,8 @@ pub struct Policy {
 /// Something that goes as a whole.
 #[derive(Debug, Clone, Serialize)]
 pub struct Item {
-    /// Provider id.
-    pub provider: String,
+    /// Provider id; `null` for what belongs to a tarball that came from elsewhere.
+    pub provider: Option<String>,
     /// What it is.
     pub kind: Kind,
     /// Where it lies.
@@ -65,6 +65,8 @@ pub enum Kind {
     Resolution,
     /// A step layer that no image lies on.
     Layer,
+    /// What the work directory has of a tarball that came from elsewhere.
+    Tarball,
     /// A snapshot with what was unpacked of it.
     Base,
     /// The directory of an image build.
@@ -119,6 +121,14 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
         collected.bytes_before = collected.bytes_before.saturating_add(found.bytes);
         candidates.extend(found.candidates);
     }
+    if only.is_none() {
+        if !policy.dry_run {
+            durable::sweep_temporaries(&TarballPlace::directory_in(&store.work_dir))?;
+        }
+        let found = Found::of_tarballs(store)?;
+        collected.bytes_before = collected.bytes_before.saturating_add(found.bytes);
+        candidates.extend(found.candidates);
+    }
     candidates.sort_by(|a: &Item, b: &Item| (a.last_used, a.kind, &a.path).cmp(&(b.last_used, b.kind, &b.path)));
     let unprotected = candidates
         .iter()
@@ -139,12 +149,12 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
             tracing::info!(%path, days, too_much, too_old, "removing what was not used for so many days");
             match item.remove() {
                 // Of an image, this would be news: its packages may be gone already.
-                Err(StoreError::InUse { by, .. }) if matches!(item.kind, Kind::Base | Kind::Layer) => {
-                    collected.skip(&item.provider, format!("{} is in use by {by}", item.path.display()));
+                Err(StoreError::InUse { by, .. }) if item.may_be_used() => {
+                    collected.skip(item.owner(), format!("{} is in use by {by}", item.path.display()));
                     continue;
                 }
-                Err(StoreError::Mounted { at }) if matches!(item.kind, Kind::Base | Kind::Layer) => {
-                    collected.skip(&item.provider, format!("{} is mounted", at.display()));
+                Err(StoreError::Mounted { at }) if item.may_be_used() => {
+                    collected.skip(item.owner(), format!("{} is mounted", at.display()));
                     continue;
                 }
                 result => result?,
@@ -189,7 +199,7 @@ impl Found {
             let since = last_used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             if may_go {
                 candidates.push(Item {
-                    provider: provider.id.clone(),
+                    provider: Some(provider.id.clone()),
                     kind,
                     path,
                     last_used: since.as_secs(),
@@ -255,6 +265,27 @@ impl Found {
     }
 }
 
+impl Found {
+    /// A writable layer of `oic mount` keeps what it lies on.
+    fn of_tarballs(store: &Store) -> Result<Self, StoreError> {
+        let (mut bytes, mut candidates) = (0_u64, Vec::new());
+        for tarball in tarballs(store)? {
+            bytes = bytes.saturating_add(tarball.size.disk_bytes);
+            if !tarball.has_mounts()? {
+                let since = tarball.last_used.duration_since(SystemTime::UNIX_EPOCH);
+                candidates.push(Item {
+                    provider: None,
+                    kind: Kind::Tarball,
+                    path: tarball.place.directory().to_owned(),
+                    last_used: since.unwrap_or_default().as_secs(),
+                    size: tarball.size,
+                });
+            }
+        }
+        Ok(Self { bytes, candidates })
+    }
+}
+
 /// Keys of the step layers below the uppers of `images`; `None` if one of them cannot be read.
 fn lain_on(images: &[&Image]) -> Option<BTreeSet<Sha256>> {
     let mut keys = BTreeSet::new();
@@ -290,20 +321,30 @@ fn needed_by(images: &[&Image]) -> Result<BTreeSet<String>, String> {
 }
 
 impl Item {
+    /// Whose it is, for messages.
+    fn owner(&self) -> &str {
+        self.provider.as_deref().unwrap_or("tarball")
+    }
+
+    /// Whether it stays, and nothing is lost, if somebody uses it.
+    fn may_be_used(&self) -> bool {
+        matches!(self.kind, Kind::Base | Kind::Layer | Kind::Tarball)
+    }
+
     fn remove(&self) -> Result<(), StoreError> {
         match self.kind {
             Kind::Package | Kind::Resolution => Ok(durable::remove_tree(&self.path)?),
-            Kind::Image => {
-                check_unused(&self.provider, &self.path)?;
+            Kind::Image | Kind::Tarball => {
+                check_unused(self.owner(), &self.path)?;
                 Ok(remove(&self.path)?)
             }
             Kind::Layer => {
-                check_unused(&self.provider, &self.path)?;
+                check_unused(self.owner(), &self.path)?;
                 durable::remove_tree(&self.path.with_extension("lock"))?;
                 Ok(remove(&self.path)?)
             }
             Kind::Base => {
-                check_unused(&self.provider, &self.path)?;
+                check_unused(self.owner(), &self.path)?;
                 // The layers are items of their own, and good for the same base made again.
                 for path in list(&self.path)?.iter().filter(|path| !path.ends_with(LAYERS)) {
                     remove(path)?;

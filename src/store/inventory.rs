@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cache;
 use crate::durable::{PathError, TEMPORARY_PREFIX};
-use crate::workspace::{ImageBuild, LOCKFILE_SUFFIX, Workspace};
+use crate::workspace::{ImageBuild, LOCKFILE_SUFFIX, TarballPlace, Workspace};
 
 use super::measure::{Size, list, look_at, measure};
 use super::{Store, StoreError, is_provider_id};
@@ -51,6 +51,64 @@ pub struct Image {
     pub upper: Size,
     /// When it was built.
     pub built: SystemTime,
+}
+
+/// What the work directory has of a tarball that came from elsewhere.
+#[derive(Debug, Clone)]
+pub struct Tarball {
+    /// Its files.
+    pub place: TarballPlace,
+    /// What they take, but for writable layers.
+    pub size: Size,
+    /// When the tarball was last read from, or first shown.
+    pub last_used: SystemTime,
+}
+
+impl Tarball {
+    /// What can be made again: all but the writable layers of `oic mount`.
+    ///
+    /// # Errors
+    /// If its directory cannot be read.
+    pub fn parts(&self) -> Result<Vec<PathBuf>, PathError> {
+        let mut parts = list(self.place.directory())?;
+        if !list(&self.place.mounts())?.is_empty() {
+            parts.retain(|path| *path != self.place.mounts());
+        }
+        Ok(parts)
+    }
+
+    /// Whether somebody keeps a writable layer over it.
+    ///
+    /// # Errors
+    /// If its directory cannot be read.
+    pub fn has_mounts(&self) -> Result<bool, PathError> {
+        Ok(list(&self.place.mounts())?.iter().any(|path| !is_temporary(path)))
+    }
+}
+
+/// What the work directory has of tarballs that came from elsewhere. What lies beside a tarball is its owner's.
+///
+/// # Errors
+/// If a directory cannot be read.
+pub fn tarballs(store: &Store) -> Result<Vec<Tarball>, StoreError> {
+    let mut tarballs = Vec::new();
+    for directory in list(&TarballPlace::directory_in(&store.work_dir))? {
+        if is_temporary(&directory) || !look_at(&directory)?.is_some_and(|metadata| metadata.is_dir()) {
+            continue;
+        }
+        let place = TarballPlace::at(directory);
+        let mut last_used = SystemTime::UNIX_EPOCH;
+        for path in std::iter::once(place.index()).chain(list(&place.backing_store())?) {
+            let modified = look_at(&path)?.and_then(|metadata| metadata.modified().ok());
+            last_used = modified.map_or(last_used, |time| last_used.max(time));
+        }
+        tarballs.push(Tarball {
+            size: measure(place.directory())?.without(measure(&place.mounts())?),
+            last_used,
+            place,
+        });
+    }
+    Ok(tarballs)
 }
 
 /// All providers that have something in the store, or only the one called `only`, by id.

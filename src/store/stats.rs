@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::inventory::{Provider, providers};
+use super::inventory::{Provider, providers, tarballs};
 use super::measure::{Size, list, look_at, measure};
 use super::{Store, StoreError};
 
@@ -18,6 +18,8 @@ pub struct Stats {
     pub work: Total,
     /// What belongs to whom.
     pub providers: Vec<ProviderStats>,
+    /// Indexes and backing stores of tarballs that came from elsewhere, in the work directory; nobody's.
+    pub tarballs: Counted,
 }
 
 /// One of the two directories.
@@ -89,7 +91,11 @@ pub fn stats(store: &Store, only: Option<&str>) -> Result<Stats, StoreError> {
             directory: directory.clone(),
         })
     };
+    let foreign = tarballs(store)?;
     Ok(Stats {
+        tarballs: foreign
+            .iter()
+            .fold(Counted::default(), |sum, tarball| sum.with(tarball.size)),
         cache: total(&store.cache_dir)?,
         work: total(&store.work_dir)?,
         providers: providers(store, only)?

@@ -16,6 +16,7 @@ use crate::layer::{self, ContentError, LayerStore};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
 use crate::resolve::lockfile::Lockfile;
+use crate::resolve::memo::Memo;
 use crate::snapshot::foreign::{self, PrepareOptions};
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotPaths};
 
@@ -88,6 +89,7 @@ pub fn verify(
         let first_new = verified.bad.len();
         packages(&provider, &mut verified, progress, cancel)?;
         metadata(&provider, &mut verified, cancel)?;
+        resolutions(&provider, &mut verified, cancel)?;
         let copies = snapshot(&provider, &mut verified, progress, cancel)?;
         layers(&provider, &mut verified, progress, cancel)?;
         drop(in_use);
@@ -148,7 +150,7 @@ fn packages(
 /// Repository indexes are named after their digests: `Packages.{sha256}.xz`.
 fn metadata(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Result<(), StoreError> {
     for directory in list(&provider.workspace.metadata())? {
-        if !directory.is_dir() {
+        if !directory.is_dir() || directory == provider.workspace.resolutions() {
             continue;
         }
         for path in list(&directory)? {
@@ -169,6 +171,24 @@ fn metadata(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Re
                 let problem = format!("it has the SHA-256 {found}, not that in its name");
                 verified.bad.push(Bad::new(provider, path, problem));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Resolutions that are remembered have a checksum.
+fn resolutions(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Result<(), StoreError> {
+    for (path, _) in Memo::new(provider.workspace.resolutions()).list()? {
+        cancel.check()?;
+        match Memo::is_whole(&path) {
+            Ok(true) => {}
+            Ok(false) => {
+                let problem = "its content is not what its checksum says".to_owned();
+                verified.bad.push(Bad::new(provider, path, problem));
+            }
+            // A build has let it go.
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

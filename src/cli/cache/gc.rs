@@ -68,6 +68,7 @@ fn print(collected: &Collected, args: &GcArgs) -> Result<(), CommandError> {
             Kind::Package => "package",
             Kind::Resolution => "resolution",
             Kind::Layer => "step layer",
+            Kind::Tarball => "tarball",
             Kind::Base => "base",
             Kind::Image => "image",
         };

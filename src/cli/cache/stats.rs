@@ -88,6 +88,16 @@ fn alert(name: &str, total: &Total, args: &StatsArgs) -> Option<(Status, String)
 
 fn table(stats: &Stats) -> Vec<String> {
     let mut lines: Vec<String> = stats.providers.iter().flat_map(provider).collect();
+    if stats.tarballs.count > 0 {
+        let (count, bytes) = (stats.tarballs.count, stats.tarballs.size.disk_bytes);
+        lines.push(row(
+            "tarballs",
+            Some(count),
+            bytes,
+            "indexed and unpacked for oic mount TARBALL",
+        ));
+        lines.push(String::new());
+    }
     let total = |name: &str, total: &Total| row(name, None, total.size.disk_bytes, &shown(&total.directory));
     lines.push(total("cache directory", &stats.cache));
     lines.push(total("work directory", &stats.work));

@@ -29,7 +29,7 @@ use crate::fetch::{Download, FetchError, Fetcher, Partial, sweep};
 use crate::package::ResolvedPackage;
 use crate::progress::{Progress, Unit};
 
-pub use bulk::{CacheReport, CachedPackage, Wanted};
+pub use bulk::{CacheReport, CachedPackage, First, Wanted};
 pub use error::{CacheError, MissingPackage};
 pub use memo::verified_digests;
 pub use signatures::Signers;
@@ -334,7 +334,11 @@ impl PackageCache {
         Partial::lock(&self.directory, package.sha256, stop).map_err(CacheError::of(package))
     }
 
-    fn path_of(&self, package: &ResolvedPackage) -> Result<PathBuf, CacheError> {
+    /// Where the file of `package` is, or would be.
+    ///
+    /// # Errors
+    /// [`CacheError::BadName`] if what it says of itself makes no plain file name.
+    pub fn path_of(&self, package: &ResolvedPackage) -> Result<PathBuf, CacheError> {
         Ok(self.directory.join(plain_name(&package.file_name())?))
     }
 }

@@ -179,10 +179,12 @@ fn build_one(
         }
     };
     clock.lap("Resolution");
-    let cached = packages::obtain(&context, &selection)?;
-    clock.lap("Packages");
-    let base = base::ensure(&context, &selection, &cached)?;
-    clock.lap("Base");
+    let (cached, base) = packages::obtain(&context, &selection, |packages| {
+        clock.lap("Packages");
+        let base = base::ensure(&context, &selection, packages)?;
+        clock.lap("Base");
+        Ok(base)
+    })?;
 
     let lockfile = output.lockfile(&template.image.name);
     let plan = disk_plan(request, selection.lockfile.seed())?;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::{path::PathBuf, thread};
@@ -20,6 +21,24 @@ pub struct Wanted<'a> {
     pub package: &'a ResolvedPackage,
     /// URL of its file: `http`, `https` or `file`.
     pub url: String,
+}
+
+/// Packages that somebody waits for: those that come first in a request.
+pub struct First<'a> {
+    /// How many they are.
+    pub count: usize,
+    /// Called once, as soon as all of them are in the cache.
+    pub arrived: &'a (dyn Fn() + Sync),
+    /// Ends the downloads of the others, too.
+    pub stop: &'a Cancel,
+}
+
+impl fmt::Debug for First<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("First")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One package of a [`CacheReport`].
@@ -64,11 +83,33 @@ impl PackageCache {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<CacheReport, CacheError> {
+        let nobody = First {
+            count: 0,
+            arrived: &|| {},
+            stop: cancel,
+        };
+        self.obtain_in_order(wanted, &nobody, fetcher, workers, progress, cancel)
+    }
+
+    /// As [`Self::obtain_all`], but packages that somebody waits for are fetched before the others.
+    ///
+    /// # Errors
+    /// As there; packages that arrived before a failure stay.
+    pub fn obtain_in_order(
+        &self,
+        wanted: &[Wanted<'_>],
+        first: &First<'_>,
+        fetcher: &Fetcher,
+        workers: usize,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<CacheReport, CacheError> {
         self.check_names(wanted)?;
         let hashed_before_bytes = self.hashed_bytes();
-        let pool = Pool { workers, cancel };
+        let stop = [cancel, first.stop];
+        let pool = Pool { workers, stop };
         let found = self.verify_all_of(wanted, &pool, progress)?;
-        let outcome = self.fetch_missing(wanted, &found, fetcher, &pool, progress);
+        let outcome = self.fetch_missing(wanted, &found, first, fetcher, &pool, progress);
         // What was verified stays known, also after a failure; without it, only time is lost.
         if let Err(error) = self.flush() {
             tracing::debug!(%error, "the memo of verified packages was not saved");
@@ -160,6 +201,7 @@ impl PackageCache {
         &self,
         wanted: &[Wanted<'_>],
         found: &[Lookup],
+        first: &First<'_>,
         fetcher: &Fetcher,
         pool: &Pool<'_>,
         progress: &dyn Progress,
@@ -180,12 +222,18 @@ impl PackageCache {
         if !packages.is_empty() {
             return Err(CacheError::Missing { packages });
         }
+        let is_first = |item: &Missing<'_>| item.index < first.count;
+        let awaited = AtomicUsize::new(missing.iter().filter(|item| is_first(item)).count());
         if missing.is_empty() {
+            (first.arrived)();
             return Ok(HashMap::new());
         }
         self.check_space(sum(missing.iter().map(|item| self.missing_bytes(item.wanted.package))))?;
+        if awaited.load(Ordering::Relaxed) == 0 {
+            (first.arrived)();
+        }
         // The largest first, so that none of them is left alone at the end.
-        missing.sort_by_key(|item| Reverse(item.wanted.package.size_bytes));
+        missing.sort_by_key(|item| (!is_first(item), Reverse(item.wanted.package.size_bytes)));
         let total_bytes = sum(missing.iter().map(|item| item.wanted.package.size_bytes));
         let task = progress.start("Download packages", Unit::Bytes, Some(total_bytes));
         let advance = |amount_bytes| progress.advance(task, amount_bytes);
@@ -196,6 +244,9 @@ impl PackageCache {
                 How::Fetched if item.was_bad => How::Refetched,
                 how => how,
             };
+            if is_first(item) && awaited.fetch_sub(1, Ordering::AcqRel) == 1 {
+                (first.arrived)();
+            }
             Ok((item.index, (how, obtained.received_bytes)))
         });
         progress.finish(task);
@@ -236,7 +287,7 @@ fn set(found: &mut [Lookup], index: usize, lookup: Lookup) {
 /// Threads that share work.
 struct Pool<'a> {
     workers: usize,
-    cancel: &'a Cancel,
+    stop: [&'a Cancel; 2],
 }
 
 impl Pool<'_> {
@@ -252,7 +303,8 @@ impl Pool<'_> {
         let results = Mutex::new((Vec::with_capacity(items.len()), None));
         let serve = || {
             while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let stop = [self.cancel, &failed];
+                let [cancel, other] = self.stop;
+                let stop = [cancel, other, &failed];
                 let result = match stop.iter().any(|flag| flag.is_cancelled()) {
                     true => Err(Cancelled.into()),
                     false => work(item, &stop),
@@ -281,5 +333,93 @@ impl Pool<'_> {
             (results, None) => Ok(results),
             (_, Some(error)) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::fetch::testing::{Server, fetcher};
+    use crate::package::Sha256;
+    use crate::progress::Silent;
+
+    fn package(name: &str, content: &[u8]) -> ResolvedPackage {
+        ResolvedPackage {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            architecture: "amd64".to_owned(),
+            repository: "test".to_owned(),
+            path: format!("pool/{name}.deb"),
+            size_bytes: content.len() as u64,
+            installed_size_bytes: 0,
+            sha256: Sha256::of(content),
+            stanza: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_somebody_waits_for_comes_first() {
+        let (server, directory, fetcher) = (Server::start(), tempfile::tempdir().unwrap(), fetcher());
+        let cache = PackageCache::open(directory.path(), "debian-debian13-x86_64").unwrap();
+        let packages = [("small", 10), ("middle", 1_000), ("large", 100_000)].map(|(name, size)| {
+            let content = vec![b'x'; size];
+            (
+                package(name, &content),
+                server.page(&format!("/{name}"), content.clone()),
+            )
+        });
+        let wanted: Vec<_> = packages
+            .iter()
+            .map(|(package, url)| Wanted {
+                package,
+                url: url.clone(),
+            })
+            .collect();
+        let there = || -> Vec<bool> {
+            let paths = packages.iter().map(|(package, _)| cache.path_of(package).unwrap());
+            paths.map(|path| path.exists()).collect()
+        };
+        let seen = Mutex::new(Vec::new());
+        let stop = Cancel::default();
+        let order = |count, arrived: &(dyn Fn() + Sync)| {
+            let first = First {
+                count,
+                arrived,
+                stop: &stop,
+            };
+            cache.obtain_in_order(&wanted, &first, &fetcher, 1, &Silent, &Cancel::default())
+        };
+        let look = || seen.lock().unwrap().push(there());
+        order(2, &look).unwrap();
+        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [[true, true, false]]);
+        // There is nothing to wait for, once with something left to fetch, once with nothing.
+        order(2, &look).unwrap();
+        fs::remove_file(cache.path_of(&packages[2].0).unwrap()).unwrap();
+        order(2, &look).unwrap();
+        assert_eq!(*seen.lock().unwrap(), [[true, true, true], [true, true, false]]);
+        // Who waited has failed: the others are not wanted any more.
+        fs::remove_file(cache.path_of(&packages[0].0).unwrap()).unwrap();
+        fs::remove_file(cache.path_of(&packages[2].0).unwrap()).unwrap();
+        let ended = order(2, &|| stop.cancel());
+        assert!(matches!(ended, Err(CacheError::Cancelled(_))), "{ended:?}");
+        assert_eq!(there(), [true, true, false]);
+    }
+
+    #[test]
+    fn nobody_is_told_of_packages_that_cannot_be_had() {
+        let (server, directory, fetcher) = (Server::start(), tempfile::tempdir().unwrap(), fetcher());
+        let cache = PackageCache::open(directory.path(), "debian-debian13-x86_64").unwrap();
+        let (there, absent) = (package("there", b"x"), package("absent", b"y"));
+        let wanted = [(&there, server.page("/there", b"x")), (&absent, server.url("/absent"))];
+        let wanted = wanted.map(|(package, url)| Wanted { package, url });
+        let first = First {
+            count: 2,
+            arrived: &|| panic!("they have not arrived"),
+            stop: &Cancel::default(),
+        };
+        let failed = cache.obtain_in_order(&wanted, &first, &fetcher, 4, &Silent, &Cancel::default());
+        assert!(matches!(failed, Err(CacheError::Fetch { .. })), "{failed:?}");
     }
 }

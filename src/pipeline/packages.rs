@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Instant;
 
-use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
+use crate::cache::{CacheError, CacheReport, First, PackageCache, Signers, Wanted};
+use crate::cancel::Cancel;
 use crate::configure::{AptSource, DnfRepository};
 use crate::durable;
 use crate::fetch::FetchError;
@@ -96,6 +99,35 @@ pub(super) struct Cached {
 }
 
 impl Cached {
+    /// The packages of the base, which are in the cache.
+    fn base(context: &Context<'_>, selection: &Selection, cache: &PackageCache) -> Result<Self, BuildError> {
+        let packages = selection.base.packages.iter();
+        let paths = packages.map(|package| Ok((package.sha256, cache.path_of(package)?)));
+        let paths = paths.collect::<Result<_, CacheError>>()?;
+        Ok(Self {
+            dates: Dates::of(context.request, selection, &paths)?,
+            paths,
+            report: CacheReport::default(),
+        })
+    }
+
+    /// All packages, as `report` says where they are.
+    fn all(
+        context: &Context<'_>,
+        selection: &Selection,
+        wanted: &[Wanted<'_>],
+        report: CacheReport,
+    ) -> Result<Self, BuildError> {
+        let packages = wanted.iter().zip(&report.packages);
+        let paths = packages.map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
+        let paths = paths.collect();
+        Ok(Self {
+            dates: Dates::of(context.request, selection, &paths)?,
+            paths,
+            report,
+        })
+    }
+
     /// Where `package` lies.
     pub fn path(&self, package: &ResolvedPackage) -> Option<&Path> {
         self.paths.get(&package.sha256).map(PathBuf::as_path)
@@ -166,12 +198,18 @@ fn signers(context: &Context<'_>, repositories: &[Repository]) -> Result<Signers
     Ok(signers)
 }
 
-/// Brings every package of the selection into the cache, verified.
-pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cached, BuildError> {
+/// Brings every package of the selection into the cache, verified: those of the base first. As soon as they are there,
+/// `meanwhile` gets them (and no others), and the rest comes while it works. If it fails, downloads end; if a download
+/// fails, it is waited for: what it makes is good for the next build.
+pub(super) fn obtain<T>(
+    context: &Context<'_>,
+    selection: &Selection,
+    meanwhile: impl FnOnce(&Cached) -> Result<T, BuildError>,
+) -> Result<(Cached, T), BuildError> {
     let cache = PackageCache::open(&context.request.cache_dir, &context.request.loaded.provider.id())?
         .with_signers(signers(context, &selection.repositories)?);
     let mut seen = BTreeSet::new();
-    let all = selection.image.packages.iter().chain(&selection.base.packages);
+    let all = selection.base.packages.iter().chain(&selection.image.packages);
     let wanted: Vec<_> = all
         .filter(|package| seen.insert(package.sha256))
         .map(|package| Wanted {
@@ -179,28 +217,61 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
             url: selection.url(package),
         })
         .collect();
-    let obtained = cache.obtain_all(
-        &wanted,
-        &context.fetcher,
-        context.request.workers,
-        context.progress,
-        context.cancel,
-    );
-    let report = match obtained {
+    let (arrived, base_arrived) = mpsc::channel();
+    let failed = Cancel::default();
+    std::thread::scope(|scope| {
+        let (cache, wanted, failed) = (&cache, wanted.as_slice(), &failed);
+        let downloads = scope.spawn(move || {
+            let first = First {
+                count: selection.base.packages.len(),
+                arrived: &|| {
+                    // Who waits for it outlives this thread.
+                    let _ = arrived.send(());
+                },
+                stop: failed,
+            };
+            fetch(context, cache, wanted, &first)
+        });
+        let made = base_arrived.recv().ok().map(|()| {
+            let made = Cached::base(context, selection, cache).and_then(|base| meanwhile(&base));
+            if made.is_err() {
+                failed.cancel();
+            }
+            made
+        });
+        let is_late = !downloads.is_finished();
+        let report = downloads
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let made = made.transpose()?;
+        let cached = Cached::all(context, selection, wanted, report?)?;
+        if is_late && cached.report.fetched_bytes > 0 {
+            context.timeline.lap("Other packages");
+        }
+        // Without them the report is an error.
+        let made = made.ok_or_else(|| BuildError::NotCached("a package of the base".to_owned()))?;
+        Ok((cached, made))
+    })
+}
+
+fn fetch(
+    context: &Context<'_>,
+    cache: &PackageCache,
+    wanted: &[Wanted<'_>],
+    first: &First<'_>,
+) -> Result<CacheReport, BuildError> {
+    let (workers, cancel, begun) = (context.request.workers, context.cancel, Instant::now());
+    match cache.obtain_in_order(wanted, first, &context.fetcher, workers, context.progress, cancel) {
+        Ok(report) => {
+            if report.fetched_bytes > 0 {
+                context.timeline.beside("download", begun);
+            }
+            Ok(report)
+        }
         Err(CacheError::Fetch {
             source: FetchError::NotFound { .. },
             ..
-        }) if context.request.lock.is_some() => return Err(locked::list_gone(context, &cache, &wanted)),
-        obtained => obtained?,
-    };
-    let paths = wanted
-        .iter()
-        .zip(&report.packages)
-        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()))
-        .collect();
-    Ok(Cached {
-        dates: Dates::of(context.request, selection, &paths)?,
-        paths,
-        report,
-    })
+        }) if context.request.lock.is_some() => Err(locked::list_gone(context, cache, wanted)),
+        Err(error) => Err(error.into()),
+    }
 }

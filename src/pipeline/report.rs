@@ -184,6 +184,11 @@ impl Timeline {
         result
     }
 
+    /// What ran beside stages since `from` and is over now is measured as `stage`.
+    pub fn beside(&self, stage: &str, from: Instant) {
+        self.push(&mut self.lock(), stage, (from, Instant::now()), true);
+    }
+
     /// All stages, by their beginning; those that others are a part of come first.
     pub fn finish(&self) -> Vec<StageTime> {
         let mut stages = self.lock().stages.clone();

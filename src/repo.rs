@@ -99,6 +99,8 @@ pub struct LoadOptions {
     pub offline: bool,
     /// How many downloads go on at once, per level; at least 1 is used.
     pub workers: usize,
+    /// How many threads parse a large index.
+    pub jobs: usize,
 }
 
 impl LoadOptions {

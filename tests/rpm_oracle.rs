@@ -93,6 +93,7 @@ fn load(roots: &[&Path], cache: &Path) -> (Vec<Repository>, Vec<repository::Load
         now: SystemTime::now(),
         offline: false,
         workers: 2,
+        jobs: 2,
     };
     let loaded = repository::load_all(&repositories, &options, &fetcher(), &Silent, &Cancel::default());
     (repositories, loaded.unwrap(), options)

@@ -292,6 +292,7 @@ fn options(context: &Context<'_>) -> LoadOptions {
         now: request.now,
         offline: request.offline,
         workers: request.workers,
+        jobs: request.jobs,
     }
 }
 

@@ -171,6 +171,7 @@ pub fn resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<d
         now: SystemTime::now(),
         offline: cached,
         workers: 2,
+        jobs: 2,
     };
     let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default())?;
     let indexes = rpm::load_all(&[repository], &options, &fetcher, &Silent, &Cancel::default())?;

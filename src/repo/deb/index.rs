@@ -4,7 +4,7 @@ use super::current::Current;
 use super::deb822::ParseError;
 use super::error::Problem;
 use super::load::Session;
-use super::parse_packages;
+use super::packages::parse_packages_on;
 use super::release::{Listed, Release};
 use crate::fetch::{FetchError, Reply};
 use crate::package::{Arch, PackageRecord, Sha256};
@@ -86,7 +86,8 @@ impl Session<'_> {
             malformed(ParseError::at(line, "the text is not UTF-8"))
         })?;
         let id = self.repository.id.as_str().into();
-        let mut records = parse_packages(text.into(), id, self.repository.priority).map_err(malformed)?;
+        let mut records =
+            parse_packages_on(self.options.jobs, text.into(), id, self.repository.priority).map_err(malformed)?;
         records.retain(|record| is_wanted(record, self.repository, self.options.arch));
         Ok(records)
     }

@@ -3,6 +3,7 @@
 //! Invariant: a record's name, version and architecture are safe as parts of a
 //! file name, and its path stays below the repository when appended to a URL.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::deb822::{Field, ParseError, Scanner, Token};
@@ -11,6 +12,9 @@ use crate::package::{MultiArch, PackageRecord, Sha256, Stanza};
 /// Longest file name that Linux file systems take, in bytes.
 const NAME_MAX: usize = 255;
 
+/// Less than this is not worth a thread.
+const PART_BYTES: usize = 1 << 20;
+
 /// Parses the text of a `Packages` index; `repository` and `pin` go into each record.
 ///
 /// # Errors
@@ -18,19 +22,91 @@ const NAME_MAX: usize = 255;
 /// `Architecture`, `Filename`, `Size` or `SHA256`, has one of the fields that
 /// matter twice, or has a value that is malformed or unsafe.
 pub fn parse_packages(text: Arc<str>, repository: Arc<str>, pin: i32) -> Result<Vec<PackageRecord>, ParseError> {
-    let mut records = Vec::with_capacity(text.len() / 1024);
-    let mut scanner = Scanner::new(&text);
-    let mut draft = Draft::default();
-    while let Some(token) = scanner.token()? {
-        match token {
-            Token::Field(field) => draft.take(field)?,
-            Token::End { range } => {
-                let stanza = Stanza::new(Arc::clone(&text), range);
-                records.push(std::mem::take(&mut draft).finish(stanza, &repository, pin)?);
-            }
-        }
+    parse_part(&text, 0..text.len(), &repository, pin)
+}
+
+/// As [`parse_packages`], on up to `threads` threads. The result is the same.
+///
+/// # Errors
+/// As there: the first in the order of the text.
+pub fn parse_packages_on(
+    threads: usize,
+    text: Arc<str>,
+    repository: Arc<str>,
+    pin: i32,
+) -> Result<Vec<PackageRecord>, ParseError> {
+    let parts = parts(&text, threads.min(text.len() / PART_BYTES));
+    let parse = |range| parse_part(&text, range, &repository, pin);
+    let parse = &parse;
+    let parsed: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .into_iter()
+            .map(|range| scope.spawn(move || parse(range)))
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined
+            .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut records = Vec::new();
+    for part in parsed {
+        records.append(&mut part?);
     }
     Ok(records)
+}
+
+/// `text` in at most `count` parts of about the same size (one, if that is 0), none of which ends inside a stanza: an
+/// empty line ends one, whatever stands before it.
+fn parts(text: &str, count: usize) -> Vec<Range<usize>> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    for number in 1..count {
+        let from = start.max(text.len() / count * number);
+        let empty_line = text
+            .as_bytes()
+            .get(from..)
+            .and_then(|rest| rest.windows(2).position(|two| two == b"\n\n"));
+        let Some(length) = empty_line else { break };
+        let end = from + length + 2;
+        parts.push(start..end);
+        start = end;
+    }
+    parts.push(start..text.len());
+    parts
+}
+
+/// Parses the stanzas of `part` of `text`.
+fn parse_part(
+    text: &Arc<str>,
+    part: Range<usize>,
+    repository: &Arc<str>,
+    pin: i32,
+) -> Result<Vec<PackageRecord>, ParseError> {
+    let (before, here) = (text.get(..part.start), text.get(part.clone()));
+    // Parts end at line ends, so there are no others.
+    let (before, here) = (before.unwrap_or_default(), here.unwrap_or_default());
+    let mut records = Vec::with_capacity(here.len() / 1024);
+    let mut scanner = Scanner::new(here);
+    let mut draft = Draft::default();
+    let mut parse = || {
+        while let Some(token) = scanner.token()? {
+            match token {
+                Token::Field(field) => draft.take(field)?,
+                Token::End { range } => {
+                    let range = part.start + range.start..part.start + range.end;
+                    let stanza = Stanza::new(Arc::clone(text), range);
+                    records.push(std::mem::take(&mut draft).finish(stanza, repository, pin)?);
+                }
+            }
+        }
+        Ok::<_, ParseError>(())
+    };
+    match parse() {
+        Ok(()) => Ok(records),
+        Err(error) => Err(ParseError {
+            line: error.line + before.bytes().filter(|byte| *byte == b'\n').count(),
+            ..error
+        }),
+    }
 }
 
 /// The fields of one stanza that matter, by slot.

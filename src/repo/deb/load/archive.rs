@@ -229,6 +229,7 @@ impl Cache {
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED + 3600),
             offline: false,
             workers: 4,
+            jobs: 2,
         };
         Self { directory, options }
     }

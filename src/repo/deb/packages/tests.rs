@@ -174,3 +174,42 @@ proptest::proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn several_threads_read_the_same() {
+    let stanza = |number: usize| {
+        let digest = Sha256::of(number.to_le_bytes());
+        let lines = "\n line\n .".repeat(number % 7);
+        format!(
+            "Package: p{number}\nVersion: 1\nArchitecture: amd64\nDescription: ä{lines}\nFilename: pool/p{number}.deb\nSize: 1\n\
+             SHA256: {digest}\n"
+        )
+    };
+    let mut text = String::new();
+    while text.len() < 5 * PART_BYTES {
+        text += &stanza(text.len());
+        text += ["\n", "\n\n\n", " \t\n"][text.len() % 3];
+    }
+    let read = |threads, text: &str| {
+        let records = parse_packages_on(threads, text.into(), "trixie".into(), 500)?;
+        let tell = |record: &PackageRecord| format!("{record:?} {}", record.stanza.as_str());
+        Ok::<Vec<String>, ParseError>(records.iter().map(tell).collect())
+    };
+    let one = read(1, &text).unwrap();
+    assert!(one.len() > 10_000);
+    for threads in [0, 2, 3, 4, 100] {
+        assert!(read(threads, &text).unwrap() == one, "{threads} threads");
+    }
+    // The same error, with its line, wherever it is; of two the first.
+    for share in [1, 3, 5] {
+        let at = text.len() / 6 * share;
+        let at = at + text[at..].find("Version: 1\n").unwrap();
+        let broken = format!("{}Version: \n{}", &text[..at], &text[at + "Version: 1\n".len()..]);
+        let broken = broken.replacen("Size: 1\nSHA256: ", "Size: x\nSHA256: ", if share == 5 { 0 } else { 1 });
+        assert_eq!(read(4, &broken), read(1, &broken));
+        assert!(read(1, &broken).is_err());
+    }
+    assert_eq!(parts("a\n\nb\n\nc", 3), [0..6, 6..7]);
+    assert_eq!(parts("abc", 3), [0..3]);
+    assert_eq!(parts("", 0), [0..0]);
+}

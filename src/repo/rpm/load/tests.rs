@@ -119,6 +119,7 @@ impl Fixture {
             now: SystemTime::now(),
             offline,
             workers: 2,
+            jobs: 2,
         }
     }
 

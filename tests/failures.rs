@@ -218,6 +218,34 @@ fn no_space_left_is_said_and_nothing_stays() {
     assert_eq!(left, "");
 }
 
+#[test]
+fn a_package_that_is_gone_is_named_and_the_base_that_was_made_meanwhile_stays() {
+    let _turn = turn();
+    let oic = Oic::new("gone");
+    let path = template(&oic.work_dir, "sudo", "");
+    let report = build(&oic, &path, &["--format", "json"]).json();
+    let lockfile = report["lockfile"].as_str().unwrap();
+    let poor = Oic {
+        cache_dir: oic.work_dir.join("poor-cache"),
+        work_dir: oic.work_dir.join("poor"),
+    };
+    fs::create_dir_all(poor.package_cache()).unwrap();
+    fs::create_dir_all(&poor.work_dir).unwrap();
+    for entry in fs::read_dir(oic.package_cache()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.ends_with(".deb") && !name.starts_with("sudo_") {
+            fs::copy(entry.path(), poor.package_cache().join(name)).unwrap();
+        }
+    }
+    let server = Server::start(|_| None);
+    let mirror = format!("{}/debian", server.url());
+    let failed = build(&poor, &path, &["--lock", lockfile, "--mirror", &mirror]);
+    failed.assert_fails(1, &["1 packages of the lockfile are not at their mirrors", "sudo"]);
+    assert!(poor.provider_dir().join("chrootbuild/chrootenv.tar.gz").exists());
+    let verified = poor.run(&["cache", "verify", "--format", "json"]).json();
+    assert!(verified["members"].as_u64() > Some(1), "{verified:#}");
+}
+
 /// A mount of the test's own, undone when dropped.
 struct Mounted(PathBuf);
 

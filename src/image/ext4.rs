@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::canvas::Canvas;
+use super::frontier::Hold;
 use super::stream::{self, StreamError};
 use super::tree::{Tree, TreeError};
 use crate::cancel::{Cancel, Cancelled};
@@ -137,7 +138,8 @@ impl From<StreamError> for ExtError {
     }
 }
 
-/// Writes a file system with `tree` onto `canvas`; contents on `threads` threads.
+/// Writes a file system with `tree` onto `canvas`; contents on `threads` threads. `hold` is at its start, and dropped as
+/// things get their place.
 ///
 /// Owners, modes, links, devices, extended attributes and large holes are kept; modification times later than the
 /// epoch, and all other times, become the epoch. The file system's root is the tree's; it gets a `lost+found` unless
@@ -145,11 +147,27 @@ impl From<StreamError> for ExtError {
 ///
 /// # Errors
 /// [`ExtError`]; what does not fit is found before anything is written.
-pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, threads: usize, cancel: &Cancel) -> Result<(), ExtError> {
+pub fn write(
+    canvas: &Canvas<'_>,
+    hold: Hold<'_>,
+    spec: &Spec,
+    tree: &Tree,
+    threads: usize,
+    cancel: &Cancel,
+) -> Result<(), ExtError> {
     let plan = plan::Plan::new(spec, tree)?;
-    stream::write(canvas, tree, &plan.pieces, geometry::BLOCK_BYTES, threads, cancel)?;
-    cancel.check()?;
-    Ok(write::metadata(canvas, spec, &plan)?)
+    // First, since it begins before all contents.
+    write::metadata(canvas, spec, &plan)?;
+    let pieces = &plan.pieces;
+    Ok(stream::write(
+        canvas,
+        hold,
+        tree,
+        pieces,
+        geometry::BLOCK_BYTES,
+        threads,
+        cancel,
+    )?)
 }
 
 #[cfg(test)]

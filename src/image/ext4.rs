@@ -1,9 +1,9 @@
 //! ext2, ext3 and ext4, written from scratch: everything is placed first, then each byte is written once, where it
 //! belongs. What comes out depends on the tree and the [`Spec`] alone.
 //!
-//! The layout is the one of `mke2fs` with the features that a distribution uses: extents, 64 bit, flexible block
-//! groups, metadata checksums, indexed directories, a journal, room to grow. Block groups in which nothing lies are
-//! marked as not initialised, and nothing is written there.
+//! It has the features that a distribution uses: extents, 64 bit, flexible block groups, metadata checksums, indexed
+//! directories, a journal, room to grow. What a small change of the tree changes lies at the end ([`plan`]). Block groups
+//! in which nothing lies are marked as not initialised, and nothing is written there.
 //!
 //! Described in the kernel's `Documentation/filesystems/ext4`; judged by e2fsck, debugfs, the kernel, and
 //! `mke2fs -d` of the same tree.

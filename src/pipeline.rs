@@ -14,10 +14,12 @@ mod keys;
 mod local;
 mod locked;
 mod log;
+mod metadata;
 mod packages;
 mod plain;
 pub mod report;
 mod resolved;
+mod select;
 pub mod serve;
 mod several;
 mod sources;
@@ -48,6 +50,7 @@ use claim::Claim;
 use compose::Frozen;
 pub use error::BuildError;
 use log::BuildLog;
+use metadata::Shared;
 use report::{BuildReport, ReportedPackage, SCHEMA_VERSION, Timeline};
 pub use resolved::{Resolved, resolve};
 pub use several::build_all;
@@ -101,6 +104,7 @@ impl BuildRequest {
 /// What the stages share.
 struct Context<'a> {
     request: &'a BuildRequest,
+    shared: &'a Shared,
     workspace: Workspace,
     fetcher: Fetcher,
     progress: &'a dyn Progress,
@@ -109,7 +113,12 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(request: &'a BuildRequest, progress: &'a dyn Progress, cancel: &'a Cancel) -> Result<Self, BuildError> {
+    fn new(
+        request: &'a BuildRequest,
+        shared: &'a Shared,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+    ) -> Result<Self, BuildError> {
         let options = FetchOptions {
             workers: request.workers,
             offline: request.offline,
@@ -118,6 +127,7 @@ impl<'a> Context<'a> {
         };
         Ok(Self {
             request,
+            shared,
             workspace: request.workspace(),
             fetcher: Fetcher::new(options, cancel.clone())?,
             progress,
@@ -134,6 +144,16 @@ impl<'a> Context<'a> {
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
 /// of an earlier build is gone.
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
+    build_one(request, &Shared::default(), progress, cancel)
+}
+
+/// [`build`], with what other builds of the same call have found out.
+fn build_one(
+    request: &BuildRequest,
+    shared: &Shared,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BuildReport, BuildError> {
     let clock = Timeline::new();
     let template = &request.loaded.template;
     check(request)?;
@@ -146,16 +166,14 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let progress: &dyn Progress = &log;
     let context = Context {
         timeline: clock.clone(),
-        ..Context::new(request, progress, cancel)?
+        ..Context::new(request, shared, progress, cancel)?
     };
     clock.lap("Configuration");
 
     let selection = match &request.lock {
         Some(lockfile) => locked::select(&context, lockfile)?,
         None => {
-            let metadata = packages::load_metadata(&context)?;
-            clock.lap("Repository metadata");
-            let selection = packages::select(&context, metadata)?;
+            let selection = select::select(&context)?;
             packages::write_graph(&context, &selection.image)?;
             selection
         }
@@ -198,6 +216,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         schema_version: SCHEMA_VERSION,
         provider: request.loaded.provider.id(),
         system_config: template.system.name.clone(),
+        epoch_seconds: cached.dates().image,
         stages: clock.finish(),
         packages: cached.counts(),
         base: base_use,

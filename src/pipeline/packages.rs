@@ -5,26 +5,18 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
 use crate::configure::{AptSource, DnfRepository};
-use crate::durable::{self, PathError};
+use crate::durable;
 use crate::fetch::FetchError;
 use crate::package::{Resolution, ResolvedPackage, Sha256};
 use crate::provider;
-use crate::repo::deb::date;
-use crate::repo::{ReleaseInfo, Repository};
-use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
-use crate::resolve::{Request, dot};
+use crate::repo::Repository;
+use crate::resolve::dot;
+use crate::resolve::lockfile::{Lockfile, label};
 
-use super::catalogue::Catalogue;
 use super::dates::Dates;
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, groups, kernel, locked};
-
-/// What the repositories offer.
-pub(super) struct Metadata {
-    repositories: Vec<Repository>,
-    catalogue: Catalogue,
-}
+use super::{BuildError, Context, locked};
 
 /// What will be installed.
 pub(super) struct Selection {
@@ -141,85 +133,6 @@ pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, Bui
         &loaded.template,
         &fetch_key,
     )?)
-}
-
-/// Fetches and verifies the indexes of all repositories.
-pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
-    let mut repositories = repositories(context)?;
-    let metadata_dir = context.workspace.metadata();
-    std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
-    let catalogue = Catalogue::load(context, &mut repositories)?;
-    for note in catalogue.notes() {
-        context.progress.note(&note);
-    }
-    Ok(Metadata {
-        repositories,
-        catalogue,
-    })
-}
-
-/// Resolves base and image, and writes the dependency graph.
-pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Selection, BuildError> {
-    let Metadata {
-        repositories,
-        mut catalogue,
-    } = metadata;
-    let request = context.request;
-    let template = &request.loaded.template;
-    let provider = &request.loaded.provider;
-    let own: BTreeSet<&str> = provider.repositories.iter().map(|own| own.id.as_str()).collect();
-    // The provider's records come first: the base is resolved from them alone, so that all templates share it.
-    let own_count = catalogue.gather(&own);
-    let resolve = |wanted: &Request, count| catalogue.resolve(context, &repositories, wanted, count);
-
-    let mut wanted = Request {
-        arch: template.target.arch,
-        packages: provider.base_packages.clone(),
-        include_essential: true,
-    };
-    let base = resolve(&wanted, own_count)?;
-    wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
-    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, |name| catalogue.versions(name));
-    let asked: Vec<String> = template
-        .system
-        .packages
-        .iter()
-        .chain(&kernel_packages)
-        .cloned()
-        .collect();
-    let of_base = wanted.packages.len();
-    wanted.packages.extend(asked.iter().cloned());
-    let image = resolve(&wanted, usize::MAX)?;
-    // What the images of a provider have in common, if nothing else were asked for.
-    wanted.packages.truncate(of_base);
-    wanted
-        .packages
-        .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
-    let common = resolve(&wanted, usize::MAX)?;
-
-    let lockfile = Lockfile {
-        provider: provider.id(),
-        repositories: catalogue.releases().into_iter().map(locked_repository).collect(),
-        requested: asked,
-        packages: image.packages.clone(),
-        steps: groups::steps(&base, &image, &common),
-    };
-    let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
-    Ok(Selection {
-        base,
-        image,
-        ..selection
-    })
-}
-
-fn locked_repository((id, release): (&str, &ReleaseInfo)) -> LockedRepository {
-    LockedRepository {
-        id: id.to_owned(),
-        suite: release.suite.clone(),
-        codename: release.codename.clone(),
-        date: date::show(release.date),
-        digest: release.sha256.to_string(),
-    }
 }
 
 /// Writes the dependency graph into the package cache, and where the user wants it.

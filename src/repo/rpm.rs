@@ -20,7 +20,7 @@ mod xml;
 
 pub use error::{Problem, RepoError};
 pub use files::{FileOwners, owners, parse_filelists};
-pub use load::{LoadedIndex, load, load_all};
+pub use load::{Head, LoadedIndex, heads, load, load_all};
 pub use mirrors::{parse_metalink, parse_mirror_list};
 pub use primary::{lists_file, parse_primary};
 pub use xml::XmlError;

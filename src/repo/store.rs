@@ -137,6 +137,11 @@ impl Store {
         None
     }
 
+    /// Whether there is such an object, whatever its content is.
+    pub(super) fn has(&self, kind: Kind, digest: Sha256) -> bool {
+        self.directory.join(kind.file_name(digest)).exists()
+    }
+
     /// Stores an object under its digest.
     pub(super) fn write(&self, kind: Kind, digest: Sha256, bytes: &[u8]) -> Result<(), PathError> {
         durable::write_file(self.directory.join(kind.file_name(digest)), bytes)

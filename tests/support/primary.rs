@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::{Arch, Sha256};
+use oic::progress::Silent;
 use oic::repo::{LoadOptions, Repository, Signed, rpm};
 use oic::resolve::{self, Request};
 
@@ -172,7 +173,8 @@ pub fn resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<d
         workers: 2,
     };
     let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default())?;
-    let index = rpm::load(&repository, &options, &fetcher, &Cancel::default())?;
+    let indexes = rpm::load_all(&[repository], &options, &fetcher, &Silent, &Cancel::default())?;
+    let index = indexes.first().ok_or("no index")?;
     let request = Request {
         arch: Arch::X86_64,
         packages: request(),

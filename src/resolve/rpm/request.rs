@@ -4,14 +4,14 @@ use crate::package::{Arch, Capability, Evr};
 use crate::resolve::answer::{Root, unify};
 use crate::resolve::error::similar;
 use crate::resolve::solver::PackageId;
-use crate::resolve::{Request, ResolveError, glob};
+use crate::resolve::{ResolveError, Wanted, glob};
 
 use super::universe::Universe;
 
 /// Looks up everything that was asked for.
-pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Root>, ResolveError> {
+pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
-    for text in &request.packages {
+    for text in wanted.packages {
         roots.extend(look_up(universe, text)?);
     }
     unify(universe, &mut roots);

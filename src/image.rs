@@ -17,6 +17,7 @@ pub mod digest;
 pub mod earlier;
 pub mod ext4;
 pub mod fat;
+mod frontier;
 pub mod gpt;
 pub mod merged;
 pub mod partition_type;

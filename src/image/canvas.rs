@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FallocateFlags;
 
+use super::frontier::{Frontier, Hold};
 use super::tree::is_zero;
 use crate::durable::PathError;
 use crate::package::Sha256;
@@ -50,6 +51,7 @@ pub struct Canvas<'a> {
     written_bytes: AtomicU64,
     /// Where the first byte lies that may have changed.
     changed_from: AtomicU64,
+    frontier: Frontier,
 }
 
 impl<'a> Canvas<'a> {
@@ -62,7 +64,29 @@ impl<'a> Canvas<'a> {
             drawn: Mutex::default(),
             written_bytes: AtomicU64::new(0),
             changed_from: AtomicU64::new(u64::MAX),
+            frontier: Frontier::default(),
         }
+    }
+
+    /// The file's name.
+    pub(super) fn path(&self) -> &Path {
+        self.path
+    }
+
+    /// Says that something will be put at `offset_bytes` or behind it, until what is returned is dropped.
+    pub fn hold(&self, offset_bytes: u64) -> Hold<'_> {
+        self.frontier.hold(offset_bytes)
+    }
+
+    /// Waits until nobody puts anything at `offset_bytes` any more, and tells up to where that is so. `None` after
+    /// [`Self::abandon`].
+    pub(super) fn wait_beyond(&self, offset_bytes: u64) -> Option<u64> {
+        self.frontier.wait_beyond(offset_bytes)
+    }
+
+    /// Says that the file will not be finished.
+    pub(super) fn abandon(&self) {
+        self.frontier.abandon();
     }
 
     /// Makes the bytes from `offset_bytes` on be `bytes`.
@@ -153,10 +177,10 @@ impl<'a> Canvas<'a> {
     ///
     /// # Errors
     /// If that fails.
-    pub fn finish(self) -> Result<(Drawn, u64), PathError> {
-        let mut drawn = self.drawn.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub fn finish(&self) -> Result<(Drawn, u64), PathError> {
+        let mut drawn = std::mem::take(&mut *self.drawn.lock().unwrap_or_else(PoisonError::into_inner));
         drawn.ranges = joined(drawn.ranges);
-        let mut changed_from = self.changed_from.into_inner();
+        let mut changed_from = self.changed_from.load(Ordering::Relaxed);
         if let Some(before) = self.before {
             for (start, end) in without(&before.ranges, &drawn.ranges) {
                 clear(self.file, start, end - start).map_err(PathError::on("clear a part of", self.path))?;

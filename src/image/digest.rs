@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 
 use super::raw::{ImageError, next_data};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cancelled};
 use crate::durable::PathError;
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
@@ -75,32 +75,69 @@ pub fn digest(
 ) -> Result<(Sha256, Checkpoints), ImageError> {
     let file = File::open(path).map_err(PathError::on("open", path))?;
     let size_bytes = file.metadata().map_err(PathError::on("read", path))?.len();
-    let step_bytes = step_bytes(size_bytes);
-    let mut checkpoints = known;
-    let last = checkpoints.states.last().map(sha2::Sha256::deserialize);
-    let (mut hasher, mut offset) = match last.transpose() {
-        Ok(Some(hasher)) => (hasher, checkpoints.states.len() as u64 * step_bytes),
-        Ok(None) => (sha2::Sha256::new(), 0),
-        Err(_) => {
-            checkpoints = Checkpoints::default();
-            (sha2::Sha256::new(), 0)
-        }
+    let follower = Follower {
+        file: &file,
+        path,
+        size_bytes,
+        finished: &|_| Some(u64::MAX),
     };
-    let task = progress.start("Hash image", Unit::Bytes, Some(size_bytes.saturating_sub(offset)));
-    let mut blocks = Blocks::new(&file, size_bytes);
-    while offset < size_bytes && !cancel.is_cancelled() {
-        let limit = step_bytes - offset % step_bytes;
-        let block = blocks.at(offset, limit).map_err(PathError::on("read", path))?;
-        hasher.update(block);
-        progress.advance(task, block.len() as u64);
-        offset += block.len() as u64;
-        if offset.is_multiple_of(step_bytes) {
-            checkpoints.states.push(hasher.serialize());
+    follower.digest(known, progress, cancel)
+}
+
+/// The same of a file that is being filled: goes on as far as it is finished.
+pub(super) struct Follower<'a> {
+    /// The file.
+    pub(super) file: &'a File,
+    /// Its name in messages.
+    pub(super) path: &'a Path,
+    /// The size that it has already.
+    pub(super) size_bytes: u64,
+    /// Waits until more than so many bytes are final, and tells how many; `None` if there will not be more.
+    pub(super) finished: &'a (dyn Fn(u64) -> Option<u64> + Sync),
+}
+
+impl Follower<'_> {
+    /// As [`digest`]; also ends if the file is given up.
+    pub(super) fn digest(
+        &self,
+        known: Checkpoints,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<(Sha256, Checkpoints), ImageError> {
+        let step_bytes = step_bytes(self.size_bytes);
+        let (mut hasher, mut checkpoints) = start(known);
+        let mut offset = checkpoints.states.len() as u64 * step_bytes;
+        let left = self.size_bytes.saturating_sub(offset);
+        let task = progress.start("Hash image", Unit::Bytes, Some(left));
+        let mut blocks = Blocks::new(self.file, self.size_bytes);
+        let mut finished = 0;
+        while offset < self.size_bytes && !cancel.is_cancelled() {
+            if offset >= finished {
+                finished = (self.finished)(offset).ok_or(Cancelled)?;
+                blocks.forget();
+            }
+            let limit = (step_bytes - offset % step_bytes).min(finished - offset);
+            let block = blocks.at(offset, limit).map_err(PathError::on("read", self.path))?;
+            hasher.update(block);
+            progress.advance(task, block.len() as u64);
+            offset += block.len() as u64;
+            if offset.is_multiple_of(step_bytes) {
+                checkpoints.states.push(hasher.serialize());
+            }
         }
+        progress.finish(task);
+        cancel.check()?;
+        Ok((Sha256(hasher.finalize().into()), checkpoints))
     }
-    progress.finish(task);
-    cancel.check()?;
-    Ok((Sha256(hasher.finalize().into()), checkpoints))
+}
+
+/// A hasher that has seen what `known` has.
+fn start(known: Checkpoints) -> (sha2::Sha256, Checkpoints) {
+    let last = known.states.last().map(sha2::Sha256::deserialize);
+    match last {
+        Some(Ok(hasher)) => (hasher, known),
+        Some(Err(_)) | None => (sha2::Sha256::new(), Checkpoints::default()),
+    }
 }
 
 /// A file's bytes in order, those of holes without reading.
@@ -124,6 +161,11 @@ impl<'a> Blocks<'a> {
         }
     }
 
+    /// Looks for holes anew: some may have been filled.
+    fn forget(&mut self) {
+        self.data = (0, 0);
+    }
+
     /// The bytes at `offset`, which is before the end: some, but no more than `limit`.
     fn at(&mut self, offset: u64, limit: u64) -> io::Result<&[u8]> {
         if offset >= self.data.1 {
@@ -144,6 +186,7 @@ impl<'a> Blocks<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::frontier::Frontier;
     use crate::progress::Silent;
 
     fn hash(path: &Path, known: Checkpoints) -> (Sha256, Checkpoints) {
@@ -175,6 +218,49 @@ mod tests {
         assert_ne!(again.states[3..], checkpoints.states[3..]);
         assert_eq!(hash(&path, Checkpoints::default()), (second, again));
         assert_eq!(checkpoints.within(STEP_BYTES - 1, size_bytes), Checkpoints::default());
+    }
+
+    #[test]
+    fn it_follows_those_who_fill_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("raw");
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        let size_bytes = 2 * STEP_BYTES;
+        file.set_len(size_bytes).unwrap();
+        let frontier = Frontier::default();
+        let holds: Vec<_> = (0..size_bytes)
+            .step_by(1 << 20)
+            .map(|at| (at, frontier.hold(at)))
+            .collect();
+        let follower = Follower {
+            file: &file,
+            path: &path,
+            size_bytes,
+            finished: &|offset| frontier.wait_beyond(offset),
+        };
+        let (sha256, checkpoints) = std::thread::scope(|scope| {
+            let hashed = scope.spawn(|| follower.digest(Checkpoints::default(), &Silent, &Cancel::default()));
+            let (odd, even): (Vec<_>, Vec<_>) = holds.into_iter().partition(|(at, _)| at >> 20 & 1 == 1);
+            for (at, hold) in odd.into_iter().chain(even) {
+                file.write_all_at(&at.to_le_bytes(), at + 4096).unwrap();
+                drop(hold);
+            }
+            hashed.join().unwrap().unwrap()
+        });
+        assert_eq!((sha256, checkpoints), hash(&path, Checkpoints::default()));
+        assert_eq!(sha256, Sha256::of(std::fs::read(&path).unwrap()));
+        let _held = frontier.hold(0);
+        frontier.abandon();
+        assert!(
+            follower
+                .digest(Checkpoints::default(), &Silent, &Cancel::default())
+                .is_err()
+        );
     }
 
     #[test]

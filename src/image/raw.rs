@@ -11,10 +11,11 @@ use std::thread::ScopedJoinHandle;
 use rustix::fs::SeekFrom;
 
 use super::canvas::{Canvas, Drawn};
-use super::digest::Checkpoints;
+use super::digest::{Checkpoints, Follower};
 use super::earlier::Earlier;
 use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
+use super::frontier::Hold;
 use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition};
 use super::populate::PartitionSource;
@@ -165,34 +166,36 @@ pub fn write(
         Some((file, before)) => (file, Some(before)),
         None => (AtomicFile::create(target)?, None),
     };
-    atomic
-        .file()
-        .set_len(plan.size_bytes)
+    let file = atomic.file().try_clone().map_err(PathError::on("open", target))?;
+    file.set_len(plan.size_bytes)
         .map_err(PathError::on("set the size of", target))?;
-    let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", target))?;
-    let canvas = Canvas::new(atomic.file(), target, before.as_ref());
-    for (offset_bytes, bytes) in tables {
-        canvas.put(offset_bytes, &bytes)?;
-    }
+    let canvas = Canvas::new(&file, target, before.as_ref());
     let job = Job {
         canvas: &canvas,
         inputs,
         cancel,
     };
-    job.partitions(progress)?;
-    cancel.check()?;
-    let written_bytes = canvas.written_bytes();
-    let (drawn, unchanged_bytes) = canvas.finish()?;
+    let (drawn, unchanged_bytes, digest) = job.fill(&file, before.is_none(), progress)?;
+    let (sha256, checkpoints) = match digest {
+        Some((sha256, checkpoints)) => (Some(sha256), checkpoints),
+        None => (
+            sha256.filter(|_| unchanged_bytes >= plan.size_bytes),
+            checkpoints.within(unchanged_bytes, plan.size_bytes),
+        ),
+    };
     let metadata = atomic.commit()?.metadata().map_err(PathError::on("read", target))?;
     Ok(RawSummary {
         size_bytes: metadata.len(),
         data_bytes: metadata.blocks() * 512,
-        written_bytes,
+        written_bytes: canvas.written_bytes(),
         drawn,
-        sha256: sha256.filter(|_| unchanged_bytes >= plan.size_bytes),
-        checkpoints: checkpoints.within(unchanged_bytes, plan.size_bytes),
+        sha256,
+        checkpoints,
     })
 }
+
+/// What is in the file, how much of it is as it was before, and its digest if that was made.
+type Filled = (Drawn, u64, Option<(Sha256, Checkpoints)>);
 
 struct Job<'a> {
     canvas: &'a Canvas<'a>,
@@ -200,25 +203,68 @@ struct Job<'a> {
     cancel: &'a Cancel,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Writes the tables; gives a hold at each partition, in their order.
+    fn begin(&self) -> Result<Vec<Hold<'a>>, ImageError> {
+        let (plan, path) = (self.inputs.plan, self.canvas.path());
+        let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", path))?;
+        for (offset_bytes, bytes) in tables {
+            self.canvas.put(offset_bytes, &bytes)?;
+        }
+        let partitions = plan.partitions.iter();
+        Ok(partitions
+            .map(|planned| self.canvas.hold(planned.offset_bytes()))
+            .collect())
+    }
+
+    /// Fills and syncs `file`; what [`Canvas::finish`] says. The digest of a new file is made meanwhile: it begins with
+    /// what is placed first, and its holes are known long before all contents are there.
+    fn fill(&self, file: &File, is_new: bool, progress: &dyn Progress) -> Result<Filled, ImageError> {
+        let (canvas, path) = (self.canvas, self.canvas.path());
+        let holds = self.begin()?;
+        let follower = Follower {
+            file,
+            path,
+            size_bytes: self.inputs.plan.size_bytes,
+            finished: &|offset_bytes| canvas.wait_beyond(offset_bytes),
+        };
+        let follow = || follower.digest(Checkpoints::default(), progress, self.cancel);
+        std::thread::scope(|scope| {
+            let followed = is_new.then(|| scope.spawn(follow));
+            let filled = self.partitions(holds, progress).and_then(|()| {
+                self.cancel.check()?;
+                let filled = canvas.finish()?;
+                file.sync_all().map_err(PathError::on("sync", path))?;
+                Ok(filled)
+            });
+            if filled.is_err() {
+                canvas.abandon();
+            }
+            let digest = followed.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let (drawn, unchanged_bytes) = filled?;
+            Ok((drawn, unchanged_bytes, digest.transpose()?))
+        })
+    }
+
     /// Fills all partitions, side by side: one that a single thread fills does not hold up the others.
-    fn partitions(&self, progress: &dyn Progress) -> Result<(), ImageError> {
+    fn partitions(&self, holds: Vec<Hold<'a>>, progress: &dyn Progress) -> Result<(), ImageError> {
         let partitions = &self.inputs.plan.partitions;
         let task = progress.start("Write partitions", Unit::Items, Some(partitions.len() as u64));
-        let fill = |planned: &PlannedPartition| {
+        let fill = |planned: &PlannedPartition, hold: Hold<'_>| {
             self.cancel.check()?;
             let source = self
                 .inputs
                 .sources
                 .iter()
                 .find(|source| source.number == planned.number);
-            self.partition(planned, source)?;
+            self.partition(planned, hold, source)?;
             progress.advance(task, 1);
             Ok::<_, ImageError>(())
         };
         let done = std::thread::scope(|scope| {
             let fill = &fill;
-            let threads = partitions.iter().map(|planned| scope.spawn(move || fill(planned)));
+            let partitions = partitions.iter().zip(holds);
+            let threads = partitions.map(|(planned, hold)| scope.spawn(move || fill(planned, hold)));
             let threads: Vec<_> = threads.collect();
             let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
             let results: Vec<Result<(), ImageError>> = threads.into_iter().map(join).collect();
@@ -228,7 +274,12 @@ impl Job<'_> {
         done
     }
 
-    fn partition(&self, planned: &PlannedPartition, source: Option<&PartitionSource>) -> Result<(), ImageError> {
+    fn partition(
+        &self,
+        planned: &PlannedPartition,
+        hold: Hold<'_>,
+        source: Option<&PartitionSource>,
+    ) -> Result<(), ImageError> {
         let id = &planned.partition.id;
         let extra = source.map(|source| source.extra.as_slice()).unwrap_or_default();
         let path = source.and_then(|source| source.path.as_deref());
@@ -238,7 +289,7 @@ impl Job<'_> {
             return Err(ImageError::NoFileSystem(id.clone()));
         }
         let ext = |kind| {
-            self.ext(planned, kind, path, excluded)
+            self.ext(planned, hold, kind, path, excluded)
                 .map_err(|source| ImageError::Ext { id: id.clone(), source })
         };
         match kind {
@@ -288,6 +339,7 @@ impl Job<'_> {
     fn ext(
         &self,
         planned: &PlannedPartition,
+        hold: Hold<'_>,
         kind: ext4::Kind,
         path: Option<&Path>,
         excluded: &[PathBuf],
@@ -318,7 +370,7 @@ impl Job<'_> {
             label: planned.partition.label.clone(),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        ext4::write(self.canvas, &spec, &tree, self.inputs.threads, self.cancel)
+        ext4::write(self.canvas, hold, &spec, &tree, self.inputs.threads, self.cancel)
     }
 }
 

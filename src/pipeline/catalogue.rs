@@ -217,11 +217,11 @@ impl Catalogue {
         match &self.records {
             Records::Deb { records, .. } => {
                 let records = records.get(..count).unwrap_or(records);
-                Resolver::Deb(resolve::deb::Resolver::new(arch, records))
+                Resolver::Deb(Box::new(resolve::deb::Resolver::new(arch, records)))
             }
             Records::Rpm { records, .. } => {
                 let records = records.get(..count).unwrap_or(records);
-                Resolver::Rpm(resolve::rpm::Resolver::new(arch, records))
+                Resolver::Rpm(Box::new(resolve::rpm::Resolver::new(arch, records)))
             }
         }
     }
@@ -265,8 +265,8 @@ impl Catalogue {
 /// Records of a [`Catalogue`], indexed.
 #[derive(Debug)]
 pub(super) enum Resolver<'a> {
-    Deb(resolve::deb::Resolver<'a>),
-    Rpm(resolve::rpm::Resolver<'a>),
+    Deb(Box<resolve::deb::Resolver<'a>>),
+    Rpm(Box<resolve::rpm::Resolver<'a>>),
 }
 
 impl Resolver<'_> {

@@ -144,7 +144,7 @@ impl<'a> Context<'a> {
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
 /// of an earlier build is gone.
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
-    build_one(request, &Shared::default(), progress, cancel)
+    build_one(request, &Shared::among(1), progress, cancel)
 }
 
 /// [`build`], with what other builds of the same call have found out.

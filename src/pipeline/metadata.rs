@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::durable::PathError;
@@ -20,9 +21,11 @@ pub(super) struct Metadata {
 }
 
 /// What builds of one call have in common. Builds that have the same repositories verify and load them once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     metadata: Mutex<Vec<(Identity, Slot)>>,
+    /// Builds that may still ask.
+    builds: AtomicUsize,
 }
 
 /// What must be the same.
@@ -100,6 +103,21 @@ impl Metadata {
 }
 
 impl Shared {
+    /// For so many builds.
+    pub fn among(builds: usize) -> Self {
+        Self {
+            metadata: Mutex::default(),
+            builds: AtomicUsize::new(builds),
+        }
+    }
+
+    /// A build will not ask again. After the last one nothing is kept: records take more than a hundred megabytes.
+    pub fn done(&self) {
+        if self.builds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            locked(&self.metadata).clear();
+        }
+    }
+
     fn slot(&self, identity: Identity) -> Slot {
         let mut all = locked(&self.metadata);
         if let Some((_, slot)) = all.iter().find(|(known, _)| *known == identity) {

@@ -34,7 +34,7 @@ pub fn resolve(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Resolved, BuildError> {
-    let shared = Shared::default();
+    let shared = Shared::among(1);
     let mut context = Context::new(request, &shared, progress, cancel)?;
     let is_writable = is_writable(&context.workspace.metadata());
     // So that nobody removes the metadata meanwhile.

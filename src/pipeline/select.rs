@@ -20,8 +20,14 @@ use super::{BuildError, Context, groups, kernel};
 /// Counts up when [`resolve`] makes another answer of the same resolutions.
 const VERSION: u32 = 1;
 
-/// Verifies the repositories, and resolves base and image.
+/// Verifies the repositories, and resolves base and image. Called once in a build.
 pub(super) fn select(context: &Context<'_>) -> Result<Selection, BuildError> {
+    let selection = known_or_resolved(context);
+    context.shared.done();
+    selection
+}
+
+fn known_or_resolved(context: &Context<'_>) -> Result<Selection, BuildError> {
     let metadata = Metadata::of(context)?;
     let memo = Memo::new(context.workspace.resolutions());
     let asked = Asked::of(context);

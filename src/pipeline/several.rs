@@ -22,7 +22,7 @@ pub fn build_all(
     if let [request] = requests {
         return vec![build(request, progress, cancel)];
     }
-    let shared = Shared::default();
+    let shared = Shared::among(requests.len());
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..requests.len()).collect());
     let results: Mutex<Vec<(usize, Result<BuildReport, BuildError>)>> = Mutex::default();
     let work = || {

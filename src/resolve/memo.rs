@@ -282,6 +282,13 @@ mod tests {
         assert!(fs::read(&path).unwrap() == whole && Memo::is_whole(&path).unwrap());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn never_panics(body in "[{}\\[\\]\",:a-z0-9 \n]{0,80}") {
+            let _ = parse(format!("{HEADER}{}\n{body}", Sha256::of(&body)).as_bytes());
+        }
+    }
+
     #[test]
     fn an_edge_to_nowhere_is_refused() {
         for (edges, requested) in [(vec![(0, 3)], vec![]), (vec![(3, 0)], vec![]), (vec![], vec![3])] {

@@ -155,7 +155,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
             let metadata = packages::load_metadata(&context)?;
             clock.lap("Repository metadata");
             let selection = packages::select(&context, metadata)?;
-            packages::write_graph(&context, &selection.image)?;
+            packages::write_graph(&context, &selection)?;
             selection
         }
     };

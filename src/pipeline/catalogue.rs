@@ -1,10 +1,11 @@
 //! What the repositories offer, in the package format of the provider: loaded, looked at, resolved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::package::{DebVersion, Evr, PackageRecord, Resolution, RpmRecord};
 use crate::provider::PackageSystem;
 use crate::repo::{LoadOptions, ReleaseInfo, Repository, deb, rpm};
+use crate::resolve::rpm::groups::{Expanded, expand, is_group};
 use crate::resolve::{self, Request};
 
 use super::{BuildError, Context, local};
@@ -101,12 +102,32 @@ impl Catalogue {
             Self::Deb { records, .. } => Ok(resolve::deb::resolve(request, records.get(..count).unwrap_or(records))?),
             Self::Rpm { indexes, records } => {
                 let options = options(context);
+                let further = further(context, repositories, indexes, &options);
                 let records = records.get(..count).unwrap_or(records);
-                resolve::rpm::resolve(request, records, |paths| {
-                    let (transport, cancel) = (&context.fetcher, context.cancel);
-                    Ok(rpm::owners(repositories, indexes, paths, &options, transport, cancel)?)
-                })
+                resolve::rpm::resolve(request, records, |paths| Ok(further.owners(paths)?))
             }
+        }
+    }
+
+    /// Puts packages in the place of groups; an index of groups is read only if there is one in `asked`.
+    pub fn expand(
+        &self,
+        context: &Context<'_>,
+        repositories: &[Repository],
+        asked: Vec<String>,
+    ) -> Result<Expanded, BuildError> {
+        match self {
+            Self::Rpm { indexes, records } if asked.iter().any(|text| is_group(text)) => {
+                let options = options(context);
+                let groups = further(context, repositories, indexes, &options).groups()?;
+                let known: HashSet<&str> = records.iter().map(|record| &*record.name).collect();
+                Ok(expand(&asked, &groups, |name| known.contains(name))?)
+            }
+            // A template has no groups of Debian packages.
+            Self::Rpm { .. } | Self::Deb { .. } => Ok(Expanded {
+                packages: asked,
+                absent: Vec::new(),
+            }),
         }
     }
 
@@ -141,6 +162,21 @@ fn options(context: &Context<'_>) -> LoadOptions {
         now: request.now,
         offline: request.offline,
         workers: request.workers,
+    }
+}
+
+fn further<'a>(
+    context: &'a Context<'_>,
+    repositories: &'a [Repository],
+    loaded: &'a [rpm::LoadedIndex],
+    options: &'a LoadOptions,
+) -> rpm::Further<'a> {
+    rpm::Further {
+        repositories,
+        loaded,
+        options,
+        transport: &context.fetcher,
+        cancel: context.cancel,
     }
 }
 

@@ -41,6 +41,7 @@ impl Selection {
                 packages: lockfile.packages.clone(),
                 ..Resolution::default()
             },
+            named: lockfile.requested.clone(),
             apt_sources: match provider.package_system {
                 PackageSystem::Deb => sources::of_image(provider, &repositories, &lockfile.repositories)?,
                 PackageSystem::Rpm => Vec::new(),

@@ -33,6 +33,8 @@ pub(super) struct Selection {
     pub base_key: Sha256,
     /// The whole image, the base included.
     pub image: Resolution,
+    /// What the template names, with packages in the place of groups.
+    pub named: Vec<String>,
     /// Where packages come from.
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
@@ -190,13 +192,18 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         .cloned()
         .collect();
     let of_base = wanted.packages.len();
-    wanted.packages.extend(asked.iter().cloned());
+    let expand = |asked: &[String]| catalogue.expand(context, &repositories, asked.to_vec());
+    let named = expand(&template.system.packages)?;
+    wanted
+        .packages
+        .extend(named.packages.iter().chain(&kernel_packages).cloned());
     let image = resolve(&wanted, usize::MAX)?;
     // What the images of a provider have in common, if nothing else were asked for.
     wanted.packages.truncate(of_base);
+    wanted.packages.extend(kernel_packages);
     wanted
         .packages
-        .extend(kernel_packages.iter().chain(&request.loaded.default_packages).cloned());
+        .extend(expand(&request.loaded.default_packages)?.packages);
     let common = resolve(&wanted, usize::MAX)?;
 
     let lockfile = Lockfile {
@@ -206,11 +213,24 @@ pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Select
         packages: image.packages.clone(),
         steps: groups::steps(&base, &image, &common),
     };
-    let selection = Selection::of(context, repositories, lockfile, warning.into_iter().collect())?;
+    let warnings = warning.into_iter().chain(absent(&named.absent)).collect();
+    let selection = Selection::of(context, repositories, lockfile, warnings)?;
     Ok(Selection {
         base,
         image,
+        named: named.packages,
         ..selection
+    })
+}
+
+/// That groups have packages which no repository has.
+fn absent(absent: &[(String, String)]) -> Option<String> {
+    let listed: Vec<_> = absent.iter().map(|(name, id)| format!("{name} (of @{id})")).collect();
+    (!listed.is_empty()).then(|| {
+        format!(
+            "packages of groups that no repository has are left out: {}",
+            listed.join(", ")
+        )
     })
 }
 
@@ -225,21 +245,14 @@ fn locked_repository((id, release): (&str, &ReleaseInfo)) -> LockedRepository {
 }
 
 /// Writes the dependency graph into the package cache, and where the user wants it.
-pub(super) fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
+pub(super) fn write_graph(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+    let image = &selection.image;
     durable::write_file(context.workspace.dependency_graph(), dot::dot(image, None))?;
     let Some(path) = &context.request.dot_file else {
         return Ok(());
     };
-    let asked: Vec<&str> = context
-        .request
-        .loaded
-        .template
-        .system
-        .packages
-        .iter()
-        .map(String::as_str)
-        .collect();
-    let roots = context.request.system_packages_only.then_some(asked.as_slice());
+    let named: Vec<&str> = selection.named.iter().map(String::as_str).collect();
+    let roots = context.request.system_packages_only.then_some(named.as_slice());
     durable::write_file(path, dot::dot(image, roots))?;
     Ok(())
 }

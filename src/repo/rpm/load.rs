@@ -36,8 +36,8 @@ pub struct LoadedIndex {
     pub release: ReleaseInfo,
     /// The packages, in the order of the index.
     pub records: Vec<RpmRecord>,
-    /// The index of all files, if there is one.
-    pub filelists: Option<Listed>,
+    /// The other indexes that oic can read, as far as there are some.
+    pub further: Vec<Listed>,
     /// What a user should know, such as that modules are ignored.
     pub notes: Vec<String>,
     /// Bytes that came over the network for it.
@@ -316,7 +316,7 @@ impl<'a> Session<'a> {
                 sha256: current.pointer.release,
                 signer: current.signer.as_ref().map(|signer| signer.fingerprint.clone()),
             },
-            filelists: filelists(&current.repomd),
+            further: further(&current.repomd),
             notes: notes(&self.repository.id, &current.repomd),
             records,
             fetched_bytes,
@@ -325,11 +325,31 @@ impl<'a> Session<'a> {
     }
 }
 
-fn filelists(repomd: &Repomd) -> Option<Listed> {
-    repomd
-        .index("filelists")
-        .filter(|listed| listed.sha256.is_some())
-        .cloned()
+/// The kinds of indexes besides primary that are read, the preferred of several forms first.
+const FILELISTS: &[&str] = &["filelists"];
+const COMPS: &[&str] = &["group_gz", "group_zst", "group_xz", "group"];
+
+impl LoadedIndex {
+    /// The index of all files.
+    pub(super) fn filelists(&self) -> Option<&Listed> {
+        self.index(FILELISTS)
+    }
+
+    /// The index of groups.
+    pub(super) fn comps(&self) -> Option<&Listed> {
+        self.index(COMPS)
+    }
+
+    fn index(&self, kinds: &[&str]) -> Option<&Listed> {
+        let of_kind = |kind: &&str| self.further.iter().find(|listed| listed.kind == *kind);
+        kinds.iter().find_map(of_kind)
+    }
+}
+
+fn further(repomd: &Repomd) -> Vec<Listed> {
+    let kinds = FILELISTS.iter().chain(COMPS);
+    let listed = kinds.filter_map(|kind| repomd.index(kind));
+    listed.filter(|listed| listed.sha256.is_some()).cloned().collect()
 }
 
 fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {

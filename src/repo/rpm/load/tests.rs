@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::fetch::{FetchOptions, Fetcher};
-use crate::package::Arch;
+use crate::package::{Arch, PackageFilter};
 use crate::progress::Silent;
 use crate::repo::compress::tests::compress;
-use crate::repo::rpm::owners;
+use crate::repo::rpm::Further;
 use crate::repo::{MirrorList, Signed};
 use crate::rpmfile::testing::build;
 use crate::verify::VerifyError;
@@ -108,7 +108,7 @@ impl Fixture {
             signed: Signed::Both,
             trusted: false,
             priority: 500,
-            allow_packages: Vec::new(),
+            filter: PackageFilter::default(),
         }
     }
 
@@ -186,14 +186,18 @@ fn file_lists_are_loaded_when_asked_for() {
     let repository = fixture.repository();
     let index = fixture.load(&repository, false).unwrap();
     let search = |offline| {
-        owners(
-            std::slice::from_ref(&repository),
-            std::slice::from_ref(&index),
-            &BTreeSet::from(["/usr/share/two/data".to_owned(), "/nowhere".to_owned()]),
-            &fixture.options(offline),
-            &fetcher(),
-            &Cancel::default(),
-        )
+        let further = Further {
+            repositories: std::slice::from_ref(&repository),
+            loaded: std::slice::from_ref(&index),
+            options: &fixture.options(offline),
+            transport: &fetcher(),
+            cancel: &Cancel::default(),
+        };
+        assert_eq!(further.groups().unwrap(), []);
+        further.owners(&BTreeSet::from([
+            "/usr/share/two/data".to_owned(),
+            "/nowhere".to_owned(),
+        ]))
     };
     let missing = search(true).unwrap_err().to_string();
     assert!(missing.contains("filelists") && missing.contains("(test)"), "{missing}");
@@ -392,7 +396,10 @@ fn several_repositories_load_at_once_and_modules_are_told() {
     let repositories: Vec<_> = ["a", "b"]
         .map(|id| Repository {
             id: id.to_owned(),
-            allow_packages: vec!["t*".to_owned()],
+            filter: PackageFilter {
+                allow: vec!["t*".to_owned()],
+                exclude: Vec::new(),
+            },
             ..fixture.repository()
         })
         .into();

@@ -13,6 +13,7 @@ mod keys;
 mod local;
 mod locked;
 mod log;
+pub mod mirrors;
 mod packages;
 mod plain;
 pub mod report;

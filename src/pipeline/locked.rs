@@ -11,7 +11,7 @@ use crate::repo::deb::date;
 use crate::resolve::lockfile::{LockedRepository, Lockfile};
 
 use super::packages::Selection;
-use super::{BuildError, Context, base, packages, sources};
+use super::{BuildError, Context, base, mirrors, packages, sources};
 
 impl Selection {
     /// What `lockfile` says, from `repositories`. The resolutions have no dependencies.
@@ -69,7 +69,7 @@ pub(super) fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selec
             found: lockfile.provider.clone(),
         });
     }
-    let repositories = packages::repositories(context)?;
+    let mut repositories = packages::repositories(context)?;
     let known: BTreeSet<&str> = repositories.iter().map(|repository| repository.id.as_str()).collect();
     if let Some(unknown) = lockfile
         .repositories
@@ -77,6 +77,11 @@ pub(super) fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selec
         .find(|locked| !known.contains(locked.id.as_str()))
     {
         return Err(BuildError::UnknownRepository(unknown.id.clone()));
+    }
+    // Offline, what is missing is told when it is looked for.
+    if !context.request.offline {
+        let cache = context.workspace.package_cache();
+        mirrors::locate_missing(&mut repositories, &lockfile.packages, cache, &context.fetcher)?;
     }
     Selection::of(
         context,

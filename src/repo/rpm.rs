@@ -21,6 +21,7 @@ pub mod repomd;
 mod xml;
 
 pub use comps::{Group, GroupPackage, GroupPackageKind, parse_comps};
+pub use current::locate;
 pub use error::{Problem, RepoError};
 pub use files::{FileOwners, parse_filelists};
 pub use further::Further;

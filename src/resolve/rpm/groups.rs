@@ -1,6 +1,6 @@
 //! Groups of packages (`@id`) become the packages that dnf installs for them by default.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::repo::rpm::{Group, GroupPackageKind};
 use crate::resolve::ResolveError;
@@ -30,9 +30,10 @@ pub fn expand(asked: &[String], groups: &[Group], is_known: impl Fn(&str) -> boo
         };
         let mut found = groups.iter().filter(|group| group.id == id).peekable();
         if found.peek().is_none() {
+            let ids: BTreeSet<&str> = groups.iter().map(|group| group.id.as_str()).collect();
             return Err(ResolveError::UnknownGroup {
                 id: id.to_owned(),
-                similar: similar(id, groups.iter().map(|group| group.id.as_str())),
+                similar: similar(id, ids.into_iter()),
             });
         }
         for package in found.flat_map(|group| &group.packages) {

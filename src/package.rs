@@ -3,6 +3,7 @@
 
 mod arch;
 mod capability;
+mod checksum;
 mod digest;
 mod evr;
 mod filter;
@@ -14,6 +15,7 @@ mod version;
 
 pub use arch::{Arch, UnknownArch};
 pub use capability::{Capability, CapabilityError, RpmDependency};
+pub use checksum::{Algorithm, BadChecksum, Checksum, Hasher};
 pub use digest::{BadDigest, Sha256};
 pub use evr::Evr;
 pub use filter::PackageFilter;

@@ -1,10 +1,7 @@
 //! From repositories to records: verified, cached, several at once.
 
-use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use sha2::Digest as _;
 
 use super::current::Current;
 use super::error::{Problem, RepoError};
@@ -13,7 +10,7 @@ use super::xml::XmlError;
 use super::{is_wanted, parse_primary};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
-use crate::package::{RpmRecord, Sha256};
+use crate::package::{Hasher, RpmRecord, Sha256};
 use crate::progress::Progress;
 use crate::repo::compress::Compression;
 use crate::repo::store::{Kind, Store};
@@ -189,18 +186,24 @@ impl<'a> Session<'a> {
             }
             self.store.point(&current.pointer)?;
         }
-        let listed: HashSet<_> = current.repomd.indexes.iter().filter_map(|index| index.sha256).collect();
-        Ok(self.store.prune(&current.pointer, &listed)?)
+        let indexes = current.repomd.indexes.iter();
+        let listed = indexes.filter_map(|index| index.checksum.clone());
+        Ok(self.store.prune(&current.pointer, listed)?)
     }
 
     fn records(&self, current: &Current) -> Result<Vec<RpmRecord>, Problem> {
-        let listed = current.repomd.index("primary");
-        let listed = listed
-            .filter(|listed| listed.sha256.is_some())
-            .ok_or_else(|| Problem::NoIndex {
-                url: current.pointer.url.clone(),
+        let url = || current.pointer.url.clone();
+        let listed = current.repomd.index("primary").ok_or_else(|| Problem::NoIndex {
+            url: url(),
+            kind: "primary",
+        })?;
+        if listed.checksum.is_none() {
+            return Err(Problem::WeakDigest {
+                url: url(),
                 kind: "primary",
-            })?;
+                algorithm: listed.algorithm.clone(),
+            });
+        }
         let id = self.repository.id.as_str().into();
         let keep = |record: &RpmRecord| is_wanted(record, self.repository, self.options.arch);
         self.parse(current.base_url(), "Primary", listed, |text| {
@@ -233,7 +236,11 @@ impl<'a> Session<'a> {
             128 << 10,
             Hashed {
                 reader: decoder.take(limit_bytes.saturating_add(1)),
-                hasher: is_fresh.then(sha2::Sha256::new),
+                hasher: listed
+                    .open_checksum
+                    .as_ref()
+                    .filter(|_| is_fresh)
+                    .map(|checksum| checksum.algorithm().hasher()),
                 seen_bytes: 0,
             },
         );
@@ -247,24 +254,25 @@ impl<'a> Session<'a> {
                 "decompressed it has {seen} bytes or more instead of {limit_bytes}"
             )));
         }
-        let digest = hashed.hasher.map(|hasher| Sha256(hasher.finalize().into()));
-        if let Some((digest, expected)) = digest.zip(listed.open_sha256)
-            && digest != expected
+        let digest = hashed.hasher.map(Hasher::finish);
+        if let Some((digest, expected)) = digest.zip(listed.open_checksum.as_ref())
+            && digest != *expected
         {
+            let algorithm = digest.algorithm();
             return Err(mismatch(format!(
-                "decompressed it has the SHA-256 {digest} instead of {expected}"
+                "decompressed it has the {algorithm} {digest} instead of {expected}"
             )));
         }
         let parsed = parsed.map_err(|source| Problem::Malformed { url, source })?;
-        if let Some(sha256) = listed.sha256.filter(|_| is_fresh) {
-            self.store.write(kind, sha256, &bytes)?;
+        if let Some(checksum) = listed.checksum.clone().filter(|_| is_fresh) {
+            self.store.write(kind, checksum, &bytes)?;
         }
         Ok(parsed)
     }
 
     /// The compressed bytes of an index, checked against its digest, and whether they come from the mirror.
     fn index(&self, url: &str, kind: Kind, listed: &Listed) -> Result<(Vec<u8>, bool), Problem> {
-        let Some(sha256) = listed.sha256 else {
+        let Some(checksum) = &listed.checksum else {
             return Err(Problem::NotCached {
                 urls: vec![url.to_owned()],
             });
@@ -277,7 +285,7 @@ impl<'a> Session<'a> {
                 limit_bytes: INDEX_LIMIT_BYTES,
             });
         }
-        if let Some(bytes) = self.store.read(kind, sha256, limit_bytes) {
+        if let Some(bytes) = self.store.read(kind, checksum.clone(), limit_bytes) {
             return Ok((bytes, false));
         }
         if self.options.offline {
@@ -297,9 +305,9 @@ impl<'a> Session<'a> {
             Err(FetchError::TooLarge { .. }) => return Err(mismatch(format!("it has more than {limit_bytes} bytes"))),
             Err(error) => return Err(error.into()),
         };
-        let digest = Sha256::of(&bytes);
-        if digest != sha256 {
-            return Err(mismatch(format!("its SHA-256 is {digest} instead of {sha256}")));
+        if !checksum.is_of(&bytes) {
+            let algorithm = checksum.algorithm();
+            return Err(mismatch(format!("its {algorithm} is not {checksum}")));
         }
         Ok((bytes, true))
     }
@@ -349,7 +357,7 @@ impl LoadedIndex {
 fn further(repomd: &Repomd) -> Vec<Listed> {
     let kinds = FILELISTS.iter().chain(COMPS);
     let listed = kinds.filter_map(|kind| repomd.index(kind));
-    listed.filter(|listed| listed.sha256.is_some()).cloned().collect()
+    listed.filter(|listed| listed.checksum.is_some()).cloned().collect()
 }
 
 fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
@@ -362,7 +370,7 @@ fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
 /// Counts and, if need be, hashes what is read.
 struct Hashed<R> {
     reader: R,
-    hasher: Option<sha2::Sha256>,
+    hasher: Option<Hasher>,
     seen_bytes: u64,
 }
 

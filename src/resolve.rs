@@ -12,6 +12,7 @@ mod answer;
 mod error;
 mod explain;
 mod order;
+mod relations;
 mod solver;
 mod why;
 

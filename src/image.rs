@@ -17,6 +17,7 @@ pub mod earlier;
 pub mod ext4;
 pub mod fat;
 pub mod gpt;
+pub mod labels;
 pub mod merged;
 pub mod partition_type;
 pub mod plan;

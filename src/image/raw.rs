@@ -15,6 +15,7 @@ use super::canvas::{Canvas, Drawn};
 use super::earlier::Earlier;
 use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
+use super::labels::{FileContexts, LabelError};
 use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition};
 use super::populate::PartitionSource;
@@ -46,6 +47,9 @@ pub enum ImageError {
         /// Why.
         source: FatError,
     },
+    /// Files cannot be labelled.
+    #[error("the labels of the image's SELinux policy: {0}")]
+    Labels(#[from] LabelError),
     /// There is more for a partition than its kind can hold.
     #[error("partition {0:?} was given files, but has no file system to put them in")]
     NoFileSystem(String),
@@ -172,9 +176,11 @@ pub fn write(
     for (offset_bytes, bytes) in tables {
         canvas.put(offset_bytes, &bytes)?;
     }
+    let labels = FileContexts::of(inputs.merged)?;
     let job = Job {
         canvas: &canvas,
         inputs,
+        labels: labels.as_ref(),
         cancel,
     };
     job.partitions(progress)?;
@@ -195,6 +201,7 @@ pub fn write(
 struct Job<'a> {
     canvas: &'a Canvas<'a>,
     inputs: Inputs<'a>,
+    labels: Option<&'a FileContexts>,
     cancel: &'a Cancel,
 }
 
@@ -299,12 +306,12 @@ impl Job<'_> {
                     .iter()
                     .filter_map(|path| merged.resolve_directory(path).ok())
                     .collect();
-                tree::collect(
-                    merged.overlay(),
-                    &merged.resolve_directory(path)?,
-                    &excluded,
-                    self.inputs.threads,
-                )?
+                let at = merged.resolve_directory(path)?;
+                let mut tree = tree::collect(merged.overlay(), &at, &excluded, self.inputs.threads)?;
+                if let Some(labels) = self.labels {
+                    tree.label(labels, path)?;
+                }
+                tree
             }
         };
         let spec = ext4::Spec {

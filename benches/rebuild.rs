@@ -1,9 +1,11 @@
-//! Repeated builds, scenario by scenario, against `cp --sparse=always` of the image (the floor) and
-//! mmdebstrap + `mke2fs -d`.
+//! Repeated builds, scenario by scenario, against `cp --sparse=always` of the image (the floor), mmdebstrap +
+//! `mke2fs -d`, and mkosi where it is installed.
 //!
 //! `cargo bench --bench rebuild` needs root, a mirror for the first run, and mmdebstrap, e2fsprogs and dpkg-dev. Afterwards
 //! everything is offline. Scenarios are interleaved, `OIC_BENCH_RUNS` (5) times; medians and ratios are printed. Every
 //! image that a scenario makes is compared with the same one built from scratch.
+//!
+//! mkosi makes a disk of one ext4 partition with the same kernel and an initrd, but no ESP: it would mount that.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::Value;
 
 const PROVIDER: &str = "debian-debian13-x86_64";
@@ -25,12 +28,16 @@ fn main() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-rebuild");
     fs::create_dir_all(&root).unwrap();
     let bench = Bench { root };
-    bench.prepare();
     let mut times: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
+    bench.prepare();
+    if let Some(full) = bench.mkosi_full() {
+        times.insert("mkosi full", vec![full]);
+    }
     for run in 0..runs {
         bench.round(run, &mut |name, time| times.entry(name).or_default().push(time));
     }
     report(&times, runs);
+    bench.bytes_written();
     bench.compare_with_scratch();
     oic::durable::remove_tree(&bench.root.join("work")).unwrap();
     oic::durable::remove_tree(&bench.root.join("cold")).unwrap();
@@ -112,6 +119,9 @@ impl Bench {
         let image = PathBuf::from(built["image"]["path"].as_str().unwrap());
         record("cp", time(|| drop(copy(&image, &self.root.join("copy.raw")))));
         record("same", time(|| drop(self.warm(&base()))));
+        if self.root.join("mkosi/image.raw").exists() {
+            record("mkosi", time(|| self.mkosi()));
+        }
         let file = self.template("sudo", "one", "ann", &nth("hello"));
         record("file", time(|| drop(self.warm(&file))));
         let hostname = self.template("sudo", &nth("host"), "ann", "hello");
@@ -172,6 +182,51 @@ impl Bench {
         run(&make);
     }
 
+    /// The first build of mkosi, which fills its cache; `None` where it is not installed.
+    fn mkosi_full(&self) -> Option<Duration> {
+        Command::new("mkosi").arg("--version").output().ok()?;
+        let directory = self.root.join("mkosi");
+        oic::durable::remove_tree(&directory).unwrap();
+        fs::create_dir_all(directory.join("cache")).unwrap();
+        Some(time(|| self.mkosi()))
+    }
+
+    /// A build of mkosi upon the one before.
+    fn mkosi(&self) {
+        let mut targets = Command::new("apt-get");
+        targets.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]);
+        let mirrors = String::from_utf8(run(&targets)).unwrap();
+        let mirror = mirrors.lines().next().expect("apt has a mirror");
+        let mut build = Command::new("mkosi");
+        build
+            .args(["--distribution", "debian", "--release", "trixie", "--mirror", mirror])
+            .args(["--format", "gpt_ext4", "--root-size", "2G", "--with-docs", "yes"])
+            .args(["--package", "linux-image-cloud-amd64,initramfs-tools,sudo"])
+            .args(["--incremental", "yes", "--force", "build"])
+            .arg("--cache")
+            .arg(self.root.join("mkosi/cache"))
+            .arg("--output")
+            .arg(self.root.join("mkosi/image.raw"));
+        run(&build);
+    }
+
+    /// What a build writes to disk in which one small thing changed, and one in which nothing did.
+    fn bytes_written(&self) {
+        let build = |hostname: &str| {
+            let template = self.template("sudo", hostname, "ann", "hello");
+            let before = written_bytes();
+            let report = self.warm(&template);
+            let data = report["image"]["data_bytes"].as_u64().unwrap();
+            (written_bytes() - before) as f64 / data as f64
+        };
+        build("one");
+        println!(
+            "\nwritten to disk, of the image's data (aim 1.2): {:.3} if the hostname changed, {:.3} if nothing did",
+            build("another"),
+            build("another")
+        );
+    }
+
     /// A number without the same bytes means nothing.
     fn compare_with_scratch(&self) {
         for packages in ["sudo", FIVE] {
@@ -206,6 +261,7 @@ fn report(times: &BTreeMap<&'static str, Vec<Duration>>, runs: usize) {
     };
     let rows = [
         ("the same template again", "same", "cp", 2.0),
+        ("the same template again", "same", "mkosi", 0.1),
         ("one additional file changed", "file", "cp", 3.0),
         ("the hostname changed", "hostname", "cp", 3.0),
         ("one user changed", "user", "cp", 3.0),
@@ -219,12 +275,28 @@ fn report(times: &BTreeMap<&'static str, Vec<Duration>>, runs: usize) {
         "", "seconds", "against", "ratio", "aim"
     );
     for (name, value, against, aim) in rows {
+        if !times.contains_key(against) {
+            println!("{name:<32} {:>8} {against:>8} is not installed", "");
+            continue;
+        }
         let (value, other) = (median(value), median(against));
         println!(
             "{name:<32} {value:>8.2} {against:>8} {other:>5.2} {:>8.2} {aim:>8.2}",
             value / other
         );
     }
+    for name in ["mmdebstrap", "mkosi full"]
+        .into_iter()
+        .filter(|name| times.contains_key(name))
+    {
+        println!("{name:<32} {:>8.2}", median(name));
+    }
+}
+
+/// What the processes that have ended wrote to disk (getrusage(2), `ru_oublock`: units of 512 bytes).
+fn written_bytes() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    u64::try_from(usage.block_writes()).unwrap() * 512
 }
 
 fn copy(from: &Path, to: &Path) -> Vec<u8> {

@@ -186,9 +186,9 @@ impl Case {
             epoch_seconds: 1_700_000_000,
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        ext4::write(&canvas, &spec, &tree, threads, &Cancel::default()).unwrap();
+        ext4::write(&canvas, canvas.hold(0), &spec, &tree, threads, &Cancel::default()).unwrap();
         let written = canvas.written_bytes();
-        (canvas.finish().unwrap(), written)
+        (canvas.finish().unwrap().0, written)
     }
 
     fn copy(&self) {

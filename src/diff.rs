@@ -24,6 +24,7 @@ mod stack;
 mod xattr;
 
 use stack::{Shown, Stack};
+pub use xattr::all as attributes;
 
 /// Why two trees could not be compared.
 #[derive(Debug, thiserror::Error)]

@@ -63,7 +63,7 @@ impl AtomicFile {
     pub fn create(target: impl Into<PathBuf>) -> Result<Self, PathError> {
         use std::os::unix::fs::PermissionsExt as _;
         let target = target.into();
-        let directory = target.parent().unwrap_or(Path::new("/"));
+        let directory = directory_of(&target);
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY_PREFIX)
             .permissions(fs::Permissions::from_mode(0o644))
@@ -100,10 +100,17 @@ impl AtomicFile {
         let file = file
             .persist(&target)
             .map_err(|error| PathError::on("rename into place", &target)(error.error))?;
-        if let Some(directory) = target.parent() {
-            sync_directory(directory)?;
-        }
+        sync_directory(directory_of(&target))?;
         Ok(file)
+    }
+}
+
+/// The directory that `path` is in; for a name alone it is the working directory.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
     }
 }
 
@@ -112,11 +119,6 @@ impl AtomicFile {
 /// # Errors
 /// If it cannot be opened or synced.
 pub fn sync_directory(directory: &Path) -> Result<(), PathError> {
-    // The parent of a name without a directory.
-    let directory = match directory.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => directory,
-    };
     File::open(directory)
         .and_then(|opened| opened.sync_all())
         .map_err(PathError::on("sync", directory))
@@ -292,14 +294,10 @@ pub fn remove_tree(path: &Path) -> Result<(), PathError> {
         path: path.to_owned(),
         source,
     };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+    let Some(name) = path.file_name() else {
         return Err(fail(io::ErrorKind::InvalidInput.into()));
     };
-    let parent = match File::open(if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    }) {
+    let parent = match File::open(directory_of(path)) {
         Ok(parent) => parent,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fail(error)),
@@ -382,6 +380,20 @@ mod tests {
         write_file(&target, "whole").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"whole");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_alone_is_in_the_working_directory() {
+        let name = format!("{TEMPORARY_PREFIX}bare-name-{}", std::process::id());
+        let written = write_file(&name, "whole");
+        let read = fs::read(Path::new(".").join(&name));
+        remove_tree(Path::new(&name)).unwrap();
+        written.unwrap();
+        assert_eq!(read.unwrap(), b"whole");
+        assert!(!Path::new(&name).exists());
+        for (path, directory) in [("name", "."), ("./name", "."), ("a/b", "a"), ("/b", "/"), ("/", "/")] {
+            assert_eq!(directory_of(Path::new(path)), Path::new(directory), "{path}");
+        }
     }
 
     #[test]

@@ -7,15 +7,17 @@
 //! Nothing is read but layers: no mount, no copy of the tree.
 //!
 //! The way through: [`plan::plan`] → [`populate::sources`] → [`raw::write`] →
-//! [`raw::digest`] and [`artifacts::make`].
+//! [`digest::digest`] and [`artifacts::make`].
 
 pub mod artifacts;
 pub mod canvas;
 mod chunked;
 pub mod content;
+pub mod digest;
 pub mod earlier;
 pub mod ext4;
 pub mod fat;
+mod frontier;
 pub mod gpt;
 pub mod labels;
 pub mod merged;

@@ -6,6 +6,7 @@ mod catalogue;
 pub mod check;
 mod claim;
 mod compose;
+mod dates;
 mod error;
 mod groups;
 mod kernel;
@@ -13,11 +14,13 @@ mod keys;
 mod local;
 mod locked;
 mod log;
+mod metadata;
 pub mod mirrors;
 mod packages;
 mod plain;
 pub mod report;
 mod resolved;
+mod select;
 pub mod serve;
 mod several;
 mod sources;
@@ -48,6 +51,7 @@ use claim::Claim;
 use compose::Frozen;
 pub use error::BuildError;
 use log::BuildLog;
+use metadata::Shared;
 use report::{BuildReport, ReportedPackage, SCHEMA_VERSION, Timeline};
 pub use resolved::{Resolved, resolve};
 pub use several::build_all;
@@ -84,7 +88,7 @@ pub struct BuildRequest {
     pub system_packages_only: bool,
     /// The time that `Valid-Until` is compared with.
     pub now: SystemTime,
-    /// No time in the image is later, in seconds since 1970; by default the newest repository's date.
+    /// No time in the image is later, in seconds since 1970; by default the newest package's date.
     pub source_date_epoch: Option<u64>,
 }
 
@@ -101,6 +105,7 @@ impl BuildRequest {
 /// What the stages share.
 struct Context<'a> {
     request: &'a BuildRequest,
+    shared: &'a Shared,
     workspace: Workspace,
     fetcher: Fetcher,
     progress: &'a dyn Progress,
@@ -109,7 +114,12 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(request: &'a BuildRequest, progress: &'a dyn Progress, cancel: &'a Cancel) -> Result<Self, BuildError> {
+    fn new(
+        request: &'a BuildRequest,
+        shared: &'a Shared,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+    ) -> Result<Self, BuildError> {
         let options = FetchOptions {
             workers: request.workers,
             offline: request.offline,
@@ -118,6 +128,7 @@ impl<'a> Context<'a> {
         };
         Ok(Self {
             request,
+            shared,
             workspace: request.workspace(),
             fetcher: Fetcher::new(options, cancel.clone())?,
             progress,
@@ -134,6 +145,16 @@ impl<'a> Context<'a> {
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and an image
 /// of an earlier build is gone.
 pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -> Result<BuildReport, BuildError> {
+    build_one(request, &Shared::default(), progress, cancel)
+}
+
+/// [`build`], with what other builds of the same call have found out.
+fn build_one(
+    request: &BuildRequest,
+    shared: &Shared,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<BuildReport, BuildError> {
     let clock = Timeline::new();
     let template = &request.loaded.template;
     check(request)?;
@@ -146,16 +167,14 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     let progress: &dyn Progress = &log;
     let context = Context {
         timeline: clock.clone(),
-        ..Context::new(request, progress, cancel)?
+        ..Context::new(request, shared, progress, cancel)?
     };
     clock.lap("Configuration");
 
     let selection = match &request.lock {
         Some(lockfile) => locked::select(&context, lockfile)?,
         None => {
-            let metadata = packages::load_metadata(&context)?;
-            clock.lap("Repository metadata");
-            let selection = packages::select(&context, metadata)?;
+            let selection = select::select(&context)?;
             packages::write_graph(&context, &selection)?;
             selection
         }
@@ -167,21 +186,22 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
     clock.lap("Base");
 
     let lockfile = output.lockfile(&template.image.name);
-    let plan = disk_plan(request, selection.digest)?;
+    let plan = disk_plan(request, selection.lockfile.seed())?;
     let assembly = Assembly {
         context: &context,
         output: &output,
         selection: &selection,
+        dates: cached.dates(),
         plan: &plan,
     };
-    let mut steps = Steps::new(&context, &output, &selection, &cached)?;
+    let mut steps = Steps::new(&context, &output, &selection, &cached, base.key)?;
     assembly.install(&mut steps)?;
     clock.lap("Install");
     assembly.configure(&mut steps)?;
     clock.lap("Configure");
     let tree = Frozen::new(steps, &output)?;
     let earlier = earlier.filter(|_| !request.from_scratch);
-    let image = tree.serialize(&context, &plan, selection.epoch_seconds, earlier)?;
+    let image = tree.serialize(&context, &plan, cached.dates().image, earlier)?;
     clock.lap("Serialize");
     let (image, artifacts) = compose::finish(&context, &output, image)?;
     durable::write_file(&lockfile, selection.lockfile.to_json())?;
@@ -197,6 +217,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress, cancel: &Cancel) -
         schema_version: SCHEMA_VERSION,
         provider: request.loaded.provider.id(),
         system_config: template.system.name.clone(),
+        epoch_seconds: cached.dates().image,
         stages: clock.finish(),
         packages: cached.counts(),
         base: base_use,
@@ -233,9 +254,9 @@ fn check(request: &BuildRequest) -> Result<(), BuildError> {
 }
 
 /// The disk with identifiers that depend on the template and on what is installed, on nothing else.
-fn disk_plan(request: &BuildRequest, lock: Sha256) -> Result<DiskPlan, BuildError> {
+fn disk_plan(request: &BuildRequest, installed: Sha256) -> Result<DiskPlan, BuildError> {
     let template = &request.loaded.template;
-    let seed = format!("{lock} {} {}", template.image.name, template.system.name);
+    let seed = format!("{installed} {} {}", template.image.name, template.system.name);
     Ok(plan::plan(
         &template.disk,
         template.target.arch,

@@ -123,17 +123,18 @@ pub struct ReleaseInfo {
     pub signer: Option<String>,
 }
 
-/// Loads each of `repositories` with `load`, several at once; the result is in their order.
-fn load_each<T: Send, P: RepoProblem + Send>(
-    repositories: &[Repository],
+/// Does `load` for each of `items`, one a repository, several at once; the result is in their order.
+fn load_each<I: Sync, T: Send, P: RepoProblem + Send>(
+    label: &str,
+    items: &[I],
     options: &LoadOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
-    load: impl Fn(&Repository) -> Result<T, RepoError<P>> + Sync,
+    load: impl Fn(&I) -> Result<T, RepoError<P>> + Sync,
 ) -> Result<Vec<T>, RepoError<P>> {
-    let task = progress.start("Load package indexes", Unit::Items, Some(repositories.len() as u64));
-    let results = parallel(options.workers, repositories, |repository| {
-        let loaded = load(repository);
+    let task = progress.start(label, Unit::Items, Some(items.len() as u64));
+    let results = parallel(options.workers, items, |item| {
+        let loaded = load(item);
         progress.advance(task, 1);
         loaded
     });

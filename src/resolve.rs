@@ -6,6 +6,7 @@
 pub mod deb;
 pub mod dot;
 pub mod lockfile;
+pub mod memo;
 pub mod rpm;
 
 mod answer;
@@ -21,6 +22,9 @@ pub use why::why;
 
 use crate::package::Arch;
 
+/// Counts up when the same request and records would give another resolution than the version before gave.
+pub const VERSION: u32 = 1;
+
 /// What to resolve.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -32,6 +36,25 @@ pub struct Request {
     /// ([`rpm::groups::expand`]).
     pub packages: Vec<String>,
     /// Also take every package that is `Essential: yes` (Debian Policy 3.8).
+    pub include_essential: bool,
+}
+
+impl Request {
+    /// Without the architecture.
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            packages: &self.packages,
+            include_essential: self.include_essential,
+        }
+    }
+}
+
+/// A [`Request`] to a resolver, which has an architecture already.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// As [`Request::packages`].
+    pub packages: &'a [String],
+    /// As [`Request::include_essential`].
     pub include_essential: bool,
 }
 

@@ -47,6 +47,11 @@ impl Workspace {
         self.package_cache.join("metadata")
     }
 
+    /// Resolutions that are remembered.
+    pub fn resolutions(&self) -> PathBuf {
+        self.metadata().join("resolutions")
+    }
+
     /// The dependency graph of what was resolved last.
     pub fn dependency_graph(&self) -> PathBuf {
         self.package_cache.join("chrootpkgs.dot")

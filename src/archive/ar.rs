@@ -11,6 +11,8 @@ pub(super) struct Member {
     pub(super) offset: u64,
     /// Its length in bytes.
     pub(super) size_bytes: u64,
+    /// When it was put there, in seconds since 1970; 0 where that cannot be read.
+    pub(super) seconds: u64,
 }
 
 /// What is wrong with an ar file.
@@ -53,7 +55,7 @@ pub(super) fn members<R: Read + Seek>(reader: &mut R) -> Result<Vec<Member>, ArE
         let mut header = [0; HEADER_BYTES as usize];
         reader.seek(SeekFrom::Start(position))?;
         reader.read_exact(&mut header)?;
-        let (name, size_bytes) = parse_header(&header)
+        let (name, size_bytes, seconds) = parse_header(&header)
             .ok_or_else(|| ArError::Malformed(format!("bad ar member header at byte {position}")))?;
         let end = offset.checked_add(size_bytes).filter(|end| *end <= file_bytes);
         let end = end.ok_or_else(truncated)?;
@@ -61,26 +63,32 @@ pub(super) fn members<R: Read + Seek>(reader: &mut R) -> Result<Vec<Member>, ArE
             name,
             offset,
             size_bytes,
+            seconds,
         });
         position = end + end % 2;
     }
     Ok(members)
 }
 
-/// Name and size of a member header (name 16, mtime 12, uid 6, gid 6, mode 8, size 10, magic 2).
-fn parse_header(header: &[u8; HEADER_BYTES as usize]) -> Option<(Vec<u8>, u64)> {
+/// Name, size and time of a member header (name 16, mtime 12, uid 6, gid 6, mode 8, size 10, magic 2).
+fn parse_header(header: &[u8; HEADER_BYTES as usize]) -> Option<(Vec<u8>, u64, u64)> {
     let (fields, magic) = header.split_at_checked(58)?;
     if magic != b"`\n" {
         return None;
     }
     let name = fields.get(..16)?.trim_ascii_end();
     let name = name.strip_suffix(b"/").unwrap_or(name);
-    let size = std::str::from_utf8(fields.get(48..)?.trim_ascii_end()).ok()?;
-    let digits = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
-    if name.is_empty() || !digits {
+    if name.is_empty() {
         return None;
     }
-    Some((name.to_owned(), size.parse().ok()?))
+    let size_bytes = number(fields.get(48..)?)?;
+    Some((name.to_owned(), size_bytes, number(fields.get(16..28)?).unwrap_or(0)))
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(field.trim_ascii_end()).ok()?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub struct Deb<R> {
     path: PathBuf,
     control: (Member, Compression),
     data: (Member, Compression),
+    build_seconds: u64,
 }
 
 /// A file of `control.tar`: `control`, a maintainer script, `conffiles` …
@@ -72,9 +73,16 @@ impl<R: Read + Seek> Deb<R> {
         Ok(Self {
             control: tar_member(path, members.next(), "control.tar")?,
             data: tar_member(path, members.next(), "data.tar")?,
+            build_seconds: version.seconds,
             reader,
             path: path.to_owned(),
         })
+    }
+
+    /// When it was built, in seconds since 1970: the time of its first member, for which dpkg-deb(1) takes
+    /// `SOURCE_DATE_EPOCH`, the date of the last entry in the changelog.
+    pub fn build_seconds(&self) -> u64 {
+        self.build_seconds
     }
 
     /// All files of `control.tar`, in its order.
@@ -141,6 +149,7 @@ impl<R: Read + Seek> Deb<R> {
             path,
             control,
             data: data_tar,
+            ..
         } = self;
         let (member, compression) = if data { data_tar } else { control };
         section(reader, member)

@@ -34,6 +34,24 @@ pub fn extract(path: &Path, root: BorrowedFd<'_>, options: &UnpackOptions) -> Re
     extract_from(file, path, root, options)
 }
 
+/// When the package file `path` was built, in seconds since 1970; 0 if it does not say.
+///
+/// # Errors
+/// If it cannot be read, or its header is damaged.
+pub fn build_seconds(path: &Path) -> Result<u64, ArchiveError> {
+    let file = File::open(path).map_err(ArchiveError::read(path))?;
+    let head = RpmHead::read(&mut BufReader::new(file)).map_err(bad(path))?;
+    let times = head.header.numbers(Tag::BUILD_TIME).map_err(bad(path))?;
+    Ok(times.first().copied().unwrap_or(0))
+}
+
+fn bad(path: &Path) -> impl Fn(RpmFileError) -> ArchiveError {
+    move |error| match error {
+        RpmFileError::Io(source) => ArchiveError::read(path)(source),
+        other => ArchiveError::malformed(path, other.to_string()),
+    }
+}
+
 /// [`extract`] from a reader; `path` is the package's name in messages.
 ///
 /// # Errors
@@ -45,13 +63,10 @@ pub fn extract_from(
     options: &UnpackOptions,
 ) -> Result<Unpacked, ArchiveError> {
     let mut reader = BufReader::new(reader);
-    let bad = |error: RpmFileError| match error {
-        RpmFileError::Io(source) => ArchiveError::read(path)(source),
-        other => ArchiveError::malformed(path, other.to_string()),
-    };
-    let head = RpmHead::read(&mut reader).map_err(bad)?;
+    let bad = bad(path);
+    let head = RpmHead::read(&mut reader).map_err(&bad)?;
     let files = Files::of(&head.header, path)?;
-    let name = head.header.string(Tag::PAYLOAD_COMPRESSOR).map_err(bad)?;
+    let name = head.header.string(Tag::PAYLOAD_COMPRESSOR).map_err(&bad)?;
     let start = reader.fill_buf().map_err(ArchiveError::read(path))?;
     let compression = compression(name, start).ok_or_else(|| {
         let name = name.unwrap_or_default();
@@ -60,7 +75,7 @@ pub fn extract_from(
             format!("its payload is compressed with {name}, which is not supported"),
         )
     })?;
-    if let Some(format) = head.header.string(Tag::PAYLOAD_FORMAT).map_err(bad)?
+    if let Some(format) = head.header.string(Tag::PAYLOAD_FORMAT).map_err(&bad)?
         && format != "cpio"
     {
         return Err(ArchiveError::malformed(

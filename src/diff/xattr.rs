@@ -25,8 +25,11 @@ pub(super) fn overlay(path: &Path, name: &str) -> Result<Option<Vec<u8>>, PathEr
     Ok(None)
 }
 
-/// All attributes but the overlay's own, by name.
-pub(super) fn all(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>, PathError> {
+/// All extended attributes of `path` itself but the overlay's own, by name (llistxattr(2)).
+///
+/// # Errors
+/// If they cannot be read; a file system without any has none.
+pub fn all(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>, PathError> {
     let mut names = vec![0; LIMIT_BYTES];
     let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
         Ok(length) => length,

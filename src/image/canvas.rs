@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FallocateFlags;
 
+use super::frontier::{Frontier, Hold};
 use super::tree::is_zero;
 use crate::durable::PathError;
 use crate::package::Sha256;
@@ -48,6 +49,9 @@ pub struct Canvas<'a> {
     before: Option<&'a Drawn>,
     drawn: Mutex<Drawn>,
     written_bytes: AtomicU64,
+    /// Where the first byte lies that may have changed.
+    changed_from: AtomicU64,
+    frontier: Frontier,
 }
 
 impl<'a> Canvas<'a> {
@@ -59,7 +63,30 @@ impl<'a> Canvas<'a> {
             before,
             drawn: Mutex::default(),
             written_bytes: AtomicU64::new(0),
+            changed_from: AtomicU64::new(u64::MAX),
+            frontier: Frontier::default(),
         }
+    }
+
+    /// The file's name.
+    pub(super) fn path(&self) -> &Path {
+        self.path
+    }
+
+    /// Says that something will be put at `offset_bytes` or behind it, until what is returned is dropped.
+    pub fn hold(&self, offset_bytes: u64) -> Hold<'_> {
+        self.frontier.hold(offset_bytes)
+    }
+
+    /// Waits until nobody puts anything at `offset_bytes` any more, and tells up to where that is so. `None` after
+    /// [`Self::abandon`].
+    pub(super) fn wait_beyond(&self, offset_bytes: u64) -> Option<u64> {
+        self.frontier.wait_beyond(offset_bytes)
+    }
+
+    /// Says that the file will not be finished.
+    pub(super) fn abandon(&self) {
+        self.frontier.abandon();
     }
 
     /// Makes the bytes from `offset_bytes` on be `bytes`.
@@ -104,7 +131,11 @@ impl<'a> Canvas<'a> {
     }
 
     fn write(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), PathError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.changed_from.fetch_min(offset_bytes, Ordering::Relaxed);
         self.file
             .write_all_at(bytes, offset_bytes)
             .map_err(PathError::on("write", self.path))
@@ -141,19 +172,22 @@ impl<'a> Canvas<'a> {
         self.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes away what is left of the earlier image, and tells what is in this one.
+    /// Takes away what is left of the earlier image; tells what is in this one, and how many bytes of the file are as
+    /// they were, counted from its start.
     ///
     /// # Errors
     /// If that fails.
-    pub fn finish(self) -> Result<Drawn, PathError> {
-        let mut drawn = self.drawn.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub fn finish(&self) -> Result<(Drawn, u64), PathError> {
+        let mut drawn = std::mem::take(&mut *self.drawn.lock().unwrap_or_else(PoisonError::into_inner));
         drawn.ranges = joined(drawn.ranges);
+        let mut changed_from = self.changed_from.load(Ordering::Relaxed);
         if let Some(before) = self.before {
             for (start, end) in without(&before.ranges, &drawn.ranges) {
                 clear(self.file, start, end - start).map_err(PathError::on("clear a part of", self.path))?;
+                changed_from = changed_from.min(start);
             }
         }
-        Ok(drawn)
+        Ok((drawn, changed_from))
     }
 }
 
@@ -237,7 +271,8 @@ mod tests {
                 canvas.put(*place, &bytes).unwrap();
             }
             let written = canvas.written_bytes();
-            (canvas.finish().unwrap(), written)
+            let (drawn, unchanged) = canvas.finish().unwrap();
+            (drawn, written, unchanged)
         };
         let new = || {
             let file = tempfile::tempfile().unwrap();
@@ -245,9 +280,10 @@ mod tests {
             file
         };
         let (reused, fresh) = (new(), new());
-        let (drawn, _) = fill(&reused, None, 1, &[0, 1 << 20, 2 << 20]);
-        let (drawn, written) = fill(&reused, Some(&drawn), 1, &[0, 1 << 20]);
-        assert_eq!(written, 0);
+        let (drawn, ..) = fill(&reused, None, 1, &[0, 1 << 20, 2 << 20]);
+        assert_eq!(fill(&reused, Some(&drawn), 1, &[0, 1 << 20, 2 << 20]).2, u64::MAX);
+        let (drawn, written, unchanged) = fill(&reused, Some(&drawn), 1, &[0, 1 << 20]);
+        assert_eq!((written, unchanged), (0, 2 << 20));
         fill(&reused, Some(&drawn), 2, &[4096, 3 << 20]);
         fill(&fresh, None, 2, &[4096, 3 << 20]);
         let read = |file: &File| {

@@ -16,6 +16,7 @@ use std::path::Path;
 use tempfile::TempPath;
 
 use super::canvas::Drawn;
+use super::digest::Checkpoints;
 use crate::durable::{self, AtomicFile, PathError};
 use crate::package::Sha256;
 
@@ -26,6 +27,7 @@ pub struct Earlier {
     path: TempPath,
     drawn: Drawn,
     sha256: Sha256,
+    checkpoints: Checkpoints,
 }
 
 impl Earlier {
@@ -46,12 +48,13 @@ impl Earlier {
             path,
             drawn: record.drawn,
             sha256: record.sha256,
+            checkpoints: record.checkpoints,
         })
     }
 
-    /// What the image was.
-    pub fn sha256(&self) -> Sha256 {
-        self.sha256
+    /// What the image was, and the states of its digest.
+    pub fn digest(&self) -> (Option<Sha256>, Checkpoints) {
+        (Some(self.sha256), self.checkpoints.clone())
     }
 
     /// Makes a file of it that becomes `target`, with the content it had.
@@ -74,14 +77,20 @@ impl Earlier {
     }
 }
 
-/// Remembers in the file `record` what is in the image `raw`, which is complete and has its name.
+/// Remembers in the file `record` what is in the image `raw`, which is complete and has its name, with its digest and the
+/// states of that.
 ///
 /// # Errors
 /// If the image cannot be looked at or the record not be written.
-pub fn remember(raw: &Path, drawn: &Drawn, sha256: Sha256, record: &Path) -> Result<(), PathError> {
+pub fn remember(
+    raw: &Path,
+    drawn: &Drawn,
+    (sha256, checkpoints): (Sha256, &Checkpoints),
+    record: &Path,
+) -> Result<(), PathError> {
     let identity = File::open(raw).and_then(|file| Identity::of(&file));
     let identity = identity.map_err(PathError::on("look at", raw))?;
-    durable::write_file(record, record::write(&identity, drawn, sha256))
+    durable::write_file(record, record::write(&identity, drawn, sha256, checkpoints))
 }
 
 /// Tells a file that nobody changed.

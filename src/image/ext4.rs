@@ -1,9 +1,9 @@
 //! ext2, ext3 and ext4, written from scratch: everything is placed first, then each byte is written once, where it
 //! belongs. What comes out depends on the tree and the [`Spec`] alone.
 //!
-//! The layout is the one of `mke2fs` with the features that a distribution uses: extents, 64 bit, flexible block
-//! groups, metadata checksums, indexed directories, a journal, room to grow. Block groups in which nothing lies are
-//! marked as not initialised, and nothing is written there.
+//! It has the features that a distribution uses: extents, 64 bit, flexible block groups, metadata checksums, indexed
+//! directories, a journal, room to grow. What a small change of the tree changes lies at the end ([`plan`]). Block groups
+//! in which nothing lies are marked as not initialised, and nothing is written there.
 //!
 //! Described in the kernel's `Documentation/filesystems/ext4`; judged by e2fsck, debugfs, the kernel, and
 //! `mke2fs -d` of the same tree.
@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::canvas::Canvas;
+use super::frontier::Hold;
 use super::labels::LabelError;
 use super::stream::{self, StreamError};
 use super::tree::{Tree, TreeError};
@@ -141,7 +142,8 @@ impl From<StreamError> for ExtError {
     }
 }
 
-/// Writes a file system with `tree` onto `canvas`; contents on `threads` threads.
+/// Writes a file system with `tree` onto `canvas`; contents on `threads` threads. `hold` is at its start, and dropped as
+/// things get their place.
 ///
 /// Owners, modes, links, devices, extended attributes and large holes are kept; modification times later than the
 /// epoch, and all other times, become the epoch. The file system's root is the tree's; it gets a `lost+found` unless
@@ -149,11 +151,27 @@ impl From<StreamError> for ExtError {
 ///
 /// # Errors
 /// [`ExtError`]; what does not fit is found before anything is written.
-pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, threads: usize, cancel: &Cancel) -> Result<(), ExtError> {
+pub fn write(
+    canvas: &Canvas<'_>,
+    hold: Hold<'_>,
+    spec: &Spec,
+    tree: &Tree,
+    threads: usize,
+    cancel: &Cancel,
+) -> Result<(), ExtError> {
     let plan = plan::Plan::new(spec, tree)?;
-    stream::write(canvas, tree, &plan.pieces, geometry::BLOCK_BYTES, threads, cancel)?;
-    cancel.check()?;
-    Ok(write::metadata(canvas, spec, &plan)?)
+    // First, since it begins before all contents.
+    write::metadata(canvas, spec, &plan)?;
+    let pieces = &plan.pieces;
+    Ok(stream::write(
+        canvas,
+        hold,
+        tree,
+        pieces,
+        geometry::BLOCK_BYTES,
+        threads,
+        cancel,
+    )?)
 }
 
 #[cfg(test)]

@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use rustix::fs::SeekFrom;
-use sha2::Digest as _;
 
 use super::canvas::{Canvas, Drawn};
+use super::digest::{Checkpoints, Follower};
 use super::earlier::Earlier;
 use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
+use super::frontier::Hold;
 use super::labels::{FileContexts, LabelError};
 use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition};
@@ -131,6 +132,8 @@ pub struct RawSummary {
     pub drawn: Drawn,
     /// Its digest, if it is known: nothing had to be changed.
     pub sha256: Option<Sha256>,
+    /// What is known of its digest otherwise, for [`super::digest::digest`].
+    pub checkpoints: Checkpoints,
 }
 
 /// What an image is made from.
@@ -162,20 +165,15 @@ pub fn write(
 ) -> Result<RawSummary, ImageError> {
     let plan = inputs.plan;
     let earlier = earlier.filter(|earlier| earlier.size_bytes() == plan.size_bytes);
-    let earlier_sha256 = earlier.as_ref().map(Earlier::sha256);
+    let (sha256, checkpoints) = earlier.as_ref().map(Earlier::digest).unwrap_or_default();
     let (mut atomic, before) = match earlier.map(|earlier| earlier.start(target)).transpose()? {
         Some((file, before)) => (file, Some(before)),
         None => (AtomicFile::create(target)?, None),
     };
-    atomic
-        .file()
-        .set_len(plan.size_bytes)
+    let file = atomic.file().try_clone().map_err(PathError::on("open", target))?;
+    file.set_len(plan.size_bytes)
         .map_err(PathError::on("set the size of", target))?;
-    let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", target))?;
-    let canvas = Canvas::new(atomic.file(), target, before.as_ref());
-    for (offset_bytes, bytes) in tables {
-        canvas.put(offset_bytes, &bytes)?;
-    }
+    let canvas = Canvas::new(&file, target, before.as_ref());
     let labels = FileContexts::of(inputs.merged)?;
     let job = Job {
         canvas: &canvas,
@@ -183,20 +181,27 @@ pub fn write(
         labels: labels.as_ref(),
         cancel,
     };
-    job.partitions(progress)?;
-    cancel.check()?;
-    let written_bytes = canvas.written_bytes();
-    let drawn = canvas.finish()?;
-    let is_unchanged = written_bytes == 0 && before.is_some_and(|before| before.ranges == drawn.ranges);
+    let (drawn, unchanged_bytes, digest) = job.fill(&file, before.is_none(), progress)?;
+    let (sha256, checkpoints) = match digest {
+        Some((sha256, checkpoints)) => (Some(sha256), checkpoints),
+        None => (
+            sha256.filter(|_| unchanged_bytes >= plan.size_bytes),
+            checkpoints.within(unchanged_bytes, plan.size_bytes),
+        ),
+    };
     let metadata = atomic.commit()?.metadata().map_err(PathError::on("read", target))?;
     Ok(RawSummary {
         size_bytes: metadata.len(),
         data_bytes: metadata.blocks() * 512,
-        written_bytes,
+        written_bytes: canvas.written_bytes(),
         drawn,
-        sha256: earlier_sha256.filter(|_| is_unchanged),
+        sha256,
+        checkpoints,
     })
 }
+
+/// What is in the file, how much of it is as it was before, and its digest if that was made.
+type Filled = (Drawn, u64, Option<(Sha256, Checkpoints)>);
 
 struct Job<'a> {
     canvas: &'a Canvas<'a>,
@@ -205,25 +210,68 @@ struct Job<'a> {
     cancel: &'a Cancel,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// Writes the tables; gives a hold at each partition, in their order.
+    fn begin(&self) -> Result<Vec<Hold<'a>>, ImageError> {
+        let (plan, path) = (self.inputs.plan, self.canvas.path());
+        let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", path))?;
+        for (offset_bytes, bytes) in tables {
+            self.canvas.put(offset_bytes, &bytes)?;
+        }
+        let partitions = plan.partitions.iter();
+        Ok(partitions
+            .map(|planned| self.canvas.hold(planned.offset_bytes()))
+            .collect())
+    }
+
+    /// Fills and syncs `file`; what [`Canvas::finish`] says. The digest of a new file is made meanwhile: it begins with
+    /// what is placed first, and its holes are known long before all contents are there.
+    fn fill(&self, file: &File, is_new: bool, progress: &dyn Progress) -> Result<Filled, ImageError> {
+        let (canvas, path) = (self.canvas, self.canvas.path());
+        let holds = self.begin()?;
+        let follower = Follower {
+            file,
+            path,
+            size_bytes: self.inputs.plan.size_bytes,
+            finished: &|offset_bytes| canvas.wait_beyond(offset_bytes),
+        };
+        let follow = || follower.digest(Checkpoints::default(), progress, self.cancel);
+        std::thread::scope(|scope| {
+            let followed = is_new.then(|| scope.spawn(follow));
+            let filled = self.partitions(holds, progress).and_then(|()| {
+                self.cancel.check()?;
+                let filled = canvas.finish()?;
+                file.sync_all().map_err(PathError::on("sync", path))?;
+                Ok(filled)
+            });
+            if filled.is_err() {
+                canvas.abandon();
+            }
+            let digest = followed.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let (drawn, unchanged_bytes) = filled?;
+            Ok((drawn, unchanged_bytes, digest.transpose()?))
+        })
+    }
+
     /// Fills all partitions, side by side: one that a single thread fills does not hold up the others.
-    fn partitions(&self, progress: &dyn Progress) -> Result<(), ImageError> {
+    fn partitions(&self, holds: Vec<Hold<'a>>, progress: &dyn Progress) -> Result<(), ImageError> {
         let partitions = &self.inputs.plan.partitions;
         let task = progress.start("Write partitions", Unit::Items, Some(partitions.len() as u64));
-        let fill = |planned: &PlannedPartition| {
+        let fill = |planned: &PlannedPartition, hold: Hold<'_>| {
             self.cancel.check()?;
             let source = self
                 .inputs
                 .sources
                 .iter()
                 .find(|source| source.number == planned.number);
-            self.partition(planned, source)?;
+            self.partition(planned, hold, source)?;
             progress.advance(task, 1);
             Ok::<_, ImageError>(())
         };
         let done = std::thread::scope(|scope| {
             let fill = &fill;
-            let threads = partitions.iter().map(|planned| scope.spawn(move || fill(planned)));
+            let partitions = partitions.iter().zip(holds);
+            let threads = partitions.map(|(planned, hold)| scope.spawn(move || fill(planned, hold)));
             let threads: Vec<_> = threads.collect();
             let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
             let results: Vec<Result<(), ImageError>> = threads.into_iter().map(join).collect();
@@ -233,7 +281,12 @@ impl Job<'_> {
         done
     }
 
-    fn partition(&self, planned: &PlannedPartition, source: Option<&PartitionSource>) -> Result<(), ImageError> {
+    fn partition(
+        &self,
+        planned: &PlannedPartition,
+        hold: Hold<'_>,
+        source: Option<&PartitionSource>,
+    ) -> Result<(), ImageError> {
         let id = &planned.partition.id;
         let extra = source.map(|source| source.extra.as_slice()).unwrap_or_default();
         let path = source.and_then(|source| source.path.as_deref());
@@ -243,7 +296,7 @@ impl Job<'_> {
             return Err(ImageError::NoFileSystem(id.clone()));
         }
         let ext = |kind| {
-            self.ext(planned, kind, path, excluded)
+            self.ext(planned, hold, kind, path, excluded)
                 .map_err(|source| ImageError::Ext { id: id.clone(), source })
         };
         match kind {
@@ -293,6 +346,7 @@ impl Job<'_> {
     fn ext(
         &self,
         planned: &PlannedPartition,
+        hold: Hold<'_>,
         kind: ext4::Kind,
         path: Option<&Path>,
         excluded: &[PathBuf],
@@ -323,59 +377,8 @@ impl Job<'_> {
             label: planned.partition.label.clone(),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        ext4::write(self.canvas, &spec, &tree, self.inputs.threads, self.cancel)
+        ext4::write(self.canvas, hold, &spec, &tree, self.inputs.threads, self.cancel)
     }
-}
-
-/// The SHA-256 of the file `path`, with its holes as the zeros they stand for.
-/// Holes are not read, but every byte goes through the hash, so this is worth a
-/// thread beside other work.
-///
-/// # Errors
-/// If reading fails or the user asked to stop.
-pub fn digest(path: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<Sha256, ImageError> {
-    let mut hasher = sha2::Sha256::new();
-    let file = File::open(path).map_err(PathError::on("open", path))?;
-    let size_bytes = file.metadata().map_err(PathError::on("read", path))?.len();
-    let task = progress.start("Hash image", Unit::Bytes, Some(size_bytes));
-    let result = for_each_block(&file, size_bytes, |block| {
-        cancel.check().map_err(io::Error::other)?;
-        hasher.update(block);
-        progress.advance(task, block.len() as u64);
-        Ok(())
-    });
-    progress.finish(task);
-    cancel.check()?;
-    result.map_err(PathError::on("read", path))?;
-    Ok(Sha256(hasher.finalize().into()))
-}
-
-/// Gives the file's bytes to `take` in order, in blocks of at most 1 MiB.
-fn for_each_block(file: &File, size_bytes: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut buffer = vec![0; 1 << 20];
-    let zeros = vec![0; 1 << 20];
-    let (mut offset, mut data_end) = (0, 0);
-    while offset < size_bytes {
-        let (data_start, end) = if offset < data_end {
-            (offset, data_end)
-        } else {
-            next_data(file, offset, size_bytes)?
-        };
-        data_end = end;
-        let is_hole = data_start > offset;
-        let limit = if is_hole { data_start } else { data_end };
-        let count = (limit - offset).min(buffer.len() as u64) as usize;
-        if is_hole {
-            take(&zeros[..count])?;
-            // What follows is found again when the hole is passed.
-            data_end = 0;
-        } else {
-            file.read_exact_at(&mut buffer[..count], offset)?;
-            take(&buffer[..count])?;
-        }
-        offset += count as u64;
-    }
-    Ok(())
 }
 
 /// Start and end of the next data at or behind `offset`; both are the size if there is none.

@@ -1,10 +1,11 @@
 //! Contents on their way from the layers to the raw file: read once, written once, on several threads.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::canvas::{Canvas, Known};
+use super::frontier::Hold;
 use super::tree::{Content, FileContent, Index, Tree, TreeError};
 use crate::cancel::{Cancel, Cancelled};
 use crate::durable::PathError;
@@ -43,12 +44,13 @@ pub enum StreamError {
 }
 
 /// Writes `pieces` of files of `tree`, in their order, on `threads` threads. What is behind the end of a piece is
-/// filled with zeros up to a multiple of `block_bytes`.
+/// filled with zeros up to a multiple of `block_bytes`. `hold` is before all of them, and dropped as soon as they are known.
 ///
 /// # Errors
 /// [`StreamError`], the first one; the raw file then has some of the pieces.
 pub fn write(
     canvas: &Canvas<'_>,
+    hold: Hold<'_>,
     tree: &Tree,
     pieces: &[Piece],
     block_bytes: u64,
@@ -61,7 +63,9 @@ pub fn write(
         .copied()
         .collect();
     let units = units(&wanted, block_bytes);
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let holds = hold.split(units.iter().map(|unit| first_place(unit)));
+    let units = Mutex::new(units.into_iter().zip(holds));
+    let failed = AtomicBool::new(false);
     let work = || {
         let mut worker = Worker {
             canvas,
@@ -73,7 +77,8 @@ pub fn write(
         };
         let mut take = || -> Result<bool, StreamError> {
             cancel.check()?;
-            let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) else {
+            let next = units.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((unit, _hold)) = next else {
                 return Ok(false);
             };
             unit.iter().try_for_each(|piece| worker.piece(piece))?;
@@ -136,6 +141,10 @@ fn units(pieces: &[Piece], block_bytes: u64) -> Vec<Vec<Piece>> {
     }
     units.push(unit);
     units
+}
+
+fn first_place(unit: &[Piece]) -> u64 {
+    unit.iter().map(|piece| piece.place_bytes).min().unwrap_or(u64::MAX)
 }
 
 fn content(tree: &Tree, file: Index) -> Option<&FileContent> {

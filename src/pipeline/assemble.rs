@@ -15,6 +15,7 @@ use crate::provider::PackageSystem;
 use crate::root::Root;
 use crate::workspace::ImageBuild;
 
+use super::dates::Dates;
 use super::packages::Selection;
 use super::steps::{Step, Steps};
 use super::{BuildError, Context, compose, plain};
@@ -31,6 +32,7 @@ pub(super) struct Assembly<'a> {
     pub context: &'a Context<'a>,
     pub output: &'a ImageBuild,
     pub selection: &'a Selection,
+    pub dates: Dates,
     pub plan: &'a DiskPlan,
 }
 
@@ -84,7 +86,7 @@ impl Assembly<'_> {
                 pool_source: None,
                 temporary: self.output.directory(),
                 arch: self.context.request.loaded.template.target.arch,
-                epoch: self.selection.package_epoch_seconds,
+                epoch: self.dates.scripts,
                 helper: Path::new(THIS_PROGRAM),
             };
             let mut warnings = install::install(&request, self.context.progress, self.context.cancel)?.warnings;
@@ -100,7 +102,7 @@ impl Assembly<'_> {
         let request = self.context.request;
         let mut key = key
             .with("arch", request.loaded.template.target.arch.deb())
-            .with("epoch", self.selection.package_epoch_seconds.to_le_bytes());
+            .with("epoch", self.dates.scripts.to_le_bytes());
         for package in packages {
             key.add("package", package.sha256.0);
         }
@@ -115,9 +117,7 @@ impl Assembly<'_> {
         }
         let step = Step {
             name: "initrd",
-            key: key
-                .with("epoch", self.selection.package_epoch_seconds.to_le_bytes())
-                .finish(),
+            key: key.with("epoch", self.dates.scripts.to_le_bytes()).finish(),
             ground: None,
             packages: &[],
             installed: Vec::new(),
@@ -130,7 +130,7 @@ impl Assembly<'_> {
             system: self.system(),
             root,
             modules: self.modules(),
-            epoch: self.selection.package_epoch_seconds,
+            epoch: self.dates.scripts,
             helper: Path::new(THIS_PROGRAM),
         };
         Ok(install::make_initrds(
@@ -178,8 +178,8 @@ impl Assembly<'_> {
             fstab: &fstab,
             sources: &self.selection.apt_sources,
             dnf_repositories: &self.selection.dnf_repositories,
-            epoch: self.selection.epoch_seconds,
-            seed: self.selection.digest,
+            epoch: self.dates.image,
+            seed: self.selection.lockfile.seed(),
             network: false,
             helper: Path::new(THIS_PROGRAM),
         };

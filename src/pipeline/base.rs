@@ -23,7 +23,7 @@ use super::{BuildError, Context};
 const BASE_VERSION: u32 = 1;
 
 /// A digest over all that shapes the base of the provider; its scripts take `epoch_seconds` for the time.
-pub(super) fn key(provider: &str, base: &Resolution, epoch_seconds: u64) -> Sha256 {
+fn key(provider: &str, base: &Resolution, epoch_seconds: u64) -> Sha256 {
     let mut text = format!(
         "oic base {BASE_VERSION}, snapshot {}\nprovider {provider}\nepoch {epoch_seconds}\n",
         snapshot::VERSION
@@ -40,6 +40,8 @@ pub(super) fn key(provider: &str, base: &Resolution, epoch_seconds: u64) -> Sha2
 /// How the base came to be there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BaseState {
+    /// Identifies what it is made from.
+    pub key: Sha256,
     /// An earlier build made it.
     pub reused: bool,
     /// Packages in it.
@@ -59,8 +61,10 @@ pub(super) fn ensure(context: &Context<'_>, selection: &Selection, cached: &Cach
         context.progress.note("waiting for another build that makes the base");
     })?;
     durable::sweep_temporaries(&directory)?;
-    let key = selection.base_key;
+    let provider = context.request.loaded.provider.id();
+    let key = key(&provider, &selection.base, cached.dates().scripts);
     let state = |reused| BaseState {
+        key,
         reused,
         packages: selection.base.packages.len(),
     };
@@ -112,7 +116,7 @@ fn make(context: &Context<'_>, selection: &Selection, cached: &Cached, key: Sha2
             packages: &packages,
             root: &root,
             arch: context.request.loaded.template.target.arch,
-            epoch: selection.package_epoch_seconds,
+            epoch: cached.dates().scripts,
             helper: Path::new(THIS_PROGRAM),
             unpack: &|file, root| unpack(system, file, root, context.cancel),
         },

@@ -1,18 +1,149 @@
-//! What the repositories offer, in the package format of the provider: loaded, looked at, resolved.
+//! What the repositories offer, in the package format of the provider: verified, loaded, looked at, resolved.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Mutex, PoisonError};
 
-use crate::package::{DebVersion, Evr, PackageRecord, Resolution, RpmRecord};
+use crate::package::{Arch, DebVersion, Evr, PackageRecord, Resolution, RpmRecord, Sha256};
 use crate::provider::PackageSystem;
+use crate::repo::rpm::FileOwners;
 use crate::repo::{LoadOptions, ReleaseInfo, Repository, deb, rpm};
 use crate::resolve::rpm::groups::{Expanded, expand, is_group};
-use crate::resolve::{self, Request};
+use crate::resolve::{self, Wanted};
 
 use super::{BuildError, Context, local};
 
-/// The indexes of all repositories. Records stand in the order of the indexes.
+/// The roots of all repositories' metadata, verified; and the indexes of plain directories, which have no root.
 #[derive(Debug)]
-pub(super) enum Catalogue {
+pub(super) enum Heads {
+    Deb {
+        served: Vec<deb::Head>,
+        plain: Vec<deb::LoadedIndex>,
+    },
+    Rpm {
+        served: Vec<rpm::Head>,
+        plain: Vec<rpm::LoadedIndex>,
+    },
+}
+
+impl Heads {
+    /// Verifies what `repositories` say of their indexes, which are not read, and makes those of plain directories.
+    pub fn verify(context: &Context<'_>, repositories: &[Repository]) -> Result<Self, BuildError> {
+        let options = options(context);
+        let (transport, progress, cancel) = (&context.fetcher, context.progress, context.cancel);
+        match context.request.loaded.provider.package_system {
+            PackageSystem::Deb => {
+                let (directories, served) = split(repositories, local::deb_directory);
+                let served = deb::heads(&served, &options, transport, progress, cancel)?;
+                let plain = directories
+                    .iter()
+                    .map(|(repository, directory)| local::load_debs(repository, directory, options.arch, cancel));
+                let plain = plain.collect::<Result<_, _>>()?;
+                Ok(Self::Deb { served, plain })
+            }
+            PackageSystem::Rpm => {
+                let (directories, served) = split(repositories, local::rpm_directory);
+                let served = rpm::heads(&served, &options, transport, progress, cancel)?;
+                let plain = directories
+                    .iter()
+                    .map(|(repository, directory)| local::load_rpms(repository, directory, options.arch, cancel));
+                let plain = plain.collect::<Result<_, _>>()?;
+                Ok(Self::Rpm { served, plain })
+            }
+        }
+    }
+
+    /// The root of each repository's metadata, with the repository's id.
+    pub fn releases(&self) -> Vec<(String, ReleaseInfo)> {
+        match self {
+            Self::Deb { served, plain } => {
+                let heads = served
+                    .iter()
+                    .map(|head| (head.repository_id().to_owned(), head.release()));
+                let plain = plain
+                    .iter()
+                    .map(|index| (index.repository_id.clone(), index.release.clone()));
+                heads.chain(plain).collect()
+            }
+            Self::Rpm { served, plain } => {
+                let heads = served
+                    .iter()
+                    .map(|head| (head.repository_id().to_owned(), head.release()));
+                let plain = plain
+                    .iter()
+                    .map(|index| (index.repository_id.clone(), index.release.clone()));
+                heads.chain(plain).collect()
+            }
+        }
+    }
+
+    /// Gives each of `repositories` that was found through a list of mirrors the base URL of the mirror.
+    pub fn place(&self, repositories: &mut [Repository]) {
+        if let Self::Rpm { served, .. } = self {
+            place(repositories, |id| {
+                let head = served.iter().find(|head| head.repository_id() == id)?;
+                Some(head.base_url())
+            });
+        }
+    }
+
+    /// What the user should know of the repositories.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Deb { .. } => Vec::new(),
+            Self::Rpm { served, .. } => served.iter().flat_map(rpm::Head::notes).collect(),
+        }
+    }
+
+    /// Loads the indexes. The records of the repositories `own` come first.
+    pub fn load(&self, context: &Context<'_>, own: &BTreeSet<&str>) -> Result<Catalogue, BuildError> {
+        let options = options(context);
+        let (transport, progress, cancel) = (&context.fetcher, context.progress, context.cancel);
+        match self {
+            Self::Deb { served, plain } => {
+                let mut indexes = deb::load(served, &options, transport, progress, cancel)?;
+                indexes.extend(plain.iter().cloned());
+                let parts = |index: &mut deb::LoadedIndex| {
+                    let own = own.contains(index.repository_id.as_str());
+                    (own, std::mem::take(&mut index.records))
+                };
+                let (own_count, records) = gather(&mut indexes, parts);
+                Ok(Catalogue {
+                    own_count,
+                    records: Records::Deb { indexes, records },
+                })
+            }
+            Self::Rpm { served, plain } => {
+                let mut indexes = rpm::load(served, &options, transport, progress, cancel)?;
+                indexes.extend(plain.iter().cloned());
+                let parts = |index: &mut rpm::LoadedIndex| {
+                    let own = own.contains(index.repository_id.as_str());
+                    (own, std::mem::take(&mut index.records))
+                };
+                let (own_count, records) = gather(&mut indexes, parts);
+                Ok(Catalogue {
+                    own_count,
+                    records: Records::Rpm {
+                        indexes,
+                        records,
+                        owners: Mutex::default(),
+                    },
+                })
+            }
+        }
+    }
+}
+
+/// The records of all repositories.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    /// How many of them are of the provider's repositories: the first.
+    own_count: usize,
+    records: Records,
+}
+
+#[derive(Debug)]
+enum Records {
+    /// The records were taken out of the indexes.
     Deb {
         indexes: Vec<deb::LoadedIndex>,
         records: Vec<PackageRecord>,
@@ -20,68 +151,22 @@ pub(super) enum Catalogue {
     Rpm {
         indexes: Vec<rpm::LoadedIndex>,
         records: Vec<RpmRecord>,
+        /// Who has the files that were looked for in file lists, by path.
+        owners: Mutex<BTreeMap<String, Vec<Sha256>>>,
     },
 }
 
 impl Catalogue {
-    /// Loads and verifies the indexes of `repositories`, and makes those of plain directories. Where a
-    /// repository was found through a list of mirrors, its base URL becomes that of the mirror.
-    pub fn load(context: &Context<'_>, repositories: &mut [Repository]) -> Result<Self, BuildError> {
-        let options = options(context);
-        let (transport, progress, cancel) = (&context.fetcher, context.progress, context.cancel);
-        match context.request.loaded.provider.package_system {
-            PackageSystem::Deb => {
-                let (plain, served) = split(repositories, local::deb_directory);
-                let mut indexes = deb::load_all(&served, &options, transport, progress, cancel)?;
-                for (repository, directory) in plain {
-                    indexes.push(local::load_debs(&repository, &directory, options.arch, cancel)?);
-                }
-                Ok(Self::Deb {
-                    indexes,
-                    records: Vec::new(),
-                })
-            }
-            PackageSystem::Rpm => {
-                let (plain, served) = split(repositories, local::rpm_directory);
-                let mut indexes = rpm::load_all(&served, &options, transport, progress, cancel)?;
-                for (repository, directory) in plain {
-                    indexes.push(local::load_rpms(&repository, &directory, options.arch, cancel)?);
-                }
-                for repository in repositories.iter_mut() {
-                    if let Some(index) = indexes.iter().find(|index| index.repository_id == repository.id) {
-                        repository.base_url.clone_from(&index.base_url);
-                    }
-                }
-                Ok(Self::Rpm {
-                    indexes,
-                    records: Vec::new(),
-                })
-            }
-        }
-    }
-
-    /// Makes one list of all records, those of the repositories `own` first, and says how many these are.
-    pub fn gather(&mut self, own: &BTreeSet<&str>) -> usize {
-        match self {
-            Self::Deb { indexes, records } => gather(indexes, records, own, |index| {
-                (&index.repository_id, &mut index.records)
-            }),
-            Self::Rpm { indexes, records } => gather(indexes, records, own, |index| {
-                (&index.repository_id, &mut index.records)
-            }),
-        }
-    }
-
     /// The versions of a package, the newest first.
     pub fn versions(&self, name: &str) -> Vec<&str> {
-        match self {
-            Self::Deb { records, .. } => {
+        match &self.records {
+            Records::Deb { records, .. } => {
                 let named = records.iter().filter(|record| *record.name == *name);
                 let mut versions: Vec<&str> = named.map(|record| &*record.version).collect();
                 versions.sort_by(|a, b| DebVersion::new(b).cmp(&DebVersion::new(a)));
                 versions
             }
-            Self::Rpm { records, .. } => {
+            Records::Rpm { records, .. } => {
                 let named = records.iter().filter(|record| *record.name == *name);
                 let mut versions: Vec<&str> = named.map(|record| &*record.evr).collect();
                 versions.sort_by(|a, b| Evr::new(b).cmp(&Evr::new(a)));
@@ -90,21 +175,54 @@ impl Catalogue {
         }
     }
 
-    /// Resolves `request` among the first `count` records.
-    pub fn resolve(
-        &self,
-        context: &Context<'_>,
-        repositories: &[Repository],
-        request: &Request,
-        count: usize,
-    ) -> Result<Resolution, BuildError> {
-        match self {
-            Self::Deb { records, .. } => Ok(resolve::deb::resolve(request, records.get(..count).unwrap_or(records))?),
-            Self::Rpm { indexes, records } => {
-                let options = options(context);
-                let further = further(context, repositories, indexes, &options);
+    /// The root of each repository's metadata, with the repository's id.
+    pub fn releases(&self) -> Vec<(String, ReleaseInfo)> {
+        match &self.records {
+            Records::Deb { indexes, .. } => {
+                let indexes = indexes.iter();
+                indexes
+                    .map(|index| (index.repository_id.clone(), index.release.clone()))
+                    .collect()
+            }
+            Records::Rpm { indexes, .. } => {
+                let indexes = indexes.iter();
+                indexes
+                    .map(|index| (index.repository_id.clone(), index.release.clone()))
+                    .collect()
+            }
+        }
+    }
+
+    /// As [`Heads::place`]: an index may have come from another mirror in the end.
+    pub fn place(&self, repositories: &mut [Repository]) {
+        if let Records::Rpm { indexes, .. } = &self.records {
+            place(repositories, |id| {
+                let index = indexes.iter().find(|index| index.repository_id == id)?;
+                Some(index.base_url.as_str())
+            });
+        }
+    }
+
+    /// Whether there are records besides those of the provider's repositories.
+    pub fn has_others(&self) -> bool {
+        let count = match &self.records {
+            Records::Deb { records, .. } => records.len(),
+            Records::Rpm { records, .. } => records.len(),
+        };
+        self.own_count < count
+    }
+
+    /// What requests are resolved from: all records, or those of the provider's repositories alone.
+    pub fn resolver(&self, arch: Arch, only_own: bool) -> Resolver<'_> {
+        let count = if only_own { self.own_count } else { usize::MAX };
+        match &self.records {
+            Records::Deb { records, .. } => {
                 let records = records.get(..count).unwrap_or(records);
-                resolve::rpm::resolve(request, records, |paths| Ok(further.owners(paths)?))
+                Resolver::Deb(Box::new(resolve::deb::Resolver::new(arch, records)))
+            }
+            Records::Rpm { records, .. } => {
+                let records = records.get(..count).unwrap_or(records);
+                Resolver::Rpm(Box::new(resolve::rpm::Resolver::new(arch, records)))
             }
         }
     }
@@ -114,42 +232,77 @@ impl Catalogue {
         &self,
         context: &Context<'_>,
         repositories: &[Repository],
-        asked: Vec<String>,
+        asked: &[String],
     ) -> Result<Expanded, BuildError> {
-        match self {
-            Self::Rpm { indexes, records } if asked.iter().any(|text| is_group(text)) => {
+        match &self.records {
+            Records::Rpm { indexes, records, .. } if asked.iter().any(|text| is_group(text)) => {
                 let options = options(context);
                 let groups = further(context, repositories, indexes, &options).groups()?;
                 let known: HashSet<&str> = records.iter().map(|record| &*record.name).collect();
-                Ok(expand(&asked, &groups, |name| known.contains(name))?)
+                Ok(expand(asked, &groups, |name| known.contains(name))?)
             }
             // A template has no groups of Debian packages.
-            Self::Rpm { .. } | Self::Deb { .. } => Ok(Expanded {
-                packages: asked,
+            Records::Rpm { .. } | Records::Deb { .. } => Ok(Expanded {
+                packages: asked.to_vec(),
                 absent: Vec::new(),
             }),
         }
     }
 
-    /// The root of each repository's metadata, with the repository's id.
-    pub fn releases(&self) -> Vec<(&str, &ReleaseInfo)> {
-        match self {
-            Self::Deb { indexes, .. } => indexes
-                .iter()
-                .map(|index| (&*index.repository_id, &index.release))
-                .collect(),
-            Self::Rpm { indexes, .. } => indexes
-                .iter()
-                .map(|index| (&*index.repository_id, &index.release))
-                .collect(),
+    /// Who has the files `paths`; those that were asked for before are not looked for again.
+    fn owners(
+        &self,
+        context: &Context<'_>,
+        repositories: &[Repository],
+        paths: &BTreeSet<String>,
+    ) -> Result<FileOwners, BuildError> {
+        let Records::Rpm { indexes, owners, .. } = &self.records else {
+            return Ok(FileOwners::new());
+        };
+        let mut known = owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown: BTreeSet<String> = paths
+            .iter()
+            .filter(|path| !known.contains_key(*path))
+            .cloned()
+            .collect();
+        if !unknown.is_empty() {
+            let options = options(context);
+            let found = further(context, repositories, indexes, &options).owners(&unknown)?;
+            known.extend(unknown.into_iter().map(|path| (path, Vec::new())));
+            for (package, paths) in found {
+                for path in paths {
+                    known.entry(path).or_default().push(package);
+                }
+            }
         }
+        let mut asked = FileOwners::new();
+        for path in paths {
+            for package in known.get(path).into_iter().flatten() {
+                asked.entry(*package).or_default().push(path.clone());
+            }
+        }
+        Ok(asked)
     }
+}
 
-    /// What the user should know of the repositories.
-    pub fn notes(&self) -> Vec<String> {
+/// Records of a [`Catalogue`], indexed.
+#[derive(Debug)]
+pub(super) enum Resolver<'a> {
+    Deb(Box<resolve::deb::Resolver<'a>>),
+    Rpm(Box<resolve::rpm::Resolver<'a>>),
+}
+
+impl Resolver<'_> {
+    /// Resolves `wanted`; file lists are those of `catalogue`, which has the records, from `repositories`.
+    pub fn resolve(
+        &mut self,
+        context: &Context<'_>,
+        (catalogue, repositories): (&Catalogue, &[Repository]),
+        wanted: &Wanted<'_>,
+    ) -> Result<Resolution, BuildError> {
         match self {
-            Self::Deb { .. } => Vec::new(),
-            Self::Rpm { indexes, .. } => indexes.iter().flat_map(|index| index.notes.clone()).collect(),
+            Self::Deb(resolver) => Ok(resolver.resolve(wanted)?),
+            Self::Rpm(resolver) => resolver.resolve(wanted, |paths| catalogue.owners(context, repositories, paths)),
         }
     }
 }
@@ -197,21 +350,26 @@ fn split(
     (plain, served)
 }
 
-fn gather<I, R>(
-    indexes: &mut [I],
-    records: &mut Vec<R>,
-    own: &BTreeSet<&str>,
-    parts: fn(&mut I) -> (&String, &mut Vec<R>),
-) -> usize {
-    let mut added = Vec::new();
+fn place<'a>(repositories: &mut [Repository], base_url: impl Fn(&str) -> Option<&'a str>) {
+    for repository in repositories {
+        if let Some(base_url) = base_url(&repository.id) {
+            base_url.clone_into(&mut repository.base_url);
+        }
+    }
+}
+
+/// One list of all records that `take` takes out of `indexes`, the provider's own first, and how many these are. Otherwise
+/// they stand in the order of the indexes.
+fn gather<I, R>(indexes: &mut [I], take: impl Fn(&mut I) -> (bool, Vec<R>)) -> (usize, Vec<R>) {
+    let (mut records, mut added) = (Vec::new(), Vec::new());
     for index in indexes {
-        let (id, of_index) = parts(index);
-        match own.contains(id.as_str()) {
-            true => records.append(of_index),
-            false => added.append(of_index),
+        match take(index) {
+            (true, mut own) if records.is_empty() => std::mem::swap(&mut records, &mut own),
+            (true, mut own) => records.append(&mut own),
+            (false, mut others) => added.append(&mut others),
         }
     }
     let own_count = records.len();
     records.append(&mut added);
-    own_count
+    (own_count, records)
 }

@@ -1,10 +1,11 @@
 //! Builds again from scratch, and names the first difference.
 
+mod tree;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cancel::Cancel;
@@ -60,7 +61,7 @@ impl fmt::Display for Difference {
         }
         match &self.file {
             Some((path, what)) => write!(f, "\n  first file that differs: {}: {what}", path.display()),
-            None => f.write_str("\n  no file differs in content, mode or owner"),
+            None => f.write_str("\n  no file differs in anything that an image holds"),
         }
     }
 }
@@ -91,7 +92,7 @@ pub fn check(
         return Ok(None);
     }
     let image = first_range(&report.image.path, &other.image.path)?;
-    let plan = super::disk_plan(request, Lockfile::from_json(&text)?.digest())?;
+    let plan = super::disk_plan(request, Lockfile::from_json(&text)?.seed())?;
     let partition = plan.partitions.iter().find(|planned| {
         let offset = planned.offset_bytes();
         image.is_some_and(|range| (offset..offset.saturating_add(planned.size_bytes())).contains(&range.start))
@@ -102,7 +103,8 @@ pub fn check(
         Ok::<_, PathError>(at)
     };
     let (first, second) = (show(request, &place("first")?)?, show(&again, &place("second")?)?);
-    let file = first_file(first.mount_point(), second.mount_point(), cancel)?;
+    let epoch_seconds = report.epoch_seconds;
+    let file = tree::first_difference(first.mount_point(), second.mount_point(), epoch_seconds, cancel)?;
     first.close()?;
     second.close()?;
     Ok(Some(Difference {
@@ -188,54 +190,6 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// The first path, in order, that is not the same below `a` and `b`, and what about it. Times are not compared: the image
-/// has none later than its epoch.
-fn first_file(a: &Path, b: &Path, cancel: &Cancel) -> Result<Option<(PathBuf, String)>, BuildError> {
-    let mut pending = vec![PathBuf::from("/")];
-    while let Some(path) = pending.pop() {
-        cancel.check()?;
-        let inside = path.strip_prefix("/").unwrap_or(&path);
-        let (left, right) = (a.join(inside), b.join(inside));
-        let look = |path: &Path| path.symlink_metadata().map_err(PathError::on("look at", path));
-        let (x, y) = (look(&left)?, look(&right)?);
-        let numbers = |m: &fs::Metadata| (m.mode(), m.uid(), m.gid(), m.rdev());
-        if numbers(&x) != numbers(&y) {
-            let told = |m: &fs::Metadata| format!("mode {:o}, owner {}:{}", m.mode(), m.uid(), m.gid());
-            return Ok(Some((path, format!("{} and {}", told(&x), told(&y)))));
-        }
-        if x.is_symlink() {
-            let target = |path: &Path| fs::read_link(path).map_err(PathError::on("read", path));
-            let (x, y) = (target(&left)?, target(&right)?);
-            if x != y {
-                return Ok(Some((path, format!("links to {} and {}", x.display(), y.display()))));
-            }
-        } else if x.is_file() {
-            if let Some(range) = first_range(&left, &right)? {
-                return Ok(Some((path, range.to_string())));
-            }
-        } else if x.is_dir() {
-            let (x, y) = (names(&left)?, names(&right)?);
-            if let Some(name) = x.iter().find(|name| !y.contains(name)) {
-                return Ok(Some((path.join(name), "is only in the first image".to_owned())));
-            }
-            if let Some(name) = y.iter().find(|name| !x.contains(name)) {
-                return Ok(Some((path.join(name), "is only in the second image".to_owned())));
-            }
-            pending.extend(x.iter().rev().map(|name| path.join(name)));
-        }
-    }
-    Ok(None)
-}
-
-fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, PathError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(PathError::on("list", directory))? {
-        names.push(entry.map_err(PathError::on("list", directory))?.file_name());
-    }
-    names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,27 +211,5 @@ mod tests {
         assert_eq!(compare(&same, &bytes), Some(Range { start, end }));
         assert_eq!(compare(&same[..5], &same[..9]), Some(Range { start: 5, end: 9 }));
         assert_eq!(compare(b"xy", b"xz"), Some(Range { start: 1, end: 2 }));
-    }
-
-    #[test]
-    fn the_first_file_is_named_with_its_bytes() {
-        let directory = tempfile::tempdir().unwrap();
-        let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
-        for tree in [&a, &b] {
-            fs::create_dir_all(tree.join("etc")).unwrap();
-            fs::write(tree.join("etc/one"), "same").unwrap();
-            fs::write(tree.join("etc/two"), "same").unwrap();
-        }
-        let first = || first_file(&a, &b, &Cancel::default()).unwrap();
-        assert_eq!(first(), None);
-        fs::write(b.join("etc/two"), "sAMe").unwrap();
-        assert_eq!(first(), Some(("/etc/two".into(), "bytes 1 to 2".to_owned())));
-        fs::write(b.join("etc/new"), "").unwrap();
-        assert_eq!(
-            first(),
-            Some(("/etc/new".into(), "is only in the second image".to_owned()))
-        );
-        std::os::unix::fs::symlink("x", a.join("etc/new")).unwrap();
-        assert!(first().unwrap().1.contains("mode"));
     }
 }

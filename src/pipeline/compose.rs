@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::boot;
 use crate::configure::FstabEntry;
 use crate::durable::{self, PathError};
+use crate::image::digest;
 use crate::image::earlier::{self, Earlier};
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary};
@@ -218,9 +219,9 @@ pub(super) fn finish(
     let wanted = &context.request.loaded.template.disk.artifacts;
     let (progress, cancel) = (context.progress, context.cancel);
     let (sha256, made) = std::thread::scope(|scope| {
-        let digest = scope.spawn(|| match summary.sha256 {
-            Some(known) => Ok(known),
-            None => raw::digest(&path, progress, cancel),
+        let hashed = scope.spawn(|| match summary.sha256 {
+            Some(known) => Ok((known, summary.checkpoints)),
+            None => digest::digest(&path, summary.checkpoints, progress, cancel),
         });
         let made = artifacts::make(
             &path,
@@ -230,9 +231,9 @@ pub(super) fn finish(
             progress,
             cancel,
         );
-        (digest.join(), made)
+        (hashed.join(), made)
     });
-    let sha256 = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let (sha256, checkpoints) = sha256.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let made = made?.into_iter().map(|made| made.path).collect();
     let image = ImageFile {
         path,
@@ -242,7 +243,12 @@ pub(super) fn finish(
         sha256,
     };
     if artifacts::keeps_raw(wanted) {
-        earlier::remember(&image.path, &summary.drawn, sha256, &output.image_record())?;
+        earlier::remember(
+            &image.path,
+            &summary.drawn,
+            (sha256, &checkpoints),
+            &output.image_record(),
+        )?;
     } else {
         std::fs::remove_file(&image.path).map_err(PathError::on("remove", &image.path))?;
     }

@@ -1,21 +1,23 @@
 //! `kernel.version`: which of the versions that the repositories have is installed.
 
-use crate::template::model::Kernel;
-
 /// The kernel packages to ask for, and what to tell if none of them has the wanted version.
 ///
 /// A package of which the newest version is not the wanted one, but another is, is asked for
 /// in that version. If none is, the newest is taken: templates of the older tool, which paid
 /// no attention to the field, name versions that no repository has any more. `versions` gives the
 /// versions of a package, the newest first.
-pub(super) fn packages<'a>(kernel: &Kernel, versions: impl Fn(&str) -> Vec<&'a str>) -> (Vec<String>, Option<String>) {
-    let Some(wanted) = kernel.version.as_deref() else {
-        return (kernel.packages.clone(), None);
+pub(super) fn packages<'a>(
+    version: Option<&str>,
+    names: &[String],
+    versions: impl Fn(&str) -> Vec<&'a str>,
+) -> (Vec<String>, Option<String>) {
+    let Some(wanted) = version else {
+        return (names.to_vec(), None);
     };
-    let mut found = kernel.packages.is_empty();
+    let mut found = names.is_empty();
     let mut offered: Vec<String> = Vec::new();
     let mut packages = Vec::new();
-    for name in &kernel.packages {
+    for name in names {
         let versions = versions(name);
         let chosen = versions.iter().position(|version| meets(version, wanted));
         found |= chosen.is_some() || name.contains('=');
@@ -53,13 +55,9 @@ mod tests {
     #[test]
     fn the_version_chooses_among_those_that_there_are() {
         let asked = |version: Option<&str>| {
-            let kernel = Kernel {
-                version: version.map(str::to_owned),
-                command_line: String::new(),
-                extra_modules: vec![],
-                packages: vec!["linux-image-amd64".to_owned()],
-            };
-            let (packages, warning) = packages(&kernel, |_| vec!["6.12.63-1", "6.12.57-1", "6.1.158-1"]);
+            let names = ["linux-image-amd64".to_owned()];
+            let offered = |_: &str| vec!["6.12.63-1", "6.12.57-1", "6.1.158-1"];
+            let (packages, warning) = packages(version, &names, offered);
             (packages.join(" "), warning.is_some())
         };
         assert_eq!(asked(None), ("linux-image-amd64".to_owned(), false));

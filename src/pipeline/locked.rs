@@ -7,11 +7,10 @@ use crate::fetch::FetchError;
 use crate::package::{Resolution, ResolvedPackage};
 use crate::provider::PackageSystem;
 use crate::repo::Repository;
-use crate::repo::deb::date;
-use crate::resolve::lockfile::{LockedRepository, Lockfile};
+use crate::resolve::lockfile::Lockfile;
 
 use super::packages::Selection;
-use super::{BuildError, Context, base, mirrors, packages, sources};
+use super::{BuildError, Context, mirrors, packages, sources};
 
 impl Selection {
     /// What `lockfile` says, from `repositories`. The resolutions have no dependencies.
@@ -27,15 +26,7 @@ impl Selection {
             packages: lockfile.base().ok_or(BuildError::LockWithoutBase)?,
             ..Resolution::default()
         };
-        let is_own = |locked: &&LockedRepository| provider.repositories.iter().any(|own| own.id == locked.id);
-        let dates = |locked: &LockedRepository| date::read(&locked.date).and_then(|date| u64::try_from(date).ok());
-        let newest = lockfile.repositories.iter().filter_map(dates).max().unwrap_or(0);
-        let own = lockfile.repositories.iter().filter(is_own).filter_map(dates);
-        let oldest = own.filter(|date| *date > 0).min().unwrap_or(newest);
-        let epoch_seconds = request.source_date_epoch.unwrap_or(newest);
-        let package_epoch_seconds = oldest.min(epoch_seconds);
         Ok(Self {
-            base_key: base::key(&provider.id(), &base, package_epoch_seconds),
             base,
             image: Resolution {
                 packages: lockfile.packages.clone(),
@@ -52,10 +43,7 @@ impl Selection {
             },
             warnings,
             repositories,
-            digest: lockfile.digest(),
             lockfile,
-            epoch_seconds,
-            package_epoch_seconds,
         })
     }
 }

@@ -5,32 +5,23 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::{CacheError, CacheReport, PackageCache, Signers, Wanted};
 use crate::configure::{AptSource, DnfRepository};
-use crate::durable::{self, PathError};
+use crate::durable;
 use crate::fetch::FetchError;
 use crate::package::{Resolution, ResolvedPackage, Sha256};
 use crate::provider;
-use crate::repo::deb::date;
-use crate::repo::{ReleaseInfo, Repository};
-use crate::resolve::lockfile::{LockedRepository, Lockfile, label};
-use crate::resolve::{Request, dot};
+use crate::repo::Repository;
+use crate::resolve::dot;
+use crate::resolve::lockfile::{Lockfile, label};
 
-use super::catalogue::Catalogue;
+use super::dates::Dates;
 use super::keys::Keys;
 use super::report::PackageCounts;
-use super::{BuildError, Context, groups, kernel, locked};
-
-/// What the repositories offer.
-pub(super) struct Metadata {
-    repositories: Vec<Repository>,
-    catalogue: Catalogue,
-}
+use super::{BuildError, Context, locked};
 
 /// What will be installed.
 pub(super) struct Selection {
     /// The base: the same for all templates of the provider.
     pub base: Resolution,
-    /// Identifies what the base is made from.
-    pub base_key: Sha256,
     /// The whole image, the base included.
     pub image: Resolution,
     /// What the template names, with packages in the place of groups.
@@ -45,13 +36,6 @@ pub(super) struct Selection {
     pub warnings: Vec<String>,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
-    /// Digest of the lockfile.
-    pub digest: Sha256,
-    /// No time in the image is later; seconds since 1970.
-    pub epoch_seconds: u64,
-    /// What packages' scripts take for the current time, in seconds since 1970: the date of the provider's oldest
-    /// repository. It stays the same for as long as possible, and so does what they write.
-    pub package_epoch_seconds: u64,
 }
 
 impl Selection {
@@ -110,12 +94,18 @@ pub(super) struct Cached {
     report: CacheReport,
     /// Where each package lies, by its digest.
     paths: BTreeMap<Sha256, PathBuf>,
+    dates: Dates,
 }
 
 impl Cached {
     /// Where `package` lies.
     pub fn path(&self, package: &ResolvedPackage) -> Option<&Path> {
         self.paths.get(&package.sha256).map(PathBuf::as_path)
+    }
+
+    /// The dates of the packages.
+    pub fn dates(&self) -> Dates {
+        self.dates
     }
 
     pub fn counts(&self) -> PackageCounts {
@@ -145,103 +135,6 @@ pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, Bui
         &loaded.template,
         &fetch_key,
     )?)
-}
-
-/// Fetches and verifies the indexes of all repositories.
-pub(super) fn load_metadata(context: &Context<'_>) -> Result<Metadata, BuildError> {
-    let mut repositories = repositories(context)?;
-    let metadata_dir = context.workspace.metadata();
-    std::fs::create_dir_all(&metadata_dir).map_err(PathError::on("create", &metadata_dir))?;
-    let catalogue = Catalogue::load(context, &mut repositories)?;
-    for note in catalogue.notes() {
-        context.progress.note(&note);
-    }
-    Ok(Metadata {
-        repositories,
-        catalogue,
-    })
-}
-
-/// Resolves base and image, and writes the dependency graph.
-pub(super) fn select(context: &Context<'_>, metadata: Metadata) -> Result<Selection, BuildError> {
-    let Metadata {
-        repositories,
-        mut catalogue,
-    } = metadata;
-    let request = context.request;
-    let template = &request.loaded.template;
-    let provider = &request.loaded.provider;
-    let own: BTreeSet<&str> = provider.repositories.iter().map(|own| own.id.as_str()).collect();
-    // The provider's records come first: the base is resolved from them alone, so that all templates share it.
-    let own_count = catalogue.gather(&own);
-    let resolve = |wanted: &Request, count| catalogue.resolve(context, &repositories, wanted, count);
-
-    let mut wanted = Request {
-        arch: template.target.arch,
-        packages: provider.base_packages.clone(),
-        include_essential: true,
-    };
-    let base = resolve(&wanted, own_count)?;
-    wanted.packages = base.packages.iter().map(|package| package.name.clone()).collect();
-    let (kernel_packages, warning) = kernel::packages(&template.system.kernel, |name| catalogue.versions(name));
-    let asked: Vec<String> = template
-        .system
-        .packages
-        .iter()
-        .chain(&kernel_packages)
-        .cloned()
-        .collect();
-    let of_base = wanted.packages.len();
-    let expand = |asked: &[String]| catalogue.expand(context, &repositories, asked.to_vec());
-    let named = expand(&template.system.packages)?;
-    wanted
-        .packages
-        .extend(named.packages.iter().chain(&kernel_packages).cloned());
-    let image = resolve(&wanted, usize::MAX)?;
-    // What the images of a provider have in common, if nothing else were asked for.
-    wanted.packages.truncate(of_base);
-    wanted.packages.extend(kernel_packages);
-    wanted
-        .packages
-        .extend(expand(&request.loaded.default_packages)?.packages);
-    let common = resolve(&wanted, usize::MAX)?;
-
-    let lockfile = Lockfile {
-        provider: provider.id(),
-        repositories: catalogue.releases().into_iter().map(locked_repository).collect(),
-        requested: asked,
-        packages: image.packages.clone(),
-        steps: groups::steps(&base, &image, &common),
-    };
-    let warnings = warning.into_iter().chain(absent(&named.absent)).collect();
-    let selection = Selection::of(context, repositories, lockfile, warnings)?;
-    Ok(Selection {
-        base,
-        image,
-        named: named.packages,
-        ..selection
-    })
-}
-
-/// That groups have packages which no repository has.
-fn absent(absent: &[(String, String)]) -> Option<String> {
-    let listed: Vec<_> = absent.iter().map(|(name, id)| format!("{name} (of @{id})")).collect();
-    (!listed.is_empty()).then(|| {
-        format!(
-            "packages of groups that no repository has are left out: {}",
-            listed.join(", ")
-        )
-    })
-}
-
-fn locked_repository((id, release): (&str, &ReleaseInfo)) -> LockedRepository {
-    LockedRepository {
-        id: id.to_owned(),
-        suite: release.suite.clone(),
-        codename: release.codename.clone(),
-        date: date::show(release.date),
-        digest: release.sha256.to_string(),
-    }
 }
 
 /// Writes the dependency graph into the package cache, and where the user wants it.
@@ -298,9 +191,11 @@ pub(super) fn obtain(context: &Context<'_>, selection: &Selection) -> Result<Cac
     let paths = wanted
         .iter()
         .zip(&report.packages)
-        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()));
+        .map(|(wanted, cached)| (wanted.package.sha256, cached.path.clone()))
+        .collect();
     Ok(Cached {
-        paths: paths.collect(),
+        dates: Dates::of(context.request, selection, &paths)?,
+        paths,
         report,
     })
 }

@@ -21,6 +21,8 @@ pub struct BuildReport {
     pub provider: String,
     /// `systemConfig.name`.
     pub system_config: String,
+    /// No time in the image is later, in seconds since 1970.
+    pub epoch_seconds: u64,
     /// How long each stage took, in order.
     pub stages: Vec<StageTime>,
     /// What happened to the packages.

@@ -9,7 +9,8 @@ use crate::package::Resolution;
 use crate::progress::Progress;
 use crate::resolve::lockfile::Lockfile;
 
-use super::{BuildError, BuildRequest, Context, packages};
+use super::metadata::Shared;
+use super::{BuildError, BuildRequest, Context, select};
 
 /// What a build of the same request would install.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ pub fn resolve(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Resolved, BuildError> {
-    let mut context = Context::new(request, progress, cancel)?;
+    let shared = Shared::default();
+    let mut context = Context::new(request, &shared, progress, cancel)?;
     let is_writable = is_writable(&context.workspace.metadata());
     // So that nobody removes the metadata meanwhile.
     let _lock = match is_writable {
@@ -57,8 +59,7 @@ pub fn resolve(
             Some(scratch)
         }
     };
-    let metadata = packages::load_metadata(&context)?;
-    let selection = packages::select(&context, metadata)?;
+    let selection = select::select(&context)?;
     Ok(Resolved {
         base: selection.base,
         image: selection.image,

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::cancel::Cancel;
 use crate::progress::{Progress, TaskId, Unit};
 
+use super::metadata::Shared;
 use super::report::BuildReport;
-use super::{BuildError, BuildRequest, build};
+use super::{BuildError, BuildRequest, build, build_one};
 
 /// Builds all `requests`, at most `jobs` at a time, and gives their results in the same order. One that fails does
 /// not stop the others. What a build tells is preceded by its `systemConfig.name`.
@@ -21,6 +22,7 @@ pub fn build_all(
     if let [request] = requests {
         return vec![build(request, progress, cancel)];
     }
+    let shared = Shared::default();
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..requests.len()).collect());
     let results: Mutex<Vec<(usize, Result<BuildReport, BuildError>)>> = Mutex::default();
     let work = || {
@@ -33,7 +35,7 @@ pub fn build_all(
                 name: &request.loaded.template.system.name,
                 shown: progress,
             };
-            let result = build(request, &named, cancel);
+            let result = build_one(request, &shared, &named, cancel);
             results
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -108,12 +108,13 @@ impl<T> Drop for Sealing<T> {
 }
 
 impl<'a> Steps<'a> {
-    /// No layers above the base of `selection`. What killed builds left is removed.
+    /// No layers above the base whose key is `base`. What killed builds left is removed.
     pub fn new(
         context: &'a Context<'a>,
         output: &'a ImageBuild,
         selection: &'a Selection,
         cached: &'a Cached,
+        base: Sha256,
     ) -> Result<Self, BuildError> {
         let store = LayerStore::new(context.workspace.layers());
         store.sweep()?;
@@ -123,7 +124,7 @@ impl<'a> Steps<'a> {
             selection,
             cached,
             store,
-            base: selection.base_key,
+            base,
             snapshot: Arc::new(Snapshot::open(&base::paths(context))?),
             stack: Vec::new(),
             uses: Vec::new(),

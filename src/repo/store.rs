@@ -138,6 +138,11 @@ impl Store {
         None
     }
 
+    /// Whether there is such an object, whatever its content is.
+    pub(super) fn has(&self, kind: Kind, digest: impl Into<Checksum>) -> bool {
+        self.directory.join(kind.file_name(&digest.into())).exists()
+    }
+
     /// Stores an object under its digest.
     pub(super) fn write(&self, kind: Kind, digest: impl Into<Checksum>, bytes: &[u8]) -> Result<(), PathError> {
         durable::write_file(self.directory.join(kind.file_name(&digest.into())), bytes)

@@ -11,31 +11,48 @@ mod request;
 mod universe;
 mod walk;
 
-use crate::package::{PackageRecord, Resolution, ResolvedPackage};
+use crate::package::{Arch, PackageRecord, Resolution, ResolvedPackage};
 
 use super::answer::{Root, arrange, decide};
 use super::explain::unsolvable;
-use super::{Request, ResolveError};
+use super::{Request, ResolveError, Wanted};
 use universe::Universe;
 
-/// Finds the packages to install for `request` among `records`.
-///
-/// `records` are those of all repositories, in the order of the repositories;
-/// a version that several offer is taken from the first. The packages of the
-/// result are in the order of installation: what a package needs comes before it,
-/// essential packages with what they need come before all others.
+/// What several requests are resolved from: records, indexed once.
+#[derive(Debug)]
+pub struct Resolver<'a>(Universe<'a>);
+
+impl<'a> Resolver<'a> {
+    /// Indexes `records`, those of all repositories for `arch`, in the order of the repositories;
+    /// a version that several offer is taken from the first.
+    pub fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
+        Self(Universe::new(arch, records))
+    }
+
+    /// Finds the packages to install for `wanted`, which is for the same architecture. The packages of the
+    /// result are in the order of installation: what a package needs comes before it,
+    /// essential packages with what they need come before all others.
+    ///
+    /// # Errors
+    /// If something is asked for that does not exist, or if no set of packages
+    /// fulfils the request; the error says who needs or excludes whom.
+    pub fn resolve(&self, wanted: &Wanted<'_>) -> Result<Resolution, ResolveError> {
+        let universe = &self.0;
+        let roots = request::roots(universe, wanted)?;
+        let requested: Vec<_> = roots.iter().map(Root::preferred).collect();
+        let proposal = walk::propose(universe, &requested);
+        let packages =
+            decide(universe, &roots, proposal).map_err(|contradiction| unsolvable(universe, &roots, &contradiction))?;
+        Ok(arrange(universe, &roots, &packages))
+    }
+}
+
+/// [`Resolver::resolve`] for one request.
 ///
 /// # Errors
-/// If something is asked for that does not exist, or if no set of packages
-/// fulfils the request; the error says who needs or excludes whom.
+/// As there.
 pub fn resolve(request: &Request, records: &[PackageRecord]) -> Result<Resolution, ResolveError> {
-    let universe = Universe::new(request.arch, records);
-    let roots = request::roots(&universe, request)?;
-    let requested: Vec<_> = roots.iter().map(Root::preferred).collect();
-    let proposal = walk::propose(&universe, &requested);
-    let packages =
-        decide(&universe, &roots, proposal).map_err(|contradiction| unsolvable(&universe, &roots, &contradiction))?;
-    Ok(arrange(&universe, &roots, &packages))
+    Resolver::new(request.arch, records).resolve(&request.wanted())
 }
 
 fn resolved(record: &PackageRecord) -> ResolvedPackage {

@@ -179,6 +179,13 @@ impl Lockfile {
         Sha256::of(serde_json::to_vec(&self.body()).unwrap_or_default())
     }
 
+    /// The digest of what is installed, and when: the same for as long as the packages are, whatever state the
+    /// repositories are in.
+    pub fn seed(&self) -> Sha256 {
+        // As above.
+        Sha256::of(serde_json::to_vec(&(&self.provider, &self.packages, &self.steps)).unwrap_or_default())
+    }
+
     /// The lockfile's text.
     pub fn to_json(&self) -> String {
         let whole = Whole {

@@ -14,6 +14,7 @@ use crate::durable::{self, PathError};
 use crate::layer::{Below, LayerStore};
 use crate::package::Sha256;
 use crate::resolve::lockfile::Lockfile;
+use crate::resolve::memo::Memo;
 use crate::workspace::{LAYERS, Workspace};
 
 use super::clean::remove;
@@ -60,6 +61,8 @@ pub struct Item {
 pub enum Kind {
     /// A package file.
     Package,
+    /// What was resolved for some request; it is resolved again when it is needed.
+    Resolution,
     /// A step layer that no image lies on.
     Layer,
     /// A snapshot with what was unpacked of it.
@@ -226,6 +229,10 @@ impl Found {
             offer(Kind::Package, package.path, package.last_used, package.size, may_go);
         }
         let workspace = &provider.workspace;
+        for (path, last_used) in Memo::new(workspace.resolutions()).list()? {
+            let size = measure(&path)?;
+            offer(Kind::Resolution, path, last_used, size, true);
+        }
         if workspace.tarball().exists() {
             let last_used = provider.last_used().unwrap_or(SystemTime::UNIX_EPOCH);
             let has_upper = staying.iter().any(|image| image.build.upper().exists()) || has_mounts(workspace)?;
@@ -285,7 +292,7 @@ fn needed_by(images: &[&Image]) -> Result<BTreeSet<String>, String> {
 impl Item {
     fn remove(&self) -> Result<(), StoreError> {
         match self.kind {
-            Kind::Package => Ok(durable::remove_tree(&self.path)?),
+            Kind::Package | Kind::Resolution => Ok(durable::remove_tree(&self.path)?),
             Kind::Image => {
                 check_unused(&self.provider, &self.path)?;
                 Ok(remove(&self.path)?)

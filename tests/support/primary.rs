@@ -11,6 +11,7 @@ use std::process::Command;
 use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::{Arch, Sha256};
+use oic::progress::Silent;
 use oic::repo::rpm;
 use oic::resolve::{self, Request};
 
@@ -141,7 +142,8 @@ pub fn resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<d
         dnf::options(&scratch.join("oic"), cached),
     );
     let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default())?;
-    let index = rpm::load(&repository, &options, &fetcher, &Cancel::default())?;
+    let indexes = rpm::load_all(&[repository], &options, &fetcher, &Silent, &Cancel::default())?;
+    let index = indexes.first().ok_or("no index")?;
     let request = Request {
         arch: Arch::X86_64,
         packages: request(),

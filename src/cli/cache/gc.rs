@@ -66,6 +66,7 @@ fn print(collected: &Collected, args: &GcArgs) -> Result<(), CommandError> {
     for item in &collected.removed {
         let kind = match item.kind {
             Kind::Package => "package",
+            Kind::Resolution => "resolution",
             Kind::Layer => "step layer",
             Kind::Base => "base",
             Kind::Image => "image",

@@ -178,6 +178,7 @@ mod tests {
             schema_version: 1,
             provider: "debian-debian13-x86_64".into(),
             system_config: "<edge>".into(),
+            epoch_seconds: 0,
             stages: vec![stage("Install", 0.0, false), stage("initrd", 0.5, true)],
             packages: PackageCounts::default(),
             base: BaseUse::default(),

@@ -3,22 +3,24 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | magic `OICDRAWN` |
-//! | 4 | version, 1 |
+//! | 4 | version, 2 |
 //! | 48 | inode, size, and times of the image's file: modification and change, seconds and nanoseconds |
 //! | 32 | SHA-256 of the image |
-//! | 8, 8 | numbers of ranges and of known contents |
+//! | 8, 8, 8 | numbers of ranges, of known contents, and of states of the digest |
 //! | 16 each | a range: start, end |
 //! | 56 each | a known content: place, offset in its file, length, SHA-256 of the file |
+//! | 104 each | a state of the digest ([`Checkpoints`]) |
 //! | 4 | CRC-32 of all before |
 //!
 //! Anything else is no record: then the next image is written as if there were none.
 
 use super::Identity;
 use crate::image::canvas::{Drawn, Known};
+use crate::image::digest::Checkpoints;
 use crate::package::Sha256;
 
 const MAGIC: &[u8; 8] = b"OICDRAWN";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A record that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,9 +28,10 @@ pub(super) struct Record {
     pub(super) identity: Identity,
     pub(super) drawn: Drawn,
     pub(super) sha256: Sha256,
+    pub(super) checkpoints: Checkpoints,
 }
 
-pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256) -> Vec<u8> {
+pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256, checkpoints: &Checkpoints) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(identity.inode.to_le_bytes());
@@ -40,6 +43,7 @@ pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256) -> Vec<u
     bytes.extend(sha256.0);
     bytes.extend((drawn.ranges.len() as u64).to_le_bytes());
     bytes.extend((drawn.known.len() as u64).to_le_bytes());
+    bytes.extend((checkpoints.states().len() as u64).to_le_bytes());
     for (start, end) in &drawn.ranges {
         bytes.extend(start.to_le_bytes());
         bytes.extend(end.to_le_bytes());
@@ -52,6 +56,7 @@ pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256) -> Vec<u
         }
         bytes.extend(known.digest.0);
     }
+    bytes.extend(checkpoints.states().flatten());
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
@@ -72,7 +77,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
         changed: (fields.signed()?, fields.signed()?),
     };
     let sha256 = Sha256(fields.array()?);
-    let (ranges, known) = (fields.number()?, fields.number()?);
+    let (ranges, known, states) = (fields.number()?, fields.number()?, fields.number()?);
     let mut drawn = Drawn::default();
     let mut behind = 0;
     for _ in 0..ranges {
@@ -92,10 +97,14 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
         };
         drawn.known.insert(place, known);
     }
-    fields.0.is_empty().then_some(Record {
+    let states = usize::try_from(states).ok()?.checked_mul(Checkpoints::STATE_BYTES)?;
+    let (states, rest) = fields.0.split_at_checked(states)?;
+    let checkpoints = Checkpoints::of(states.chunks(Checkpoints::STATE_BYTES))?;
+    rest.is_empty().then_some(Record {
         identity,
         drawn,
         sha256,
+        checkpoints,
     })
 }
 
@@ -138,12 +147,17 @@ mod tests {
             ranges: vec![(0, 512), (4096, 8192)],
             known: [(4096, known)].into(),
         };
-        let bytes = write(&identity, &drawn, Sha256::of("y"));
+        let states = [[1; Checkpoints::STATE_BYTES], [2; Checkpoints::STATE_BYTES]];
+        let checkpoints = Checkpoints::of(states.iter().map(|state| &state[..])).unwrap();
+        let bytes = write(&identity, &drawn, Sha256::of("y"), &checkpoints);
         let record = read(&bytes).unwrap();
-        assert_eq!(
-            (record.identity, record.drawn, record.sha256),
-            (identity, drawn, Sha256::of("y"))
-        );
+        let expected = Record {
+            identity,
+            drawn,
+            sha256: Sha256::of("y"),
+            checkpoints,
+        };
+        assert_eq!(record, expected);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;

@@ -17,7 +17,8 @@ impl Place {
             ranges: vec![(0, 4096), (8192, 8292)],
             ..Drawn::default()
         };
-        remember(&place.at("raw"), &drawn, Sha256::of("raw"), &place.at("record")).unwrap();
+        let digest = (Sha256::of("raw"), &Checkpoints::default());
+        remember(&place.at("raw"), &drawn, digest, &place.at("record")).unwrap();
         place
     }
 
@@ -78,7 +79,7 @@ fn an_image_in_use_is_copied() {
     remember(
         &place.at("raw"),
         &Drawn::default(),
-        Sha256::of("raw"),
+        (Sha256::of("raw"), &Checkpoints::default()),
         &place.at("record"),
     )
     .unwrap();

@@ -1,6 +1,8 @@
 //! How a file system of some size is divided, before anything is in it: block groups, and where their
 //! superblocks, descriptors, bitmaps and inode tables lie ("Block Groups", "Flexible Block Groups" in the
-//! kernel's `Documentation/filesystems/ext4/blockgroup.rst`). The same as `mke2fs` would choose.
+//! kernel's `Documentation/filesystems/ext4/blockgroup.rst`). Numbers and sizes are those that `mke2fs` would choose.
+//!
+//! Bitmaps and inode tables of ext4 may lie anywhere. They change with every file, so they lie at the end.
 
 use super::space::{Run, Space};
 use super::{ExtError, Kind};
@@ -18,8 +20,6 @@ const INODES_PER_BLOCK: u64 = BLOCK_BYTES / INODE_BYTES as u64;
 pub(super) const NUMBERS_PER_BLOCK: u64 = BLOCK_BYTES / 4;
 /// Below this size a file system gets an inode for every 4 KiB, above for every 16 KiB (as mke2fs does).
 const SMALL_BYTES: u64 = 512 << 20;
-/// Groups whose bitmaps and inode tables lie together.
-const FLEX_GROUPS: u32 = 16;
 /// So many blocks more than its own metadata the last group has to have.
 const LAST_GROUP_MINIMUM: u64 = 50;
 /// A file system can grow to so many times its size without moving anything.
@@ -117,24 +117,36 @@ impl Geometry {
         for group in 0..self.group_count() {
             space.take(self.base(group));
         }
-        let together = if self.kind.is_ext4() { FLEX_GROUPS } else { 1 };
-        let table_blocks = self.table_blocks;
-        for (first, groups) in (0_u32..)
-            .step_by(together as usize)
-            .zip(self.groups.chunks_mut(together as usize))
-        {
-            let start = u64::from(first) * GROUP_BLOCKS;
-            for group in groups.iter_mut() {
-                group.block_bitmap = space.allocate_row(start, 1)?;
-            }
-            for group in groups.iter_mut() {
-                group.inode_bitmap = space.allocate_row(start, 1)?;
-            }
-            for group in groups.iter_mut() {
-                group.inode_table = space.allocate_row(start, table_blocks)?;
-            }
+        match self.kind.is_ext4() {
+            true => self.place_at_end(&mut space)?,
+            false => self.place_in_groups(&mut space)?,
         }
         Some(space)
+    }
+
+    fn place_in_groups(&mut self, space: &mut Space) -> Option<()> {
+        for (group, number) in self.groups.iter_mut().zip(0_u64..) {
+            let start = number * GROUP_BLOCKS;
+            group.block_bitmap = space.allocate_row(start, 1)?;
+            group.inode_bitmap = space.allocate_row(start, 1)?;
+            group.inode_table = space.allocate_row(start, self.table_blocks)?;
+        }
+        Some(())
+    }
+
+    /// The first group's last, since it is the one in use.
+    fn place_at_end(&mut self, space: &mut Space) -> Option<()> {
+        let mut end = self.blocks;
+        for group in &mut self.groups {
+            group.inode_table = space.allocate_row_before(&mut end, self.table_blocks)?;
+        }
+        for group in &mut self.groups {
+            group.inode_bitmap = space.allocate_row_before(&mut end, 1)?;
+        }
+        for group in &mut self.groups {
+            group.block_bitmap = space.allocate_row_before(&mut end, 1)?;
+        }
+        Some(())
     }
 
     pub(super) fn group_count(&self) -> u32 {

@@ -1,8 +1,10 @@
 //! Decides where everything goes.
 //!
-//! The order is chosen so that a small change of the tree moves little: first what depends on the size alone, then
-//! directories with some room behind them, then the contents that come from the base in the base's order, then all
-//! other contents, large files before small ones. So a new file moves only those of its size and smaller ones.
+//! The order is chosen so that a small change of the tree moves little, and nothing near the start: who knows the digest
+//! of all that is before it need not hash it again. At the start lie superblocks, descriptors, the journal and the contents
+//! that come from the base, in the base's order; at the end, behind all free blocks, what is the image's own: other contents,
+//! large files before small ones, so that a new file moves only those of its size and smaller ones; directories; inodes.
+//! Each has some room to grow.
 
 use std::cmp::Reverse;
 
@@ -19,8 +21,10 @@ use crate::image::tree::{Content, FileContent, Index, Tree};
 use crate::overlay::layer::{FileKind, NodeId};
 
 const RESIZE_INODE: u32 = 7;
-/// Directories may grow by this much before contents move.
-const ROOM_STEP_BLOCKS: u64 = 1024;
+/// Directories may grow by this much before something moves.
+const DIRECTORIES_STEP_BLOCKS: u64 = 1024;
+/// The same for contents that are not the base's.
+const CONTENTS_STEP_BLOCKS: u64 = 4096;
 
 /// A file system, all in its place.
 #[derive(Debug)]
@@ -79,12 +83,27 @@ struct Planner<'a> {
     plan: Plan,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn place(mut self, mut drafts: Vec<Draft>) -> Option<Plan> {
         self.journal()?;
         self.resize_inode()?;
+        let files = self.files(&drafts);
+        let at_end = self.regions(&drafts, &files);
+        let from_start = self.cursor;
+        if let Some(regions) = at_end {
+            self.cursor = regions.directories;
+        }
         self.blocks_in_memory(&mut drafts)?;
-        self.contents(&mut drafts)?;
+        if at_end.is_some() {
+            self.cursor = from_start;
+        }
+        let base = files.partition_point(|file| matches!(file.order, Order::Base(_)));
+        let (base, others) = files.split_at(base);
+        self.contents(&mut drafts, base)?;
+        if let Some(regions) = at_end {
+            self.cursor = regions.contents;
+        }
+        self.contents(&mut drafts, others)?;
         self.plan.inodes.extend(drafts.into_iter().map(|draft| draft.inode));
         self.plan.inodes.sort_unstable_by_key(|inode| inode.number);
         Some(self.plan)
@@ -142,9 +161,8 @@ impl Planner<'_> {
         Some(())
     }
 
-    /// Directories, long links and blocks of attributes, and some room behind them.
+    /// Directories, long links and blocks of attributes.
     fn blocks_in_memory(&mut self, drafts: &mut [Draft]) -> Option<()> {
-        let start = self.cursor;
         for draft in drafts.iter_mut() {
             if draft.attributes.needs_block() {
                 let place = self.allocate(1)?.first()?.start;
@@ -166,35 +184,69 @@ impl Planner<'_> {
                 self.map(&mut draft.inode, &in_order(&runs))?;
             }
         }
-        let used = self.cursor - start;
-        let room = (used + used / 4).next_multiple_of(ROOM_STEP_BLOCKS);
-        let contents: u64 = drafts.iter().map(Draft::blocks).sum();
-        let whole = Run {
-            start: 0,
-            count: self.plan.geometry.blocks,
-        };
-        let free = self.plan.geometry.blocks - self.plan.space.used_in(whole);
-        // In a full partition there is none.
-        if contents + contents / 64 + room - used < free {
-            self.cursor = start + room;
-        }
         Some(())
     }
 
-    fn contents(&mut self, drafts: &mut [Draft]) -> Option<()> {
-        let tree = self.tree;
-        let mut files: Vec<(Order, &mut Draft, &FileContent, Index)> = drafts
-            .iter_mut()
-            .filter_map(|draft| {
-                let Body::File(index) = draft.body else { return None };
-                let Content::File(content) = &tree.nodes().get(index)?.content else {
+    /// Where what is the image's own begins; `None` in a partition so full that there is no choice.
+    fn regions(&self, drafts: &[Draft], files: &[File<'_>]) -> Option<Regions> {
+        let (mut directories, mut base, mut others) = (0_u64, 0_u64, 0_u64);
+        for draft in drafts {
+            directories += draft.blocks();
+        }
+        for file in files {
+            let blocks = drafts.get(file.draft)?.inode.blocks;
+            directories -= blocks;
+            match file.order {
+                Order::Base(_) => base += blocks,
+                Order::Other(..) => others += blocks,
+            }
+        }
+        let space = &self.plan.space;
+        let geometry = &self.plan.geometry;
+        let groups = geometry.groups.iter();
+        let end = match self.spec.kind {
+            Kind::Ext4 => groups.map(|group| group.block_bitmap).min()?,
+            Kind::Ext2 | Kind::Ext3 => geometry.blocks,
+        };
+        let room = (directories + directories / 4).next_multiple_of(DIRECTORIES_STEP_BLOCKS);
+        let directories = space.start_of_last_free(end, room)?;
+        let room = with_maps(others).next_multiple_of(CONTENTS_STEP_BLOCKS);
+        let contents = space.start_of_last_free(directories, room)?;
+        let between = Run {
+            start: self.cursor,
+            count: contents.checked_sub(self.cursor)?,
+        };
+        (between.count - space.used_in(between) >= with_maps(base)).then_some(Regions { contents, directories })
+    }
+
+    /// All files with contents, in the order of their places.
+    fn files(&self, drafts: &[Draft]) -> Vec<File<'a>> {
+        let drafts = drafts.iter().enumerate();
+        let mut files: Vec<File<'_>> = drafts
+            .filter_map(|(draft, drafted)| {
+                let Body::File(index) = drafted.body else { return None };
+                let Content::File(content) = &self.tree.nodes().get(index)?.content else {
                     return None;
                 };
-                Some((Order::of(content, draft.inode.blocks, index), draft, content, index))
+                let order = Order::of(content, drafted.inode.blocks, index);
+                Some(File {
+                    order,
+                    draft,
+                    index,
+                    content,
+                })
             })
             .collect();
-        files.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        for (_, draft, content, index) in files {
+        files.sort_by(|a, b| a.order.cmp(&b.order));
+        files
+    }
+
+    fn contents(&mut self, drafts: &mut [Draft], files: &[File<'_>]) -> Option<()> {
+        for File {
+            draft, index, content, ..
+        } in files
+        {
+            let draft = drafts.get_mut(*draft)?;
             let mut extents = Vec::new();
             draft.inode.blocks = u64::from(draft.inode.attribute_block != 0);
             for (start, end) in parts(draft.inode.size_bytes, content) {
@@ -203,7 +255,7 @@ impl Planner<'_> {
                 for run in runs {
                     let length_bytes = (run.count * BLOCK_BYTES).min(end - offset_bytes);
                     self.plan.pieces.push(Piece {
-                        file: index,
+                        file: *index,
                         offset_bytes,
                         length_bytes,
                         place_bytes: self.spec.offset_bytes + run.start * BLOCK_BYTES,
@@ -241,6 +293,27 @@ impl Planner<'_> {
         self.plan.blocks.extend(blocks);
         Some(())
     }
+}
+
+/// First blocks of what lies at the end.
+#[derive(Clone, Copy)]
+struct Regions {
+    contents: u64,
+    directories: u64,
+}
+
+/// A file with contents.
+struct File<'a> {
+    order: Order,
+    /// Which of the drafts.
+    draft: usize,
+    index: Index,
+    content: &'a FileContent,
+}
+
+/// `blocks` of contents with the most that could be needed to say where they are.
+fn with_maps(blocks: u64) -> u64 {
+    blocks + blocks / 8 + 16
 }
 
 /// The order of contents.

@@ -109,6 +109,29 @@ impl Space {
         }
     }
 
+    /// Takes the last `count` blocks in a row before `end`, and moves `end` to the first of them.
+    pub(super) fn allocate_row_before(&mut self, end: &mut u64, count: u64) -> Option<u64> {
+        let mut start = end.checked_sub(count)?;
+        // What is in use lies behind the start of a group, and is seldom in the way.
+        while self.used_in(Run { start, count }) > 0 {
+            start = start.checked_sub(1)?;
+        }
+        self.take(Run { start, count });
+        *end = start;
+        Some(start)
+    }
+
+    /// Where the last `count` free blocks before `end` begin.
+    pub(super) fn start_of_last_free(&self, end: u64, count: u64) -> Option<u64> {
+        let (mut start, mut found) = (end, 0);
+        while found < count {
+            let length = (start.checked_sub(1)? % 64 + 1).min(count - found);
+            start -= length;
+            found += length - self.used_in(Run { start, count: length });
+        }
+        Some(start)
+    }
+
     /// How many blocks of `run` are in use.
     pub(super) fn used_in(&self, run: Run) -> u64 {
         let end = run.end().min(self.blocks);
@@ -159,6 +182,22 @@ mod tests {
         assert_eq!(space.used_in(Run { start: 130, count: 5 }), 5);
         assert!(space.allocate(&mut cursor, 900).is_none());
         assert!(space.allocate_row(0, 900).is_none());
+    }
+
+    #[test]
+    fn rows_and_room_are_found_from_the_end() {
+        let mut space = Space::new(1000);
+        space.take(Run { start: 900, count: 50 });
+        let mut end = 1000;
+        assert_eq!(space.allocate_row_before(&mut end, 20), Some(980));
+        assert_eq!(space.allocate_row_before(&mut end, 40), Some(860));
+        assert_eq!(end, 860);
+        assert_eq!(space.allocate_row_before(&mut end, 900), None);
+        assert_eq!(space.start_of_last_free(1000, 30), Some(950));
+        assert_eq!(space.start_of_last_free(1000, 31), Some(859));
+        assert_eq!(space.start_of_last_free(900, 200), Some(660));
+        assert_eq!(space.start_of_last_free(1000, 0), Some(1000));
+        assert_eq!(space.start_of_last_free(1000, 891), None);
     }
 
     #[test]

@@ -232,6 +232,13 @@ fn cancelling_stops_it() {
     cancel.cancel();
     let file = fs::File::options().read(true).write(true).open(image.path()).unwrap();
     let canvas = Canvas::new(&file, Path::new("raw"), None);
-    let result = write(&canvas, &spec(Kind::Ext4, 16), &tree::Tree::empty(), 1, &cancel);
+    let result = write(
+        &canvas,
+        canvas.hold(0),
+        &spec(Kind::Ext4, 16),
+        &tree::Tree::empty(),
+        1,
+        &cancel,
+    );
     assert!(matches!(result, Err(ExtError::Cancelled(_))));
 }

@@ -111,7 +111,15 @@ fn every_checker_is_content() {
     }
     assert!(run("util-linux", "blkid", &["-p", "-o", "export", &swap]).contains("TYPE=swap"));
     let hashed = run("coreutils", "sha256sum", &[raw]);
-    assert!(hashed.starts_with(&digest(&target, &Silent, &Cancel::default()).unwrap().to_string()));
+    assert!(hashed.starts_with(&digest(&target).to_string()));
+}
+
+fn digest(path: &Path) -> Sha256 {
+    digest_from(path, Checkpoints::default()).0
+}
+
+fn digest_from(path: &Path, known: Checkpoints) -> (Sha256, Checkpoints) {
+    super::super::digest::digest(path, known, &Silent, &Cancel::default()).unwrap()
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn two_images_are_equal() {
         let target = directory.path().join(name).with_extension("raw");
         make(&target, &root, &Cancel::default()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(1100));
-        digest(&target, &Silent, &Cancel::default()).unwrap()
+        digest(&target)
     });
     assert_eq!(digests[0], digests[1]);
 }
@@ -156,12 +164,13 @@ fn build_upon(merged: impl Fn(&Path) -> Merged) -> Vec<u64> {
         change();
         let summary = make_from(&target, &merged(&root), earlier.take(), &cancel).unwrap();
         let fresh = make_from(&at("fresh.raw"), &merged(&root), None, &cancel).unwrap();
-        let sha256 = digest(&target, &Silent, &cancel).unwrap();
-        assert_eq!(sha256, digest(&at("fresh.raw"), &Silent, &cancel).unwrap());
+        let digested = digest_from(&target, summary.checkpoints);
+        assert_eq!(digested, digest_from(&at("fresh.raw"), Checkpoints::default()));
+        let (sha256, checkpoints) = digested;
         assert_eq!(summary.drawn.ranges, fresh.drawn.ranges);
         assert!(summary.sha256.is_none_or(|known| known == sha256));
         written.push((summary.written_bytes, summary.sha256.is_some()));
-        super::super::earlier::remember(&target, &summary.drawn, sha256, &record).unwrap();
+        super::super::earlier::remember(&target, &summary.drawn, (sha256, &checkpoints), &record).unwrap();
         earlier = Earlier::set_aside(&target, &record, &at("aside"));
         assert!(earlier.is_some());
     }

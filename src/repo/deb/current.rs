@@ -5,6 +5,7 @@ use super::load::Session;
 use super::release::Release;
 use crate::fetch::{FetchError, Reply, Validators};
 use crate::package::Sha256;
+use crate::repo::ReleaseInfo;
 use crate::repo::store::{Form, Kind, Pointer};
 use crate::verify::{self, Signer};
 
@@ -31,6 +32,19 @@ pub(super) struct Current {
 pub(super) struct Fresh {
     pub(super) release: Vec<u8>,
     pub(super) signature: Option<Vec<u8>>,
+}
+
+impl Current {
+    /// As a lockfile or a report names it.
+    pub(super) fn info(&self) -> ReleaseInfo {
+        ReleaseInfo {
+            date: self.release.date,
+            suite: self.release.suite.clone(),
+            codename: self.release.codename.clone(),
+            sha256: self.sha256,
+            signer: self.signer.as_ref().map(|signer| signer.fingerprint.clone()),
+        }
+    }
 }
 
 impl Session<'_> {

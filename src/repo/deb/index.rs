@@ -111,6 +111,24 @@ impl Session<'_> {
         Err(Problem::IndexNotFound { url: missing })
     }
 
+    /// Refuses if the cache lacks one of the indexes, which may be all that is missing of several repositories.
+    pub(super) fn check_cached(&self, current: &Current) -> Result<(), Problem> {
+        let mut missing = wanted(self, current)?;
+        missing.retain(|wanted| {
+            let mut forms = wanted.forms.iter();
+            let is_kept = |(form, listed): &(Compression, Listed)| {
+                self.store.has(Kind::index("Packages", form.suffix()), listed.sha256)
+            };
+            !forms.any(is_kept)
+        });
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Problem::NotCached {
+                urls: missing.iter().map(|wanted| self.url(&wanted.path)).collect(),
+            }),
+        }
+    }
+
     fn cached_index(&self, wanted: &Wanted) -> Result<Option<Vec<u8>>, Problem> {
         if let Some(plain) = wanted.plain() {
             return Ok(self

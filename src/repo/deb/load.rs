@@ -29,11 +29,70 @@ pub struct LoadedIndex {
     pub from_cache: bool,
 }
 
-/// Loads several repositories at once; the result is in their order.
+/// A repository whose Release file was verified; none of its indexes was looked at yet. The digest of
+/// [`Head::release`] says what they hold: the Release file lists their digests.
+#[derive(Debug, Clone)]
+pub struct Head {
+    repository: Repository,
+    current: Current,
+    fetched_bytes: u64,
+}
+
+impl Head {
+    /// `Repository::id`.
+    pub fn repository_id(&self) -> &str {
+        &self.repository.id
+    }
+
+    /// The Release file.
+    pub fn release(&self) -> ReleaseInfo {
+        self.current.info()
+    }
+}
+
+/// Verifies the Release files of several repositories at once, the mirror's unless offline; the result is in their order.
 ///
 /// # Errors
-/// [`RepoError`] of the first repository, in order, that cannot be loaded; what
+/// [`RepoError`] of the first repository, in order, that cannot be used; what
 /// `--offline` misses is collected from all of them.
+pub fn heads(
+    repositories: &[Repository],
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<Head>, RepoError> {
+    let label = "Verify repositories";
+    load_each(label, repositories, options, progress, cancel, |repository| {
+        Session::open(repository, options, transport, cancel)
+            .and_then(|session| session.head())
+            .map_err(|problem| problem.of(&repository.id))
+    })
+}
+
+/// Loads the indexes below several heads at once: they are fetched unless they are cached, checked against the Release
+/// file and parsed. The result is in the order of the heads.
+///
+/// # Errors
+/// As [`heads`].
+pub fn load(
+    heads: &[Head],
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<LoadedIndex>, RepoError> {
+    load_each("Load package indexes", heads, options, progress, cancel, |head| {
+        Session::open(&head.repository, options, transport, cancel)
+            .and_then(|session| session.load(head))
+            .map_err(|problem| problem.of(&head.repository.id))
+    })
+}
+
+/// [`heads`], and then [`load`].
+///
+/// # Errors
+/// As these.
 pub fn load_all(
     repositories: &[Repository],
     options: &LoadOptions,
@@ -41,25 +100,8 @@ pub fn load_all(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<LoadedIndex>, RepoError> {
-    load_each(repositories, options, progress, cancel, |repository| {
-        load(repository, options, transport, cancel)
-    })
-}
-
-/// Loads one repository: its Release file is verified, its indexes are fetched
-/// unless they are cached, checked against it and parsed.
-///
-/// # Errors
-/// [`RepoError`], which names the repository and the URL.
-pub fn load(
-    repository: &Repository,
-    options: &LoadOptions,
-    transport: &dyn Transport,
-    cancel: &Cancel,
-) -> Result<LoadedIndex, RepoError> {
-    Session::open(repository, options, transport, cancel)
-        .and_then(|session| session.load())
-        .map_err(|problem| problem.of(&repository.id))
+    let heads = heads(repositories, options, transport, progress, cancel)?;
+    load(&heads, options, transport, progress, cancel)
 }
 
 /// The load of one repository.
@@ -112,35 +154,65 @@ impl<'a> Session<'a> {
         Ok(reply)
     }
 
-    fn load(&self) -> Result<LoadedIndex, Problem> {
-        if self.options.offline {
-            let missing = || Problem::NotCached {
-                urls: vec![self.url("InRelease")],
-            };
-            let current = self.cached()?.ok_or_else(missing)?;
-            self.check_validity(&current)?;
-            let records = self.all_records(&current)?;
-            return Ok(self.loaded(current, records));
-        }
+    fn head(&self) -> Result<Head, Problem> {
+        let current = match self.options.offline {
+            true => self.cached_only()?,
+            false => self.newest()?,
+        };
+        Ok(Head {
+            repository: self.repository.clone(),
+            fetched_bytes: self.fetched_bytes.load(Ordering::Relaxed),
+            current,
+        })
+    }
+
+    fn cached_only(&self) -> Result<Current, Problem> {
+        let missing = || Problem::NotCached {
+            urls: vec![self.url("InRelease")],
+        };
+        let current = self.cached()?.ok_or_else(missing)?;
+        self.check_validity(&current)?;
+        self.check_cached(&current)?;
+        Ok(current)
+    }
+
+    fn newest(&self) -> Result<Current, Problem> {
         let cached = self.cached().unwrap_or_else(|problem| {
             tracing::warn!(repository = self.repository.id, %problem, "the cached index is not used");
             None
         });
-        let attempt = |conditional| {
-            let current = self.refreshed(cached.as_ref(), conditional)?;
-            let records = self.all_records(&current)?;
-            Ok((current, records))
-        };
-        let (current, records) = match attempt(true) {
+        let mut current = self.refreshed(cached.as_ref(), true)?;
+        // The text that is cached, but from another place or signed anew: its indexes are as much there as before.
+        if cached.is_some_and(|cached| cached.sha256 == current.sha256) {
+            self.keep(&current)?;
+            current.fresh = None;
+        }
+        Ok(current)
+    }
+
+    fn load(&self, head: &Head) -> Result<LoadedIndex, Problem> {
+        let loaded = match self.all_records(&head.current) {
             // The mirror was caught between its Release file and its indexes.
-            Err(problem) if Problem::may_be_a_race(&problem) => {
+            Err(problem) if problem.may_be_a_race() => {
                 tracing::info!(repository = self.repository.id, %problem, "asking once more");
-                attempt(false)?
+                let current = self.refreshed(self.cached().ok().flatten().as_ref(), false)?;
+                let records = self.all_records(&current)?;
+                (current, records)
             }
-            done => done?,
+            records => (head.current.clone(), records?),
         };
-        self.keep(&current)?;
-        Ok(self.loaded(current, records))
+        let (current, records) = loaded;
+        if !self.options.offline {
+            self.keep(&current)?;
+        }
+        let fetched_bytes = head.fetched_bytes + self.fetched_bytes.load(Ordering::Relaxed);
+        Ok(LoadedIndex {
+            repository_id: self.repository.id.clone(),
+            release: current.info(),
+            records,
+            fetched_bytes,
+            from_cache: fetched_bytes == 0,
+        })
     }
 
     /// Makes `current` what the cache holds; its indexes are there already.
@@ -184,23 +256,6 @@ impl<'a> Session<'a> {
             Ok(all)
         } else {
             Err(Problem::NotCached { urls: missing })
-        }
-    }
-
-    fn loaded(&self, current: Current, records: Vec<PackageRecord>) -> LoadedIndex {
-        let fetched_bytes = self.fetched_bytes.load(Ordering::Relaxed);
-        LoadedIndex {
-            repository_id: self.repository.id.clone(),
-            release: ReleaseInfo {
-                date: current.release.date,
-                suite: current.release.suite,
-                codename: current.release.codename,
-                sha256: current.sha256,
-                signer: current.signer.map(|signer| signer.fingerprint),
-            },
-            records,
-            fetched_bytes,
-            from_cache: fetched_bytes == 0,
         }
     }
 }

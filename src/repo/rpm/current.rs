@@ -6,8 +6,8 @@ use super::mirrors::{MirrorChoice, parse_metalink, parse_mirror_list};
 use super::repomd::Repomd;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::Sha256;
-use crate::repo::MirrorList;
 use crate::repo::store::{Form, Kind, Pointer};
+use crate::repo::{MirrorList, ReleaseInfo};
 use crate::verify::{Signer, VerifyError};
 
 /// Real ones have a few kilobytes.
@@ -34,6 +34,17 @@ pub(super) struct Fresh {
 }
 
 impl Current {
+    /// As a lockfile or a report names it.
+    pub(super) fn info(&self) -> ReleaseInfo {
+        ReleaseInfo {
+            date: self.repomd.date(),
+            suite: String::new(),
+            codename: String::new(),
+            sha256: self.pointer.release,
+            signer: self.signer.as_ref().map(|signer| signer.fingerprint.clone()),
+        }
+    }
+
     /// The base URL that it came from.
     pub(super) fn base_url(&self) -> &str {
         let url = self.pointer.url.strip_suffix(REPOMD_PATH);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::current::Current;
 use super::error::{Problem, RepoError};
+use super::mirrors::MirrorChoice;
 use super::repomd::{Listed, Repomd};
 use super::xml::XmlError;
 use super::{is_wanted, parse_primary};
@@ -43,11 +44,84 @@ pub struct LoadedIndex {
     pub from_cache: bool,
 }
 
-/// Loads several repositories at once; the result is in their order.
+/// A repository whose `repomd.xml` was verified as far as the repository's policy asks for it; none of its indexes was
+/// looked at yet. The digest of [`Head::release`] says what they hold: `repomd.xml` lists their digests.
+#[derive(Debug, Clone)]
+pub struct Head {
+    repository: Repository,
+    /// The base URL that was asked.
+    base_url: String,
+    current: Current,
+    /// Mirrors that were not asked, the preferred first, and what `repomd.xml` may be there.
+    others: MirrorChoice,
+    fetched_bytes: u64,
+}
+
+impl Head {
+    /// `Repository::id`.
+    pub fn repository_id(&self) -> &str {
+        &self.repository.id
+    }
+
+    /// The `repomd.xml`.
+    pub fn release(&self) -> ReleaseInfo {
+        self.current.info()
+    }
+
+    /// Where it was found: the repository's base URL, or the mirror that was chosen.
+    pub fn base_url(&self) -> &str {
+        self.current.base_url()
+    }
+
+    /// What a user should know, such as that modules are ignored.
+    pub fn notes(&self) -> Vec<String> {
+        notes(&self.repository.id, &self.current.repomd)
+    }
+}
+
+/// Verifies the `repomd.xml` of several repositories at once, the mirror's unless offline; the result is in their order.
 ///
 /// # Errors
-/// [`RepoError`] of the first repository, in order, that cannot be loaded; what
+/// [`RepoError`] of the first repository, in order, that cannot be used; what
 /// `--offline` misses is collected from all of them.
+pub fn heads(
+    repositories: &[Repository],
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<Head>, RepoError> {
+    let label = "Verify repositories";
+    load_each(label, repositories, options, progress, cancel, |repository| {
+        Session::open(repository, options, transport, cancel)
+            .and_then(|session| session.head())
+            .map_err(|problem| problem.of(&repository.id))
+    })
+}
+
+/// Loads the primary indexes below several heads at once: they are fetched unless they are cached, checked and parsed.
+/// The result is in the order of the heads.
+///
+/// # Errors
+/// As [`heads`].
+pub fn load(
+    heads: &[Head],
+    options: &LoadOptions,
+    transport: &dyn Transport,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<LoadedIndex>, RepoError> {
+    load_each("Load package indexes", heads, options, progress, cancel, |head| {
+        Session::open(&head.repository, options, transport, cancel)
+            .and_then(|session| session.load(head))
+            .map_err(|problem| problem.of(&head.repository.id))
+    })
+}
+
+/// [`heads`], and then [`load`].
+///
+/// # Errors
+/// As these.
 pub fn load_all(
     repositories: &[Repository],
     options: &LoadOptions,
@@ -55,25 +129,8 @@ pub fn load_all(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Vec<LoadedIndex>, RepoError> {
-    load_each(repositories, options, progress, cancel, |repository| {
-        load(repository, options, transport, cancel)
-    })
-}
-
-/// Loads one repository: its `repomd.xml` is verified, its primary index is fetched unless it is
-/// cached, checked and parsed.
-///
-/// # Errors
-/// [`RepoError`], which names the repository and the URL.
-pub fn load(
-    repository: &Repository,
-    options: &LoadOptions,
-    transport: &dyn Transport,
-    cancel: &Cancel,
-) -> Result<LoadedIndex, RepoError> {
-    Session::open(repository, options, transport, cancel)
-        .and_then(|session| session.load())
-        .map_err(|problem| problem.of(&repository.id))
+    let heads = heads(repositories, options, transport, progress, cancel)?;
+    load(&heads, options, transport, progress, cancel)
 }
 
 /// The load of one repository.
@@ -122,38 +179,88 @@ impl<'a> Session<'a> {
         Ok(reply)
     }
 
-    fn load(&self) -> Result<LoadedIndex, Problem> {
+    fn head(&self) -> Result<Head, Problem> {
+        let head = |base_url, current, others| Head {
+            repository: self.repository.clone(),
+            base_url,
+            current,
+            others,
+            fetched_bytes: self.fetched_bytes.load(Ordering::Relaxed),
+        };
         if self.options.offline {
             let missing = || Problem::NotCached {
                 urls: vec![self.shown_url()],
             };
             let current = self.cached()?.ok_or_else(missing)?;
-            let records = self.records(&current)?;
-            return Ok(self.loaded(current, records));
+            self.check_cached(&current)?;
+            return Ok(head(String::new(), current, MirrorChoice::default()));
         }
-        let cached = self.cached().unwrap_or_else(|problem| {
-            tracing::warn!(repository = self.repository.id, %problem, "the cached index is not used");
-            None
-        });
-        let choice = self.choice()?;
-        let mut failure = None;
-        for base_url in &choice.base_urls {
-            match self.load_from(base_url, &choice.repomd, cached.as_ref()) {
-                Ok((current, records)) => {
-                    self.keep(&current)?;
-                    return Ok(self.loaded(current, records));
-                }
-                Err(problem) if problem.is_of_the_mirror() => {
-                    if choice.base_urls.len() > 1 {
-                        tracing::warn!(repository = self.repository.id, %problem, "trying the next mirror");
+        let cached = self.cached_if_usable();
+        let MirrorChoice { base_urls, repomd } = self.choice()?;
+        let several = base_urls.len() > 1;
+        let (mut base_urls, mut failure) = (base_urls.into_iter(), None);
+        while let Some(base_url) = base_urls.next() {
+            match self.refreshed(&base_url, &repomd, cached.as_ref(), true) {
+                Ok(mut current) => {
+                    // What is cached, but from another place: its indexes are as much there as before.
+                    if cached.is_some_and(|cached| cached.pointer.release == current.pointer.release) {
+                        self.keep(&current)?;
+                        current.fresh = None;
                     }
-                    failure = failure.or(Some(problem));
+                    let base_urls = base_urls.collect();
+                    return Ok(head(base_url, current, MirrorChoice { base_urls, repomd }));
                 }
-                Err(problem) => return Err(problem),
+                Err(problem) => failure = Some(self.pass_over(problem, several, failure)?),
             }
         }
         let url = self.shown_url();
         Err(failure.unwrap_or(Problem::NoMirror { url }))
+    }
+
+    fn cached_if_usable(&self) -> Option<Current> {
+        self.cached().unwrap_or_else(|problem| {
+            tracing::warn!(repository = self.repository.id, %problem, "the cached index is not used");
+            None
+        })
+    }
+
+    /// The failure to report if no other mirror does better than the one that has this `problem`: the first.
+    fn pass_over(&self, problem: Problem, others: bool, first: Option<Problem>) -> Result<Problem, Problem> {
+        if !problem.is_of_the_mirror() {
+            return Err(problem);
+        }
+        if others {
+            tracing::warn!(repository = self.repository.id, %problem, "trying the next mirror");
+        }
+        Ok(first.unwrap_or(problem))
+    }
+
+    fn load(&self, head: &Head) -> Result<LoadedIndex, Problem> {
+        let records = self.records(&head.current);
+        if self.options.offline {
+            return Ok(self.loaded(head, head.current.clone(), records?));
+        }
+        let (cached, allowed) = (self.cached().ok().flatten(), &head.others.repomd);
+        let mut outcome = match records {
+            Err(problem) if problem.may_be_a_race() => self.load_from(&head.base_url, allowed, cached.as_ref()),
+            records => records.map(|records| (head.current.clone(), records)),
+        };
+        let (mut others, mut failure) = (head.others.base_urls.iter(), None);
+        loop {
+            let problem = match outcome {
+                Ok((current, records)) => {
+                    self.keep(&current)?;
+                    return Ok(self.loaded(head, current, records));
+                }
+                Err(problem) => problem,
+            };
+            let first = self.pass_over(problem, others.len() > 0, failure.take())?;
+            let Some(base_url) = others.next() else {
+                return Err(first);
+            };
+            failure = Some(first);
+            outcome = self.load_from(base_url, allowed, cached.as_ref());
+        }
     }
 
     /// Loads from one mirror. If that was caught in the middle of an update, it is asked once more.
@@ -191,19 +298,34 @@ impl<'a> Session<'a> {
         Ok(self.store.prune(&current.pointer, listed)?)
     }
 
-    fn records(&self, current: &Current) -> Result<Vec<RpmRecord>, Problem> {
-        let url = || current.pointer.url.clone();
-        let listed = current.repomd.index("primary").ok_or_else(|| Problem::NoIndex {
-            url: url(),
-            kind: "primary",
-        })?;
-        if listed.checksum.is_none() {
-            return Err(Problem::WeakDigest {
+    fn primary<'c>(&self, current: &'c Current) -> Result<&'c Listed, Problem> {
+        let (url, kind) = (|| current.pointer.url.clone(), "primary");
+        let listed = current.repomd.index(kind);
+        let listed = listed.ok_or_else(|| Problem::NoIndex { url: url(), kind })?;
+        match listed.checksum {
+            Some(_) => Ok(listed),
+            None => Err(Problem::WeakDigest {
                 url: url(),
-                kind: "primary",
+                kind,
                 algorithm: listed.algorithm.clone(),
-            });
+            }),
         }
+    }
+
+    /// Refuses if the cache lacks the index, which may be all that is missing of several repositories.
+    fn check_cached(&self, current: &Current) -> Result<(), Problem> {
+        let listed = self.primary(current)?;
+        let form = Compression::of_name(&listed.path);
+        let kept = form.zip(listed.checksum.clone()).is_some_and(|(form, digest)| {
+            let kind = Kind::index("Primary", form.suffix());
+            self.store.has(kind, digest)
+        });
+        let urls = vec![format!("{}/{}", current.base_url(), listed.path)];
+        if kept { Ok(()) } else { Err(Problem::NotCached { urls }) }
+    }
+
+    fn records(&self, current: &Current) -> Result<Vec<RpmRecord>, Problem> {
+        let listed = self.primary(current)?;
         let id = self.repository.id.as_str().into();
         let keep = |record: &RpmRecord| is_wanted(record, self.repository, self.options.arch);
         self.parse(current.base_url(), "Primary", listed, |text| {
@@ -312,18 +434,12 @@ impl<'a> Session<'a> {
         Ok((bytes, true))
     }
 
-    fn loaded(&self, current: Current, records: Vec<RpmRecord>) -> LoadedIndex {
-        let fetched_bytes = self.fetched_bytes.load(Ordering::Relaxed);
+    fn loaded(&self, head: &Head, current: Current, records: Vec<RpmRecord>) -> LoadedIndex {
+        let fetched_bytes = head.fetched_bytes + self.fetched_bytes.load(Ordering::Relaxed);
         LoadedIndex {
             repository_id: self.repository.id.clone(),
             base_url: current.base_url().to_owned(),
-            release: ReleaseInfo {
-                date: current.repomd.date(),
-                suite: String::new(),
-                codename: String::new(),
-                sha256: current.pointer.release,
-                signer: current.signer.as_ref().map(|signer| signer.fingerprint.clone()),
-            },
+            release: current.info(),
             further: further(&current.repomd),
             notes: notes(&self.repository.id, &current.repomd),
             records,

@@ -4,21 +4,21 @@ use crate::package::{DebVersion, glob};
 use crate::resolve::answer::{Root, unify};
 use crate::resolve::error::similar;
 use crate::resolve::solver::PackageId;
-use crate::resolve::{Request, ResolveError};
+use crate::resolve::{ResolveError, Wanted};
 
 use super::universe::Universe;
 
 /// Looks up everything that was asked for; essential packages come first.
-pub(super) fn roots(universe: &Universe<'_>, request: &Request) -> Result<Vec<Root>, ResolveError> {
+pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
-    if request.include_essential {
+    if wanted.include_essential {
         let essential = universe.index.candidates().filter(|id| universe.record(*id).essential);
         roots.extend(essential.map(|id| Root {
             implied: true,
             ..Root::new(universe.index.versions(&universe.record(id).name).to_vec())
         }));
     }
-    for text in &request.packages {
+    for text in wanted.packages {
         roots.extend(look_up(universe, text)?);
     }
     unify(universe, &mut roots);

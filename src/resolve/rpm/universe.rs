@@ -115,6 +115,17 @@ impl<'a> Universe<'a> {
             }
         }
         self.found_files.values_mut().for_each(|owners| owners.sort_unstable());
+        self.forget_relations();
+    }
+
+    /// Becomes as it was when it was new; the index stays.
+    pub(super) fn forget(&mut self) {
+        self.found_files.clear();
+        self.expected.take();
+        self.forget_relations();
+    }
+
+    fn forget_relations(&mut self) {
         self.unknown_files.take();
         self.relations.clear();
         self.helpers.take();

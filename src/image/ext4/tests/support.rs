@@ -69,7 +69,7 @@ impl Image {
     pub fn write(&self, spec: &Spec, tree: &Tree, threads: usize) -> Result<(), ExtError> {
         let file = File::options().read(true).write(true).open(&self.path).unwrap();
         let canvas = Canvas::new(&file, &self.path, None);
-        write(&canvas, spec, tree, threads, &Cancel::default())?;
+        write(&canvas, canvas.hold(0), spec, tree, threads, &Cancel::default())?;
         canvas.finish().unwrap();
         Ok(())
     }

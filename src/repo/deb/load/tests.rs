@@ -62,6 +62,41 @@ fn loads_and_the_second_time_only_asks() {
 }
 
 #[test]
+fn a_head_is_verified_every_time_and_no_index_is_read_for_it() {
+    let (archive, cache) = (Archive::new(), Cache::new());
+    let memory = archive.publish();
+    let repositories = [archive.repository()];
+    let verify = || heads(&repositories, &cache.options, &memory, &Silent, &Cancel::default());
+    let first = verify().unwrap();
+    assert_eq!(memory.asked(), ["InRelease"]);
+    assert!(
+        !cache.files().iter().any(|path| path.ends_with("current")),
+        "its indexes are not there yet"
+    );
+    let loaded = load(&first, &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
+    assert_eq!(memory.asked(), ["main/binary-amd64/Packages.xz"]);
+    assert_eq!(first[0].release(), loaded[0].release);
+    assert_eq!(names(&loaded[0]), ["hello", "hello-data"]);
+    // Whatever the index is by now, the head is the same.
+    std::fs::write(cache.file("Packages."), "Package: evil\n").unwrap();
+    assert_eq!(verify().unwrap()[0].release(), loaded[0].release);
+    let release = std::fs::read(cache.file("Release.")).unwrap();
+    let evil = String::from_utf8(release)
+        .unwrap()
+        .replace("Origin: Test", "Origin: Evil");
+    std::fs::write(cache.file("Release."), evil).unwrap();
+    assert_eq!(
+        verify().unwrap()[0].release(),
+        loaded[0].release,
+        "the mirror's is taken instead"
+    );
+    memory.change("InRelease", |text| text.replace("Origin: Test", "Origin: Evil"));
+    assert!(
+        matches!(verify(), Err(RepoError::Repository { problem, .. }) if matches!(*problem, Problem::Signature { .. }))
+    );
+}
+
+#[test]
 fn a_new_index_replaces_the_old_one_in_the_cache() {
     let (mut archive, cache) = (Archive::new(), Cache::new());
     cache.load(&archive.repository(), &archive.publish()).unwrap();

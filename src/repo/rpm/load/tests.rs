@@ -128,7 +128,7 @@ impl Fixture {
     }
 
     fn load(&self, repository: &Repository, offline: bool) -> Result<LoadedIndex, RepoError> {
-        load(repository, &self.options(offline), &fetcher(), &Cancel::default())
+        load_one(repository, &self.options(offline), &fetcher())
     }
 
     fn problem(&self) -> Problem {
@@ -137,6 +137,16 @@ impl Fixture {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn load_one(
+    repository: &Repository,
+    options: &LoadOptions,
+    transport: &dyn Transport,
+) -> Result<LoadedIndex, RepoError> {
+    let repositories = std::slice::from_ref(repository);
+    let mut loaded = load_all(repositories, options, transport, &Silent, &Cancel::default())?;
+    Ok(loaded.pop().unwrap())
 }
 
 fn fetcher() -> Fetcher {
@@ -373,7 +383,7 @@ fn mirrors_are_tried_one_after_the_other() {
             root: fixture.root(),
             list: text,
         };
-        load(&repository, &fixture.options(false), &mirrors, &Cancel::default())
+        load_one(&repository, &fixture.options(false), &mirrors)
     };
     let plain = "http://bad.example/os\nhttp://good.example/os/\n".to_owned();
     let index = load_with(MirrorList::Plain(url.clone()), plain.clone()).unwrap();

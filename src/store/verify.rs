@@ -145,7 +145,8 @@ fn packages(
     Ok(())
 }
 
-/// Repository indexes are named after their digests: `Packages.{sha256}.xz`.
+/// Repository indexes are named after their digests: `Packages.{sha256}.xz`. What has another name, such as a remembered
+/// resolution, is no index, and is looked at by who uses it.
 fn metadata(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Result<(), StoreError> {
     for directory in list(&provider.workspace.metadata())? {
         if !directory.is_dir() {
@@ -153,7 +154,11 @@ fn metadata(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Re
         }
         for path in list(&directory)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some(expected) = name.split('.').find_map(|part| part.parse::<Checksum>().ok()) else {
+            let Some(expected) = name
+                .split('.')
+                .nth(1)
+                .and_then(|digest| digest.parse::<Checksum>().ok())
+            else {
                 continue;
             };
             let bytes = Cell::new(0);

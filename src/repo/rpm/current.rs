@@ -184,14 +184,19 @@ impl Session<'_> {
 /// # Errors
 /// [`RepoError`] if the list cannot be had, or names no mirror that answers.
 pub fn locate(id: &str, list: &MirrorList, transport: &dyn Transport) -> Result<String, RepoError> {
-    let has_repomd = |base_url: &String| transport.get(&repomd_url(base_url), REPOMD_LIMIT_BYTES, None).is_ok();
-    let choice = read_list(list, |url| transport.get(url, MIRRORS_LIMIT_BYTES, None));
-    let found = choice.and_then(|choice| {
+    let find = || {
+        let choice = read_list(list, |url| transport.get(url, MIRRORS_LIMIT_BYTES, None))?;
+        for base_url in choice.base_urls {
+            match transport.get(&repomd_url(&base_url), REPOMD_LIMIT_BYTES, None) {
+                Ok(_) => return Ok(base_url),
+                Err(error @ FetchError::Cancelled(_)) => return Err(error.into()),
+                Err(error) => tracing::warn!(repository = id, %error, "trying the next mirror"),
+            }
+        }
         let url = list.url().to_owned();
-        let found = choice.base_urls.into_iter().find(has_repomd);
-        found.ok_or(Problem::NoMirror { url })
-    });
-    found.map_err(|problem| problem.of(id))
+        Err(Problem::NoMirror { url })
+    };
+    find().map_err(|problem: Problem| problem.of(id))
 }
 
 /// The mirrors that a list names; `get` fetches it.

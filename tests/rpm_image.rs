@@ -231,7 +231,9 @@ fn packages_come_through_a_list_of_mirrors(bench: Bench, lockfile: &Path) {
     assert!(!mounted.stderr.contains("cannot be opened"), "{}", mounted.stderr);
     let in_pool = shown.root().join("cdrom/cache-repo").join(path.file_name().unwrap());
     assert_eq!(fs::read(in_pool).unwrap(), bytes);
-    drop(shown);
+    // The server has ended when this returns.
+    let unmounted = bench.oic.run(&["umount".as_ref(), shown.root().as_os_str()]);
+    assert_eq!(unmounted.code, Some(0), "{}", unmounted.stderr);
     bench.oic.assert_clean();
 }
 

@@ -19,6 +19,7 @@ pub mod ext4;
 pub mod fat;
 mod frontier;
 pub mod gpt;
+pub mod labels;
 pub mod merged;
 pub mod partition_type;
 pub mod plan;

@@ -15,6 +15,7 @@ mod local;
 mod locked;
 mod log;
 mod metadata;
+pub mod mirrors;
 mod packages;
 mod plain;
 pub mod report;
@@ -174,7 +175,7 @@ fn build_one(
         Some(lockfile) => locked::select(&context, lockfile)?,
         None => {
             let selection = select::select(&context)?;
-            packages::write_graph(&context, &selection.image)?;
+            packages::write_graph(&context, &selection)?;
             selection
         }
     };

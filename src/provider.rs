@@ -77,6 +77,8 @@ pub struct ProviderRepository {
     pub keys: Vec<ProviderKey>,
     /// What must be signed with them.
     pub signed: Signed,
+    /// Packages that are never taken from it, as [`PackageFilter::exclude`](crate::package::PackageFilter::exclude).
+    pub exclude_packages: Vec<String>,
 }
 
 /// What a template of one image type is merged over.

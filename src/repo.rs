@@ -3,7 +3,6 @@
 mod compress;
 pub mod deb;
 mod error;
-mod glob;
 pub mod rpm;
 pub mod sources;
 mod store;
@@ -16,7 +15,7 @@ use std::time::SystemTime;
 pub use error::{RepoError, RepoProblem};
 
 use crate::cancel::Cancel;
-use crate::package::{Arch, Sha256};
+use crate::package::{Arch, PackageFilter, Sha256};
 use crate::progress::{Progress, Unit};
 
 /// Where an index and its packages come from.
@@ -40,8 +39,8 @@ pub struct Repository {
     pub trusted: bool,
     /// Pin priority (apt_preferences(5)); the greater is preferred.
     pub priority: i32,
-    /// Only these packages (names or globs) are taken; empty means all.
-    pub allow_packages: Vec<String>,
+    /// Which of its packages may be taken.
+    pub filter: PackageFilter,
 }
 
 /// What the keys of a repository must have signed.

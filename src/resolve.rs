@@ -12,8 +12,8 @@ pub mod rpm;
 mod answer;
 mod error;
 mod explain;
-mod glob;
 mod order;
+mod relations;
 mod solver;
 mod why;
 
@@ -31,7 +31,9 @@ pub struct Request {
     /// The target architecture.
     pub arch: Arch,
     /// Packages: `name`, `name=version`, `name:architecture`, or a pattern with `*`, `?`, `[…]`; of RPM
-    /// repositories also `name.arch`, `name-version[-release][.arch]`, a path, or what packages provide.
+    /// repositories also `name.arch`, `name-version[-release][.arch]`, a path, what packages provide, or
+    /// `(name if other)`: the first if the second is among the packages then. Groups were expanded before
+    /// ([`rpm::groups::expand`]).
     pub packages: Vec<String>,
     /// Also take every package that is `Essential: yes` (Debian Policy 3.8).
     pub include_essential: bool,

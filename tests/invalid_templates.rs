@@ -343,6 +343,14 @@ fn systems() {
                 &["4:14 systemConfig.packages[0]: \"vim >= 2\" is not valid"],
             ),
             (
+                "packages: ['@', bash]",
+                &["4:14 systemConfig.packages[0]: \"@\" is not valid"],
+            ),
+            (
+                "packages: [bash, '@core']",
+                &["4:20 systemConfig.packages[1]: \"@core\" is a group, and the packages of debian13 come in none"],
+            ),
+            (
                 "packages: bash",
                 &["4:13 systemConfig.packages: expected a list, found a text"],
             ),
@@ -540,6 +548,14 @@ fn package_repositories() {
             (
                 "{codename: a, path: /a, allowPackages: ['']}",
                 &["3:64 packageRepositories[0].allowPackages[0]: must not be empty"],
+            ),
+            (
+                "{codename: a, path: /a, excludePackages: ['']}",
+                &["3:66 packageRepositories[0].excludePackages[0]: must not be empty"],
+            ),
+            (
+                "{codename: a, path: /a, excludePackages: curl}",
+                &["3:65 packageRepositories[0].excludePackages: expected a list, found a text"],
             ),
         ],
         |text| format!("{HEAD}packageRepositories: [ {text}]"),

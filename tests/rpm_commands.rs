@@ -31,6 +31,9 @@ const PACKAGES: &[&str] = &[
     "lonely 1.0-1; Requires: nobody-has-this",
 ];
 
+const COMPS: &str = "<comps><group><id>tools</id><packagelist><packagereq>tool</packagereq>\
+<packagereq type='default'>gone</packagereq></packagelist></group></comps>\n";
+
 const DEFAULT: &str = "image: {name: azl3, version: '3.0'}\n\
 target: {os: azure-linux, dist: azl3, arch: x86_64, imageType: raw}\n\
 disk: {name: d, size: 1GiB, partitionTableType: gpt, partitions: [{id: esp, type: esp, start: 1MiB, end: 100MiB, fsType: fat32, mountPoint: /boot/efi}, {id: root, start: 100MiB, end: '0', fsType: ext4, mountPoint: /}]}\n\
@@ -58,6 +61,7 @@ impl Fixture {
         let repository = fixture.repository();
         fs::create_dir(&repository).unwrap();
         rpm::build(&repository, PACKAGES);
+        fs::write(repository.join("comps.xml"), COMPS).unwrap();
         rpm::sign(&repository, fixture.key.home(), rpm::Key::USER);
         let vendor = "baseUrl: https://vendor.invalid/{arch}";
         let mirror = format!("mirrors:\n  azurelinux: file://{}\n", repository.display());
@@ -157,6 +161,32 @@ fn templates_of_rpm_providers_validate_and_resolve() {
     fixture
         .run(&["why", "shell", &lonely])
         .assert_fails(1, &["lonely 1.0-1 needs nobody-has-this, which no repository has"]);
+    fixture.oic.assert_clean();
+}
+
+#[test]
+fn groups_stand_for_packages_and_excluded_ones_are_not_taken() {
+    let fixture = Fixture::new("rpm-groups", "both");
+    let template = fixture.template("'@tools'");
+    let answer = fixture.run(&["why", "helper", &template, "--format", "json"]).json();
+    assert_eq!(packages(&answer), ["tool", "helper"]);
+    let offline = fixture
+        .run(&["why", "helper", &template, "--offline", "--format", "json"])
+        .json();
+    assert_eq!(packages(&offline), ["tool", "helper"]);
+    let mistyped = fixture.template("'@tool'");
+    fixture
+        .run(&["why", "helper", &mistyped])
+        .assert_fails(1, &["no repository has a group named tool", "did you mean @tools?"]);
+
+    let vendor = "baseUrl: https://vendor.invalid/{arch}\n    excludePackages: ['shell-5*.x86_64']";
+    let mirror = format!("mirrors:\n  azurelinux: file://{}\n", fixture.repository().display());
+    fixture.configure(vendor, "both", &mirror);
+    let template = fixture.template("'@tools'");
+    fixture.run(&["why", "helper", &template]).assert_fails(
+        1,
+        &["core-packages-container 1.0-1 needs shell, which no repository has"],
+    );
     fixture.oic.assert_clean();
 }
 

@@ -5,11 +5,15 @@ mod common;
 #[allow(dead_code)]
 #[path = "support/rpm_fixture.rs"]
 mod rpm_fixture;
+#[path = "support/selinux.rs"]
+mod selinux;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use common::qemu::Machine;
@@ -18,6 +22,7 @@ use common::{Oic, Shown};
 use oic::package::Sha256;
 
 const AZL3: &str = "azure-linux-azl3-x86_64";
+const EL10: &str = "redhat-compatible-distro-el10-x86_64";
 /// Generous: emulation on a loaded machine takes minutes.
 const BOOT_LIMIT: Duration = Duration::from_secs(900);
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
@@ -38,10 +43,11 @@ fn templates_of_rpm_distributions_become_images() {
         count(&second, "reused") > 100 && count(&second, "fetched") > 0,
         "{second}"
     );
-    for template in ["emt3-minimal", "el10-minimal"] {
+    let [_, el10] = ["emt3-minimal", "el10-minimal"].map(|template| {
         let report = bench.build(template, &[]);
         assert_eq!(report["warnings"], serde_json::json!([]), "{report}");
-    }
+        PathBuf::from(report["image"]["path"].as_str().unwrap())
+    });
     bench.nothing_was_fetched_twice();
 
     let offline = bench.end_service();
@@ -56,7 +62,177 @@ fn templates_of_rpm_distributions_become_images() {
     let locked = offline.build("azl3-edge", &["--offline", "--lock", lockfile.to_str().unwrap()]);
     assert_eq!(locked["image"]["sha256"], second["image"]["sha256"]);
     is_seen_through_mount_and_diff(&offline.oic);
-    offline.oic.assert_clean();
+    dnf_knows_the_packages_of_the_lockfile(&offline.oic, &lockfile);
+    kernel_and_initrd_are_in_the_boot_entry(&offline.oic, &el10);
+    files_have_the_labels_of_the_policy(&offline.oic, &el10);
+    packages_come_through_a_list_of_mirrors(offline.with_a_list_of_mirrors(), &lockfile);
+}
+
+/// What a lockfile lists, as `name-epoch:version-release.arch`.
+fn locked_packages(lockfile: &Path) -> BTreeSet<String> {
+    let lockfile: serde_json::Value = serde_json::from_slice(&fs::read(lockfile).unwrap()).unwrap();
+    let packages = lockfile["packages"].as_array().unwrap().iter();
+    let full = packages.map(|package| {
+        let [name, version, arch] = ["name", "version", "architecture"].map(|key| package[key].as_str().unwrap());
+        let epoch = if version.contains(':') { "" } else { "0:" };
+        format!("{name}-{epoch}{version}.{arch}")
+    });
+    full.collect()
+}
+
+/// The host's dnf looks into the image's database.
+fn dnf_knows_the_packages_of_the_lockfile(oic: &Oic, lockfile: &Path) {
+    let shown = Shown::writable_image(oic, AZL3, "edge");
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let option = |name: &str| {
+        let directory = scratch.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        format!("--setopt={name}={}", directory.display())
+    };
+    // Debian's own rpm looks for the database in the user's home directory.
+    fs::write(scratch.path().join(".rpmmacros"), "%_dbpath /var/lib/rpm\n").unwrap();
+    let output = Command::new("dnf")
+        .arg(format!("--installroot={}", shown.root().display()))
+        .args([
+            option("cachedir"),
+            option("logdir"),
+            option("varsdir"),
+            option("reposdir"),
+        ])
+        .args(["--quiet", "--noplugins", "--releasever=3", "repoquery", "--installed"])
+        .args(["--queryformat", "%{name}-%{epoch}:%{version}-%{release}.%{arch}"])
+        .env("HOME", scratch.path())
+        .output()
+        .expect("this test needs dnf (package dnf)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found: BTreeSet<String> = text.lines().map(str::to_owned).collect();
+    assert_eq!(found, locked_packages(lockfile));
+    assert!(found.len() > 100, "{}", found.len());
+}
+
+/// Runs `program`, which must succeed; gives what it writes.
+fn output(program: &str, args: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// The kernel of el10 lies beside its modules; the unified kernel image has it and its initrd.
+fn kernel_and_initrd_are_in_the_boot_entry(oic: &Oic, image: &Path) {
+    let shown = Shown::image(oic, EL10, "minimal");
+    let root = shown.root();
+    let modules = fs::read_dir(root.join("usr/lib/modules")).unwrap();
+    let versions: Vec<_> = modules
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let [version] = &versions[..] else {
+        panic!("{versions:?}")
+    };
+    assert!(!root.join(format!("boot/vmlinuz-{version}")).exists());
+    let kernel = root.join("usr/lib/modules").join(version).join("vmlinuz");
+    let initrd = root.join(format!("boot/initramfs-{version}.img"));
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    let esp = format!("{}@@1M", image.display());
+    output("mcopy", &["-i", &esp, "::EFI/Linux/linux.efi", &path("uki")]);
+    for (section, file) in [(".linux", kernel), (".initrd", initrd)] {
+        let dumped = format!("{section}={}", path("section"));
+        output("objcopy", &["--dump-section", &dumped, &path("uki"), &path("copy")]);
+        let (found, expected) = (fs::read(path("section")).unwrap(), fs::read(file).unwrap());
+        assert!(
+            expected.len() > 1 << 20 && found.starts_with(&expected),
+            "{section} of {version}"
+        );
+    }
+    let entry = output(
+        "objcopy",
+        &["--dump-section", ".cmdline=/dev/stdout", &path("uki"), &path("copy")],
+    );
+    assert!(String::from_utf8_lossy(&entry).contains("root="));
+}
+
+/// Every file of the root partition has the label that libselinux says.
+fn files_have_the_labels_of_the_policy(oic: &Oic, image: &Path) {
+    let shown = Shown::image(oic, EL10, "minimal");
+    let root = shown.root();
+    assert!(
+        !root.join(".autorelabel").exists(),
+        "nothing is left to be labelled at the first boot"
+    );
+    let (mut files, mut pending) = (Vec::new(), vec![PathBuf::from("/")]);
+    while let Some(path) = pending.pop() {
+        let inside = root.join(path.strip_prefix("/").unwrap());
+        let metadata = fs::symlink_metadata(&inside).unwrap();
+        files.push((metadata.mode(), path.to_str().unwrap().to_owned()));
+        // Another partition is mounted there.
+        if metadata.is_dir() && path != Path::new("/boot/efi") {
+            pending.extend(
+                fs::read_dir(&inside)
+                    .unwrap()
+                    .map(|entry| path.join(entry.unwrap().file_name())),
+            );
+        }
+    }
+    let asked: Vec<_> = files.iter().map(|(mode, path)| (*mode, path.as_str())).collect();
+    let contexts = root.join("etc/selinux/targeted/contexts/files/file_contexts");
+    let expected = selinux::labels(&contexts, &asked);
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let commands = scratch.path().join("commands");
+    let ask = |(_, path): &(u32, String)| format!("ea_get -V \"{path}\" security.selinux\n");
+    fs::write(&commands, files.iter().map(ask).collect::<String>()).unwrap();
+    let partition = format!("{}?offset={}", image.display(), 257 << 20);
+    let found = output("debugfs", &["-f", commands.to_str().unwrap(), &partition]);
+    let found = String::from_utf8_lossy(&found);
+    let mut answers = found.split("debugfs: ").skip(1);
+    for ((_, path), expected) in files.iter().zip(&expected) {
+        let answer = answers.next().and_then(|answer| answer.split_once('\n')).unwrap().1;
+        assert_eq!(answer.trim_end_matches(['\0', '\n']), expected, "{path}");
+    }
+    let kinds: BTreeSet<&String> = expected.iter().collect();
+    assert!(
+        files.len() > 4000 && kinds.len() > 100,
+        "{} files, {} labels",
+        files.len(),
+        kinds.len()
+    );
+}
+
+/// A lockfile is built, and its packages are shown, where nothing but a list of mirrors says where packages are.
+fn packages_come_through_a_list_of_mirrors(bench: Bench, lockfile: &Path) {
+    let cache = bench.oic.cache_dir.join("pkgCache").join(AZL3);
+    let curl = || {
+        let mut names = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        names.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("curl-"))
+    };
+    let path = curl().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let report = bench.build("azl3-edge", &["--lock", lockfile.to_str().unwrap()]);
+    assert_eq!(report["packages"]["fetched"], 1, "{report}");
+    fs::remove_file(curl().unwrap()).unwrap();
+
+    let shown = Shown::new(&bench.oic, "pool");
+    let template = bench.template("azl3-edge");
+    let config = bench.config();
+    let args = [
+        "mount".as_ref(),
+        template.as_os_str(),
+        shown.root().as_os_str(),
+        "--config".as_ref(),
+        config.as_os_str(),
+    ];
+    let mounted = bench.oic.run(&args);
+    assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+    assert!(!mounted.stderr.contains("cannot be opened"), "{}", mounted.stderr);
+    let in_pool = shown.root().join("cdrom/cache-repo").join(path.file_name().unwrap());
+    assert_eq!(fs::read(in_pool).unwrap(), bytes);
+    drop(shown);
+    bench.oic.assert_clean();
 }
 
 /// The packages of the last build, its tree, and what it has beyond the base.
@@ -120,10 +296,17 @@ impl Bench {
         }
     }
 
-    fn build(&self, template: &str, more: &[&str]) -> serde_json::Value {
+    fn template(&self, name: &str) -> PathBuf {
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rpm_templates");
-        let template = templates.join(format!("{template}.yml"));
-        let config = self.directory.path().join("config.yml");
+        templates.join(format!("{name}.yml"))
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    fn build(&self, template: &str, more: &[&str]) -> serde_json::Value {
+        let (template, config) = (self.template(template), self.config());
         let mut args = vec![
             "build".as_ref(),
             template.as_os_str(),
@@ -142,6 +325,29 @@ impl Bench {
         let packages: Vec<_> = requests.iter().filter(|(path, _)| path.ends_with(".rpm")).collect();
         assert!(packages.len() > 100);
         assert!(packages.iter().all(|(_, count)| **count == 1), "{packages:#?}");
+    }
+
+    /// From now on the distribution's list of mirrors is all that leads to packages; its first one is gone.
+    fn with_a_list_of_mirrors(mut self) -> Self {
+        let (root, own) = (rpm_fixture::directory(), Arc::new(OnceLock::<String>::new()));
+        let url = Arc::clone(&own);
+        let server = Server::start(move |path| match path {
+            "/list" => Some(format!("{0}/gone\n{0}/azl3\n", url.get()?).into_bytes()),
+            path => fs::read(root.join(rpm_fixture::decoded(path).trim_start_matches('/'))).ok(),
+        });
+        own.set(server.url()).unwrap();
+        let data = self.directory.path().join("data");
+        let provider = data.join("providers/azure-linux/azl3/provider.yml");
+        let text = fs::read_to_string(&provider).unwrap();
+        let base_url = text
+            .lines()
+            .find(|line| line.trim_start().starts_with("baseUrl:"))
+            .unwrap();
+        let list = format!("    mirrorList: {}/list", server.url());
+        fs::write(&provider, text.replace(base_url, &list)).unwrap();
+        fs::write(self.config(), format!("config_dir: {}\n", data.display())).unwrap();
+        self._server = Some(server);
+        self
     }
 
     /// From now on there is no mirror.

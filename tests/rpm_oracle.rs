@@ -3,18 +3,19 @@
 
 #[path = "support/rpm.rs"]
 mod rpm;
+#[path = "support/dnf.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
-use std::time::SystemTime;
 
 use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::Arch;
 use oic::progress::Silent;
-use oic::repo::{LoadOptions, Repository, Signed, rpm as repository};
-use oic::resolve::{Request, ResolveError, rpm::resolve};
+use oic::repo::rpm as repository;
+use oic::resolve::rpm::{groups::expand, resolve};
+use oic::resolve::{Request, ResolveError};
 
 /// What a distribution has in small: sonames, files, rich dependencies, epochs, tildes, obsoletes, ….
 const MAIN: &[&str] = &[
@@ -70,102 +71,113 @@ const UPDATES: &[&str] = &[
     "hidden 1.0-1; Files: /usr/share/hidden",
 ];
 
-fn load(roots: &[&Path], cache: &Path) -> (Vec<Repository>, Vec<repository::LoadedIndex>, LoadOptions) {
-    let repositories: Vec<_> = roots
-        .iter()
-        .zip(["main", "updates"])
-        .map(|(root, id)| Repository {
-            id: id.to_owned(),
-            base_url: format!("file://{}", root.display()),
-            mirror_list: None,
-            suite: String::new(),
-            components: Vec::new(),
-            keys: Vec::new(),
-            signed: Signed::Both,
-            trusted: true,
-            priority: 500,
-            allow_packages: Vec::new(),
-        })
-        .collect();
-    let options = LoadOptions {
-        arch: Arch::X86_64,
-        metadata_dir: cache.to_owned(),
-        now: SystemTime::now(),
-        offline: false,
-        workers: 2,
-        jobs: 2,
-    };
-    let loaded = repository::load_all(&repositories, &options, &fetcher(), &Silent, &Cancel::default());
-    (repositories, loaded.unwrap(), options)
+/// Groups of the first repository.
+const COMPS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE comps PUBLIC "-//Red Hat, Inc.//DTD Comps info//EN" "comps.dtd">
+<comps>
+  <group><id>core</id><name>Core</name><default>true</default><packagelist>
+    <packagereq type="mandatory">shell</packagereq><packagereq type="default">plain</packagereq>
+    <packagereq type="optional">deep</packagereq><packagereq type="mandatory">no-such-package</packagereq>
+    <packagereq type="conditional" requires="desktop">langpack</packagereq>
+  </packagelist></group>
+  <group><id>desk</id><name>Desk</name><packagelist>
+    <packagereq type="mandatory">desktop</packagereq><packagereq type="default">oldname</packagereq>
+  </packagelist></group>
+  <group><id>torn</id><name>Torn</name><packagelist><packagereq type="mandatory">broken</packagereq></packagelist></group>
+</comps>
+"#;
+
+/// A request, and what is excluded.
+#[derive(Debug, Default, Clone, Copy)]
+struct Case<'a> {
+    asked: &'a str,
+    /// From both repositories.
+    excluded: &'a str,
+    /// From the second one alone.
+    excluded_updates: &'a str,
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Where the repositories are, and a place for what is kept.
+struct Bench<'a> {
+    repositories: [(&'a str, &'a Path); 2],
+    scratch: &'a Path,
+}
+
+impl Bench<'_> {
+    /// `name-version.arch` of all packages, or why not.
+    fn ours(&self, case: Case<'_>) -> Result<BTreeSet<String>, ResolveError> {
+        let mut repositories = self.repositories.map(|(id, root)| support::repository(id, root));
+        for repository in &mut repositories {
+            repository.filter.exclude = words(case.excluded);
+        }
+        repositories[1].filter.exclude.extend(words(case.excluded_updates));
+        let options = support::options(&self.scratch.join("cache"), false);
+        let (fetcher, cancel) = (fetcher(), Cancel::default());
+        let loaded = repository::load_all(&repositories, &options, &fetcher, &Silent, &cancel).unwrap();
+        let records: Vec<_> = loaded.iter().flat_map(|index| index.records.clone()).collect();
+        let further = repository::Further {
+            repositories: &repositories,
+            loaded: &loaded,
+            options: &options,
+            transport: &fetcher,
+            cancel: &cancel,
+        };
+        let is_known = |name: &str| records.iter().any(|record| &*record.name == name);
+        let request = Request {
+            arch: Arch::X86_64,
+            packages: expand(&words(case.asked), &further.groups().unwrap(), is_known)?.packages,
+            include_essential: true,
+        };
+        let resolution = resolve(&request, &records, |paths| {
+            Ok::<_, ResolveError>(further.owners(paths).unwrap())
+        })?;
+        let full = resolution
+            .packages
+            .iter()
+            .map(|package| format!("{}-{}.{}", package.name, package.version, package.architecture));
+        Ok(full.collect())
+    }
+
+    /// The same from `dnf install --assumeno`, or why it refuses.
+    fn dnf(&self, case: Case<'_>) -> Result<BTreeSet<String>, String> {
+        let mut command = support::dnf(&self.repositories, self.scratch);
+        command.args(
+            words(case.excluded)
+                .iter()
+                .map(|pattern| format!("--exclude={pattern}")),
+        );
+        command.arg(format!(
+            "--setopt=updates.excludepkgs={}",
+            words(case.excluded_updates).join(",")
+        ));
+        let output = command
+            .args(["--assumeno", "install"])
+            .args(words(case.asked))
+            .output()
+            .expect("this test needs dnf (package dnf)");
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !text.contains("Operation aborted") && !text.contains("Transaction Summary") {
+            return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let lines = text.lines().filter_map(|line| {
+            let words: Vec<_> = line.split_ascii_whitespace().collect();
+            match words[..] {
+                [name, arch @ ("x86_64" | "noarch"), version, "main" | "updates", ..] => {
+                    Some(format!("{name}-{version}.{arch}"))
+                }
+                _ => None,
+            }
+        });
+        Ok(lines.collect())
+    }
 }
 
 fn fetcher() -> Fetcher {
     Fetcher::new(FetchOptions::default(), Cancel::default()).unwrap()
-}
-
-/// `name-version.arch` of all packages, or why not.
-fn ours(roots: &[&Path], cache: &Path, asked: &str) -> Result<BTreeSet<String>, ResolveError> {
-    let (repositories, loaded, options) = load(roots, cache);
-    let records: Vec<_> = loaded.iter().flat_map(|index| index.records.clone()).collect();
-    let request = Request {
-        arch: Arch::X86_64,
-        packages: asked.split(' ').map(str::to_owned).collect(),
-        include_essential: true,
-    };
-    let resolution = resolve(&request, &records, |paths| {
-        let found = repository::owners(&repositories, &loaded, paths, &options, &fetcher(), &Cancel::default());
-        Ok::<_, ResolveError>(found.unwrap())
-    })?;
-    let full = resolution
-        .packages
-        .iter()
-        .map(|package| format!("{}-{}.{}", package.name, package.version, package.architecture));
-    Ok(full.collect())
-}
-
-/// The same from `dnf install --assumeno`, or why it refuses.
-fn dnf(roots: &[&Path], scratch: &Path, asked: &str) -> Result<BTreeSet<String>, String> {
-    std::fs::create_dir_all(scratch.join("log")).unwrap();
-    let mut command = Command::new("dnf");
-    command
-        .arg(format!("--installroot={}", scratch.join("root").display()))
-        .arg(format!("--setopt=cachedir={}", scratch.join("dnf").display()))
-        .arg(format!("--setopt=logdir={}", scratch.join("log").display()))
-        .args([
-            "--releasever=1",
-            "--forcearch=x86_64",
-            "--setopt=reposdir=/nonexistent",
-            "--nogpgcheck",
-        ])
-        .args([
-            "--setopt=install_weak_deps=False",
-            "--setopt=metadata_expire=never",
-            "--setopt=varsdir=/nonexistent",
-        ]);
-    for (root, id) in roots.iter().zip(["main", "updates"]) {
-        command.arg(format!("--repofrompath={id},file://{}", root.display()));
-    }
-    let output = command
-        .args(["--assumeno", "install"])
-        .args(asked.split(' '))
-        .env("COLUMNS", "400")
-        .env("LC_ALL", "C")
-        .output()
-        .expect("this test needs dnf (package dnf)");
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !text.contains("Operation aborted") && !text.contains("Transaction Summary") {
-        return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
-    }
-    let lines = text.lines().filter_map(|line| {
-        let words: Vec<_> = line.split_ascii_whitespace().collect();
-        match words[..] {
-            [name, arch @ ("x86_64" | "noarch"), version, "main" | "updates", ..] => {
-                Some(format!("{name}-{version}.{arch}"))
-            }
-            _ => None,
-        }
-    });
-    Ok(lines.collect())
 }
 
 #[test]
@@ -175,11 +187,25 @@ fn dnf_installs_the_same_packages() {
     for (directory, packages) in [(&main, MAIN), (&updates, UPDATES)] {
         std::fs::create_dir(directory).unwrap();
         rpm::build(directory, packages);
+        if directory == &main {
+            std::fs::write(directory.join("comps.xml"), COMPS).unwrap();
+        }
         rpm::index(directory);
     }
-    let roots = [&*main, &*updates];
-    let cache = scratch.path().join("cache");
+    let bench = Bench {
+        repositories: [("main", &main), ("updates", &updates)],
+        scratch: scratch.path(),
+    };
     let mut refused = 0;
+    let mut compare = |case: Case<'_>| {
+        let (ours, dnf) = (bench.ours(case), bench.dnf(case));
+        refused += usize::from(dnf.is_err());
+        assert_eq!(ours.as_ref().ok(), dnf.as_ref().ok(), "{case:?}: {ours:?} {dnf:?}");
+        assert!(
+            dnf.is_ok_and(|packages| !packages.is_empty()) || ours.is_err(),
+            "{case:?}"
+        );
+    };
     for asked in [
         "meta",
         "filedep",
@@ -213,15 +239,39 @@ fn dnf_installs_the_same_packages() {
         "broken",
         "richor conflicting",
         "needs-new-lib needs-old-lib",
+        "@core",
+        "@core @desk",
+        "@core desktop",
+        "@desk",
+        "@torn",
+        "@no-such-group",
         "no-such-package",
     ] {
-        let (ours, dnf) = (ours(&roots, &cache, asked), dnf(&roots, scratch.path(), asked));
-        refused += usize::from(dnf.is_err());
-        assert_eq!(ours.as_ref().ok(), dnf.as_ref().ok(), "{asked}: {ours:?} {dnf:?}");
-        assert!(
-            dnf.is_ok_and(|packages| !packages.is_empty()) || ours.is_err(),
-            "{asked}"
-        );
+        compare(Case {
+            asked,
+            ..Case::default()
+        });
     }
-    assert_eq!(refused, 4, "dnf refuses what cannot be");
+    for (asked, excluded, excluded_updates) in [
+        ("richor", "prov-*", ""),
+        ("richor", "", "*"),
+        ("plain", "", "plain"),
+        ("extra", "", "pl?in"),
+        ("lib", "lib-2.5-1.noarch", ""),
+        ("lib", "lib-2.5*", ""),
+        ("epochal", "epochal-1:1.0-1", ""),
+        ("epochal", "epochal-1.0-1.noarch", ""),
+        ("tilde", "tilde-1.0", ""),
+        ("caret", "caret.noarch", ""),
+        ("oldname", "newname", ""),
+        ("needs-new-lib", "lib.*", ""),
+        ("meta", "[a-z]hell", ""),
+    ] {
+        compare(Case {
+            asked,
+            excluded,
+            excluded_updates,
+        });
+    }
+    assert_eq!(refused, 11, "dnf refuses what cannot be");
 }

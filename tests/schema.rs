@@ -157,7 +157,7 @@ systemConfig:
   kernel: {name: k, version: '6', cmdline: c, enableExtraModules: m, uki: true, packages: [p]}
 packageRepositories:
   - {codename: c, url: 'http://h/', path: /p, pkey: 'http://h/k', pkeys: ['http://h/k'], component: main, priority: 1,
-     allowPackages: [a]}
+     allowPackages: [a], excludePackages: [b]}
 ";
 
 fn yaml_files(directory: &Path) -> Vec<PathBuf> {

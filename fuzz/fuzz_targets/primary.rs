@@ -8,11 +8,12 @@ use std::path::{Component, Path};
 
 use libfuzzer_sys::fuzz_target;
 use oic::package::RpmDependency;
-use oic::repo::rpm::{parse_filelists, parse_metalink, parse_primary, repomd::Repomd};
+use oic::repo::rpm::{parse_comps, parse_filelists, parse_metalink, parse_primary, repomd::Repomd};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Repomd::parse(bytes);
     let _ = parse_metalink(bytes);
+    let _ = parse_comps(bytes);
     let _ = parse_filelists(bytes, &["/usr/bin/x".to_owned()].into());
     for record in parse_primary(bytes, &"fuzz".into(), 500, &|_| true).unwrap_or_default() {
         assert!(!record.name.is_empty() && !record.name.contains('/'));

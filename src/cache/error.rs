@@ -110,9 +110,10 @@ impl CacheError {
             Self::NoSpace { .. } => {
                 Some("free some space (oic cache clean), or choose another place with --cache-dir".to_owned())
             }
-            Self::Conflict { .. } => {
-                Some("give one of the repositories a higher priority, or restrict it with allowPackages".to_owned())
-            }
+            Self::Conflict { .. } => Some(
+                "give one of the repositories a higher priority, or restrict it with allowPackages or excludePackages"
+                    .to_owned(),
+            ),
             Self::BadName { .. } | Self::Unstable { .. } | Self::Path(_) | Self::Cancelled(_) => None,
         }
     }

@@ -9,8 +9,6 @@ use sha2::Digest as _;
 use super::error::one_line;
 use super::{ConfigureError, Context};
 use crate::base::remove_traces;
-use crate::durable::PathError;
-use crate::root::Root;
 
 /// Secrets, state and backups that must not be in every copy of an image.
 const MACHINE_FILES: [&str; 10] = [
@@ -26,8 +24,6 @@ const MACHINE_FILES: [&str; 10] = [
     "/etc/.resolv.conf.systemd-resolved.bak",
 ];
 const CLEARED: [&str; 3] = ["/var/lib/apt/lists", "/var/cache/apt/archives", "/var/log/journal"];
-/// Looks for `/.autorelabel` at boot.
-const RELABEL_UNIT: &str = "/usr/lib/systemd/system/selinux-autorelabel.service";
 const KEYS: &str = "/etc/ssh";
 const KEYS_UNIT: &str = "ssh-host-keys.service";
 /// ssh-keygen(1), `-A`: makes those keys that do not exist.
@@ -40,7 +36,6 @@ pub(super) fn finish(context: &Context<'_>) -> Result<(), ConfigureError> {
     write_image_id(context)?;
     reset_ssh_keys(context)?;
     let root = &context.root;
-    request_labels(root)?;
     for file in MACHINE_FILES {
         root.remove(file)?;
     }
@@ -53,15 +48,6 @@ pub(super) fn finish(context: &Context<'_>) -> Result<(), ConfigureError> {
     // (machine-id(5), "First Boot Semantics").
     if root.exists("/usr/lib/systemd/systemd")? {
         root.write("/etc/machine-id", "", 0o444)?;
-    }
-    Ok(())
-}
-
-/// Where the image enforces a policy, its first boot labels the files: the kernel of the build host does not
-/// know the policy, and lets nobody set labels of it (selinux(8), fixfiles(8)).
-fn request_labels(root: &Root) -> Result<(), PathError> {
-    if root.exists("/etc/selinux/config")? && root.exists(RELABEL_UNIT)? {
-        root.write("/.autorelabel", "-F\n", 0o644)?;
     }
     Ok(())
 }
@@ -142,18 +128,6 @@ fn date(epoch_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_are_asked_for_where_a_policy_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = Root::open(directory.path()).unwrap();
-        request_labels(&root).unwrap();
-        assert!(!root.exists("/.autorelabel").unwrap());
-        root.write("/etc/selinux/config", "SELINUX=enforcing\n", 0o644).unwrap();
-        root.write(RELABEL_UNIT, "", 0o644).unwrap();
-        request_labels(&root).unwrap();
-        assert_eq!(root.read("/.autorelabel").unwrap().as_deref(), Some(&b"-F\n"[..]));
-    }
 
     /// Against `date --utc --date=@SECONDS +%Y%m%d%H%M%S`.
     #[test]

@@ -3,6 +3,7 @@
 
 use super::error::one_line;
 use super::{ConfigureError, Context};
+use crate::package::PackageFilter;
 
 const FILE: &str = "package source";
 const FIELD: &str = "packageRepositories";
@@ -18,8 +19,8 @@ pub struct DnfRepository {
     pub url: String,
     /// Armored certificates that may sign its packages; without any, nothing is verified.
     pub keys: Option<Vec<u8>>,
-    /// Only these packages are taken from it: names, how they begin, or patterns; empty means all.
-    pub allow_packages: Vec<String>,
+    /// Which packages are taken from it.
+    pub filter: PackageFilter,
 }
 
 /// Writes a `.repo` file for each.
@@ -46,13 +47,14 @@ fn text(repository: &DnfRepository) -> Result<String, ConfigureError> {
         Some(_) => text += &format!("gpgcheck=1\ngpgkey=file://{}\n", key_path(repository)),
         None => text += "gpgcheck=0\n",
     }
-    if !repository.allow_packages.is_empty() {
-        let pattern = |entry: &String| match entry.contains(['*', '?', '[']) {
-            true => entry.clone(),
-            false => format!("{entry}*"),
-        };
-        let allowed: Vec<_> = repository.allow_packages.iter().map(pattern).collect();
-        text += &format!("includepkgs={}\n", one_line(FIELD, &allowed.join(","), FILE)?);
+    let filter = &repository.filter;
+    for (option, patterns) in [
+        ("includepkgs", filter.allow_patterns()),
+        ("excludepkgs", filter.exclude.clone()),
+    ] {
+        if !patterns.is_empty() {
+            text += &format!("{option}={}\n", one_line(FIELD, &patterns.join(","), FILE)?);
+        }
     }
     Ok(text)
 }
@@ -67,7 +69,10 @@ mod tests {
             name: "vendor".into(),
             url: "https://rpm.example.org/x".into(),
             keys: Some(b"key".to_vec()),
-            allow_packages: vec!["curl".into(), "lib*".into()],
+            filter: PackageFilter {
+                allow: vec!["curl".into(), "lib*".into()],
+                exclude: vec!["libx".into()],
+            },
         };
         insta::assert_snapshot!(text(&repository).unwrap(), @r"
         [vendor]
@@ -77,8 +82,9 @@ mod tests {
         gpgcheck=1
         gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-vendor
         includepkgs=curl*,lib*
+        excludepkgs=libx
         ");
-        (repository.keys, repository.allow_packages) = (None, Vec::new());
+        (repository.keys, repository.filter) = (None, PackageFilter::default());
         assert!(text(&repository).unwrap().ends_with("enabled=1\ngpgcheck=0\n"));
         repository.url = "https://x\ngpgcheck=0".into();
         assert!(text(&repository).is_err());

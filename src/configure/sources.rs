@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::error::one_line;
 use super::{ConfigureError, Context};
+use crate::package::PackageFilter;
 
 const FILE: &str = "package source";
 const FIELD: &str = "packageRepositories";
@@ -32,8 +33,8 @@ pub struct AptSource {
     pub trusted: bool,
     /// Pin priority, where it is not the usual one.
     pub priority: Option<i32>,
-    /// Only these packages are taken from it: names, how they begin, or patterns; empty means all.
-    pub allow_packages: Vec<String>,
+    /// Which packages are taken from it.
+    pub filter: PackageFilter,
     /// The `Pin` of its preferences.
     pub pin: String,
 }
@@ -89,7 +90,8 @@ fn stanza(source: &AptSource) -> Result<String, ConfigureError> {
     text(&fields)
 }
 
-/// The priority for all packages; or for those that are allowed, and none of the others.
+/// The priority for all packages, or for those that are allowed and none of the others; first, because the first that
+/// matches counts, none for those that are excluded.
 fn preferences(source: &AptSource) -> Result<Option<String>, ConfigureError> {
     let paragraph = |packages: String, priority: i32| {
         text(&[
@@ -98,27 +100,24 @@ fn preferences(source: &AptSource) -> Result<Option<String>, ConfigureError> {
             ("Pin-Priority", priority.to_string()),
         ])
     };
-    if source.allow_packages.is_empty() {
-        let Some(priority) = source.priority else {
-            return Ok(None);
-        };
-        return Ok(Some(format!(
-            "# Priority of {}\n{}",
-            source.name,
-            paragraph("*".to_owned(), priority)?
-        )));
+    let PackageFilter { allow, exclude } = &source.filter;
+    let mut paragraphs = Vec::new();
+    if !exclude.is_empty() {
+        paragraphs.push(paragraph(exclude.join(" "), -1)?);
     }
-    let pattern = |entry: &String| match entry.contains(['*', '?', '[']) {
-        true => entry.clone(),
-        false => format!("{entry}*"),
+    if !allow.is_empty() {
+        let allowed = source.filter.allow_patterns().join(" ");
+        paragraphs.push(paragraph(allowed, source.priority.unwrap_or(500))?);
+        paragraphs.push(paragraph("*".to_owned(), -1)?);
+    } else if let Some(priority) = source.priority {
+        paragraphs.push(paragraph("*".to_owned(), priority)?);
+    }
+    let title = match source.filter == PackageFilter::default() {
+        true => "Priority of",
+        false => "Which packages are taken from",
     };
-    let allowed: Vec<_> = source.allow_packages.iter().map(pattern).collect();
-    Ok(Some(format!(
-        "# Packages that {} may provide\n{}\n{}",
-        source.name,
-        paragraph(allowed.join(" "), source.priority.unwrap_or(500))?,
-        paragraph("*".to_owned(), -1)?
-    )))
+    let text = format!("# {title} {}\n{}", source.name, paragraphs.join("\n"));
+    Ok(Some(text).filter(|_| !paragraphs.is_empty()))
 }
 
 fn text(fields: &[(&str, String)]) -> Result<String, ConfigureError> {
@@ -160,9 +159,14 @@ mod tests {
         Pin: origin "apt.example.org"
         Pin-Priority: 1001
         "#);
-        source.allow_packages = vec!["curl".into(), "lib*".into()];
+        source.filter.allow = vec!["curl".into(), "lib*".into()];
+        source.filter.exclude = vec!["libx".into(), "*-dev".into()];
         insta::assert_snapshot!(preferences(&source).unwrap().unwrap(), @r#"
-        # Packages that vendor may provide
+        # Which packages are taken from vendor
+        Package: libx *-dev
+        Pin: origin "apt.example.org"
+        Pin-Priority: -1
+
         Package: curl* lib*
         Pin: origin "apt.example.org"
         Pin-Priority: 1001

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use super::canvas::Canvas;
 use super::frontier::Hold;
+use super::labels::LabelError;
 use super::stream::{self, StreamError};
 use super::tree::{Tree, TreeError};
 use crate::cancel::{Cancel, Cancelled};
@@ -120,6 +121,9 @@ pub enum ExtError {
     /// A file could not be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A file's label is not known.
+    #[error("the labels of the image's SELinux policy: {0}")]
+    Labels(#[from] LabelError),
     /// Writing failed.
     #[error(transparent)]
     Io(#[from] PathError),

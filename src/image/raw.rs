@@ -16,6 +16,7 @@ use super::earlier::Earlier;
 use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
 use super::frontier::Hold;
+use super::labels::{FileContexts, LabelError};
 use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition};
 use super::populate::PartitionSource;
@@ -47,6 +48,9 @@ pub enum ImageError {
         /// Why.
         source: FatError,
     },
+    /// Files cannot be labelled.
+    #[error("the labels of the image's SELinux policy: {0}")]
+    Labels(#[from] LabelError),
     /// There is more for a partition than its kind can hold.
     #[error("partition {0:?} was given files, but has no file system to put them in")]
     NoFileSystem(String),
@@ -170,9 +174,11 @@ pub fn write(
     file.set_len(plan.size_bytes)
         .map_err(PathError::on("set the size of", target))?;
     let canvas = Canvas::new(&file, target, before.as_ref());
+    let labels = FileContexts::of(inputs.merged)?;
     let job = Job {
         canvas: &canvas,
         inputs,
+        labels: labels.as_ref(),
         cancel,
     };
     let (drawn, unchanged_bytes, digest) = job.fill(&file, before.is_none(), progress)?;
@@ -200,6 +206,7 @@ type Filled = (Drawn, u64, Option<(Sha256, Checkpoints)>);
 struct Job<'a> {
     canvas: &'a Canvas<'a>,
     inputs: Inputs<'a>,
+    labels: Option<&'a FileContexts>,
     cancel: &'a Cancel,
 }
 
@@ -353,12 +360,12 @@ impl<'a> Job<'a> {
                     .iter()
                     .filter_map(|path| merged.resolve_directory(path).ok())
                     .collect();
-                tree::collect(
-                    merged.overlay(),
-                    &merged.resolve_directory(path)?,
-                    &excluded,
-                    self.inputs.threads,
-                )?
+                let at = merged.resolve_directory(path)?;
+                let mut tree = tree::collect(merged.overlay(), &at, &excluded, self.inputs.threads)?;
+                if let Some(labels) = self.labels {
+                    tree.label(labels, path)?;
+                }
+                tree
             }
         };
         let spec = ext4::Spec {

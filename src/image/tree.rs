@@ -8,9 +8,11 @@ mod collect;
 mod holes;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::labels::{self, FileContexts, LabelError};
 use crate::overlay::layer::{Attributes, FileKind, Layer, LayerError, NodeId};
 use crate::package::Sha256;
 
@@ -105,6 +107,31 @@ impl Tree {
     pub fn layer_of(&self, content: &FileContent) -> &Arc<dyn Layer> {
         // `collect` takes the number from the same overlay as the layers.
         &self.layers[content.layer]
+    }
+
+    /// Gives every node the SELinux label that the policy says, and no other; `at` is the directory of the image that the
+    /// tree's root is.
+    ///
+    /// # Errors
+    /// As [`FileContexts::label`].
+    pub fn label(&mut self, contexts: &FileContexts, at: &Path) -> Result<(), LabelError> {
+        for index in 0..self.nodes.len() {
+            let path = self.path_of(index);
+            let path = at.join(path.strip_prefix("/").unwrap_or(&path));
+            let Some(node) = self.nodes.get_mut(index) else { break };
+            let path = path.as_os_str().as_bytes();
+            // Joining nothing to a path leaves a slash at its end.
+            let path = path.strip_suffix(b"/").filter(|path| !path.is_empty()).unwrap_or(path);
+            let label = contexts.label(path, node.attributes.kind)?;
+            node.xattrs.retain(|(name, _)| name != labels::ATTRIBUTE);
+            if let Some(label) = label {
+                // With its end, as setfilecon(3) stores it.
+                let value = [label.as_bytes(), b"\0"].concat();
+                node.xattrs.push((labels::ATTRIBUTE.into(), value));
+                node.xattrs.sort_unstable();
+            }
+        }
+        Ok(())
     }
 
     /// A tree of one empty directory.

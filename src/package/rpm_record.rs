@@ -45,6 +45,24 @@ pub struct RpmRecord {
 }
 
 impl RpmRecord {
+    /// What a user may call it by besides its name, as dnf takes it: with its version, its release and its epoch, and each
+    /// of these, or the name, with its architecture.
+    pub fn longer_names(&self) -> Vec<String> {
+        let Self { name, evr, arch, .. } = self;
+        let without_epoch = evr.split_once(':').map_or(&**evr, |(_, rest)| rest);
+        let version = without_epoch
+            .rsplit_once('-')
+            .map_or(without_epoch, |(version, _)| version);
+        let mut names = vec![format!("{name}-{evr}"), format!("{name}-{version}")];
+        if without_epoch.len() < evr.len() {
+            names.push(format!("{name}-{without_epoch}"));
+        }
+        let with_arch: Vec<_> = names.iter().map(|name| format!("{name}.{arch}")).collect();
+        names.push(format!("{name}.{arch}"));
+        names.extend(with_arch);
+        names
+    }
+
     /// What a resolution keeps of it.
     pub fn resolved(&self) -> ResolvedPackage {
         ResolvedPackage {

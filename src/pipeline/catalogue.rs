@@ -1,12 +1,13 @@
 //! What the repositories offer, in the package format of the provider: verified, loaded, looked at, resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use crate::package::{Arch, DebVersion, Evr, PackageRecord, Resolution, RpmRecord, Sha256};
 use crate::provider::PackageSystem;
 use crate::repo::rpm::FileOwners;
 use crate::repo::{LoadOptions, ReleaseInfo, Repository, deb, rpm};
+use crate::resolve::rpm::groups::{Expanded, expand, is_group};
 use crate::resolve::{self, Wanted};
 
 use super::{BuildError, Context, local};
@@ -226,6 +227,28 @@ impl Catalogue {
         }
     }
 
+    /// Puts packages in the place of groups; an index of groups is read only if there is one in `asked`.
+    pub fn expand(
+        &self,
+        context: &Context<'_>,
+        repositories: &[Repository],
+        asked: &[String],
+    ) -> Result<Expanded, BuildError> {
+        match &self.records {
+            Records::Rpm { indexes, records, .. } if asked.iter().any(|text| is_group(text)) => {
+                let options = options(context);
+                let groups = further(context, repositories, indexes, &options).groups()?;
+                let known: HashSet<&str> = records.iter().map(|record| &*record.name).collect();
+                Ok(expand(asked, &groups, |name| known.contains(name))?)
+            }
+            // A template has no groups of Debian packages.
+            Records::Rpm { .. } | Records::Deb { .. } => Ok(Expanded {
+                packages: asked.to_vec(),
+                absent: Vec::new(),
+            }),
+        }
+    }
+
     /// Who has the files `paths`; those that were asked for before are not looked for again.
     fn owners(
         &self,
@@ -243,8 +266,8 @@ impl Catalogue {
             .cloned()
             .collect();
         if !unknown.is_empty() {
-            let (transport, cancel) = (&context.fetcher, context.cancel);
-            let found = rpm::owners(repositories, indexes, &unknown, &options(context), transport, cancel)?;
+            let options = options(context);
+            let found = further(context, repositories, indexes, &options).owners(&unknown)?;
             known.extend(unknown.into_iter().map(|path| (path, Vec::new())));
             for (package, paths) in found {
                 for path in paths {
@@ -293,6 +316,21 @@ fn options(context: &Context<'_>) -> LoadOptions {
         offline: request.offline,
         workers: request.workers,
         jobs: request.jobs,
+    }
+}
+
+fn further<'a>(
+    context: &'a Context<'_>,
+    repositories: &'a [Repository],
+    loaded: &'a [rpm::LoadedIndex],
+    options: &'a LoadOptions,
+) -> rpm::Further<'a> {
+    rpm::Further {
+        repositories,
+        loaded,
+        options,
+        transport: &context.fetcher,
+        cancel: context.cancel,
     }
 }
 

@@ -139,7 +139,7 @@ pub(super) fn load_rpms(
             signer: None,
         },
         records,
-        filelists: None,
+        further: Vec::new(),
         notes: Vec::new(),
         fetched_bytes: 0,
         from_cache: true,
@@ -246,7 +246,7 @@ mod tests {
             keys: vec![],
             trusted,
             priority: 700,
-            allow_packages: vec![],
+            filter: Default::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::repo::Repository;
 use crate::resolve::lockfile::Lockfile;
 
 use super::packages::Selection;
-use super::{BuildError, Context, packages, sources};
+use super::{BuildError, Context, mirrors, packages, sources};
 
 impl Selection {
     /// What `lockfile` says, from `repositories`. The resolutions have no dependencies.
@@ -32,6 +32,7 @@ impl Selection {
                 packages: lockfile.packages.clone(),
                 ..Resolution::default()
             },
+            named: lockfile.requested.clone(),
             apt_sources: match provider.package_system {
                 PackageSystem::Deb => sources::of_image(provider, &repositories, &lockfile.repositories)?,
                 PackageSystem::Rpm => Vec::new(),
@@ -56,7 +57,7 @@ pub(super) fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selec
             found: lockfile.provider.clone(),
         });
     }
-    let repositories = packages::repositories(context)?;
+    let mut repositories = packages::repositories(context)?;
     let known: BTreeSet<&str> = repositories.iter().map(|repository| repository.id.as_str()).collect();
     if let Some(unknown) = lockfile
         .repositories
@@ -64,6 +65,11 @@ pub(super) fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selec
         .find(|locked| !known.contains(locked.id.as_str()))
     {
         return Err(BuildError::UnknownRepository(unknown.id.clone()));
+    }
+    // Offline, what is missing is told when it is looked for.
+    if !context.request.offline {
+        let cache = context.workspace.package_cache();
+        mirrors::locate_missing(&mut repositories, &lockfile.packages, cache, &context.fetcher)?;
     }
     Selection::of(
         context,

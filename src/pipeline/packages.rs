@@ -27,6 +27,8 @@ pub(super) struct Selection {
     pub base: Resolution,
     /// The whole image, the base included.
     pub image: Resolution,
+    /// What the template names, with packages in the place of groups.
+    pub named: Vec<String>,
     /// Where packages come from.
     pub repositories: Vec<Repository>,
     /// Where the image's own apt gets packages from.
@@ -168,21 +170,14 @@ pub(super) fn repositories(context: &Context<'_>) -> Result<Vec<Repository>, Bui
 }
 
 /// Writes the dependency graph into the package cache, and where the user wants it.
-pub(super) fn write_graph(context: &Context<'_>, image: &Resolution) -> Result<(), BuildError> {
+pub(super) fn write_graph(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+    let image = &selection.image;
     durable::write_file(context.workspace.dependency_graph(), dot::dot(image, None))?;
     let Some(path) = &context.request.dot_file else {
         return Ok(());
     };
-    let asked: Vec<&str> = context
-        .request
-        .loaded
-        .template
-        .system
-        .packages
-        .iter()
-        .map(String::as_str)
-        .collect();
-    let roots = context.request.system_packages_only.then_some(asked.as_slice());
+    let named: Vec<&str> = selection.named.iter().map(String::as_str).collect();
+    let roots = context.request.system_packages_only.then_some(named.as_slice());
     durable::write_file(path, dot::dot(image, roots))?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::package::{Arch, Sha256};
+use crate::package::{Arch, PackageFilter, Sha256};
 use crate::repo::deb::date;
 use crate::repo::{ReleaseInfo, Repository};
 use crate::resolve::lockfile::{LockedRepository, Lockfile};
@@ -57,6 +57,7 @@ fn known_or_resolved(context: &Context<'_>) -> Result<Selection, BuildError> {
     Ok(Selection {
         base: answer.base,
         image: answer.image,
+        named: answer.named,
         ..selection
     })
 }
@@ -106,6 +107,7 @@ fn key(asked: &Asked<'_>, repositories: &[Repository], releases: &[(String, Rele
         trusted: bool,
         priority: i32,
         allow_packages: &'a [String],
+        exclude_packages: &'a [String],
     }
     #[derive(Serialize)]
     struct Root<'a> {
@@ -127,7 +129,7 @@ fn key(asked: &Asked<'_>, repositories: &[Repository], releases: &[(String, Rele
             signed,
             trusted,
             priority,
-            allow_packages,
+            filter: PackageFilter { allow, exclude },
         } = repository;
         serde_json::json!(Offer {
             id,
@@ -137,7 +139,8 @@ fn key(asked: &Asked<'_>, repositories: &[Repository], releases: &[(String, Rele
             signed: format!("{signed:?}"),
             trusted: *trusted,
             priority: *priority,
-            allow_packages,
+            allow_packages: allow,
+            exclude_packages: exclude,
         })
     };
     let root = |(id, release): &(String, ReleaseInfo)| {
@@ -195,11 +198,13 @@ fn resolve(
         catalogue.versions(name)
     });
     let requested: Vec<String> = asked.packages.iter().chain(&kernel_packages).cloned().collect();
-    packages.extend(requested.iter().cloned());
+    let named = catalogue.expand(context, repositories, asked.packages)?;
+    packages.extend(named.packages.iter().chain(&kernel_packages).cloned());
     let image = all.resolve(context, source, &wanted(&packages))?;
     // What the images of a provider have in common, if nothing else were asked for.
     packages.truncate(of_base);
-    packages.extend(kernel_packages.iter().chain(asked.common).cloned());
+    packages.extend(kernel_packages);
+    packages.extend(catalogue.expand(context, repositories, asked.common)?.packages);
     let common = all.resolve(context, source, &wanted(&packages))?;
     Ok(Answer {
         lockfile: Lockfile {
@@ -211,7 +216,19 @@ fn resolve(
         },
         base,
         image,
-        warnings: warning.into_iter().collect(),
+        named: named.packages,
+        warnings: warning.into_iter().chain(absent(&named.absent)).collect(),
+    })
+}
+
+/// That groups have packages which no repository has.
+fn absent(absent: &[(String, String)]) -> Option<String> {
+    let listed: Vec<_> = absent.iter().map(|(name, id)| format!("{name} (of @{id})")).collect();
+    (!listed.is_empty()).then(|| {
+        format!(
+            "packages of groups that no repository has are left out: {}",
+            listed.join(", ")
+        )
     })
 }
 
@@ -243,7 +260,7 @@ mod tests {
             signed: Signed::Metadata,
             trusted: false,
             priority: 500,
-            allow_packages: vec![],
+            filter: PackageFilter::default(),
         }
     }
 
@@ -298,7 +315,8 @@ mod tests {
             key_of(|_, repositories, _| repositories[0].signed = Signed::Both),
             key_of(|_, repositories, _| repositories[0].trusted = true),
             key_of(|_, repositories, _| repositories[0].priority = 501),
-            key_of(|_, repositories, _| repositories[0].allow_packages.push("bash".into())),
+            key_of(|_, repositories, _| repositories[0].filter.allow.push("bash".into())),
+            key_of(|_, repositories, _| repositories[0].filter.exclude.push("bash".into())),
             key_of(|_, repositories, _| repositories.push(repository())),
             key_of(|_, _, releases| releases[0].0 = "other".into()),
             key_of(|_, _, releases| releases[0].1.date = 2),

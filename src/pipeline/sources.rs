@@ -2,6 +2,7 @@
 //! template's, as far as they are on a server that other machines reach too.
 
 use crate::configure::{AptSource, DnfRepository};
+use crate::package::PackageFilter;
 use crate::provider::Provider;
 use crate::repo::Repository;
 use crate::resolve::lockfile::LockedRepository;
@@ -23,7 +24,11 @@ pub(super) fn of_image(
     for repository in repositories.iter().filter(|repository| is_public(&repository.base_url)) {
         let own = provider.repositories.iter().any(|own| own.id == repository.id);
         let same = |source: &&mut AptSource| {
-            own && source.own && source.uri == repository.base_url && source.components == repository.components
+            let plain = source.filter == repository.filter && source.filter == PackageFilter::default();
+            own && source.own
+                && plain
+                && source.uri == repository.base_url
+                && source.components == repository.components
         };
         if let Some(source) = sources.iter_mut().find(same) {
             source.suites.push(repository.suite.clone());
@@ -44,7 +49,7 @@ pub(super) fn of_image(
             key,
             trusted: repository.trusted && repository.keys.is_empty(),
             priority: Some(repository.priority).filter(|priority| !own && *priority != USUAL_PRIORITY),
-            allow_packages: repository.allow_packages.clone(),
+            filter: repository.filter.clone(),
             pin: pin(repository, repositories, locked),
         });
     }
@@ -72,7 +77,7 @@ pub(super) fn of_rpm_image(
                     true => None,
                     false => Some(Keyring::from_certificates(&repository.keys)?.to_armored()?),
                 },
-                allow_packages: repository.allow_packages.clone(),
+                filter: repository.filter.clone(),
             })
         })
         .collect()

@@ -122,6 +122,14 @@ static REPOSITORY: &[Field] = &[
         Shape::Int { min: -9999, max: 9999 },
         "Pin priority; 500 if absent.",
     ),
+    Field::new(
+        "excludePackages",
+        Shape::List {
+            item: &Shape::Text(Text::ANY.filled().max_chars(256)),
+            unique: Unique::No,
+        },
+        "These packages are never taken from it: names or globs; of .rpm packages also name-version-release.arch and its parts.",
+    ),
 ];
 
 static KEY: &[Field] = &[
@@ -292,6 +300,7 @@ fn repository(node: &Node, arch: Arch, files: &Files) -> Result<ProviderReposito
             .and_then(|p| p.try_into().ok())
             .unwrap_or(500),
         keys: keys.collect::<Result<_, _>>()?,
+        exclude_packages: words(node, "excludePackages"),
     })
 }
 

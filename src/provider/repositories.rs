@@ -3,6 +3,7 @@
 use super::keys::{FetchKey, of_template};
 use super::mirror::{MirrorError, Mirrors, mirrored};
 use super::{PackageSystem, Provider, ProviderRepository};
+use crate::package::PackageFilter;
 use crate::repo::{Repository, Signed};
 use crate::template::model::{PackageRepository, Template};
 
@@ -92,16 +93,20 @@ pub fn repositories(
             keys: provider_keys(repository, fetch_key)?,
             trusted: false,
             priority: repository.priority,
-            allow_packages: Vec::new(),
+            filter: PackageFilter {
+                allow: Vec::new(),
+                exclude: repository.exclude_packages.clone(),
+            },
         });
     }
     for repository in &template.repositories {
         match mirrored(repository, provider) {
-            // The same archive once more: it can only add components.
+            // The same archive once more: it can only add components, and leave packages out.
             Some(same) => {
                 for known in all.iter_mut().filter(|known| known.id == same.id) {
                     let more = repository.components.iter().filter(|c| !same.components.contains(c));
                     known.components.extend(more.cloned());
+                    known.filter.exclude.extend(repository.filter.exclude.iter().cloned());
                 }
             }
             None => {
@@ -163,7 +168,7 @@ fn additional(
         keys,
         trusted: repository.trusted,
         priority: repository.priority,
-        allow_packages: repository.allow_packages.clone(),
+        filter: repository.filter.clone(),
     })
 }
 

@@ -6,7 +6,7 @@
 //!     current                 pointer: form, digests, URL and validators of the root of the metadata
 //!     Release.{sha256}        what it points to: InRelease, Release or (as Repomd) repomd.xml, as it came,
 //!     Signature.{sha256}      and its detached signature
-//!     Packages.{sha256}[.xz]  indexes, named by the digest that the root lists
+//!     Packages.{sha256}[.xz]  indexes, named by the digest that the root lists, by whatever algorithm
 //! ```
 //!
 //! Invariant: an object's content has the digest in its name, and is checked
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, LockError, PathError};
 use crate::fetch::Validators;
-use crate::package::Sha256;
+use crate::package::{Checksum, Sha256};
 use crate::repo::Repository;
 
 /// Magic and version of `current`; the digest of the rest follows on the line.
@@ -125,10 +125,11 @@ impl Store {
 
     /// The object `kind` with that digest, or `None` if it is absent, larger than
     /// `limit_bytes` or damaged (then it is deleted).
-    pub(super) fn read(&self, kind: Kind, digest: Sha256, limit_bytes: u64) -> Option<Vec<u8>> {
-        let path = self.directory.join(kind.file_name(digest));
+    pub(super) fn read(&self, kind: Kind, digest: impl Into<Checksum>, limit_bytes: u64) -> Option<Vec<u8>> {
+        let digest = digest.into();
+        let path = self.directory.join(kind.file_name(&digest));
         let bytes = read_bounded(&path, limit_bytes)?;
-        if Sha256::of(&bytes) == digest {
+        if digest.is_of(&bytes) {
             return Some(bytes);
         }
         tracing::warn!(path = %path.display(), "cached metadata is damaged; it is fetched again");
@@ -138,24 +139,28 @@ impl Store {
     }
 
     /// Whether there is such an object, whatever its content is.
-    pub(super) fn has(&self, kind: Kind, digest: Sha256) -> bool {
-        self.directory.join(kind.file_name(digest)).exists()
+    pub(super) fn has(&self, kind: Kind, digest: impl Into<Checksum>) -> bool {
+        self.directory.join(kind.file_name(&digest.into())).exists()
     }
 
     /// Stores an object under its digest.
-    pub(super) fn write(&self, kind: Kind, digest: Sha256, bytes: &[u8]) -> Result<(), PathError> {
-        durable::write_file(self.directory.join(kind.file_name(digest)), bytes)
+    pub(super) fn write(&self, kind: Kind, digest: impl Into<Checksum>, bytes: &[u8]) -> Result<(), PathError> {
+        durable::write_file(self.directory.join(kind.file_name(&digest.into())), bytes)
     }
 
     /// Deletes objects that neither `pointer` names nor its root lists.
-    pub(super) fn prune(&self, pointer: &Pointer, listed: &HashSet<Sha256>) -> Result<(), PathError> {
+    pub(super) fn prune(&self, pointer: &Pointer, listed: impl Iterator<Item = Checksum>) -> Result<(), PathError> {
+        let root = [Some(pointer.release), pointer.signature];
+        let kept: HashSet<Checksum> = root.into_iter().flatten().map(Checksum::from).chain(listed).collect();
         let entries = fs::read_dir(&self.directory).map_err(PathError::on("read", &self.directory))?;
         for entry in entries {
             let path = entry.map_err(PathError::on("read", &self.directory))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let digest = name.split('.').nth(1).and_then(|digest| digest.parse::<Sha256>().ok());
-            let Some(digest) = digest else { continue };
-            if digest != pointer.release && Some(digest) != pointer.signature && !listed.contains(&digest) {
+            let digest = name
+                .split('.')
+                .nth(1)
+                .and_then(|digest| digest.parse::<Checksum>().ok());
+            if digest.is_some_and(|digest| !kept.contains(&digest)) {
                 fs::remove_file(&path).map_err(PathError::on("remove", &path))?;
             }
         }
@@ -180,7 +185,7 @@ impl Kind {
         Self { stem, suffix }
     }
 
-    fn file_name(self, digest: Sha256) -> String {
+    fn file_name(self, digest: &Checksum) -> String {
         format!("{}.{digest}{}", self.stem, self.suffix)
     }
 }

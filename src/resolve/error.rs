@@ -11,6 +11,14 @@ pub enum ResolveError {
         /// Names that differ little from it, nearest first.
         similar: Vec<String>,
     },
+    /// No repository has a group of this id.
+    #[error("no repository has a group named {id}")]
+    UnknownGroup {
+        /// The id asked for, without `@`.
+        id: String,
+        /// Ids that differ little from it, nearest first.
+        similar: Vec<String>,
+    },
     /// The name is virtual and several packages provide it.
     #[error("{name} is a virtual package that {} provide", providers.join(", "))]
     Virtual {
@@ -69,6 +77,10 @@ impl ResolveError {
                 Some("check the name, and that its repository and component are in the template".to_owned())
             }
             Self::UnknownPackage { similar, .. } => Some(format!("did you mean {}?", similar.join(" or "))),
+            Self::UnknownGroup { similar, .. } if similar.is_empty() => {
+                Some("check the group's id: `dnf group list --ids` shows those of a system".to_owned())
+            }
+            Self::UnknownGroup { similar, .. } => Some(format!("did you mean @{}?", similar.join(" or @"))),
             Self::Virtual { providers, .. } => {
                 let first = providers.first()?;
                 Some(format!("ask for one of them, such as {first}"))

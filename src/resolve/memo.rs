@@ -7,8 +7,8 @@
 //!     {key}                one answer; the key is a digest over all inputs, made by the caller
 //! ```
 //!
-//! A file is text: a line `oic-resolution 1 ` and the SHA-256 of the rest; a line of JSON with what a lockfile does not
-//! have (edges, what was asked for by name, warnings); the lockfile. Anything else is made again. A file's time of last
+//! A file is text: a line `oic-resolution 2 ` and the SHA-256 of the rest; a line of JSON with what a lockfile does not
+//! have (edges, what was asked for by name, with packages in the place of groups, warnings); the lockfile. Anything else is made again. A file's time of last
 //! modification is when it was last used; the [`KEPT`] files used last are kept.
 //!
 //! Invariant: an answer that is given is whole, and the one that was kept under that key.
@@ -25,7 +25,7 @@ use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage, Sh
 
 use super::lockfile::Lockfile;
 
-const HEADER: &str = "oic-resolution 1 ";
+const HEADER: &str = "oic-resolution 2 ";
 /// Answers that are kept.
 pub const KEPT: usize = 32;
 /// Twice the largest lockfile.
@@ -40,6 +40,8 @@ pub struct Answer {
     pub image: Resolution,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
+    /// What the template names, with packages in the place of groups.
+    pub named: Vec<String>,
     /// What is not as the template asks.
     pub warnings: Vec<String>,
 }
@@ -50,6 +52,7 @@ pub struct Answer {
 struct Rest {
     base: Graph,
     image: Graph,
+    named: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -151,6 +154,7 @@ fn render(answer: &Answer) -> String {
     let rest = Rest {
         base: Graph::of(&answer.base),
         image: Graph::of(&answer.image),
+        named: answer.named.clone(),
         warnings: answer.warnings.clone(),
     };
     // Strings, numbers and lists always have a JSON form.
@@ -179,6 +183,7 @@ fn parse(text: &[u8]) -> Option<Answer> {
     Some(Answer {
         base: rest.base.resolution(lockfile.base()?)?,
         image: rest.image.resolution(lockfile.packages.clone())?,
+        named: rest.named,
         warnings: rest.warnings,
         lockfile,
     })
@@ -239,6 +244,7 @@ mod tests {
                 },
             },
             image,
+            named: vec!["c".to_owned()],
             warnings: vec!["one".to_owned()],
         }
     }

@@ -6,6 +6,7 @@
 
 mod clause;
 mod facts;
+pub mod groups;
 mod index;
 mod request;
 mod universe;
@@ -75,12 +76,24 @@ pub fn resolve<E: From<ResolveError>>(
 
 /// The answer as far as files are known.
 fn resolve_once(wanted: &Wanted<'_>, universe: &Universe<'_>) -> Result<Resolution, ResolveError> {
-    let roots = request::roots(universe, wanted)?;
-    let proposal = walk::propose(universe, &roots);
-    universe.expect(&proposal);
-    let packages =
-        decide(universe, &roots, proposal).map_err(|contradiction| unsolvable(universe, &roots, &contradiction))?;
-    Ok(arrange(universe, &roots, &packages))
+    let texts = wanted.packages.iter().map(String::as_str);
+    let (mut conditional, mut asked): (Vec<_>, Vec<_>) = texts.partition(|text| request::conditional(text).is_some());
+    loop {
+        let roots = request::roots(universe, &asked)?;
+        let proposal = walk::propose(universe, &roots);
+        universe.expect(&proposal);
+        let packages =
+            decide(universe, &roots, proposal).map_err(|contradiction| unsolvable(universe, &roots, &contradiction))?;
+        let met = conditional.extract_if(.., |text| {
+            let other = request::conditional(text).map(|(_, other)| universe.satisfying(&other));
+            other.is_some_and(|other| other.iter().any(|id| packages.contains(id)))
+        });
+        let met: Vec<_> = met.filter_map(|text| Some(request::conditional(text)?.0)).collect();
+        if met.is_empty() {
+            return Ok(arrange(universe, &roots, &packages));
+        }
+        asked.extend(met);
+    }
 }
 
 #[cfg(test)]

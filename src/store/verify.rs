@@ -13,7 +13,7 @@ use crate::cache;
 use crate::cancel::Cancel;
 use crate::durable::{self, PathError};
 use crate::layer::{self, ContentError, LayerStore};
-use crate::package::Sha256;
+use crate::package::{Checksum, Sha256};
 use crate::progress::{Progress, Unit};
 use crate::resolve::lockfile::Lockfile;
 use crate::resolve::memo::Memo;
@@ -147,7 +147,8 @@ fn packages(
     Ok(())
 }
 
-/// Repository indexes are named after their digests: `Packages.{sha256}.xz`.
+/// Repository indexes are named after their digests: `Packages.{sha256}.xz`. What has another name, such as a remembered
+/// resolution, is no index, and is looked at by who uses it.
 fn metadata(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Result<(), StoreError> {
     for directory in list(&provider.workspace.metadata())? {
         if !directory.is_dir() || directory == provider.workspace.resolutions() {
@@ -155,20 +156,30 @@ fn metadata(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Re
         }
         for path in list(&directory)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let Some(expected) = name.split('.').find_map(|part| part.parse::<Sha256>().ok()) else {
+            let Some(expected) = name
+                .split('.')
+                .nth(1)
+                .and_then(|digest| digest.parse::<Checksum>().ok())
+            else {
                 continue;
             };
             let bytes = Cell::new(0);
-            let found = match digest(&path, cancel, &|count| bytes.set(bytes.get() + count)) {
+            let mut hasher = expected.algorithm().hasher();
+            let read = |chunk: &[u8]| {
+                bytes.set(bytes.get() + chunk.len() as u64);
+                hasher.update(chunk);
+            };
+            match read_all(&path, cancel, read) {
                 // A build has fetched a newer one.
                 Err(StoreError::Path(error)) if error.source.kind() == io::ErrorKind::NotFound => continue,
-                found => found?,
-            };
+                done => done?,
+            }
+            let found = hasher.finish();
             verified.bytes = verified.bytes.saturating_add(bytes.get());
             if found == expected {
                 verified.indexes += 1;
             } else {
-                let problem = format!("it has the SHA-256 {found}, not that in its name");
+                let problem = format!("it has the {} {found}, not that in its name", found.algorithm());
                 verified.bad.push(Bad::new(provider, path, problem));
             }
         }
@@ -218,18 +229,27 @@ fn known_digests(provider: &Provider) -> Result<BTreeMap<String, Sha256>, StoreE
 }
 
 fn digest(path: &Path, cancel: &Cancel, advance: &dyn Fn(u64)) -> Result<Sha256, StoreError> {
+    let mut hasher = sha2::Sha256::new();
+    read_all(path, cancel, |chunk| {
+        hasher.update(chunk);
+        advance(chunk.len() as u64);
+    })?;
+    Ok(Sha256(hasher.finalize().into()))
+}
+
+/// Gives the content of a file to `take`, in pieces.
+fn read_all(path: &Path, cancel: &Cancel, mut take: impl FnMut(&[u8])) -> Result<(), StoreError> {
     let mut file = File::open(path).map_err(PathError::on("open", path))?;
-    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; BUFFER_BYTES]);
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         cancel.check()?;
         let count = match io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return Ok(Sha256(hasher.finalize().into())),
+            Ok(0) => return Ok(()),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(PathError::on("read", path)(error).into()),
         };
-        hasher.update(buffer.get(..count).unwrap_or_default());
-        advance(count as u64);
+        take(buffer.get(..count).unwrap_or_default());
     }
 }
 

@@ -10,6 +10,7 @@ use super::schema::checks::is_placeholder;
 use super::schema::partition_type;
 use super::{embedded, size};
 use crate::data;
+use crate::package::PackageFilter;
 use crate::yaml::{Finding, Findings, Node, Source};
 
 /// Where relative names of a template's files start.
@@ -237,7 +238,10 @@ fn repository(node: &Node) -> Option<PackageRepository> {
             .and_then(Node::int)
             .and_then(|p| p.try_into().ok())
             .unwrap_or(500),
-        allow_packages: texts(node, "allowPackages"),
+        filter: PackageFilter {
+            allow: texts(node, "allowPackages"),
+            exclude: texts(node, "excludePackages"),
+        },
     })
 }
 

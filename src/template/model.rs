@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::package::Arch;
+use crate::package::{Arch, PackageFilter};
 
 /// A template after merge and validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -360,6 +360,6 @@ pub struct PackageRepository {
     pub components: Vec<String>,
     /// Pin priority; 500 if absent.
     pub priority: i32,
-    /// Only these packages (names or globs) are taken; empty means all.
-    pub allow_packages: Vec<String>,
+    /// `allowPackages`, `excludePackages`.
+    pub filter: PackageFilter,
 }

@@ -7,7 +7,7 @@ pub(super) use system::{is_hash_partition, is_hashed};
 
 use super::schema::ANY_DISTRIBUTION;
 use super::schema::checks::is_placeholder;
-use crate::provider::Providers;
+use crate::provider::{PackageSystem, Provider, Providers};
 use crate::yaml::{Finding, Findings, Node, did_you_mean};
 
 /// Checks what can be said of any template, merged or not.
@@ -18,6 +18,7 @@ pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings)
     }
     if let Some(system) = root.get("systemConfig") {
         system::check(system, findings);
+        groups(system, root, providers, findings);
     }
     for (index, repository) in root.items_at("packageRepositories").iter().enumerate() {
         if findings.is_full() {
@@ -54,6 +55,29 @@ fn target(root: &Node, providers: &Providers, findings: &mut Findings) {
     if let Some((node, dist)) = text("dist").filter(|(_, dist)| os != ANY_DISTRIBUTION && !known.contains(dist)) {
         let message = format!("{dist:?} is no distribution of {os}");
         unknown(node, "target.dist", message, dist, &known, findings);
+    }
+}
+
+/// Only repositories of `.rpm` packages have groups.
+fn groups(system: &Node, root: &Node, providers: &Providers, findings: &mut Findings) {
+    let target = |key| root.at(&["target", key]).and_then(Node::text);
+    let is_target = |provider: &&Provider| {
+        (Some(provider.os.as_str()), Some(provider.dist.as_str())) == (target("os"), target("dist"))
+    };
+    let provider = providers.all().iter().find(is_target);
+    let Some(provider) = provider.filter(|provider| provider.package_system == PackageSystem::Deb) else {
+        return;
+    };
+    for (index, node) in system.items_at("packages").iter().enumerate() {
+        if let Some(text) = node.text().filter(|text| text.starts_with('@') && text.len() > 1) {
+            let path = format!("systemConfig.packages[{index}]");
+            let message = format!(
+                "{text:?} is a group, and the packages of {} come in none",
+                provider.dist
+            );
+            let finding = Finding::error(&node.span, path, message);
+            findings.push(finding.hint("name the packages, or a package that depends on them"));
+        }
     }
 }
 

@@ -13,6 +13,8 @@ const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
 const PACKAGE: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?";
+const PACKAGE_OR_GROUP: &str =
+    r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*";
 
 /// Partition types that have a name (UAPI.2 Discoverable Partitions Specification; UEFI 2.10, 5.3.3).
 pub const PARTITION_TYPES: [&str; 15] = [
@@ -320,8 +322,8 @@ static SYSTEM: &[Field] = &[
     Field::new("bootloader", Shape::Map(BOOTLOADER), "How the machine starts."),
     Field::new(
         "packages",
-        PACKAGES,
-        "Packages by name; * and ? match several, name=version asks for one version.",
+        PACKAGES_AND_GROUPS,
+        "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages.",
     ),
     Field::new(
         "additionalFiles",
@@ -351,8 +353,13 @@ const PACKAGE_NAME: Shape = Shape::Text(Text::ANY.filled().max_chars(256).patter
     "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit",
 ));
 
-const PACKAGES: Shape = Shape::List {
-    item: &PACKAGE_NAME,
+const PACKAGE_OR_GROUP_NAME: Shape = Shape::Text(Text::ANY.filled().max_chars(256).pattern(
+    PACKAGE_OR_GROUP,
+    "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit; or @ and the id of a group",
+));
+
+const PACKAGES_AND_GROUPS: Shape = Shape::List {
+    item: &PACKAGE_OR_GROUP_NAME,
     unique: Unique::Value,
 };
 
@@ -557,5 +564,13 @@ static REPOSITORY: &[Field] = &[
             unique: Unique::No,
         },
         "Only these packages are taken from it: names, how they begin, or globs.",
+    ),
+    Field::new(
+        "excludePackages",
+        Shape::List {
+            item: &Shape::Text(Text::ANY.filled().max_chars(256)),
+            unique: Unique::No,
+        },
+        "These packages are never taken from it: names or globs; of .rpm packages also name-version-release.arch and its parts.",
     ),
 ];

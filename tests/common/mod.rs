@@ -85,11 +85,26 @@ pub struct Shown {
 impl Shown {
     /// What `oic mount --image` shows of the last build of `name`.
     pub fn image(oic: &Oic, provider: &str, name: &str) -> Self {
+        Self::new(oic, name).mounted(oic, &[provider, "--image", name])
+    }
+
+    /// The same, with a writable layer that is thrown away.
+    pub fn writable_image(oic: &Oic, provider: &str, name: &str) -> Self {
+        Self::new(oic, name).mounted(oic, &[provider, "--image", name, "--tmp-upper"])
+    }
+
+    /// A place to mount something on.
+    pub fn new(oic: &Oic, name: &str) -> Self {
         let root = oic.work_dir.join(format!("shown-{name}"));
         std::fs::create_dir_all(&root).unwrap();
-        let mounted = oic.run(&["mount", provider, root.to_str().unwrap(), "--image", name]);
-        assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
         Self { root }
+    }
+
+    fn mounted(self, oic: &Oic, args: &[&str]) -> Self {
+        let (subject, options) = args.split_first().unwrap();
+        let mounted = oic.run(&[&["mount", subject, self.root.to_str().unwrap()], options].concat());
+        assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+        self
     }
 
     /// The root directory.

@@ -7,14 +7,16 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
 
 use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::{Arch, Sha256};
 use oic::progress::Silent;
-use oic::repo::{LoadOptions, Repository, Signed, rpm};
+use oic::repo::rpm;
 use oic::resolve::{self, Request};
+
+#[path = "dnf.rs"]
+mod dnf;
 
 /// Fedora has about that many on one architecture.
 pub const PACKAGES: usize = 60_000;
@@ -126,25 +128,7 @@ pub fn repository(root: &Path) -> Result<(), Box<dyn Error>> {
 
 /// dnf over that repository, with a root and a cache of its own below `scratch`.
 pub fn dnf(root: &Path, scratch: &Path, cached: bool) -> Command {
-    let _ = fs::create_dir_all(scratch.join("log"));
-    let mut command = Command::new("dnf");
-    command
-        .arg(format!("--installroot={}", scratch.join("root").display()))
-        .arg(format!("--setopt=cachedir={}", scratch.join("dnf").display()))
-        .arg(format!("--setopt=logdir={}", scratch.join("log").display()))
-        .args([
-            "--releasever=1",
-            "--forcearch=x86_64",
-            "--setopt=reposdir=/nonexistent",
-            "--nogpgcheck",
-        ])
-        .args([
-            "--setopt=install_weak_deps=False",
-            "--setopt=metadata_expire=never",
-            "--setopt=varsdir=/nonexistent",
-        ])
-        .arg(format!("--repofrompath=main,file://{}", root.display()))
-        .env("LC_ALL", "C");
+    let mut command = dnf::dnf(&[("main", root)], scratch);
     if cached {
         command.arg("--cacheonly");
     }
@@ -153,26 +137,10 @@ pub fn dnf(root: &Path, scratch: &Path, cached: bool) -> Command {
 
 /// Loads that repository, from the cache below `scratch` if `cached`, and resolves [`request`]; gives the number of packages.
 pub fn resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<dyn Error>> {
-    let repository = Repository {
-        id: "main".to_owned(),
-        base_url: format!("file://{}", root.display()),
-        mirror_list: None,
-        suite: String::new(),
-        components: Vec::new(),
-        keys: Vec::new(),
-        signed: Signed::Both,
-        trusted: true,
-        priority: 500,
-        allow_packages: Vec::new(),
-    };
-    let options = LoadOptions {
-        arch: Arch::X86_64,
-        metadata_dir: scratch.join("oic"),
-        now: SystemTime::now(),
-        offline: cached,
-        workers: 2,
-        jobs: 2,
-    };
+    let (repository, options) = (
+        dnf::repository("main", root),
+        dnf::options(&scratch.join("oic"), cached),
+    );
     let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default())?;
     let indexes = rpm::load_all(&[repository], &options, &fetcher, &Silent, &Cancel::default())?;
     let index = indexes.first().ok_or("no index")?;

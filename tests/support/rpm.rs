@@ -90,10 +90,15 @@ pub fn build(directory: &Path, packages: &[&str]) {
     }
 }
 
-/// Makes the indexes of the packages in `directory`.
+/// Makes the indexes of the packages in `directory`, and of the groups that a `comps.xml` there has.
 pub fn index(directory: &Path) {
-    let output = Command::new("createrepo_c")
-        .args(["--quiet", "--no-database", "--general-compress-type=gz"])
+    let mut command = Command::new("createrepo_c");
+    command.args(["--quiet", "--no-database", "--general-compress-type=gz"]);
+    let comps = directory.join("comps.xml");
+    if comps.exists() {
+        command.arg("--groupfile").arg(comps);
+    }
+    let output = command
         .arg(directory)
         .output()
         .expect("this test needs createrepo_c (package createrepo-c)");

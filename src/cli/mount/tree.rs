@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, PathError};
+use crate::fetch::{FetchOptions, Fetcher};
 use crate::layer::{Below, Layer, LayerError, LayerStore};
 use crate::mount::kernel::Upper;
 use crate::mount::server::PoolRequest;
 use crate::mount::session::View;
 use crate::package::Sha256;
-use crate::pipeline::serve;
+use crate::pipeline::{mirrors, serve};
 use crate::provider;
 use crate::resolve::lockfile::Lockfile;
 use crate::snapshot::Snapshot;
@@ -107,7 +109,18 @@ pub(super) fn pool(
     let mirrors = environment.mirrors(&args.mirror)?;
     // No key is needed: the lockfile has the digest of every package.
     let repositories = provider::repositories(&loaded.provider, &mirrors, template, &|_| Ok(Vec::new()));
-    let repositories = repositories.map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let mut repositories = repositories.map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let options = FetchOptions {
+        offline: args.offline,
+        proxies: environment.proxies(),
+        ..FetchOptions::default()
+    };
+    let fetcher = Fetcher::new(options, Cancel::default());
+    let fetcher = fetcher.map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let cache = workspace.package_cache();
+    if let Err(error) = mirrors::locate_missing(&mut repositories, &lockfile.packages, cache, &fetcher) {
+        anstream::eprintln!("note: packages that are not in the cache cannot be opened: {error}");
+    }
     Ok(Some(PoolRequest {
         cache_dir: environment.cache_dir(),
         provider_id: loaded.provider.id(),

@@ -8,9 +8,9 @@ use super::packages::parse_packages_on;
 use super::release::{Listed, Release};
 use crate::fetch::{FetchError, Reply};
 use crate::package::{Arch, PackageRecord, Sha256};
+use crate::repo::Repository;
 use crate::repo::compress::Compression;
 use crate::repo::store::Kind;
-use crate::repo::{Repository, glob};
 
 /// Twenty times Debian's largest.
 const INDEX_LIMIT_BYTES: u64 = 1 << 30;
@@ -218,9 +218,8 @@ impl Session<'_> {
 
 /// Whether a package concerns the architecture and is one that the repository may provide.
 pub fn is_wanted(record: &PackageRecord, repository: &Repository, arch: Arch) -> bool {
-    let allow = &repository.allow_packages;
     (&*record.architecture == arch.deb() || &*record.architecture == "all")
-        && (allow.is_empty() || allow.iter().any(|entry| glob::allows(entry, &record.name)))
+        && repository.filter.takes(&record.name, Vec::new)
 }
 
 /// Size and digest, as the Release file lists them.

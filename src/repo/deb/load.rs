@@ -227,7 +227,7 @@ impl<'a> Session<'a> {
         }
         Ok(self
             .store
-            .prune(&current.pointer, &current.release.digests().collect())?)
+            .prune(&current.pointer, current.release.digests().map(Into::into))?)
     }
 
     /// The packages of all indexes that are wanted, in order.

@@ -1,10 +1,10 @@
 //! Which `repomd.xml` counts: a mirror's or the cached one, verified either way.
 
-use super::error::Problem;
+use super::error::{Problem, RepoError};
 use super::load::Session;
 use super::mirrors::{MirrorChoice, parse_metalink, parse_mirror_list};
 use super::repomd::Repomd;
-use crate::fetch::{FetchError, Reply, Validators};
+use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::Sha256;
 use crate::repo::store::{Form, Kind, Pointer};
 use crate::repo::{MirrorList, ReleaseInfo};
@@ -63,26 +63,12 @@ impl Session<'_> {
 
     /// Where the repository can be had, the preferred place first.
     pub(super) fn choice(&self) -> Result<MirrorChoice, Problem> {
-        let Some(list) = &self.repository.mirror_list else {
-            return Ok(MirrorChoice {
+        match &self.repository.mirror_list {
+            Some(list) => read_list(list, |url| self.get(url, MIRRORS_LIMIT_BYTES, None)),
+            None => Ok(MirrorChoice {
                 base_urls: vec![self.repository.base_url.clone()],
                 repomd: Vec::new(),
-            });
-        };
-        let url = list.url().to_owned();
-        let Reply::Body { bytes, .. } = self.get(&url, MIRRORS_LIMIT_BYTES, None)? else {
-            return Err(unasked_not_modified(url).into());
-        };
-        let choice = match list {
-            MirrorList::Plain(_) => parse_mirror_list(&String::from_utf8_lossy(&bytes)),
-            MirrorList::Metalink(_) => parse_metalink(&*bytes).map_err(|source| Problem::Malformed {
-                url: url.clone(),
-                source,
-            })?,
-        };
-        match choice.base_urls.is_empty() {
-            true => Err(Problem::NoMirror { url }),
-            false => Ok(choice),
+            }),
         }
     }
 
@@ -189,6 +175,46 @@ impl Session<'_> {
             signer,
             fresh: None,
         })
+    }
+}
+
+/// The base URL of a repository that has a list of mirrors instead: the first of them that has a `repomd.xml`. Nothing
+/// of it is verified; this is for who knows the digests of packages from a lockfile.
+///
+/// # Errors
+/// [`RepoError`] if the list cannot be had, or names no mirror that answers.
+pub fn locate(id: &str, list: &MirrorList, transport: &dyn Transport) -> Result<String, RepoError> {
+    let find = || {
+        let choice = read_list(list, |url| transport.get(url, MIRRORS_LIMIT_BYTES, None))?;
+        for base_url in choice.base_urls {
+            match transport.get(&repomd_url(&base_url), REPOMD_LIMIT_BYTES, None) {
+                Ok(_) => return Ok(base_url),
+                Err(error @ FetchError::Cancelled(_)) => return Err(error.into()),
+                Err(error) => tracing::warn!(repository = id, %error, "trying the next mirror"),
+            }
+        }
+        let url = list.url().to_owned();
+        Err(Problem::NoMirror { url })
+    };
+    find().map_err(|problem: Problem| problem.of(id))
+}
+
+/// The mirrors that a list names; `get` fetches it.
+fn read_list(list: &MirrorList, get: impl FnOnce(&str) -> Result<Reply, FetchError>) -> Result<MirrorChoice, Problem> {
+    let url = list.url().to_owned();
+    let Reply::Body { bytes, .. } = get(&url)? else {
+        return Err(unasked_not_modified(url).into());
+    };
+    let choice = match list {
+        MirrorList::Plain(_) => parse_mirror_list(&String::from_utf8_lossy(&bytes)),
+        MirrorList::Metalink(_) => parse_metalink(&*bytes).map_err(|source| Problem::Malformed {
+            url: url.clone(),
+            source,
+        })?,
+    };
+    match choice.base_urls.is_empty() {
+        true => Err(Problem::NoMirror { url }),
+        false => Ok(choice),
     }
 }
 

@@ -56,13 +56,26 @@ pub enum Problem {
         /// Where and why.
         source: XmlError,
     },
-    /// `repomd.xml` does not list an index that is needed, or not with a SHA-256.
-    #[error("{url} lists no {kind} index with a SHA-256")]
+    /// `repomd.xml` does not list an index that is needed.
+    #[error("{url} lists no {kind} index")]
     NoIndex {
         /// URL of `repomd.xml`.
         url: String,
         /// `primary` or `filelists`.
         kind: &'static str,
+    },
+    /// `repomd.xml` has no digest of an index that proves anything.
+    #[error(
+        "{url} lists the {kind} index with a digest by {algorithm:?} only: accepted are sha224, sha256, sha384 and sha512, \
+         for others can be forged or are not known"
+    )]
+    WeakDigest {
+        /// URL of `repomd.xml`.
+        url: String,
+        /// `primary`.
+        kind: &'static str,
+        /// The algorithm as it is called there (`sha` is SHA-1).
+        algorithm: String,
     },
     /// The index has a form that is not known.
     #[error("{url} is compressed in a way that is not known (known are .gz, .xz, .zst, .bz2)")]
@@ -167,7 +180,9 @@ impl RepoProblem for Problem {
                 "use a mirror that has its signature; if only its packages are signed, say so in the provider's data \
                  (`signed: packages`)"
             }
-            Self::NoIndex { .. } => "ask whoever makes the repository to use createrepo_c with its usual checksums",
+            Self::NoIndex { .. } | Self::WeakDigest { .. } => {
+                "ask whoever makes the repository to use createrepo_c with its usual checksums"
+            }
             Self::NotOfMetalink { .. } | Self::IndexNotFound { .. } | Self::Mismatch { .. } | Self::TooLarge { .. } => {
                 "the mirror may be in the middle of an update: try again later, or choose another with --mirror"
             }

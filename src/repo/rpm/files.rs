@@ -5,54 +5,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
-use super::LoadedIndex;
-use super::error::{Problem, RepoError};
-use super::load::Session;
 use super::xml::{Piece, Xml, XmlError};
-use crate::cancel::Cancel;
-use crate::fetch::Transport;
 use crate::package::Sha256;
-use crate::repo::error::all_or_missing;
-use crate::repo::{LoadOptions, Repository, parallel};
 
 /// Which of the wanted files packages have, by the packages' digests.
 pub type FileOwners = HashMap<Sha256, Vec<String>>;
-
-/// Looks for `paths` in the file lists of all repositories.
-///
-/// # Errors
-/// [`RepoError`] of the first repository, in order, whose list cannot be loaded.
-pub fn owners(
-    repositories: &[Repository],
-    loaded: &[LoadedIndex],
-    paths: &BTreeSet<String>,
-    options: &LoadOptions,
-    transport: &dyn Transport,
-    cancel: &Cancel,
-) -> Result<FileOwners, RepoError> {
-    let results = parallel(options.workers, loaded, |index| {
-        let repository = repositories
-            .iter()
-            .find(|repository| repository.id == index.repository_id);
-        let (Some(repository), Some(listed)) = (repository, &index.filelists) else {
-            return Ok(FileOwners::new());
-        };
-        let search = || {
-            tracing::info!(
-                repository = repository.id,
-                ?paths,
-                "looking for files in the repository's file lists"
-            );
-            let session = Session::open(repository, options, transport, cancel)?;
-            session.parse(&index.base_url, "Filelists", listed, |text| {
-                parse_filelists(text, paths)
-            })
-        };
-        search().map_err(|problem: Problem| problem.of(&repository.id))
-    });
-    cancel.check()?;
-    Ok(all_or_missing(results)?.into_iter().flatten().collect())
-}
 
 /// Reads a `filelists.xml` and keeps what has one of `paths`.
 ///

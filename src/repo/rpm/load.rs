@@ -1,10 +1,7 @@
 //! From repositories to records: verified, cached, several at once.
 
-use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use sha2::Digest as _;
 
 use super::current::Current;
 use super::error::{Problem, RepoError};
@@ -14,7 +11,7 @@ use super::xml::XmlError;
 use super::{is_wanted, parse_primary};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
-use crate::package::{RpmRecord, Sha256};
+use crate::package::{Hasher, RpmRecord, Sha256};
 use crate::progress::Progress;
 use crate::repo::compress::Compression;
 use crate::repo::store::{Kind, Store};
@@ -37,8 +34,8 @@ pub struct LoadedIndex {
     pub release: ReleaseInfo,
     /// The packages, in the order of the index.
     pub records: Vec<RpmRecord>,
-    /// The index of all files, if there is one.
-    pub filelists: Option<Listed>,
+    /// The other indexes that oic can read, as far as there are some.
+    pub further: Vec<Listed>,
     /// What a user should know, such as that modules are ignored.
     pub notes: Vec<String>,
     /// Bytes that came over the network for it.
@@ -296,25 +293,30 @@ impl<'a> Session<'a> {
             }
             self.store.point(&current.pointer)?;
         }
-        let listed: HashSet<_> = current.repomd.indexes.iter().filter_map(|index| index.sha256).collect();
-        Ok(self.store.prune(&current.pointer, &listed)?)
+        let indexes = current.repomd.indexes.iter();
+        let listed = indexes.filter_map(|index| index.checksum.clone());
+        Ok(self.store.prune(&current.pointer, listed)?)
     }
 
     fn primary<'c>(&self, current: &'c Current) -> Result<&'c Listed, Problem> {
-        let listed = current.repomd.index("primary");
-        listed
-            .filter(|listed| listed.sha256.is_some())
-            .ok_or_else(|| Problem::NoIndex {
-                url: current.pointer.url.clone(),
-                kind: "primary",
-            })
+        let (url, kind) = (|| current.pointer.url.clone(), "primary");
+        let listed = current.repomd.index(kind);
+        let listed = listed.ok_or_else(|| Problem::NoIndex { url: url(), kind })?;
+        match listed.checksum {
+            Some(_) => Ok(listed),
+            None => Err(Problem::WeakDigest {
+                url: url(),
+                kind,
+                algorithm: listed.algorithm.clone(),
+            }),
+        }
     }
 
     /// Refuses if the cache lacks the index, which may be all that is missing of several repositories.
     fn check_cached(&self, current: &Current) -> Result<(), Problem> {
         let listed = self.primary(current)?;
         let form = Compression::of_name(&listed.path);
-        let kept = form.zip(listed.sha256).is_some_and(|(form, digest)| {
+        let kept = form.zip(listed.checksum.clone()).is_some_and(|(form, digest)| {
             let kind = Kind::index("Primary", form.suffix());
             self.store.has(kind, digest)
         });
@@ -356,7 +358,11 @@ impl<'a> Session<'a> {
             128 << 10,
             Hashed {
                 reader: decoder.take(limit_bytes.saturating_add(1)),
-                hasher: is_fresh.then(sha2::Sha256::new),
+                hasher: listed
+                    .open_checksum
+                    .as_ref()
+                    .filter(|_| is_fresh)
+                    .map(|checksum| checksum.algorithm().hasher()),
                 seen_bytes: 0,
             },
         );
@@ -370,24 +376,25 @@ impl<'a> Session<'a> {
                 "decompressed it has {seen} bytes or more instead of {limit_bytes}"
             )));
         }
-        let digest = hashed.hasher.map(|hasher| Sha256(hasher.finalize().into()));
-        if let Some((digest, expected)) = digest.zip(listed.open_sha256)
-            && digest != expected
+        let digest = hashed.hasher.map(Hasher::finish);
+        if let Some((digest, expected)) = digest.zip(listed.open_checksum.as_ref())
+            && digest != *expected
         {
+            let algorithm = digest.algorithm();
             return Err(mismatch(format!(
-                "decompressed it has the SHA-256 {digest} instead of {expected}"
+                "decompressed it has the {algorithm} {digest} instead of {expected}"
             )));
         }
         let parsed = parsed.map_err(|source| Problem::Malformed { url, source })?;
-        if let Some(sha256) = listed.sha256.filter(|_| is_fresh) {
-            self.store.write(kind, sha256, &bytes)?;
+        if let Some(checksum) = listed.checksum.clone().filter(|_| is_fresh) {
+            self.store.write(kind, checksum, &bytes)?;
         }
         Ok(parsed)
     }
 
     /// The compressed bytes of an index, checked against its digest, and whether they come from the mirror.
     fn index(&self, url: &str, kind: Kind, listed: &Listed) -> Result<(Vec<u8>, bool), Problem> {
-        let Some(sha256) = listed.sha256 else {
+        let Some(checksum) = &listed.checksum else {
             return Err(Problem::NotCached {
                 urls: vec![url.to_owned()],
             });
@@ -400,7 +407,7 @@ impl<'a> Session<'a> {
                 limit_bytes: INDEX_LIMIT_BYTES,
             });
         }
-        if let Some(bytes) = self.store.read(kind, sha256, limit_bytes) {
+        if let Some(bytes) = self.store.read(kind, checksum.clone(), limit_bytes) {
             return Ok((bytes, false));
         }
         if self.options.offline {
@@ -420,9 +427,9 @@ impl<'a> Session<'a> {
             Err(FetchError::TooLarge { .. }) => return Err(mismatch(format!("it has more than {limit_bytes} bytes"))),
             Err(error) => return Err(error.into()),
         };
-        let digest = Sha256::of(&bytes);
-        if digest != sha256 {
-            return Err(mismatch(format!("its SHA-256 is {digest} instead of {sha256}")));
+        if !checksum.is_of(&bytes) {
+            let algorithm = checksum.algorithm();
+            return Err(mismatch(format!("its {algorithm} is not {checksum}")));
         }
         Ok((bytes, true))
     }
@@ -433,7 +440,7 @@ impl<'a> Session<'a> {
             repository_id: self.repository.id.clone(),
             base_url: current.base_url().to_owned(),
             release: current.info(),
-            filelists: filelists(&current.repomd),
+            further: further(&current.repomd),
             notes: notes(&self.repository.id, &current.repomd),
             records,
             fetched_bytes,
@@ -442,11 +449,31 @@ impl<'a> Session<'a> {
     }
 }
 
-fn filelists(repomd: &Repomd) -> Option<Listed> {
-    repomd
-        .index("filelists")
-        .filter(|listed| listed.sha256.is_some())
-        .cloned()
+/// The kinds of indexes besides primary that are read, the preferred of several forms first.
+const FILELISTS: &[&str] = &["filelists"];
+const COMPS: &[&str] = &["group_gz", "group_zst", "group_xz", "group"];
+
+impl LoadedIndex {
+    /// The index of all files.
+    pub(super) fn filelists(&self) -> Option<&Listed> {
+        self.index(FILELISTS)
+    }
+
+    /// The index of groups.
+    pub(super) fn comps(&self) -> Option<&Listed> {
+        self.index(COMPS)
+    }
+
+    fn index(&self, kinds: &[&str]) -> Option<&Listed> {
+        let of_kind = |kind: &&str| self.further.iter().find(|listed| listed.kind == *kind);
+        kinds.iter().find_map(of_kind)
+    }
+}
+
+fn further(repomd: &Repomd) -> Vec<Listed> {
+    let kinds = FILELISTS.iter().chain(COMPS);
+    let listed = kinds.filter_map(|kind| repomd.index(kind));
+    listed.filter(|listed| listed.checksum.is_some()).cloned().collect()
 }
 
 fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
@@ -459,7 +486,7 @@ fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
 /// Counts and, if need be, hashes what is read.
 struct Hashed<R> {
     reader: R,
-    hasher: Option<sha2::Sha256>,
+    hasher: Option<Hasher>,
     seen_bytes: u64,
 }
 

@@ -61,7 +61,8 @@ struct Package {
     evr: String,
     arch: String,
     sha256: Option<Sha256>,
-    is_sha256: bool,
+    /// What the digest's algorithm is called.
+    algorithm: String,
     path: String,
     size_bytes: Option<u64>,
     installed_size_bytes: u64,
@@ -93,7 +94,7 @@ impl Package {
             }
             "name" | "arch" | "file" => self.take_text(),
             "checksum" => {
-                self.is_sha256 = start.attribute("type")?.as_deref() == Some("sha256");
+                self.algorithm = start.attribute("type")?.unwrap_or_default();
                 self.take_text();
             }
             "version" => {
@@ -140,7 +141,7 @@ impl Package {
             _ if !taken => {}
             "name" => self.text.trim().clone_into(&mut self.name),
             "arch" => self.text.trim().clone_into(&mut self.arch),
-            "checksum" if self.is_sha256 => {
+            "checksum" if self.algorithm == "sha256" => {
                 let digest = self.text.trim().parse();
                 self.sha256 = Some(digest.map_err(|error| format!("the package {}: {error}", self.name))?);
             }
@@ -206,9 +207,12 @@ impl Package {
                 self.path
             ));
         }
-        let sha256 = self
-            .sha256
-            .ok_or_else(|| format!("the package {name} has no SHA-256"))?;
+        let sha256 = self.sha256.ok_or_else(|| {
+            format!(
+                "the package {name} is not listed with its SHA-256, but by {:?}",
+                self.algorithm
+            )
+        })?;
         let size_bytes = self
             .size_bytes
             .ok_or_else(|| format!("the package {name} has no size"))?;
@@ -238,6 +242,7 @@ impl Package {
             &mut self.name,
             &mut self.evr,
             &mut self.arch,
+            &mut self.algorithm,
             &mut self.path,
             &mut self.files,
         ] {

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::xml::{Piece, Start, Xml, XmlError};
-use crate::package::Sha256;
+use crate::package::{Algorithm, Checksum};
 
 /// More indexes than any repository has.
 const INDEXES_LIMIT: usize = 1000;
@@ -24,12 +24,14 @@ pub struct Listed {
     pub kind: String,
     /// Where it lies, relative to the repository's base URL.
     pub path: String,
-    /// Digest of the file as it lies there. `None`: only with other algorithms.
-    pub sha256: Option<Sha256>,
+    /// Digest of the file as it lies there, unless its algorithm is broken or unknown.
+    pub checksum: Option<Checksum>,
+    /// What that algorithm is called there.
+    pub algorithm: String,
     /// Size of the file in bytes; `None` if not told.
     pub size_bytes: Option<u64>,
-    /// Digest of the decompressed file.
-    pub open_sha256: Option<Sha256>,
+    /// Digest of the decompressed file, if there is one of use.
+    pub open_checksum: Option<Checksum>,
     /// Size of the decompressed file in bytes.
     pub open_size_bytes: Option<u64>,
     /// When it was made, in seconds since 1970; 0 if not told.
@@ -83,13 +85,21 @@ impl Repomd {
             return Ok(());
         };
         let number = || text.parse().map_err(|_| format!("{name} is no size: {text:?}"));
-        let digest = || match algorithm {
-            Some("sha256") => text.parse().map(Some).map_err(|error| format!("{name}: {error}")),
-            _ => Ok(None),
+        let known = algorithm.and_then(Algorithm::named);
+        let digest = || -> Result<Option<Checksum>, String> {
+            let Some(algorithm) = known else { return Ok(None) };
+            let checksum: Checksum = text.parse().map_err(|error| format!("{name}: {error}"))?;
+            match checksum.algorithm() == algorithm {
+                true => Ok(Some(checksum)),
+                false => Err(format!("{name}: {text:?} is no digest of {algorithm}")),
+            }
         };
         match name {
-            "checksum" => listed.sha256 = digest()?,
-            "open-checksum" => listed.open_sha256 = digest()?,
+            "checksum" => {
+                listed.checksum = digest()?;
+                algorithm.unwrap_or_default().clone_into(&mut listed.algorithm);
+            }
+            "open-checksum" => listed.open_checksum = digest()?,
             "size" => listed.size_bytes = Some(number()?),
             "open-size" => listed.open_size_bytes = Some(number()?),
             // Some tools write fractions of seconds.
@@ -177,11 +187,12 @@ mod tests {
         assert_eq!(repomd.revision, "1700000000");
         let primary = repomd.index("primary").unwrap();
         assert_eq!(primary.path, "repodata/ba78-primary.xml.gz");
-        assert_eq!(primary.sha256, Some(Sha256::of("abc")));
-        assert_eq!(primary.open_sha256, Some(Sha256::of("")));
+        assert!(primary.checksum.as_ref().unwrap().is_of(b"abc"));
+        assert!(primary.open_checksum.as_ref().unwrap().is_of(b""));
         assert_eq!((primary.size_bytes, primary.open_size_bytes), (Some(3), Some(0)));
         assert_eq!(repomd.date(), 1_700_000_001);
-        assert_eq!(repomd.index("modules").unwrap().sha256, None);
+        let modules = repomd.index("modules").unwrap();
+        assert_eq!((&modules.checksum, &*modules.algorithm), (&None, "sha"));
         assert_eq!(repomd.index("filelists"), None);
     }
 
@@ -195,6 +206,7 @@ mod tests {
         assert!(with("<location href=", "<location xml:base='http://e.example' href=").is_err());
         assert!(with("<size>3", "<size>x").is_err());
         assert!(with("ba7816", "zz").is_err());
+        assert!(with("<checksum type=\"sha256\"", "<checksum type=\"sha512\"").is_err());
         assert!(Repomd::parse(&b"<html></html>"[..]).is_err());
     }
 }

@@ -56,10 +56,8 @@ impl Facts for Universe<'_> {
         let full = self.describe(package);
         let relations = self.relations(package);
         let mut lines = Vec::new();
-        if let Some((field, error)) = &relations.malformed {
-            lines.push(format!(
-                "{full} cannot be installed: its {field} field is malformed ({error})"
-            ));
+        if let Some(malformed) = &relations.malformed {
+            lines.push(format!("{full} cannot be installed: {malformed}"));
         }
         for need in relations.needs.iter().filter(|need| need.packages().next().is_none()) {
             let name = need.text.split([' ', ':', '(', '|']).next().unwrap_or(need.text);
@@ -75,9 +73,7 @@ impl Facts for Universe<'_> {
     }
 
     fn clash_text(&self, a: PackageId, b: PackageId) -> Option<String> {
-        let relations = self.relations(a);
-        let clash = relations.clashes.iter().find(|clash| clash.packages.contains(&b))?;
-        Some(format!("{}: {}", clash.field, clash.text))
+        self.relations(a).clash_with(b)
     }
 
     fn owner(&self, package: PackageId) -> PackageId {

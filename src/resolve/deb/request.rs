@@ -1,10 +1,10 @@
 //! From the words of a request to packages of the universe.
 
-use crate::package::DebVersion;
+use crate::package::{DebVersion, glob};
 use crate::resolve::answer::{Root, unify};
 use crate::resolve::error::similar;
 use crate::resolve::solver::PackageId;
-use crate::resolve::{ResolveError, Wanted, glob};
+use crate::resolve::{ResolveError, Wanted};
 
 use super::universe::Universe;
 

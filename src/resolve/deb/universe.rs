@@ -1,12 +1,12 @@
 //! The packages of all repositories as one universe: names, versions, providers,
 //! and what each package needs, parsed when first asked for.
 
-use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::package::{Arch, DependencyKind, MultiArch, PackageRecord, Relation, RelationError, parse_relations};
+use crate::resolve::relations::{self, Clash, Parsed};
 use crate::resolve::solver::{self, NameId, PackageId};
 
 use super::index::Index;
@@ -40,24 +40,8 @@ impl Need<'_> {
     }
 }
 
-/// One relation of `Conflicts` or `Breaks`, with what it hits.
-#[derive(Debug)]
-pub(super) struct Clash<'a> {
-    /// The field's name.
-    pub(super) field: &'static str,
-    /// The relation as written.
-    pub(super) text: &'a str,
-    pub(super) packages: Vec<PackageId>,
-}
-
 /// The relations of one package.
-#[derive(Debug, Default)]
-pub(super) struct Relations<'a> {
-    pub(super) needs: Vec<Need<'a>>,
-    pub(super) clashes: Vec<Clash<'a>>,
-    /// A field that cannot be parsed; such a package is never installed.
-    pub(super) malformed: Option<(&'static str, RelationError)>,
-}
+pub(super) type Relations<'a> = relations::Relations<'a, Need<'a>>;
 
 /// Every package that could be installed on the target.
 #[derive(Debug)]
@@ -65,7 +49,7 @@ pub(super) struct Universe<'a> {
     pub(super) arch: Arch,
     records: &'a [PackageRecord],
     pub(super) index: Index<'a>,
-    relations: RefCell<HashMap<PackageId, Rc<Relations<'a>>>>,
+    relations: Parsed<'a, Need<'a>>,
 }
 
 impl<'a> Universe<'a> {
@@ -75,7 +59,7 @@ impl<'a> Universe<'a> {
             arch,
             records,
             index: Index::new(arch, records),
-            relations: RefCell::default(),
+            relations: Parsed::default(),
         }
     }
 
@@ -86,12 +70,7 @@ impl<'a> Universe<'a> {
 
     /// The relations of a package.
     pub(super) fn relations(&self, package: PackageId) -> Rc<Relations<'a>> {
-        if let Some(known) = self.relations.borrow().get(&package) {
-            return Rc::clone(known);
-        }
-        let parsed = Rc::new(self.parse(package));
-        self.relations.borrow_mut().insert(package, Rc::clone(&parsed));
-        parsed
+        self.relations.get(package, || self.parse(package))
     }
 
     fn parse(&self, package: PackageId) -> Relations<'a> {
@@ -113,7 +92,7 @@ impl<'a> Universe<'a> {
                             .collect(),
                     }
                 })),
-                Err(error) => result.malformed = Some((field, error)),
+                Err(error) => result.malformed = Some(malformed(field, &error)),
             }
         }
         for (field, text) in [("Conflicts", &record.conflicts), ("Breaks", &record.breaks)] {
@@ -130,7 +109,7 @@ impl<'a> Universe<'a> {
                                 packages: self.hit_by(package, &relation),
                             }),
                     ),
-                Err(error) => result.malformed = Some((field, error)),
+                Err(error) => result.malformed = Some(malformed(field, &error)),
             }
         }
         result
@@ -212,6 +191,10 @@ impl<'a> Universe<'a> {
     }
 }
 
+fn malformed(field: &str, error: &RelationError) -> String {
+    format!("its {field} field is malformed ({error})")
+}
+
 /// Debian Policy 2.5, most important first; a missing field goes before all, as in apt.
 fn priority_rank(priority: &str) -> u8 {
     match priority {
@@ -250,12 +233,7 @@ impl solver::Universe for Universe<'_> {
     }
 
     fn exclusions(&self, package: PackageId) -> Vec<PackageId> {
-        let relations = self.relations(package);
-        relations
-            .clashes
-            .iter()
-            .flat_map(|clash| clash.packages.iter().copied())
-            .collect()
+        self.relations(package).excluded().collect()
     }
 
     fn describe(&self, package: PackageId) -> String {

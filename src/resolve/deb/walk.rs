@@ -90,11 +90,7 @@ impl Walk<'_, '_> {
     /// Whether something that the package needs is missing or something that it excludes is there.
     fn is_broken(&self, relations: &Relations<'_>) -> bool {
         relations.needs.iter().any(|need| !self.is_satisfied(need))
-            || relations
-                .clashes
-                .iter()
-                .flat_map(|clash| &clash.packages)
-                .any(|other| self.is_installed(*other))
+            || relations.excluded().any(|other| self.is_installed(other))
     }
 
     /// Marks a package and what it needs for installation, and says whether that worked out.

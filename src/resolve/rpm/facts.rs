@@ -72,13 +72,13 @@ impl Facts for Universe<'_> {
     fn clash_text(&self, a: PackageId, b: PackageId) -> Option<String> {
         let told = |a, b| {
             let relations = self.relations(a);
-            let clash = relations.clashes.iter().find(|clash| clash.packages.contains(&b));
-            let clash = clash.map(|clash| format!("{}: {}", clash.field, clash.text));
             let condition = relations
                 .needs
                 .iter()
                 .find(|need| need.clause.conditions.iter().any(|condition| condition.contains(&b)));
-            clash.or_else(|| condition.map(|need| format!("Requires: {}", need.text)))
+            relations
+                .clash_with(b)
+                .or_else(|| condition.map(|need| format!("Requires: {}", need.text)))
         };
         told(a, b).or_else(|| told(b, a))
     }

@@ -1,17 +1,23 @@
 //! From the words of a request to packages of the universe.
 
-use crate::package::{Arch, Capability, Evr};
+use crate::package::{Arch, Capability, Evr, glob};
+use crate::resolve::ResolveError;
 use crate::resolve::answer::{Root, unify};
 use crate::resolve::error::similar;
 use crate::resolve::solver::PackageId;
-use crate::resolve::{ResolveError, Wanted, glob};
 
 use super::universe::Universe;
 
+/// The parts of `(name if other)`.
+pub(super) fn conditional(text: &str) -> Option<(&str, Capability<'_>)> {
+    let (name, other) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(" if ")?;
+    Some((name, Capability::parse(other).ok()?))
+}
+
 /// Looks up everything that was asked for.
-pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<Root>, ResolveError> {
+pub(super) fn roots(universe: &Universe<'_>, asked: &[&str]) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
-    for text in wanted.packages {
+    for text in asked {
         roots.extend(look_up(universe, text)?);
     }
     unify(universe, &mut roots);

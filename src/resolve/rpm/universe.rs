@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use crate::package::{Arch, Capability, DependencyKind, RpmDependency, RpmRecord, Sha256};
 use crate::repo::rpm::{FileOwners, lists_file};
+use crate::resolve::relations::{self, Clash, Parsed};
 use crate::resolve::solver::{self, NameId, PackageId};
 
 use super::clause::{Clause, Set, clauses};
@@ -38,24 +39,8 @@ impl Need<'_> {
     }
 }
 
-/// What a package cannot be together with.
-#[derive(Debug)]
-pub(super) struct Clash<'a> {
-    /// The field's name.
-    pub(super) field: &'static str,
-    /// The dependency as written.
-    pub(super) text: &'a str,
-    pub(super) packages: Set,
-}
-
 /// The relations of one package.
-#[derive(Debug, Default)]
-pub(super) struct Relations<'a> {
-    pub(super) needs: Vec<Need<'a>>,
-    pub(super) clashes: Vec<Clash<'a>>,
-    /// A dependency that cannot be used, and why; such a package is never installed.
-    pub(super) malformed: Option<String>,
-}
+pub(super) type Relations<'a> = relations::Relations<'a, Need<'a>>;
 
 /// One variant of a helper.
 #[derive(Debug)]
@@ -85,7 +70,7 @@ pub(super) struct Universe<'a> {
     found_files: HashMap<String, Vec<PackageId>>,
     /// Files that somebody needs and that nothing is known of.
     unknown_files: RefCell<BTreeSet<String>>,
-    relations: RefCell<HashMap<PackageId, Rc<Relations<'a>>>>,
+    relations: Parsed<'a, Need<'a>>,
     helpers: RefCell<Helpers>,
     /// What is likely to be chosen; decides which variant of a helper is tried first.
     expected: RefCell<HashSet<PackageId>>,
@@ -100,7 +85,7 @@ impl<'a> Universe<'a> {
             index: Index::new(arch, records),
             found_files: HashMap::new(),
             unknown_files: RefCell::default(),
-            relations: RefCell::default(),
+            relations: Parsed::default(),
             helpers: RefCell::default(),
             expected: RefCell::default(),
         }
@@ -142,7 +127,7 @@ impl<'a> Universe<'a> {
 
     fn forget_relations(&mut self) {
         self.unknown_files.take();
-        self.relations.take();
+        self.relations.clear();
         self.helpers.take();
     }
 
@@ -158,12 +143,7 @@ impl<'a> Universe<'a> {
 
     /// The relations of a package.
     pub(super) fn relations(&self, package: PackageId) -> Rc<Relations<'a>> {
-        if let Some(known) = self.relations.borrow().get(&package) {
-            return Rc::clone(known);
-        }
-        let parsed = Rc::new(self.parse(package));
-        self.relations.borrow_mut().insert(package, Rc::clone(&parsed));
-        parsed
+        self.relations.get(package, || self.parse(package))
     }
 
     fn parse(&self, package: PackageId) -> Relations<'a> {
@@ -195,7 +175,7 @@ impl<'a> Universe<'a> {
             let packages: Set = named
                 .filter(|id| self.index.name_of(*id) != own && self.index.is_named(*id, &capability))
                 .collect();
-            result.add_clash("Obsoletes", text, packages);
+            add_clash(&mut result, "Obsoletes", text, packages);
         }
         result
     }
@@ -216,7 +196,7 @@ impl<'a> Universe<'a> {
     ) {
         for clause in clauses {
             match &clause.conditions[..] {
-                [only] if clause.packages.is_empty() => relations.add_clash("Requires", text, only.clone()),
+                [only] if clause.packages.is_empty() => add_clash(relations, "Requires", text, only.clone()),
                 conditions => {
                     let helper = (!conditions.is_empty()).then(|| self.add_helper(package, &clause));
                     relations.needs.push(Need {
@@ -238,7 +218,7 @@ impl<'a> Universe<'a> {
                 condition.retain(|id| *id != package);
             }
             match &clause.conditions[..] {
-                [only] if clause.packages.is_empty() => relations.add_clash("Conflicts", text, only.clone()),
+                [only] if clause.packages.is_empty() => add_clash(relations, "Conflicts", text, only.clone()),
                 _ => self.add_needs(relations, package, DependencyKind::Depends, text, vec![clause]),
             }
         }
@@ -327,11 +307,9 @@ impl<'a> Universe<'a> {
     }
 }
 
-impl<'a> Relations<'a> {
-    fn add_clash(&mut self, field: &'static str, text: &'a str, packages: Set) {
-        if !packages.is_empty() {
-            self.clashes.push(Clash { field, text, packages });
-        }
+fn add_clash<'a>(relations: &mut Relations<'a>, field: &'static str, text: &'a str, packages: Set) {
+    if !packages.is_empty() {
+        relations.clashes.push(Clash { field, text, packages });
     }
 }
 
@@ -382,9 +360,7 @@ impl solver::Universe for Universe<'_> {
         if let Some(absent) = self.variant(package, |variant| variant.absent.clone()) {
             return absent;
         }
-        let relations = self.relations(package);
-        let clashes = relations.clashes.iter();
-        clashes.flat_map(|clash| clash.packages.iter().copied()).collect()
+        self.relations(package).excluded().collect()
     }
 
     fn describe(&self, package: PackageId) -> String {

@@ -101,8 +101,7 @@ impl<'a> Walk<'_, 'a> {
             return false;
         }
         let relations = self.universe.relations(package);
-        let mut clashes = relations.clashes.iter().flat_map(|clash| &clash.packages);
-        relations.malformed.is_none() && !clashes.any(|other| self.is_chosen(other))
+        relations.malformed.is_none() && !relations.excluded().any(|other| self.is_chosen(&other))
     }
 
     fn choose_first(&mut self, candidates: &[PackageId]) {
@@ -111,8 +110,7 @@ impl<'a> Walk<'_, 'a> {
         };
         self.chosen.insert(self.universe.name(package), package);
         let relations = self.universe.relations(package);
-        let clashes = relations.clashes.iter().flat_map(|clash| &clash.packages);
-        self.excluded.extend(clashes.copied());
+        self.excluded.extend(relations.excluded());
         self.fresh.push_back(package);
     }
 }

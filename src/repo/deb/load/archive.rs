@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{LoadOptions, LoadedIndex, RepoError, load_all};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
-use crate::package::{Arch, Sha256};
+use crate::package::{Arch, PackageFilter, Sha256};
 use crate::progress::Silent;
 use crate::repo::compress::{Compression, tests::compress};
 use crate::repo::{Repository, Signed};
@@ -209,7 +209,7 @@ impl Archive {
             keys: vec![self.key()],
             trusted: false,
             priority: 500,
-            allow_packages: Vec::new(),
+            filter: PackageFilter::default(),
         }
     }
 }

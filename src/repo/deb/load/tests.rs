@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanza, two_packages};
 use super::*;
+use crate::package::PackageFilter;
 use crate::progress::Silent;
 use crate::repo::compress::{Compression, tests::compress};
 use crate::verify::VerifyError;
@@ -188,12 +189,14 @@ fn loads_components_and_the_index_for_all() {
         names(&load(&archive, &repository).unwrap()),
         ["hello", "hello-data", "doc", "extra"]
     );
-    repository.allow_packages = vec!["hello*".to_owned(), "extra".to_owned()];
+    repository.filter.allow = vec!["hello*".to_owned(), "extra".to_owned()];
     assert_eq!(
         names(&load(&archive, &repository).unwrap()),
         ["hello", "hello-data", "extra"]
     );
-    repository.allow_packages.clear();
+    repository.filter.exclude = vec!["*-data".to_owned()];
+    assert_eq!(names(&load(&archive, &repository).unwrap()), ["hello", "extra"]);
+    repository.filter = PackageFilter::default();
     archive.fields.push_str("No-Support-for-Architecture-all: Packages\n");
     assert_eq!(
         names(&load(&archive, &repository).unwrap()),

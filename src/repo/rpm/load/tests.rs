@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::fetch::{FetchOptions, Fetcher};
-use crate::package::Arch;
+use crate::package::{Arch, PackageFilter};
 use crate::progress::Silent;
 use crate::repo::compress::tests::compress;
-use crate::repo::rpm::owners;
+use crate::repo::rpm::{Further, locate};
 use crate::repo::{MirrorList, Signed};
 use crate::rpmfile::testing::build;
 use crate::verify::VerifyError;
@@ -59,9 +59,14 @@ impl Fixture {
 
     /// Makes the indexes in a form, and signs them.
     fn index(&self, form: &str) {
+        self.index_with(&[&format!("--general-compress-type={form}")]);
+    }
+
+    fn index_with(&self, options: &[&str]) {
         let _ = fs::remove_dir_all(self.root().join("repodata"));
         let made = Command::new("createrepo_c")
-            .args(["--quiet", "--no-database", &format!("--general-compress-type={form}")])
+            .args(["--quiet", "--no-database"])
+            .args(options)
             .arg(self.root())
             .output()
             .expect("this test needs createrepo_c (package createrepo-c)");
@@ -108,7 +113,7 @@ impl Fixture {
             signed: Signed::Both,
             trusted: false,
             priority: 500,
-            allow_packages: Vec::new(),
+            filter: PackageFilter::default(),
         }
     }
 
@@ -197,14 +202,18 @@ fn file_lists_are_loaded_when_asked_for() {
     let repository = fixture.repository();
     let index = fixture.load(&repository, false).unwrap();
     let search = |offline| {
-        owners(
-            std::slice::from_ref(&repository),
-            std::slice::from_ref(&index),
-            &BTreeSet::from(["/usr/share/two/data".to_owned(), "/nowhere".to_owned()]),
-            &fixture.options(offline),
-            &fetcher(),
-            &Cancel::default(),
-        )
+        let further = Further {
+            repositories: std::slice::from_ref(&repository),
+            loaded: std::slice::from_ref(&index),
+            options: &fixture.options(offline),
+            transport: &fetcher(),
+            cancel: &Cancel::default(),
+        };
+        assert_eq!(further.groups().unwrap(), []);
+        further.owners(&BTreeSet::from([
+            "/usr/share/two/data".to_owned(),
+            "/nowhere".to_owned(),
+        ]))
     };
     let missing = search(true).unwrap_err().to_string();
     assert!(missing.contains("filelists") && missing.contains("(test)"), "{missing}");
@@ -290,7 +299,10 @@ fn what_repomd_does_not_list_is_refused() {
     let problem = change("primary.xml.gz", "primary.xml.zck");
     assert!(matches!(problem, Problem::UnknownForm { .. }));
     let problem = change("<checksum type=\"sha256\">", "<checksum type=\"md5\">");
-    assert!(matches!(problem, Problem::NoIndex { .. }));
+    assert!(
+        matches!(&problem, Problem::WeakDigest { algorithm, .. } if algorithm == "md5"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -375,7 +387,7 @@ fn mirrors_are_tried_one_after_the_other() {
         load_one(&repository, &fixture.options(false), &mirrors)
     };
     let plain = "http://bad.example/os\nhttp://good.example/os/\n".to_owned();
-    let index = load_with(MirrorList::Plain(url.clone()), plain).unwrap();
+    let index = load_with(MirrorList::Plain(url.clone()), plain.clone()).unwrap();
     assert_eq!(
         (names(&index), &*index.base_url),
         (vec!["one", "two"], "http://good.example/os")
@@ -388,8 +400,56 @@ fn mirrors_are_tried_one_after_the_other() {
         error.to_string().contains("bad.example"),
         "the first mirror's problem: {error}"
     );
-    let error = load_with(MirrorList::Plain(url), String::new()).unwrap_err();
+    let found = |list: &str| {
+        let mirrors = Mirrors {
+            root: fixture.root(),
+            list: list.to_owned(),
+        };
+        locate("test", &MirrorList::Plain(url.clone()), &mirrors)
+    };
+    assert_eq!(found(&plain).unwrap(), "http://good.example/os");
+    let error = found("http://gone.example/os").unwrap_err().to_string();
+    assert!(error.contains("test") && error.contains("names no mirror"), "{error}");
+    let error = load_with(MirrorList::Plain(url.clone()), String::new()).unwrap_err();
     assert!(error.to_string().contains("names no mirror"), "{error}");
+}
+
+#[test]
+fn metadata_has_digests_of_the_whole_family_and_packages_sha256() {
+    let fixture = Fixture::new();
+    for (algorithm, digits) in [("sha224", 56), ("sha384", 96), ("sha512", 128)] {
+        fixture.index_with(&["--repomd-checksum", algorithm]);
+        let index = fixture.load(&fixture.repository(), false).unwrap();
+        assert_eq!(names(&index), ["one", "two"], "{algorithm}");
+        let again = fixture.load(&fixture.repository(), true).unwrap();
+        assert!(again.from_cache, "{algorithm}");
+        let kept = fs::read_dir(fixture.options(true).metadata_dir)
+            .unwrap()
+            .next()
+            .unwrap();
+        let kept = fs::read_dir(kept.unwrap().path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let kept: Vec<_> = kept.filter_map(|name| name.into_string().ok()).collect();
+        let index = kept.iter().find_map(|name| name.strip_prefix("Primary.")).unwrap();
+        assert_eq!(index.split('.').next().unwrap().len(), digits, "{kept:?}");
+        let path = fixture.repodata("repomd.xml");
+        let repomd = fs::read_to_string(&path).unwrap();
+        let listed = format!("<checksum type=\"{algorithm}\">");
+        fs::write(&path, repomd.replace(&listed, &format!("{listed}0"))).unwrap();
+        fixture.sign("vendor");
+        let problem = fixture.problem();
+        assert!(matches!(problem, Problem::Malformed { .. }), "{problem}");
+    }
+    fixture.index_with(&["--repomd-checksum", "sha1"]);
+    let problem = fixture.problem();
+    assert!(problem.to_string().contains("by \"sha1\" only"), "{problem}");
+    fixture.index_with(&["--checksum", "sha512"]);
+    let problem = fixture.problem().to_string();
+    assert!(
+        problem.contains("not listed with its SHA-256, but by \"sha512\""),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -403,7 +463,10 @@ fn several_repositories_load_at_once_and_modules_are_told() {
     let repositories: Vec<_> = ["a", "b"]
         .map(|id| Repository {
             id: id.to_owned(),
-            allow_packages: vec!["t*".to_owned()],
+            filter: PackageFilter {
+                allow: vec!["t*".to_owned()],
+                exclude: Vec::new(),
+            },
             ..fixture.repository()
         })
         .into();

@@ -78,7 +78,11 @@ fn mistakes_name_the_package() {
             "another place",
         ),
         ("ba7816", "zz7816", "SHA-256"),
-        ("type=\"sha256\"", "type=\"sha\"", "bash has no SHA-256"),
+        (
+            "type=\"sha256\"",
+            "type=\"sha\"",
+            "bash is not listed with its SHA-256, but by \"sha\"",
+        ),
         ("package=\"123\"", "package=\"-1\"", "bash has no size"),
         (
             "ver=\"5.2\" rel=\"1.azl3\"/>\n  <checksum",

@@ -1,0 +1,76 @@
+//! The indexes besides primary, read when they are asked for.
+
+use std::collections::BTreeSet;
+use std::io::BufRead;
+
+use super::error::{Problem, RepoError};
+use super::load::Session;
+use super::repomd::Listed;
+use super::xml::XmlError;
+use super::{FileOwners, Group, LoadedIndex, parse_comps, parse_filelists};
+use crate::cancel::Cancel;
+use crate::fetch::Transport;
+use crate::repo::error::all_or_missing;
+use crate::repo::{LoadOptions, Repository, parallel};
+
+/// What was loaded, and with what.
+#[derive(Clone, Copy)]
+#[allow(missing_debug_implementations)] // a transport has none
+pub struct Further<'a> {
+    /// The repositories that `loaded` is of.
+    pub repositories: &'a [Repository],
+    /// What [`load_all`](super::load_all) gave.
+    pub loaded: &'a [LoadedIndex],
+    /// As there.
+    pub options: &'a LoadOptions,
+    /// As there.
+    pub transport: &'a dyn Transport,
+    /// As there.
+    pub cancel: &'a Cancel,
+}
+
+impl Further<'_> {
+    /// Looks for `paths` in the file lists of all repositories.
+    ///
+    /// # Errors
+    /// [`RepoError`] of the first repository, in order, whose list cannot be loaded.
+    pub fn owners(&self, paths: &BTreeSet<String>) -> Result<FileOwners, RepoError> {
+        tracing::info!(?paths, "looking for files in the repositories' file lists");
+        let owners = self.each("Filelists", LoadedIndex::filelists, |text| parse_filelists(text, paths))?;
+        Ok(owners.into_iter().flatten().collect())
+    }
+
+    /// The groups of all repositories, in the order of the repositories.
+    ///
+    /// # Errors
+    /// [`RepoError`] of the first repository, in order, whose list cannot be loaded.
+    pub fn groups(&self) -> Result<Vec<Group>, RepoError> {
+        let groups = self.each("Comps", LoadedIndex::comps, |text| parse_comps(text))?;
+        Ok(groups.into_iter().flatten().collect())
+    }
+
+    /// What `parse` makes of an index of each repository that has it.
+    fn each<T: Send>(
+        &self,
+        stem: &'static str,
+        listed: impl Fn(&LoadedIndex) -> Option<&Listed> + Sync,
+        parse: impl Fn(&mut dyn BufRead) -> Result<T, XmlError> + Sync,
+    ) -> Result<Vec<T>, RepoError> {
+        let results = parallel(self.options.workers, self.loaded, |index| {
+            let repository = self
+                .repositories
+                .iter()
+                .find(|repository| repository.id == index.repository_id);
+            let (Some(repository), Some(listed)) = (repository, listed(index)) else {
+                return Ok(None);
+            };
+            let read = || {
+                let session = Session::open(repository, self.options, self.transport, self.cancel)?;
+                session.parse(&index.base_url, stem, listed, &parse)
+            };
+            read().map(Some).map_err(|problem: Problem| problem.of(&repository.id))
+        });
+        self.cancel.check()?;
+        Ok(all_or_missing(results)?.into_iter().flatten().collect())
+    }
+}

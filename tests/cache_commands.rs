@@ -239,6 +239,7 @@ fn remembered_resolutions_are_verified_and_let_go() {
         base: Resolution::default(),
         image: Resolution::default(),
         lockfile: Lockfile::from_json(&text).unwrap(),
+        named: vec![],
         warnings: vec![],
     };
     let keys = ["old", "new"].map(Sha256::of);

@@ -69,10 +69,8 @@ fn a_head_is_verified_every_time_and_no_index_is_read_for_it() {
     let verify = || heads(&repositories, &cache.options, &memory, &Silent, &Cancel::default());
     let first = verify().unwrap();
     assert_eq!(memory.asked(), ["InRelease"]);
-    assert!(
-        !cache.files().iter().any(|path| path.ends_with("current")),
-        "its indexes are not there yet"
-    );
+    // Its indexes are not there yet.
+    assert!(!cache.files().iter().any(|path| path.ends_with("current")));
     let loaded = load(&first, &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
     assert_eq!(memory.asked(), ["main/binary-amd64/Packages.xz"]);
     assert_eq!(first[0].release(), loaded[0].release);
@@ -85,11 +83,8 @@ fn a_head_is_verified_every_time_and_no_index_is_read_for_it() {
         .unwrap()
         .replace("Origin: Test", "Origin: Evil");
     std::fs::write(cache.file("Release."), evil).unwrap();
-    assert_eq!(
-        verify().unwrap()[0].release(),
-        loaded[0].release,
-        "the mirror's is taken instead"
-    );
+    // The mirror's is taken instead.
+    assert_eq!(verify().unwrap()[0].release(), loaded[0].release);
     memory.change("InRelease", |text| text.replace("Origin: Test", "Origin: Evil"));
     assert!(
         matches!(verify(), Err(RepoError::Repository { problem, .. }) if matches!(*problem, Problem::Signature { .. }))

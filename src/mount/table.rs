@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 
@@ -208,6 +209,10 @@ fn used_path(process: &Path, path: &Path) -> Option<PathBuf> {
         })
 }
 
+/// Some are users for a moment only: what a process has open, its children have until they execute a program.
+const BUSY_ATTEMPTS: u32 = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
 /// Unmounts what is mounted topmost at `path` (canonical); `lazy` takes it out of sight now and ends it
 /// when its last user is done.
 ///
@@ -216,7 +221,15 @@ fn used_path(process: &Path, path: &Path) -> Option<PathBuf> {
 pub fn unmount(path: &Path, lazy: bool) -> Result<(), MountError> {
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, lazy);
-    match rustix::mount::unmount(path, flags) {
+    let mut result = rustix::mount::unmount(path, flags);
+    for _ in 0..BUSY_ATTEMPTS {
+        if result != Err(rustix::io::Errno::BUSY) {
+            break;
+        }
+        std::thread::sleep(BUSY_PAUSE);
+        result = rustix::mount::unmount(path, flags);
+    }
+    match result {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::BUSY) => Err(MountError::Busy {
             mount_point: path.to_owned(),

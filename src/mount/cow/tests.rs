@@ -7,14 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use proptest::collection::vec;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::MountFlags;
 
 use super::Server;
 use crate::mount::lower::LowerOptions;
-use crate::mount::{Restrictions, fuse, namespace};
+use crate::mount::{MountError, Restrictions, fuse, namespace, table};
 use crate::overlay::directory::DirectoryLayer;
 use crate::overlay::layer::{FileKind, Layer};
 use crate::overlay::tests::differential::{Room, assert_same, layers, op, run, runner};
@@ -36,17 +35,16 @@ fn mounted<T: Send>(room: &Room, layers: Vec<Arc<dyn Layer>>, work: impl FnOnce(
         let serving = thread::spawn(move || server.run());
         let attached = made.mount.attach(&at).unwrap();
         let result = work(&at);
-        // A test beside this one may have forked, and its child not yet closed what it inherited.
-        let is_done = (0..200).any(|_| {
-            attached.unmount().is_ok() || {
-                thread::sleep(Duration::from_millis(10));
-                false
-            }
-        });
-        assert!(is_done, "{:?}", attached.unmount());
+        patiently(|| attached.unmount());
         serving.join().unwrap().unwrap();
         result
     })
+}
+
+/// A test beside this one may have forked, and its child not yet closed what it inherited.
+fn patiently(unmount: impl Fn() -> Result<(), MountError>) {
+    let is_done = (0..20).any(|_| unmount().is_ok());
+    assert!(is_done, "{:?}", unmount());
 }
 
 /// Calls `work` in a mount namespace of its own.
@@ -71,7 +69,7 @@ fn mounted_by_kernel<T: Send>(room: &Room, redirect: &str, work: impl FnOnce(&Pa
     privately(|| {
         rustix::mount::mount("overlay", &at, "overlay", MountFlags::empty(), &*options).unwrap();
         let result = work(&at);
-        rustix::mount::unmount(&at, UnmountFlags::empty()).unwrap();
+        patiently(|| table::unmount(&at, false));
         result
     })
 }

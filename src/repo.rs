@@ -4,6 +4,7 @@ mod compress;
 pub mod deb;
 mod error;
 pub mod rpm;
+mod session;
 pub mod sources;
 mod store;
 

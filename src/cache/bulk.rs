@@ -341,23 +341,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::cache::tests::package;
     use crate::fetch::testing::{Server, fetcher};
-    use crate::package::Sha256;
     use crate::progress::Silent;
-
-    fn package(name: &str, content: &[u8]) -> ResolvedPackage {
-        ResolvedPackage {
-            name: name.to_owned(),
-            version: "1".to_owned(),
-            architecture: "amd64".to_owned(),
-            repository: "test".to_owned(),
-            path: format!("pool/{name}.deb"),
-            size_bytes: content.len() as u64,
-            installed_size_bytes: 0,
-            sha256: Sha256::of(content),
-            stanza: String::new(),
-        }
-    }
 
     #[test]
     fn what_somebody_waits_for_comes_first() {

@@ -15,7 +15,7 @@ const PROVIDER: &str = "debian-debian13-x86_64";
 const MIB: usize = 1024 * 1024;
 
 /// A package `name` whose file is `content`.
-fn package(name: &str, content: &[u8]) -> ResolvedPackage {
+pub(super) fn package(name: &str, content: &[u8]) -> ResolvedPackage {
     ResolvedPackage {
         name: name.to_owned(),
         version: "1:2.0-1".to_owned(),

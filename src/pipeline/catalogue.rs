@@ -102,11 +102,9 @@ impl Heads {
             Self::Deb { served, plain } => {
                 let mut indexes = deb::load(served, &options, transport, progress, cancel)?;
                 indexes.extend(plain.iter().cloned());
-                let parts = |index: &mut deb::LoadedIndex| {
-                    let own = own.contains(index.repository_id.as_str());
-                    (own, std::mem::take(&mut index.records))
-                };
-                let (own_count, records) = gather(&mut indexes, parts);
+                let (own_count, records) = gather(&mut indexes, own, |index| {
+                    (index.repository_id.as_str(), &mut index.records)
+                });
                 Ok(Catalogue {
                     own_count,
                     records: Records::Deb { indexes, records },
@@ -115,11 +113,9 @@ impl Heads {
             Self::Rpm { served, plain } => {
                 let mut indexes = rpm::load(served, &options, transport, progress, cancel)?;
                 indexes.extend(plain.iter().cloned());
-                let parts = |index: &mut rpm::LoadedIndex| {
-                    let own = own.contains(index.repository_id.as_str());
-                    (own, std::mem::take(&mut index.records))
-                };
-                let (own_count, records) = gather(&mut indexes, parts);
+                let (own_count, records) = gather(&mut indexes, own, |index| {
+                    (index.repository_id.as_str(), &mut index.records)
+                });
                 Ok(Catalogue {
                     own_count,
                     records: Records::Rpm {
@@ -359,15 +355,20 @@ fn place<'a>(repositories: &mut [Repository], base_url: impl Fn(&str) -> Option<
     }
 }
 
-/// One list of all records that `take` takes out of `indexes`, the provider's own first, and how many these are. Otherwise
-/// they stand in the order of the indexes.
-fn gather<I, R>(indexes: &mut [I], take: impl Fn(&mut I) -> (bool, Vec<R>)) -> (usize, Vec<R>) {
+/// One list of all records that are taken out of `indexes`, which have the `parts` id and records; those of the repositories
+/// `own` first, and how many these are. Otherwise they stand in the order of the indexes.
+fn gather<I, R>(
+    indexes: &mut [I],
+    own: &BTreeSet<&str>,
+    parts: impl Fn(&mut I) -> (&str, &mut Vec<R>),
+) -> (usize, Vec<R>) {
     let (mut records, mut added) = (Vec::new(), Vec::new());
     for index in indexes {
-        match take(index) {
-            (true, mut own) if records.is_empty() => std::mem::swap(&mut records, &mut own),
-            (true, mut own) => records.append(&mut own),
-            (false, mut others) => added.append(&mut others),
+        let (id, taken) = parts(index);
+        match own.contains(id) {
+            true if records.is_empty() => std::mem::swap(&mut records, taken),
+            true => records.append(taken),
+            false => added.append(taken),
         }
     }
     let own_count = records.len();

@@ -1,12 +1,12 @@
 //! The one date of an image: that of its newest package, so that it changes when packages do, and not each time that a
 //! repository signs its index again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::archive::deb::Deb;
 use crate::archive::{self, ArchiveError};
-use crate::package::{ResolvedPackage, Sha256};
+use crate::package::Sha256;
 use crate::provider::PackageSystem;
 
 use super::packages::Selection;
@@ -26,25 +26,24 @@ pub(super) struct Dates {
 }
 
 impl Dates {
-    /// The dates of `selection`, whose package files lie in `paths`; neither is later than the request's own.
+    /// The dates of `selection`, whose package files, of base and image, lie in `paths`; neither is later than the request's own.
     pub fn of(
         request: &BuildRequest,
         selection: &Selection,
         paths: &BTreeMap<Sha256, PathBuf>,
     ) -> Result<Self, BuildError> {
         let system = request.loaded.provider.package_system;
-        let newest = |packages: &[ResolvedPackage]| -> Result<u64, BuildError> {
-            let mut newest = 0;
-            for path in packages.iter().filter_map(|package| paths.get(&package.sha256)) {
-                newest = build_seconds(system, path)?.min(LAST_SECOND).max(newest);
+        let of_base = selection.base.packages.iter().map(|package| package.sha256);
+        let of_base: BTreeSet<Sha256> = of_base.collect();
+        let (mut base, mut image) = (0, 0);
+        for (digest, path) in paths {
+            let seconds = build_seconds(system, path)?.min(LAST_SECOND);
+            image = seconds.max(image);
+            if of_base.contains(digest) {
+                base = seconds.max(base);
             }
-            Ok(newest)
-        };
-        let base = newest(&selection.base.packages)?;
-        let image = match request.source_date_epoch {
-            Some(seconds) => seconds,
-            None => newest(&selection.image.packages)?.max(base),
-        };
+        }
+        let image = request.source_date_epoch.unwrap_or(image);
         Ok(Self {
             image,
             scripts: base.min(image),

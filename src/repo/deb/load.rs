@@ -1,16 +1,17 @@
 //! From repositories to records: verified, cached, several at once.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Deref;
 
 use super::current::Current;
 use super::error::{Problem, RepoError};
 use super::index;
 use crate::cancel::Cancel;
-use crate::fetch::{FetchError, Reply, Transport, Validators};
+use crate::fetch::Transport;
 use crate::package::{PackageRecord, Sha256};
 use crate::progress::Progress;
-use crate::repo::store::{Kind, Store};
+use crate::repo::session;
+use crate::repo::store::Kind;
 use crate::repo::{LoadOptions, ReleaseInfo, Repository, load_each, parallel};
 use crate::verify::Keyring;
 
@@ -105,14 +106,14 @@ pub fn load_all(
 }
 
 /// The load of one repository.
-pub(super) struct Session<'a> {
-    pub(super) repository: &'a Repository,
-    pub(super) options: &'a LoadOptions,
-    pub(super) cancel: &'a Cancel,
-    pub(super) keyring: Option<Keyring>,
-    pub(super) store: Store,
-    transport: &'a dyn Transport,
-    fetched_bytes: AtomicU64,
+pub(super) struct Session<'a>(session::Session<'a>);
+
+impl<'a> Deref for Session<'a> {
+    type Target = session::Session<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl<'a> Session<'a> {
@@ -127,31 +128,13 @@ impl<'a> Session<'a> {
             [] => return Err(Problem::NoKey),
             keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
         };
-        let store = Store::open(&options.metadata_dir, repository, cancel)?;
-        Ok(Self {
-            repository,
-            options,
-            cancel,
-            keyring,
-            store,
-            transport,
-            fetched_bytes: AtomicU64::new(0),
-        })
+        let session = session::Session::open(repository, keyring, options, transport, cancel)?;
+        Ok(Self(session))
     }
 
     /// `path` below the Release file's directory as a URL.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}/dists/{}/{path}", self.repository.base_url, self.repository.suite)
-    }
-
-    /// [`Transport::get`], counted and cancellable.
-    pub(super) fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
-        self.cancel.check()?;
-        let reply = self.transport.get(url, limit_bytes, known)?;
-        if let Reply::Body { bytes, .. } = &reply {
-            self.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        }
-        Ok(reply)
     }
 
     fn head(&self) -> Result<Head, Problem> {
@@ -161,7 +144,7 @@ impl<'a> Session<'a> {
         };
         Ok(Head {
             repository: self.repository.clone(),
-            fetched_bytes: self.fetched_bytes.load(Ordering::Relaxed),
+            fetched_bytes: self.fetched_bytes(),
             current,
         })
     }
@@ -205,7 +188,7 @@ impl<'a> Session<'a> {
         if !self.options.offline {
             self.keep(&current)?;
         }
-        let fetched_bytes = head.fetched_bytes + self.fetched_bytes.load(Ordering::Relaxed);
+        let fetched_bytes = head.fetched_bytes + self.fetched_bytes();
         Ok(LoadedIndex {
             repository_id: self.repository.id.clone(),
             release: current.info(),

@@ -1,7 +1,7 @@
 //! From repositories to records: verified, cached, several at once.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Deref;
 
 use super::current::Current;
 use super::error::{Problem, RepoError};
@@ -10,11 +10,12 @@ use super::repomd::{Listed, Repomd};
 use super::xml::XmlError;
 use super::{is_wanted, parse_primary};
 use crate::cancel::Cancel;
-use crate::fetch::{FetchError, Reply, Transport, Validators};
+use crate::fetch::{FetchError, Reply, Transport};
 use crate::package::{Hasher, RpmRecord, Sha256};
 use crate::progress::Progress;
 use crate::repo::compress::Compression;
-use crate::repo::store::{Kind, Store};
+use crate::repo::session;
+use crate::repo::store::Kind;
 use crate::repo::{LoadOptions, ReleaseInfo, Repository, load_each};
 use crate::verify::Keyring;
 
@@ -134,15 +135,14 @@ pub fn load_all(
 }
 
 /// The load of one repository.
-pub(super) struct Session<'a> {
-    pub(super) repository: &'a Repository,
-    pub(super) options: &'a LoadOptions,
-    pub(super) cancel: &'a Cancel,
-    /// `None` only if the repository is trusted without.
-    pub(super) keyring: Option<Keyring>,
-    pub(super) store: Store,
-    transport: &'a dyn Transport,
-    fetched_bytes: AtomicU64,
+pub(super) struct Session<'a>(session::Session<'a>);
+
+impl<'a> Deref for Session<'a> {
+    type Target = session::Session<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl<'a> Session<'a> {
@@ -157,26 +157,8 @@ impl<'a> Session<'a> {
             [] => return Err(Problem::NoKey),
             keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
         };
-        let store = Store::open(&options.metadata_dir, repository, cancel)?;
-        Ok(Self {
-            repository,
-            options,
-            cancel,
-            keyring,
-            store,
-            transport,
-            fetched_bytes: AtomicU64::new(0),
-        })
-    }
-
-    /// [`Transport::get`], counted and cancellable.
-    pub(super) fn get(&self, url: &str, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
-        self.cancel.check()?;
-        let reply = self.transport.get(url, limit_bytes, known)?;
-        if let Reply::Body { bytes, .. } = &reply {
-            self.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        }
-        Ok(reply)
+        let session = session::Session::open(repository, keyring, options, transport, cancel)?;
+        Ok(Self(session))
     }
 
     fn head(&self) -> Result<Head, Problem> {
@@ -185,7 +167,7 @@ impl<'a> Session<'a> {
             base_url,
             current,
             others,
-            fetched_bytes: self.fetched_bytes.load(Ordering::Relaxed),
+            fetched_bytes: self.fetched_bytes(),
         };
         if self.options.offline {
             let missing = || Problem::NotCached {
@@ -435,7 +417,7 @@ impl<'a> Session<'a> {
     }
 
     fn loaded(&self, head: &Head, current: Current, records: Vec<RpmRecord>) -> LoadedIndex {
-        let fetched_bytes = head.fetched_bytes + self.fetched_bytes.load(Ordering::Relaxed);
+        let fetched_bytes = head.fetched_bytes + self.fetched_bytes();
         LoadedIndex {
             repository_id: self.repository.id.clone(),
             base_url: current.base_url().to_owned(),

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanza, two_packages};
 use super::*;
+use crate::fetch::FetchError;
 use crate::package::PackageFilter;
 use crate::progress::Silent;
 use crate::repo::compress::{Compression, tests::compress};

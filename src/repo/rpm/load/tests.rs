@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use super::*;
-use crate::fetch::{FetchOptions, Fetcher};
+use crate::fetch::{FetchOptions, Fetcher, Validators};
 use crate::package::{Arch, PackageFilter};
 use crate::progress::Silent;
 use crate::repo::compress::tests::compress;

@@ -182,7 +182,7 @@ impl Context<'_> {
         input: &str,
     ) -> Result<(), SandboxError> {
         let command = Command::new(argv).with_stdin(input);
-        let mut log = |_, line: &str| self.progress.detail(line);
+        let mut log = |line: &str| self.progress.detail(line);
         self.sandbox.run(&command, &mut log, self.cancel).map(drop)
     }
 }
@@ -199,7 +199,7 @@ fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
     let sandbox = Sandbox::new(spec);
     for (index, text) in context.request.template.system.commands.iter().enumerate() {
         let command = Command::new(["/bin/bash", "-c", text.as_str()]);
-        let mut show = |_, line: &str| context.progress.note(line);
+        let mut show = |line: &str| context.progress.note(line);
         sandbox
             .run(&command, &mut show, context.cancel)
             .map_err(|error| match error {

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use child::child_main;
 pub use error::{Ended, SandboxError};
-pub use run::{Output, Sandbox, Stream};
+pub use run::{Output, Sandbox};
 pub use script::ScriptFailure;
 
 /// First argument that makes the `oic` program a child of a sandbox: `main`
@@ -122,12 +122,9 @@ pub struct Command {
     /// Working directory inside; empty means `/`.
     #[serde(with = "job::path")]
     pub cwd: PathBuf,
-    /// Whether descriptor [`STATUS_FD`] is a second way to standard output, for programs
+    /// Whether descriptor [`STATUS_FD`] is a second way to the output, for programs
     /// that keep their status lines from what they start (dpkg closes that descriptor there).
     pub status: bool,
-    /// Whether standard error is standard output, so that lines of both come in the order in which
-    /// they were written.
-    pub merged: bool,
 }
 
 /// See [`Command::status`].
@@ -153,13 +150,6 @@ impl Command {
     #[must_use]
     pub fn with_status(mut self) -> Self {
         self.status = true;
-        self
-    }
-
-    /// The same command with [`Self::merged`].
-    #[must_use]
-    pub fn with_merged_output(mut self) -> Self {
-        self.merged = true;
         self
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use oic::cancel::Cancel;
-use oic::sandbox::{Bind, Command, Ended, Output, Sandbox, SandboxError, SandboxFile, SandboxSpec, Stream};
+use oic::sandbox::{Bind, Command, Ended, Output, Sandbox, SandboxError, SandboxFile, SandboxSpec};
 
 struct Root {
     directory: tempfile::TempDir,
@@ -40,11 +40,8 @@ impl Root {
 
     fn run(&self, command: &Command) -> (Result<Output, SandboxError>, Vec<String>) {
         let mut lines = Vec::new();
-        let result = Sandbox::new(self.spec.clone()).run(
-            command,
-            &mut |_, line| lines.push(line.to_owned()),
-            &Cancel::default(),
-        );
+        let result =
+            Sandbox::new(self.spec.clone()).run(command, &mut |line| lines.push(line.to_owned()), &Cancel::default());
         (result, lines)
     }
 
@@ -89,9 +86,9 @@ fn the_command_sees_only_its_own_world() {
 }
 
 #[test]
-fn merged_output_keeps_its_order() {
+fn output_and_errors_keep_their_order() {
     let script = "for i in $(seq 200); do echo out$i; echo err$i >&2; done";
-    let (result, lines) = Root::new().run(&Command::new(["sh", "-c", script]).with_merged_output());
+    let (result, lines) = Root::new().run(&Command::new(["sh", "-c", script]));
     result.unwrap_or_else(|error| panic!("{error}"));
     let expected: Vec<_> = (1..=200).flat_map(|i| [format!("out{i}"), format!("err{i}")]).collect();
     assert_eq!(lines, expected);
@@ -201,8 +198,8 @@ fn cancelling_kills_everything_at_once() {
     let script = "setsid sleep 1003 & trap '' TERM; echo ready; exec >&- 2>&-; while :; do sleep 1; done";
     let result = Sandbox::new(root.spec.clone()).run(
         &Command::new(["sh", "-c", script]),
-        &mut |stream, line| {
-            assert_eq!((stream, line), (Stream::Out, "ready"));
+        &mut |line| {
+            assert_eq!(line, "ready");
             seen = Some(Instant::now());
             cancel.cancel();
         },

@@ -62,7 +62,7 @@ fn configure_all(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Ca
     let mut transcript = Transcript::new(progress, "Configure base", request.packages.len() as u64);
     let result = Sandbox::new(spec).run(
         &Command::new(argv).with_status(),
-        &mut |_, line| {
+        &mut |line| {
             progress.detail(line);
             transcript.line(line);
         },

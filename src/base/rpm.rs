@@ -76,8 +76,8 @@ fn install_all(
     let packages = request.packages.iter().map(|(package, _)| package);
     let mut transcript = Transcript::new(progress, "Install base", packages);
     let result = Sandbox::new(spec).run(
-        &Command::new(rpm::upgrade(Some(Path::new(TARGET)), files)).with_merged_output(),
-        &mut |_, line| {
+        &Command::new(rpm::upgrade(Some(Path::new(TARGET)), files)),
+        &mut |line| {
             progress.detail(line);
             transcript.line(line);
         },

@@ -39,14 +39,14 @@ pub(super) fn install(
     let started = Instant::now();
     let mut complaints = Vec::new();
     let update = Command::new(["apt-get", "update"]);
-    if let Err(error) = sandbox.run(&update, &mut |_, line| listen(line, progress, &mut complaints), cancel) {
+    if let Err(error) = sandbox.run(&update, &mut |line| listen(line, progress, &mut complaints), cancel) {
         return Err(explain(error, None, complaints));
     }
     let index = started.elapsed();
     let mut transcript = Transcript::new(progress, "Install", request.packages.len() as u64);
     let run = sandbox.run(
         &command(request),
-        &mut |_, line| {
+        &mut |line| {
             listen(line, progress, &mut complaints);
             transcript.line(line);
         },

@@ -38,7 +38,7 @@ pub(super) fn make_missing(
         command.argv.extend(["--kver", &version].map(Into::into));
         command.argv.push(format!("/boot/initramfs-{version}.img").into());
         sandbox
-            .run(&command, &mut |_, line| on_line(line), cancel)
+            .run(&command, on_line, cancel)
             .map_err(|error| InstallError::of_kernel(version, error))?;
     }
     Ok(())

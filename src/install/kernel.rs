@@ -40,7 +40,7 @@ pub(super) fn finish(
         command.env.push((NOT_YET.0.into(), "Yes".into()));
         command.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
         sandbox
-            .run(&command, &mut |_, line| on_line(line), cancel)
+            .run(&command, on_line, cancel)
             .map_err(|error| InstallError::of_kernel(version, error))?;
     }
     Ok(())

@@ -20,13 +20,13 @@ pub(super) fn install(
         .packages
         .iter()
         .map(|package| request.pool.join(package.file_name()));
-    let mut command = Command::new(rpm::upgrade(None, files.map(OsString::from))).with_merged_output();
+    let mut command = Command::new(rpm::upgrade(None, files.map(OsString::from)));
     command.env.push(rpm::not_yet());
     let sandbox = Sandbox::new(spec(request));
     let mut transcript = Transcript::new(progress, "Install", request.packages);
     let run = sandbox.run(
         &command,
-        &mut |_, line| {
+        &mut |line| {
             progress.detail(line);
             transcript.line(line);
         },

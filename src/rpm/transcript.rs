@@ -1,5 +1,5 @@
 //! Follows an rpm transaction by its lines: rpm names a package when it unpacks it, and what
-//! scriptlets write stands between. Both streams must come merged.
+//! scriptlets write stands between.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -138,7 +138,6 @@ fn run(spec: &SandboxSpec, command: &Command) -> Result<Outcome, String> {
         ])
         .envs(spec.env.iter().chain(&command.env).map(|(key, value)| (key, value)))
         .stdin(stdin)
-        .stderr(error_output(command.merged)?)
         .spawn();
     let child = match spawned {
         Ok(child) => child,
@@ -168,16 +167,6 @@ fn second_output() -> Result<OwnedFd, String> {
     }
     rustix::io::fcntl_setfd(&copy, FdFlags::empty()).map_err(fail)?;
     Ok(copy)
-}
-
-/// Where standard error goes: its own pipe, or that of standard output.
-fn error_output(merged: bool) -> Result<Stdio, String> {
-    if !merged {
-        return Ok(Stdio::inherit());
-    }
-    let copy = std::io::stdout().as_fd().try_clone_to_owned();
-    copy.map(Stdio::from)
-        .map_err(|e| format!("cannot copy standard output: {e}"))
 }
 
 /// A file in memory with `bytes`: unlike a pipe it needs nobody to feed it.

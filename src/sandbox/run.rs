@@ -1,12 +1,12 @@
 //! The program's side of a sandbox: starts it, forwards output, stops it.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -25,19 +25,10 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 /// Largest answer of a child, in bytes.
 const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
 
-/// Which output a line came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-}
-
 /// What a successful command left besides its effects.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
-    /// The last lines of both streams, at most 20.
+    /// The last lines of output, at most 20.
     pub tail: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
@@ -61,6 +52,7 @@ impl Sandbox {
     }
 
     /// Runs `command` to its end. `on_line` gets every line of output as it comes.
+    /// Standard error is standard output: what explains a failure stands before the line that tells of it.
     ///
     /// When `cancel` fires, everything inside is killed within a second.
     ///
@@ -69,14 +61,14 @@ impl Sandbox {
     pub fn run(
         &self,
         command: &Command,
-        on_line: &mut dyn FnMut(Stream, &str),
+        on_line: &mut dyn FnMut(&str),
         cancel: &Cancel,
     ) -> Result<Output, SandboxError> {
         cancel.check()?;
         let started = Instant::now();
-        let (child, control) = self.start(command)?;
+        let (child, control, output) = self.start(command)?;
         let mut child = Guard(child);
-        let (tail, cancelled) = self.forward(&mut child.0, on_line, cancel);
+        let (tail, cancelled) = forward(&child.0, output, on_line, cancel);
         child.0.wait().map_err(|source| self.cannot_start(source))?;
         if cancelled {
             return Err(Cancelled.into());
@@ -104,9 +96,11 @@ impl Sandbox {
         })
     }
 
-    /// Starts the outer child and hands it the job.
-    fn start(&self, command: &Command) -> Result<(Child, UnixStream), SandboxError> {
-        let (mut ours, theirs) = UnixStream::pair().map_err(|source| self.cannot_start(source))?;
+    /// Starts the outer child and hands it the job; returns what it answers and what is written inside.
+    fn start(&self, command: &Command) -> Result<(Child, UnixStream, PipeReader), SandboxError> {
+        let cannot_start = |source| self.cannot_start(source);
+        let (mut ours, theirs) = UnixStream::pair().map_err(cannot_start)?;
+        let (output, writer) = std::io::pipe().map_err(cannot_start)?;
         let child = std::process::Command::new(&self.spec.helper)
             .args([
                 CHILD_COMMAND,
@@ -116,12 +110,12 @@ impl Sandbox {
             .arg(std::process::id().to_string())
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(writer.try_clone().map_err(cannot_start)?)
+            .stderr(writer)
             // A Ctrl-C at the terminal is oic's to handle, not the maintainer script's.
             .process_group(0)
             .spawn()
-            .map_err(|source| self.cannot_start(source))?;
+            .map_err(cannot_start)?;
         let job = Job {
             spec: self.spec.clone(),
             command: command.clone(),
@@ -134,53 +128,7 @@ impl Sandbox {
         if let Err(error) = sent {
             tracing::debug!(%error, "the sandbox did not take its job");
         }
-        Ok((child, ours))
-    }
-
-    /// Forwards output until both streams end; returns the last lines and whether it was cancelled.
-    fn forward(
-        &self,
-        child: &mut Child,
-        on_line: &mut dyn FnMut(Stream, &str),
-        cancel: &Cancel,
-    ) -> (Vec<String>, bool) {
-        let (sender, lines) = mpsc::sync_channel::<(Stream, String)>(1024);
-        let out = child
-            .stdout
-            .take()
-            .map(|pipe| (Stream::Out, Box::new(pipe) as Box<dyn Read + Send>));
-        let err = child
-            .stderr
-            .take()
-            .map(|pipe| (Stream::Err, Box::new(pipe) as Box<dyn Read + Send>));
-        let mut tail = VecDeque::with_capacity(TAIL_LINES);
-        let mut cancelled = false;
-        std::thread::scope(|scope| {
-            for (stream, pipe) in [out, err].into_iter().flatten() {
-                let sender = sender.clone();
-                // Lines behind the end of the receiver have nobody to go to.
-                scope.spawn(move || read_lines(pipe, |line| drop(sender.send((stream, line)))));
-            }
-            drop(sender);
-            loop {
-                match lines.recv_timeout(CANCEL_INTERVAL) {
-                    Ok((stream, line)) => {
-                        on_line(stream, &line);
-                        if tail.len() == TAIL_LINES {
-                            tail.pop_front();
-                        }
-                        tail.push_back(line);
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
-                if cancel.is_cancelled() && !cancelled {
-                    cancelled = true;
-                    stop(child);
-                }
-            }
-        });
-        (tail.into(), cancelled)
+        Ok((child, ours, output))
     }
 
     fn answer(&self, control: UnixStream) -> Result<Outcome, SandboxError> {
@@ -209,6 +157,35 @@ impl Sandbox {
             reason,
         }
     }
+}
+
+/// Forwards `output` until its end; returns the last lines and whether the run was cancelled.
+fn forward(child: &Child, output: PipeReader, on_line: &mut dyn FnMut(&str), cancel: &Cancel) -> (Vec<String>, bool) {
+    let (sender, lines) = mpsc::sync_channel::<String>(1024);
+    let mut tail = VecDeque::with_capacity(TAIL_LINES);
+    let mut cancelled = false;
+    std::thread::scope(|scope| {
+        // Lines behind the end of the receiver have nobody to go to.
+        scope.spawn(move || read_lines(output, |line| drop(sender.send(line))));
+        loop {
+            match lines.recv_timeout(CANCEL_INTERVAL) {
+                Ok(line) => {
+                    on_line(&line);
+                    if tail.len() == TAIL_LINES {
+                        tail.pop_front();
+                    }
+                    tail.push_back(line);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if cancel.is_cancelled() && !cancelled {
+                cancelled = true;
+                stop(child);
+            }
+        }
+    });
+    (tail.into(), cancelled)
 }
 
 /// Asks the outer child to kill PID 1 and with it the whole sandbox.

@@ -24,6 +24,17 @@ impl PackageFilter {
         names.any(|name| self.exclude.iter().any(|entry| glob::matches(entry, name)))
     }
 
+    /// The fields of a template that say so, with their entries; `None` if all packages may be taken.
+    pub fn describe(&self) -> Option<String> {
+        let field = |name, entries: &[String]| (!entries.is_empty()).then(|| format!("{name}: {}", entries.join(", ")));
+        let fields = [
+            field("allowPackages", &self.allow),
+            field("excludePackages", &self.exclude),
+        ];
+        let fields: Vec<_> = fields.into_iter().flatten().collect();
+        (!fields.is_empty()).then(|| fields.join(" and "))
+    }
+
     /// `allow` as patterns alone, as package managers take them.
     pub fn allow_patterns(&self) -> Vec<String> {
         let pattern = |entry: &String| match glob::is_pattern(entry) {
@@ -57,6 +68,19 @@ mod tests {
         assert!(takes(&[], &[], "curl") && takes(&["x", "curl"], &[], "curl"));
         assert!(takes(&["linux-image"], &[], "linux-image-amd64") && takes(&["lib*6"], &[], "libc6"));
         assert!(!takes(&["curl"], &[], "libcurl") && !takes(&["lib?"], &[], "libc6"));
+    }
+
+    #[test]
+    fn a_filter_in_words() {
+        let mut filter = PackageFilter::default();
+        assert_eq!(filter.describe(), None);
+        filter.exclude = vec!["curl".to_owned(), "lib*".to_owned()];
+        assert_eq!(filter.describe().unwrap(), "excludePackages: curl, lib*");
+        filter.allow = vec!["libfoo".to_owned()];
+        assert_eq!(
+            filter.describe().unwrap(),
+            "allowPackages: libfoo and excludePackages: curl, lib*"
+        );
     }
 
     #[test]

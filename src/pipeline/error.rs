@@ -59,6 +59,14 @@ pub enum BuildError {
     RpmRepo(#[from] crate::repo::rpm::RepoError),
     #[error(transparent)]
     Resolve(#[from] crate::resolve::ResolveError),
+    /// The same, where repositories do not give all that they have.
+    #[error("{error}")]
+    ResolveFiltered {
+        /// Why it cannot be resolved.
+        error: crate::resolve::ResolveError,
+        /// What limits the packages of each of those repositories, in words.
+        filters: Vec<String>,
+    },
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
     #[error(transparent)]
@@ -105,6 +113,15 @@ impl BuildError {
             Self::Repo(error) => error.hint(),
             Self::RpmRepo(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
+            Self::ResolveFiltered { error, filters } => Some(
+                error
+                    .hint()
+                    .iter()
+                    .chain(filters)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            ),
             Self::Cache(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

@@ -44,7 +44,8 @@ fn known_or_resolved(context: &Context<'_>) -> Result<Selection, BuildError> {
             let catalogue = metadata.catalogue(context)?;
             catalogue.place(&mut repositories);
             context.timeline.lap("Repository metadata");
-            let answer = resolve(context, &asked, &repositories, &catalogue)?;
+            let answer = resolve(context, &asked, &repositories, &catalogue)
+                .map_err(|error| name_filters(error, &repositories))?;
             // What was loaded in the end may be newer than what was verified at first.
             let key = self::key(&asked, &repositories, &catalogue.releases());
             if let Err(error) = memo.put(key, &answer) {
@@ -219,6 +220,22 @@ fn resolve(
         named: named.packages,
         warnings: warning.into_iter().chain(absent(&named.absent)).collect(),
     })
+}
+
+/// What is missing may be there, but not to be taken: then the error names the fields that say so.
+fn name_filters(error: BuildError, repositories: &[Repository]) -> BuildError {
+    let describe = |repository: &Repository| {
+        let filter = repository.filter.describe()?;
+        Some(format!(
+            "packages of repository {} are limited by {filter}",
+            repository.id
+        ))
+    };
+    let filters: Vec<_> = repositories.iter().filter_map(describe).collect();
+    match error {
+        BuildError::Resolve(error) if !filters.is_empty() => BuildError::ResolveFiltered { error, filters },
+        error => error,
+    }
 }
 
 /// That groups have packages which no repository has.

@@ -3,21 +3,19 @@
 mod compress;
 pub mod deb;
 mod error;
+mod load;
 pub mod rpm;
 mod session;
 pub mod sources;
 mod store;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 pub use error::{RepoError, RepoProblem};
+pub use load::{Format, Loader};
 
-use crate::cancel::Cancel;
 use crate::package::{Arch, PackageFilter, Sha256};
-use crate::progress::{Progress, Unit};
 
 /// Where an index and its packages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,48 +122,4 @@ pub struct ReleaseInfo {
     pub sha256: Sha256,
     /// Fingerprint of the pinned certificate that signed it; `None` if it needs no signature.
     pub signer: Option<String>,
-}
-
-/// Does `load` for each of `items`, one a repository, several at once; the result is in their order.
-fn load_each<I: Sync, T: Send, P: RepoProblem + Send>(
-    label: &str,
-    items: &[I],
-    options: &LoadOptions,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-    load: impl Fn(&I) -> Result<T, RepoError<P>> + Sync,
-) -> Result<Vec<T>, RepoError<P>> {
-    let task = progress.start(label, Unit::Items, Some(items.len() as u64));
-    let results = parallel(options.workers, items, |item| {
-        let loaded = load(item);
-        progress.advance(task, 1);
-        loaded
-    });
-    progress.finish(task);
-    cancel.check()?;
-    error::all_or_missing(results)
-}
-
-/// Does `work` on each item, at most `workers` at once; the results are in the items' order.
-fn parallel<T: Sync, R: Send>(workers: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let take = || {
-        while let Some((at, item)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            items.get(at).map(|item| (at, item))
-        } {
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..workers.min(items.len()) {
-            scope.spawn(take);
-        }
-        take();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
 }

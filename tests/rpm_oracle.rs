@@ -13,7 +13,8 @@ use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::Arch;
 use oic::progress::Silent;
-use oic::repo::rpm as repository;
+use oic::repo::Loader;
+use oic::repo::rpm::{self as repository, Rpm};
 use oic::resolve::rpm::{groups::expand, resolve};
 use oic::resolve::{Request, ResolveError};
 
@@ -115,16 +116,19 @@ impl Bench<'_> {
             repository.filter.exclude = words(case.excluded);
         }
         repositories[1].filter.exclude.extend(words(case.excluded_updates));
-        let options = support::options(&self.scratch.join("cache"), false);
         let (fetcher, cancel) = (fetcher(), Cancel::default());
-        let loaded = repository::load_all(&repositories, &options, &fetcher, &Silent, &cancel).unwrap();
+        let loader = Loader {
+            options: support::options(&self.scratch.join("cache"), false),
+            transport: &fetcher,
+            progress: &Silent,
+            cancel: &cancel,
+        };
+        let loaded = loader.load_all::<Rpm>(&repositories).unwrap();
         let records: Vec<_> = loaded.iter().flat_map(|index| index.records.clone()).collect();
         let further = repository::Further {
             repositories: &repositories,
             loaded: &loaded,
-            options: &options,
-            transport: &fetcher,
-            cancel: &cancel,
+            loader: &loader,
         };
         let is_known = |name: &str| records.iter().any(|record| &*record.name == name);
         let request = Request {

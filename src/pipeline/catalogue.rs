@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::package::{Arch, DebVersion, Evr, PackageRecord, Resolution, RpmRecord, Sha256};
 use crate::provider::PackageSystem;
 use crate::repo::rpm::FileOwners;
-use crate::repo::{LoadOptions, ReleaseInfo, Repository, deb, rpm};
+use crate::repo::{LoadOptions, Loader, ReleaseInfo, Repository, deb, rpm};
 use crate::resolve::rpm::groups::{Expanded, expand, is_group};
 use crate::resolve::{self, Wanted};
 
@@ -28,24 +28,24 @@ pub(super) enum Heads {
 impl Heads {
     /// Verifies what `repositories` say of their indexes, which are not read, and makes those of plain directories.
     pub fn verify(context: &Context<'_>, repositories: &[Repository]) -> Result<Self, BuildError> {
-        let options = options(context);
-        let (transport, progress, cancel) = (&context.fetcher, context.progress, context.cancel);
+        let loader = loader(context);
+        let (arch, cancel) = (loader.options.arch, context.cancel);
         match context.request.loaded.provider.package_system {
             PackageSystem::Deb => {
                 let (directories, served) = split(repositories, local::deb_directory);
-                let served = deb::heads(&served, &options, transport, progress, cancel)?;
+                let served = loader.heads::<deb::Deb>(&served)?;
                 let plain = directories
                     .iter()
-                    .map(|(repository, directory)| local::load_debs(repository, directory, options.arch, cancel));
+                    .map(|(repository, directory)| local::load_debs(repository, directory, arch, cancel));
                 let plain = plain.collect::<Result<_, _>>()?;
                 Ok(Self::Deb { served, plain })
             }
             PackageSystem::Rpm => {
                 let (directories, served) = split(repositories, local::rpm_directory);
-                let served = rpm::heads(&served, &options, transport, progress, cancel)?;
+                let served = loader.heads::<rpm::Rpm>(&served)?;
                 let plain = directories
                     .iter()
-                    .map(|(repository, directory)| local::load_rpms(repository, directory, options.arch, cancel));
+                    .map(|(repository, directory)| local::load_rpms(repository, directory, arch, cancel));
                 let plain = plain.collect::<Result<_, _>>()?;
                 Ok(Self::Rpm { served, plain })
             }
@@ -96,11 +96,10 @@ impl Heads {
 
     /// Loads the indexes. The records of the repositories `own` come first.
     pub fn load(&self, context: &Context<'_>, own: &BTreeSet<&str>) -> Result<Catalogue, BuildError> {
-        let options = options(context);
-        let (transport, progress, cancel) = (&context.fetcher, context.progress, context.cancel);
+        let loader = loader(context);
         match self {
             Self::Deb { served, plain } => {
-                let mut indexes = deb::load(served, &options, transport, progress, cancel)?;
+                let mut indexes = loader.load::<deb::Deb>(served)?;
                 indexes.extend(plain.iter().cloned());
                 let (own_count, records) = gather(&mut indexes, own, |index| {
                     (index.repository_id.as_str(), &mut index.records)
@@ -111,7 +110,7 @@ impl Heads {
                 })
             }
             Self::Rpm { served, plain } => {
-                let mut indexes = rpm::load(served, &options, transport, progress, cancel)?;
+                let mut indexes = loader.load::<rpm::Rpm>(served)?;
                 indexes.extend(plain.iter().cloned());
                 let (own_count, records) = gather(&mut indexes, own, |index| {
                     (index.repository_id.as_str(), &mut index.records)
@@ -232,8 +231,13 @@ impl Catalogue {
     ) -> Result<Expanded, BuildError> {
         match &self.records {
             Records::Rpm { indexes, records, .. } if asked.iter().any(|text| is_group(text)) => {
-                let options = options(context);
-                let groups = further(context, repositories, indexes, &options).groups()?;
+                let loader = &loader(context);
+                let further = rpm::Further {
+                    repositories,
+                    loaded: indexes,
+                    loader,
+                };
+                let groups = further.groups()?;
                 let known: HashSet<&str> = records.iter().map(|record| &*record.name).collect();
                 Ok(expand(asked, &groups, |name| known.contains(name))?)
             }
@@ -262,8 +266,13 @@ impl Catalogue {
             .cloned()
             .collect();
         if !unknown.is_empty() {
-            let options = options(context);
-            let found = further(context, repositories, indexes, &options).owners(&unknown)?;
+            let loader = &loader(context);
+            let further = rpm::Further {
+                repositories,
+                loaded: indexes,
+                loader,
+            };
+            let found = further.owners(&unknown)?;
             known.extend(unknown.into_iter().map(|path| (path, Vec::new())));
             for (package, paths) in found {
                 for path in paths {
@@ -303,29 +312,19 @@ impl Resolver<'_> {
     }
 }
 
-fn options(context: &Context<'_>) -> LoadOptions {
+fn loader<'a>(context: &'a Context<'_>) -> Loader<'a> {
     let request = context.request;
-    LoadOptions {
-        arch: request.loaded.template.target.arch,
-        metadata_dir: context.workspace.metadata(),
-        now: request.now,
-        offline: request.offline,
-        workers: request.workers,
-        jobs: request.jobs,
-    }
-}
-
-fn further<'a>(
-    context: &'a Context<'_>,
-    repositories: &'a [Repository],
-    loaded: &'a [rpm::LoadedIndex],
-    options: &'a LoadOptions,
-) -> rpm::Further<'a> {
-    rpm::Further {
-        repositories,
-        loaded,
-        options,
+    Loader {
+        options: LoadOptions {
+            arch: request.loaded.template.target.arch,
+            metadata_dir: context.workspace.metadata(),
+            now: request.now,
+            offline: request.offline,
+            workers: request.workers,
+            jobs: request.jobs,
+        },
         transport: &context.fetcher,
+        progress: context.progress,
         cancel: context.cancel,
     }
 }

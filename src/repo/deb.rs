@@ -17,7 +17,7 @@ pub mod release;
 pub use deb822::ParseError;
 pub use error::{Problem, RepoError};
 pub use index::is_wanted;
-pub use load::{Head, LoadedIndex, heads, load, load_all};
+pub use load::{Deb, Head, LoadedIndex};
 
 pub use super::{LoadOptions, ReleaseInfo};
 pub use packages::parse_packages;

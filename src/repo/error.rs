@@ -5,9 +5,12 @@ use std::error::Error;
 use crate::cancel::Cancelled;
 
 /// What is wrong with one repository, in the words of its format.
-pub trait RepoProblem: Error {
+pub trait RepoProblem: Error + Sized {
     /// What the user can do next, if anything helps.
     fn hint(&self) -> Option<String>;
+
+    /// Names the repository that has the problem; what is not its fault becomes an error of its own.
+    fn of(self, repository: &str) -> RepoError<Self>;
 }
 
 /// Why an index could not be loaded.
@@ -33,6 +36,22 @@ pub enum RepoError<P: RepoProblem> {
 }
 
 impl<P: RepoProblem> RepoError<P> {
+    /// That `problem` is one of `repository`.
+    pub(super) fn repository(repository: &str, problem: P) -> Self {
+        Self::Repository {
+            repository: repository.to_owned(),
+            problem: Box::new(problem),
+        }
+    }
+
+    /// That the cache lacks what is at `urls` of `repository`.
+    pub(super) fn not_cached(repository: &str, urls: Vec<String>) -> Self {
+        let missing = urls.into_iter().map(|url| format!("{url} (repository {repository})"));
+        Self::NotCached {
+            missing: missing.collect(),
+        }
+    }
+
     /// What the user can do next, if anything helps.
     pub fn hint(&self) -> Option<String> {
         match self {

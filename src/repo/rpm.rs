@@ -25,7 +25,7 @@ pub use current::locate;
 pub use error::{Problem, RepoError};
 pub use files::{FileOwners, parse_filelists};
 pub use further::Further;
-pub use load::{Head, LoadedIndex, heads, load, load_all};
+pub use load::{Head, LoadedIndex, Rpm};
 pub use mirrors::{parse_metalink, parse_mirror_list};
 pub use primary::{lists_file, parse_primary};
 pub use xml::XmlError;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::store::Store;
-use super::{LoadOptions, Repository};
+use super::{LoadOptions, Loader, Repository};
 use crate::cancel::Cancel;
 use crate::durable::LockError;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
@@ -26,17 +26,16 @@ impl<'a> Session<'a> {
     pub(super) fn open(
         repository: &'a Repository,
         keyring: Option<Keyring>,
-        options: &'a LoadOptions,
-        transport: &'a dyn Transport,
-        cancel: &'a Cancel,
+        loader: &'a Loader<'_>,
     ) -> Result<Self, LockError> {
+        let (options, cancel) = (&loader.options, loader.cancel);
         Ok(Self {
             store: Store::open(&options.metadata_dir, repository, cancel)?,
             repository,
             options,
             cancel,
             keyring,
-            transport,
+            transport: loader.transport,
             fetched_bytes: AtomicU64::new(0),
         })
     }

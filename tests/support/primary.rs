@@ -12,7 +12,7 @@ use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::{Arch, Sha256};
 use oic::progress::Silent;
-use oic::repo::rpm;
+use oic::repo::{Loader, rpm};
 use oic::resolve::{self, Request};
 
 #[path = "dnf.rs"]
@@ -137,12 +137,14 @@ pub fn dnf(root: &Path, scratch: &Path, cached: bool) -> Command {
 
 /// Loads that repository, from the cache below `scratch` if `cached`, and resolves [`request`]; gives the number of packages.
 pub fn resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<dyn Error>> {
-    let (repository, options) = (
-        dnf::repository("main", root),
-        dnf::options(&scratch.join("oic"), cached),
-    );
-    let fetcher = Fetcher::new(FetchOptions::default(), Cancel::default())?;
-    let indexes = rpm::load_all(&[repository], &options, &fetcher, &Silent, &Cancel::default())?;
+    let cancel = Cancel::default();
+    let loader = Loader {
+        options: dnf::options(&scratch.join("oic"), cached),
+        transport: &Fetcher::new(FetchOptions::default(), cancel.clone())?,
+        progress: &Silent,
+        cancel: &cancel,
+    };
+    let indexes = loader.load_all::<rpm::Rpm>(&[dnf::repository("main", root)])?;
     let index = indexes.first().ok_or("no index")?;
     let request = Request {
         arch: Arch::X86_64,

@@ -152,24 +152,6 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Names the repository; what is not its fault becomes an error of its own.
-    pub(super) fn of(self, repository: &str) -> RepoError {
-        match self {
-            Self::Cancelled(cancelled) | Self::Fetch(FetchError::Cancelled(cancelled)) => cancelled.into(),
-            Self::NotCached { urls } => {
-                let missing = urls
-                    .into_iter()
-                    .map(|url| format!("{url} (repository {repository})"))
-                    .collect();
-                RepoError::NotCached { missing }
-            }
-            problem => RepoError::Repository {
-                repository: repository.to_owned(),
-                problem: Box::new(problem),
-            },
-        }
-    }
-
     /// Whether a mirror that is being updated just now gives this; asking again helps then.
     pub(super) fn may_be_a_race(&self) -> bool {
         matches!(self, Self::Mismatch { .. } | Self::IndexNotFound { .. })
@@ -186,6 +168,14 @@ impl From<LockError> for Problem {
 }
 
 impl RepoProblem for Problem {
+    fn of(self, repository: &str) -> RepoError {
+        match self {
+            Self::Cancelled(cancelled) | Self::Fetch(FetchError::Cancelled(cancelled)) => cancelled.into(),
+            Self::NotCached { urls } => RepoError::not_cached(repository, urls),
+            problem => RepoError::repository(repository, problem),
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Fetch(FetchError::BadUrl { .. }) => "check the repository's URL",

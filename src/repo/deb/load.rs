@@ -4,15 +4,13 @@ use std::collections::HashSet;
 use std::ops::Deref;
 
 use super::current::Current;
-use super::error::{Problem, RepoError};
+use super::error::Problem;
 use super::index;
-use crate::cancel::Cancel;
-use crate::fetch::Transport;
 use crate::package::{PackageRecord, Sha256};
-use crate::progress::Progress;
+use crate::repo::load::parallel;
 use crate::repo::session;
 use crate::repo::store::Kind;
-use crate::repo::{LoadOptions, ReleaseInfo, Repository, load_each, parallel};
+use crate::repo::{Format, Loader, ReleaseInfo, Repository};
 use crate::verify::Keyring;
 
 /// What one repository offers.
@@ -51,58 +49,26 @@ impl Head {
     }
 }
 
-/// Verifies the Release files of several repositories at once, the mirror's unless offline; the result is in their order.
-///
-/// # Errors
-/// [`RepoError`] of the first repository, in order, that cannot be used; what
-/// `--offline` misses is collected from all of them.
-pub fn heads(
-    repositories: &[Repository],
-    options: &LoadOptions,
-    transport: &dyn Transport,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Vec<Head>, RepoError> {
-    let label = "Verify repositories";
-    load_each(label, repositories, options, progress, cancel, |repository| {
-        Session::open(repository, options, transport, cancel)
-            .and_then(|session| session.head())
-            .map_err(|problem| problem.of(&repository.id))
-    })
-}
+/// Debian repositories.
+#[derive(Debug)]
+pub enum Deb {}
 
-/// Loads the indexes below several heads at once: they are fetched unless they are cached, checked against the Release
-/// file and parsed. The result is in the order of the heads.
-///
-/// # Errors
-/// As [`heads`].
-pub fn load(
-    heads: &[Head],
-    options: &LoadOptions,
-    transport: &dyn Transport,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Vec<LoadedIndex>, RepoError> {
-    load_each("Load package indexes", heads, options, progress, cancel, |head| {
-        Session::open(&head.repository, options, transport, cancel)
-            .and_then(|session| session.load(head))
-            .map_err(|problem| problem.of(&head.repository.id))
-    })
-}
+impl Format for Deb {
+    type Head = Head;
+    type Index = LoadedIndex;
+    type Problem = Problem;
 
-/// [`heads`], and then [`load`].
-///
-/// # Errors
-/// As these.
-pub fn load_all(
-    repositories: &[Repository],
-    options: &LoadOptions,
-    transport: &dyn Transport,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Vec<LoadedIndex>, RepoError> {
-    let heads = heads(repositories, options, transport, progress, cancel)?;
-    load(&heads, options, transport, progress, cancel)
+    fn verify(repository: &Repository, loader: &Loader<'_>) -> Result<Head, Problem> {
+        Session::open(repository, loader)?.head()
+    }
+
+    fn load(head: &Head, loader: &Loader<'_>) -> Result<LoadedIndex, Problem> {
+        Session::open(&head.repository, loader)?.load(head)
+    }
+
+    fn repository(head: &Head) -> &Repository {
+        &head.repository
+    }
 }
 
 /// The load of one repository.
@@ -117,18 +83,13 @@ impl<'a> Deref for Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn open(
-        repository: &'a Repository,
-        options: &'a LoadOptions,
-        transport: &'a dyn Transport,
-        cancel: &'a Cancel,
-    ) -> Result<Self, Problem> {
+    fn open(repository: &'a Repository, loader: &'a Loader<'_>) -> Result<Self, Problem> {
         let keyring = match repository.keys.as_slice() {
             [] if repository.trusted => None,
             [] => return Err(Problem::NoKey),
             keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
         };
-        let session = session::Session::open(repository, keyring, options, transport, cancel)?;
+        let session = session::Session::open(repository, keyring, loader)?;
         Ok(Self(session))
     }
 

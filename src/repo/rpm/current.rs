@@ -7,7 +7,7 @@ use super::repomd::Repomd;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::Sha256;
 use crate::repo::store::{Form, Kind, Pointer};
-use crate::repo::{MirrorList, ReleaseInfo};
+use crate::repo::{MirrorList, ReleaseInfo, RepoProblem as _};
 use crate::verify::{Signer, VerifyError};
 
 /// Real ones have a few kilobytes.

@@ -131,21 +131,6 @@ impl From<LockError> for Problem {
 }
 
 impl Problem {
-    /// The error of the repository that has the problem.
-    pub(super) fn of(self, repository: &str) -> RepoError {
-        match self {
-            Self::Cancelled(error) | Self::Fetch(FetchError::Cancelled(error)) => RepoError::Cancelled(error),
-            Self::NotCached { urls } => {
-                let missing = urls.into_iter().map(|url| format!("{url} ({repository})")).collect();
-                RepoError::NotCached { missing }
-            }
-            problem => RepoError::Repository {
-                repository: repository.to_owned(),
-                problem: Box::new(problem),
-            },
-        }
-    }
-
     /// Whether a mirror that is being updated just now gives this; asking again helps then.
     pub(super) fn may_be_a_race(&self) -> bool {
         matches!(self, Self::Mismatch { .. } | Self::IndexNotFound { .. })
@@ -165,6 +150,14 @@ impl Problem {
 }
 
 impl RepoProblem for Problem {
+    fn of(self, repository: &str) -> RepoError {
+        match self {
+            Self::Cancelled(cancelled) | Self::Fetch(FetchError::Cancelled(cancelled)) => cancelled.into(),
+            Self::NotCached { urls } => RepoError::not_cached(repository, urls),
+            problem => RepoError::repository(repository, problem),
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Fetch(FetchError::BadUrl { .. }) => "check the repository's URL",

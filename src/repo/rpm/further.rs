@@ -8,25 +8,20 @@ use super::load::Session;
 use super::repomd::Listed;
 use super::xml::XmlError;
 use super::{FileOwners, Group, LoadedIndex, parse_comps, parse_filelists};
-use crate::cancel::Cancel;
-use crate::fetch::Transport;
 use crate::repo::error::all_or_missing;
-use crate::repo::{LoadOptions, Repository, parallel};
+use crate::repo::load::parallel;
+use crate::repo::{Loader, RepoProblem as _, Repository};
 
 /// What was loaded, and with what.
 #[derive(Clone, Copy)]
-#[allow(missing_debug_implementations)] // a transport has none
+#[allow(missing_debug_implementations)] // a loader has none
 pub struct Further<'a> {
     /// The repositories that `loaded` is of.
     pub repositories: &'a [Repository],
-    /// What [`load_all`](super::load_all) gave.
+    /// What [`Loader::load`] gave.
     pub loaded: &'a [LoadedIndex],
-    /// As there.
-    pub options: &'a LoadOptions,
-    /// As there.
-    pub transport: &'a dyn Transport,
-    /// As there.
-    pub cancel: &'a Cancel,
+    /// Who did.
+    pub loader: &'a Loader<'a>,
 }
 
 impl Further<'_> {
@@ -56,7 +51,7 @@ impl Further<'_> {
         listed: impl Fn(&LoadedIndex) -> Option<&Listed> + Sync,
         parse: impl Fn(&mut dyn BufRead) -> Result<T, XmlError> + Sync,
     ) -> Result<Vec<T>, RepoError> {
-        let results = parallel(self.options.workers, self.loaded, |index| {
+        let results = parallel(self.loader.options.workers, self.loaded, |index| {
             let repository = self
                 .repositories
                 .iter()
@@ -65,12 +60,12 @@ impl Further<'_> {
                 return Ok(None);
             };
             let read = || {
-                let session = Session::open(repository, self.options, self.transport, self.cancel)?;
+                let session = Session::open(repository, self.loader)?;
                 session.parse(&index.base_url, stem, listed, &parse)
             };
             read().map(Some).map_err(|problem: Problem| problem.of(&repository.id))
         });
-        self.cancel.check()?;
+        self.loader.cancel.check()?;
         Ok(all_or_missing(results)?.into_iter().flatten().collect())
     }
 }

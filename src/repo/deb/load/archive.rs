@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::{LoadOptions, LoadedIndex, RepoError, load_all};
+use super::{Deb, LoadedIndex};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::{Arch, PackageFilter, Sha256};
 use crate::progress::Silent;
 use crate::repo::compress::{Compression, tests::compress};
-use crate::repo::{Repository, Signed};
+use crate::repo::deb::RepoError;
+use crate::repo::{LoadOptions, Loader, Repository, Signed};
 use crate::verify::gpg::Gpg;
 
 pub(super) const BASE: &str = "http://mirror.example/debian";
@@ -218,6 +219,7 @@ impl Archive {
 pub(super) struct Cache {
     pub(super) directory: tempfile::TempDir,
     pub(super) options: LoadOptions,
+    pub(super) cancel: Cancel,
 }
 
 impl Cache {
@@ -231,18 +233,25 @@ impl Cache {
             workers: 4,
             jobs: 2,
         };
-        Self { directory, options }
+        Self {
+            directory,
+            options,
+            cancel: Cancel::default(),
+        }
     }
 
     pub(super) fn load(&self, repository: &Repository, memory: &Memory) -> Result<LoadedIndex, RepoError> {
-        let loaded = load_all(
-            std::slice::from_ref(repository),
-            &self.options,
-            memory,
-            &Silent,
-            &Cancel::default(),
-        );
+        let loaded = self.loader(memory).load_all::<Deb>(std::slice::from_ref(repository));
         loaded.map(|mut all| all.pop().unwrap())
+    }
+
+    pub(super) fn loader<'a>(&'a self, memory: &'a Memory) -> Loader<'a> {
+        Loader {
+            options: self.options.clone(),
+            transport: memory,
+            progress: &Silent,
+            cancel: &self.cancel,
+        }
     }
 
     pub(super) fn offline(mut self) -> Self {

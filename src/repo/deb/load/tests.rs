@@ -6,8 +6,8 @@ use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanz
 use super::*;
 use crate::fetch::FetchError;
 use crate::package::PackageFilter;
-use crate::progress::Silent;
 use crate::repo::compress::{Compression, tests::compress};
+use crate::repo::deb::RepoError;
 use crate::verify::VerifyError;
 use crate::verify::gpg::Gpg;
 
@@ -67,12 +67,13 @@ fn a_head_is_verified_every_time_and_no_index_is_read_for_it() {
     let (archive, cache) = (Archive::new(), Cache::new());
     let memory = archive.publish();
     let repositories = [archive.repository()];
-    let verify = || heads(&repositories, &cache.options, &memory, &Silent, &Cancel::default());
+    let loader = cache.loader(&memory);
+    let verify = || loader.heads::<Deb>(&repositories);
     let first = verify().unwrap();
     assert_eq!(memory.asked(), ["InRelease"]);
     // Its indexes are not there yet.
     assert!(!cache.files().iter().any(|path| path.ends_with("current")));
-    let loaded = load(&first, &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
+    let loaded = loader.load::<Deb>(&first).unwrap();
     assert_eq!(memory.asked(), ["main/binary-amd64/Packages.xz"]);
     assert_eq!(first[0].release(), loaded[0].release);
     assert_eq!(names(&loaded[0]), ["hello", "hello-data"]);
@@ -520,7 +521,7 @@ fn offline_uses_the_cache_and_says_what_is_missing() {
     (other.id, other.suite) = ("other".to_owned(), "sid".to_owned());
     let repositories = [archive.repository(), other];
     std::fs::remove_file(cache.file("Packages.")).unwrap();
-    let error = load_all(&repositories, &cache.options, &memory, &Silent, &Cancel::default()).unwrap_err();
+    let error = cache.loader(&memory).load_all::<Deb>(&repositories).unwrap_err();
     let expected = [
         format!("{DIST}/main/binary-amd64/Packages (repository test)"),
         format!("{BASE}/dists/sid/InRelease (repository other)"),
@@ -566,24 +567,19 @@ fn several_at_once_keep_their_order_and_two_processes_their_peace() {
             ..archive.repository()
         })
         .collect();
-    let load = || load_all(&repositories, &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
+    let loader = cache.loader(&memory);
+    let load = || loader.load_all::<Deb>(&repositories).unwrap();
     std::thread::scope(|scope| {
         for thread in [scope.spawn(load), scope.spawn(load)] {
-            let ids: Vec<_> = thread
-                .join()
-                .unwrap()
-                .into_iter()
-                .map(|index| index.repository_id)
-                .collect();
+            let loaded = thread.join().unwrap();
+            let ids: Vec<_> = loaded.iter().map(|index| &*index.repository_id).collect();
             assert_eq!(ids, ["r0", "r1", "r2", "r3", "r4", "r5"]);
         }
     });
-    let cancel = Cancel::default();
-    cancel.cancel();
-    let error = load_all(&repositories, &cache.options, &memory, &Silent, &cancel).unwrap_err();
-    assert!(matches!(error, RepoError::Cancelled(_)));
-    let empty = load_all(&[], &cache.options, &memory, &Silent, &Cancel::default()).unwrap();
-    assert!(empty.is_empty() && cache.directory.path().exists());
+    assert!(loader.load_all::<Deb>(&[]).unwrap().is_empty());
+    cache.cancel.cancel();
+    let error = loader.load_all::<Deb>(&repositories).unwrap_err();
+    assert!(matches!(error, RepoError::Cancelled(_)) && cache.directory.path().exists());
 }
 
 #[test]

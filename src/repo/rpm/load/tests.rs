@@ -7,12 +7,13 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use super::*;
-use crate::fetch::{FetchOptions, Fetcher, Validators};
+use crate::cancel::Cancel;
+use crate::fetch::{FetchOptions, Fetcher, Transport, Validators};
 use crate::package::{Arch, PackageFilter};
 use crate::progress::Silent;
 use crate::repo::compress::tests::compress;
-use crate::repo::rpm::{Further, locate};
-use crate::repo::{MirrorList, Signed};
+use crate::repo::rpm::{Further, RepoError, locate};
+use crate::repo::{LoadOptions, MirrorList, Signed};
 use crate::rpmfile::testing::build;
 use crate::verify::VerifyError;
 use crate::verify::gpg::Gpg;
@@ -146,8 +147,17 @@ fn load_one(
     transport: &dyn Transport,
 ) -> Result<LoadedIndex, RepoError> {
     let repositories = std::slice::from_ref(repository);
-    let mut loaded = load_all(repositories, options, transport, &Silent, &Cancel::default())?;
+    let mut loaded = loader(options.clone(), transport, &Cancel::default()).load_all::<Rpm>(repositories)?;
     Ok(loaded.pop().unwrap())
+}
+
+fn loader<'a>(options: LoadOptions, transport: &'a dyn Transport, cancel: &'a Cancel) -> Loader<'a> {
+    Loader {
+        options,
+        transport,
+        progress: &Silent,
+        cancel,
+    }
 }
 
 fn fetcher() -> Fetcher {
@@ -202,12 +212,11 @@ fn file_lists_are_loaded_when_asked_for() {
     let repository = fixture.repository();
     let index = fixture.load(&repository, false).unwrap();
     let search = |offline| {
+        let (fetcher, cancel) = (fetcher(), Cancel::default());
         let further = Further {
             repositories: std::slice::from_ref(&repository),
             loaded: std::slice::from_ref(&index),
-            options: &fixture.options(offline),
-            transport: &fetcher(),
-            cancel: &Cancel::default(),
+            loader: &loader(fixture.options(offline), &fetcher, &cancel),
         };
         assert_eq!(further.groups().unwrap(), []);
         further.owners(&BTreeSet::from([
@@ -216,7 +225,10 @@ fn file_lists_are_loaded_when_asked_for() {
         ]))
     };
     let missing = search(true).unwrap_err().to_string();
-    assert!(missing.contains("filelists") && missing.contains("(test)"), "{missing}");
+    assert!(
+        missing.contains("filelists") && missing.contains("(repository test)"),
+        "{missing}"
+    );
     let owners = search(false).unwrap();
     assert_eq!(owners.len(), 1);
     assert_eq!(owners[&index.records[1].sha256], ["/usr/share/two/data"]);
@@ -470,14 +482,9 @@ fn several_repositories_load_at_once_and_modules_are_told() {
             ..fixture.repository()
         })
         .into();
-    let loaded = load_all(
-        &repositories,
-        &fixture.options(false),
-        &fetcher(),
-        &Silent,
-        &Cancel::default(),
-    )
-    .unwrap();
+    let (fetcher, cancel) = (fetcher(), Cancel::default());
+    let loader = loader(fixture.options(false), &fetcher, &cancel);
+    let loaded = loader.load_all::<Rpm>(&repositories).unwrap();
     assert_eq!((names(&loaded[0]), &*loaded[1].repository_id), (vec!["two"], "b"));
     assert!(loaded[0].notes[0].contains("module streams"));
 }

@@ -5,6 +5,8 @@
 //! that start with [`TEMPORARY_PREFIX`] are leftovers and may be deleted by
 //! whoever holds the directory's lock.
 
+mod writeback;
+
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
+
+pub use writeback::{start_write_back, write_back};
 
 use crate::cancel::{Cancel, Cancelled};
 

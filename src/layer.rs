@@ -71,6 +71,15 @@ impl LayerError {
     }
 }
 
+impl From<ContentError> for LayerError {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Path(error) => Self::Path(error),
+            ContentError::Cancelled(error) => Self::Cancelled(error),
+        }
+    }
+}
+
 impl From<LockError> for LayerError {
     fn from(error: LockError) -> Self {
         match error {

@@ -9,7 +9,7 @@ use super::chunked;
 use super::raw::ImageError;
 use super::tool::{self, ToolError};
 use crate::cancel::Cancel;
-use crate::durable::{AtomicFile, PathError};
+use crate::durable::{self, AtomicFile, PathError};
 use crate::progress::{Progress, Unit};
 use crate::template::model::{Artifact, Compression};
 
@@ -78,7 +78,9 @@ pub fn make(
             ("raw", None) => continue,
             ("raw", Some(method)) => compress(raw, &target, method, threads, progress, cancel)?,
             (format, None) => {
-                let file = convert(raw, &target, format, progress, cancel)?.commit()?;
+                let mut converted = convert(raw, &target, format, progress, cancel)?;
+                durable::write_back(converted.file(), cancel)?;
+                let file = converted.commit()?;
                 file.metadata().map_err(PathError::on("read", &target))?.len()
             }
             (format, Some(method)) => {
@@ -115,6 +117,7 @@ pub fn compress(
     progress.finish(task);
     cancel.check()?;
     result.map_err(PathError::on("compress to", target))?;
+    durable::write_back(output.file(), cancel)?;
     let file = output.commit()?;
     Ok(file.metadata().map_err(PathError::on("read", target))?.len())
 }

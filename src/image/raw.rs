@@ -24,7 +24,7 @@ use super::tool::ToolError;
 use super::tree::{self, Tree};
 use super::{gpt, swap};
 use crate::cancel::{Cancel, Cancelled};
-use crate::durable::{AtomicFile, PathError};
+use crate::durable::{self, AtomicFile, PathError};
 use crate::package::Sha256;
 use crate::progress::{Progress, Unit};
 use crate::template::model::FileSystem;
@@ -241,6 +241,7 @@ impl<'a> Job<'a> {
             let filled = self.partitions(holds, progress).and_then(|()| {
                 self.cancel.check()?;
                 let filled = canvas.finish()?;
+                durable::write_back(file, self.cancel)?;
                 file.sync_all().map_err(PathError::on("sync", path))?;
                 Ok(filled)
             });

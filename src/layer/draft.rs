@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::scan::{self, ContentError};
+use super::scan;
 use super::{Facts, Layer, LayerError, MANIFEST, Manifest, TREE};
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, PathError, TEMPORARY_PREFIX};
@@ -84,12 +84,12 @@ impl Draft {
 /// # Errors
 /// If it cannot be synced or read, or `cancel` is set.
 pub fn seal(tree: &Path, facts: Facts, cancel: &Cancel) -> Result<Manifest, LayerError> {
+    // The disk works while contents are digested.
+    scan::each_file(tree, &|file| durable::start_write_back(file, cancel))?;
+    let content = scan::content(tree, cancel)?;
+    scan::each_file(tree, &|file| durable::write_back(file, cancel))?;
     let directory = fs::File::open(tree).map_err(PathError::on("open", tree))?;
     rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", tree)(errno.into()))?;
-    let content = scan::content(tree, cancel).map_err(|error| match error {
-        ContentError::Path(error) => LayerError::Path(error),
-        ContentError::Cancelled(error) => LayerError::Cancelled(error),
-    })?;
     Ok(Manifest {
         scan: scan::glance(tree)?,
         content,

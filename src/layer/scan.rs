@@ -103,6 +103,16 @@ pub fn content(root: &Path, cancel: &Cancel) -> Result<Sha256, ContentError> {
     Ok(Sha256(hasher.finalize().into()))
 }
 
+/// Does `work` with every regular file below `root` that is not empty.
+pub(super) fn each_file(root: &Path, work: &dyn Fn(&File) -> Result<(), Cancelled>) -> Result<(), ContentError> {
+    walk(root, &mut |path, _, metadata| {
+        if metadata.is_file() && metadata.size() > 0 {
+            work(&File::open(path).map_err(PathError::on("open", path))?)?;
+        }
+        Ok(())
+    })
+}
+
 /// Calls `visit` for every entry below `root`, with its path and that from the root: a directory before what is in
 /// it, names in order.
 fn walk<E: From<PathError>>(

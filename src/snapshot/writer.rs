@@ -11,7 +11,7 @@ use super::pack::{self, Cutter};
 use super::toc;
 use super::walk::{WalkError, Walked, walk};
 use crate::cancel::Cancel;
-use crate::durable::{AtomicFile, PathError};
+use crate::durable::{self, AtomicFile, PathError};
 use crate::package::Sha256;
 
 /// How to write a snapshot.
@@ -99,6 +99,7 @@ pub fn write(
     let toc = toc::encode(&layout, toc_offset).map_err(PathError::on("write", tarball))?;
     file.file().write_all(&toc).map_err(PathError::on("write", tarball))?;
     layout.header.tarball_bytes = toc_offset + toc.len() as u64;
+    durable::write_back(file.file(), &options.cancel)?;
     file.commit()?;
     toc::write_index(&layout, index)?;
     Ok(SnapshotSummary {

@@ -1,0 +1,78 @@
+//! Writing to disk in slices. fsync(2) cannot be interrupted, not even by SIGKILL, and a slow disk takes minutes for what
+//! memory holds of a large file: so most of it is written before, by calls that are short.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+
+use crate::cancel::{Cancel, Cancelled};
+
+/// What is waited for at once: less than a second's work for any disk.
+const SLICE_BYTES: u64 = 8 << 20;
+
+/// Starts to write to disk what memory holds of `file`.
+///
+/// # Errors
+/// If `cancel` is set.
+pub fn start_write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
+    each_slice(file, cancel, |offset| write(file, offset, START))
+}
+
+/// Writes to disk what memory holds of `file`. Its metadata, and whatever could not be written, is left to fsync(2), which
+/// must follow.
+///
+/// # Errors
+/// If `cancel` is set, also meanwhile.
+pub fn write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
+    each_slice(file, cancel, |offset| {
+        // The next slice is on its way while this one is waited for.
+        write(file, offset + SLICE_BYTES, START);
+        write(file, offset, COMPLETE);
+    })
+}
+
+fn each_slice(file: &File, cancel: &Cancel, work: impl Fn(u64)) -> Result<(), Cancelled> {
+    let size_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    for offset in (0..size_bytes).step_by(SLICE_BYTES as usize) {
+        cancel.check()?;
+        work(offset);
+    }
+    Ok(())
+}
+
+const START: libc::c_uint = libc::SYNC_FILE_RANGE_WRITE;
+const COMPLETE: libc::c_uint =
+    libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+
+/// sync_file_range(2) of one slice. An error is not lost: fsync(2) reports those of writing, too, and does all the work
+/// itself where a file system does not know this call.
+fn write(file: &File, offset: u64, flags: libc::c_uint) {
+    // SAFETY: the call takes integers and no pointer; the descriptor is open.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset as i64, SLICE_BYTES as i64, flags) };
+    if result != 0 {
+        tracing::debug!(offset, error = %std::io::Error::last_os_error(), "left to fsync");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn it_ends_when_asked_to_and_changes_nothing() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 100_000]).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let cancel = Cancel::default();
+        start_write_back(&file, &cancel).unwrap();
+        write_back(&file, &cancel).unwrap();
+        let mut bytes = [0; 100_001];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes[..100_000].iter().all(|byte| *byte == 7) && bytes[100_000] == 0);
+        cancel.cancel();
+        assert!(start_write_back(&file, &cancel).is_err() && write_back(&file, &cancel).is_err());
+    }
+}

@@ -4,26 +4,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::{RepoError, RepoProblem, all_or_missing};
+use super::session::Session;
 use super::{LoadOptions, Repository};
 use crate::cancel::Cancel;
+use crate::durable::LockError;
 use crate::fetch::Transport;
 use crate::progress::{Progress, Unit};
+use crate::verify::Keyring;
 
 /// How repositories of one format are loaded.
-pub trait Format {
+pub trait Format: Sized {
     /// The root of a repository's metadata, verified as far as the repository's policy asks for it; none of its indexes was
     /// looked at yet.
     type Head: Send + Sync;
     /// What is loaded below that root.
     type Index: Send;
     /// What can be wrong with a repository.
-    type Problem: RepoProblem + Send;
+    type Problem: RepoProblem + From<LockError> + Send;
+
+    /// What must have signed the repository's metadata or packages; `None` if it is trusted without.
+    fn keyring(repository: &Repository) -> Result<Option<Keyring>, Self::Problem>;
 
     /// Verifies the root of the metadata, the mirror's unless offline.
-    fn verify(repository: &Repository, loader: &Loader<'_>) -> Result<Self::Head, Self::Problem>;
+    fn verify(session: &Session<'_, Self>) -> Result<Self::Head, Self::Problem>;
 
     /// Loads the packages: their indexes are fetched unless they are cached, held against the root and parsed.
-    fn load(head: &Self::Head, loader: &Loader<'_>) -> Result<Self::Index, Self::Problem>;
+    fn load(session: &Session<'_, Self>, head: &Self::Head) -> Result<Self::Index, Self::Problem>;
 
     /// What the root is of.
     fn repository(head: &Self::Head) -> &Repository;
@@ -50,7 +56,7 @@ impl Loader<'_> {
     /// `--offline` misses is collected from all of them.
     pub fn heads<F: Format>(&self, repositories: &[Repository]) -> Result<Vec<F::Head>, RepoError<F::Problem>> {
         self.each("Verify repositories", repositories, |repository| {
-            F::verify(repository, self).map_err(|problem| problem.of(&repository.id))
+            self.with(repository, F::verify)
         })
     }
 
@@ -60,7 +66,7 @@ impl Loader<'_> {
     /// As [`Self::heads`].
     pub fn load<F: Format>(&self, heads: &[F::Head]) -> Result<Vec<F::Index>, RepoError<F::Problem>> {
         self.each("Load package indexes", heads, |head| {
-            F::load(head, self).map_err(|problem| problem.of(&F::repository(head).id))
+            self.with(F::repository(head), |session| F::load(session, head))
         })
     }
 
@@ -70,6 +76,16 @@ impl Loader<'_> {
     /// As these.
     pub fn load_all<F: Format>(&self, repositories: &[Repository]) -> Result<Vec<F::Index>, RepoError<F::Problem>> {
         self.load::<F>(&self.heads::<F>(repositories)?)
+    }
+
+    /// Does `work` in a session with `repository`, and names that if something is wrong with it.
+    pub(super) fn with<F: Format, T>(
+        &self,
+        repository: &Repository,
+        work: impl FnOnce(&Session<'_, F>) -> Result<T, F::Problem>,
+    ) -> Result<T, RepoError<F::Problem>> {
+        let done = Session::open(repository, self).and_then(|session| work(&session));
+        done.map_err(|problem| problem.of(&repository.id))
     }
 
     /// Does `work` for each of `items`, one a repository, several at once; the result is in their order.

@@ -1,16 +1,17 @@
 //! What it takes to load one repository, whatever its format.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::store::Store;
-use super::{LoadOptions, Loader, Repository};
+use super::{Format, LoadOptions, Loader, Repository};
 use crate::cancel::Cancel;
-use crate::durable::LockError;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::verify::Keyring;
 
-/// The load of one repository. The formats build theirs upon it.
-pub(super) struct Session<'a> {
+/// The load of one repository. Each format adds what is its own.
+#[allow(missing_debug_implementations)] // a transport has none
+pub struct Session<'a, F> {
     pub(super) repository: &'a Repository,
     pub(super) options: &'a LoadOptions,
     pub(super) cancel: &'a Cancel,
@@ -19,16 +20,14 @@ pub(super) struct Session<'a> {
     pub(super) store: Store,
     transport: &'a dyn Transport,
     fetched_bytes: AtomicU64,
+    format: PhantomData<F>,
 }
 
-impl<'a> Session<'a> {
+impl<'a, F: Format> Session<'a, F> {
     /// Opens what is cached of `repository`, and waits until nobody else has it open.
-    pub(super) fn open(
-        repository: &'a Repository,
-        keyring: Option<Keyring>,
-        loader: &'a Loader<'_>,
-    ) -> Result<Self, LockError> {
+    pub(super) fn open(repository: &'a Repository, loader: &'a Loader<'_>) -> Result<Self, F::Problem> {
         let (options, cancel) = (&loader.options, loader.cancel);
+        let keyring = F::keyring(repository)?;
         Ok(Self {
             store: Store::open(&options.metadata_dir, repository, cancel)?,
             repository,
@@ -37,6 +36,7 @@ impl<'a> Session<'a> {
             keyring,
             transport: loader.transport,
             fetched_bytes: AtomicU64::new(0),
+            format: PhantomData,
         })
     }
 

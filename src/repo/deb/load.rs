@@ -1,7 +1,6 @@
 //! From repositories to records: verified, cached, several at once.
 
 use std::collections::HashSet;
-use std::ops::Deref;
 
 use super::current::Current;
 use super::error::Problem;
@@ -10,7 +9,7 @@ use crate::package::{PackageRecord, Sha256};
 use crate::repo::load::parallel;
 use crate::repo::session;
 use crate::repo::store::Kind;
-use crate::repo::{Format, Loader, ReleaseInfo, Repository};
+use crate::repo::{Format, ReleaseInfo, Repository};
 use crate::verify::Keyring;
 
 /// What one repository offers.
@@ -58,12 +57,49 @@ impl Format for Deb {
     type Index = LoadedIndex;
     type Problem = Problem;
 
-    fn verify(repository: &Repository, loader: &Loader<'_>) -> Result<Head, Problem> {
-        Session::open(repository, loader)?.head()
+    fn keyring(repository: &Repository) -> Result<Option<Keyring>, Problem> {
+        Ok(match repository.keys.as_slice() {
+            [] if repository.trusted => None,
+            [] => return Err(Problem::NoKey),
+            keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
+        })
     }
 
-    fn load(head: &Head, loader: &Loader<'_>) -> Result<LoadedIndex, Problem> {
-        Session::open(&head.repository, loader)?.load(head)
+    fn verify(session: &Session<'_>) -> Result<Head, Problem> {
+        let current = match session.options.offline {
+            true => session.cached_only()?,
+            false => session.newest()?,
+        };
+        Ok(Head {
+            repository: session.repository.clone(),
+            fetched_bytes: session.fetched_bytes(),
+            current,
+        })
+    }
+
+    fn load(session: &Session<'_>, head: &Head) -> Result<LoadedIndex, Problem> {
+        let loaded = match session.all_records(&head.current) {
+            // The mirror was caught between its Release file and its indexes.
+            Err(problem) if problem.may_be_a_race() => {
+                tracing::info!(repository = session.repository.id, %problem, "asking once more");
+                let current = session.refreshed(session.cached().ok().flatten().as_ref(), false)?;
+                let records = session.all_records(&current)?;
+                (current, records)
+            }
+            records => (head.current.clone(), records?),
+        };
+        let (current, records) = loaded;
+        if !session.options.offline {
+            session.keep(&current)?;
+        }
+        let fetched_bytes = head.fetched_bytes + session.fetched_bytes();
+        Ok(LoadedIndex {
+            repository_id: session.repository.id.clone(),
+            release: current.info(),
+            records,
+            fetched_bytes,
+            from_cache: fetched_bytes == 0,
+        })
     }
 
     fn repository(head: &Head) -> &Repository {
@@ -72,42 +108,12 @@ impl Format for Deb {
 }
 
 /// The load of one repository.
-pub(super) struct Session<'a>(session::Session<'a>);
+pub(super) type Session<'a> = session::Session<'a, Deb>;
 
-impl<'a> Deref for Session<'a> {
-    type Target = session::Session<'a>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<'a> Session<'a> {
-    fn open(repository: &'a Repository, loader: &'a Loader<'_>) -> Result<Self, Problem> {
-        let keyring = match repository.keys.as_slice() {
-            [] if repository.trusted => None,
-            [] => return Err(Problem::NoKey),
-            keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
-        };
-        let session = session::Session::open(repository, keyring, loader)?;
-        Ok(Self(session))
-    }
-
+impl Session<'_> {
     /// `path` below the Release file's directory as a URL.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}/dists/{}/{path}", self.repository.base_url, self.repository.suite)
-    }
-
-    fn head(&self) -> Result<Head, Problem> {
-        let current = match self.options.offline {
-            true => self.cached_only()?,
-            false => self.newest()?,
-        };
-        Ok(Head {
-            repository: self.repository.clone(),
-            fetched_bytes: self.fetched_bytes(),
-            current,
-        })
     }
 
     fn cached_only(&self) -> Result<Current, Problem> {
@@ -132,31 +138,6 @@ impl<'a> Session<'a> {
             current.fresh = None;
         }
         Ok(current)
-    }
-
-    fn load(&self, head: &Head) -> Result<LoadedIndex, Problem> {
-        let loaded = match self.all_records(&head.current) {
-            // The mirror was caught between its Release file and its indexes.
-            Err(problem) if problem.may_be_a_race() => {
-                tracing::info!(repository = self.repository.id, %problem, "asking once more");
-                let current = self.refreshed(self.cached().ok().flatten().as_ref(), false)?;
-                let records = self.all_records(&current)?;
-                (current, records)
-            }
-            records => (head.current.clone(), records?),
-        };
-        let (current, records) = loaded;
-        if !self.options.offline {
-            self.keep(&current)?;
-        }
-        let fetched_bytes = head.fetched_bytes + self.fetched_bytes();
-        Ok(LoadedIndex {
-            repository_id: self.repository.id.clone(),
-            release: current.info(),
-            records,
-            fetched_bytes,
-            from_cache: fetched_bytes == 0,
-        })
     }
 
     /// Makes `current` what the cache holds; its indexes are there already.

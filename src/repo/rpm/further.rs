@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use super::error::{Problem, RepoError};
+use super::error::RepoError;
 use super::load::Session;
 use super::repomd::Listed;
 use super::xml::XmlError;
 use super::{FileOwners, Group, LoadedIndex, parse_comps, parse_filelists};
 use crate::repo::error::all_or_missing;
 use crate::repo::load::parallel;
-use crate::repo::{Loader, RepoProblem as _, Repository};
+use crate::repo::{Loader, Repository};
 
 /// What was loaded, and with what.
 #[derive(Clone, Copy)]
@@ -59,11 +59,8 @@ impl Further<'_> {
             let (Some(repository), Some(listed)) = (repository, listed(index)) else {
                 return Ok(None);
             };
-            let read = || {
-                let session = Session::open(repository, self.loader)?;
-                session.parse(&index.base_url, stem, listed, &parse)
-            };
-            read().map(Some).map_err(|problem: Problem| problem.of(&repository.id))
+            let read = |session: &Session<'_>| session.parse(&index.base_url, stem, listed, &parse);
+            self.loader.with(repository, read).map(Some)
         });
         self.loader.cancel.check()?;
         Ok(all_or_missing(results)?.into_iter().flatten().collect())

@@ -1,7 +1,6 @@
 //! From repositories to records: verified, cached, several at once.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Deref;
 
 use super::current::Current;
 use super::error::Problem;
@@ -14,7 +13,7 @@ use crate::package::{Hasher, RpmRecord, Sha256};
 use crate::repo::compress::Compression;
 use crate::repo::session;
 use crate::repo::store::Kind;
-use crate::repo::{Format, Loader, ReleaseInfo, Repository};
+use crate::repo::{Format, ReleaseInfo, Repository};
 use crate::verify::Keyring;
 
 /// Several times the largest file list of a distribution, compressed.
@@ -87,12 +86,78 @@ impl Format for Rpm {
     type Index = LoadedIndex;
     type Problem = Problem;
 
-    fn verify(repository: &Repository, loader: &Loader<'_>) -> Result<Head, Problem> {
-        Session::open(repository, loader)?.head()
+    fn keyring(repository: &Repository) -> Result<Option<Keyring>, Problem> {
+        Ok(match repository.keys.as_slice() {
+            _ if repository.trusted => None,
+            [] => return Err(Problem::NoKey),
+            keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
+        })
     }
 
-    fn load(head: &Head, loader: &Loader<'_>) -> Result<LoadedIndex, Problem> {
-        Session::open(&head.repository, loader)?.load(head)
+    fn verify(session: &Session<'_>) -> Result<Head, Problem> {
+        let head = |base_url, current, others| Head {
+            repository: session.repository.clone(),
+            base_url,
+            current,
+            others,
+            fetched_bytes: session.fetched_bytes(),
+        };
+        if session.options.offline {
+            let missing = || Problem::NotCached {
+                urls: vec![session.shown_url()],
+            };
+            let current = session.cached()?.ok_or_else(missing)?;
+            session.check_cached(&current)?;
+            return Ok(head(String::new(), current, MirrorChoice::default()));
+        }
+        let cached = session.cached_if_usable();
+        let MirrorChoice { base_urls, repomd } = session.choice()?;
+        let several = base_urls.len() > 1;
+        let (mut base_urls, mut failure) = (base_urls.into_iter(), None);
+        while let Some(base_url) = base_urls.next() {
+            match session.refreshed(&base_url, &repomd, cached.as_ref(), true) {
+                Ok(mut current) => {
+                    // What is cached, but from another place: its indexes are as much there as before.
+                    if cached.is_some_and(|cached| cached.pointer.release == current.pointer.release) {
+                        session.keep(&current)?;
+                        current.fresh = None;
+                    }
+                    let base_urls = base_urls.collect();
+                    return Ok(head(base_url, current, MirrorChoice { base_urls, repomd }));
+                }
+                Err(problem) => failure = Some(session.pass_over(problem, several, failure)?),
+            }
+        }
+        let url = session.shown_url();
+        Err(failure.unwrap_or(Problem::NoMirror { url }))
+    }
+
+    fn load(session: &Session<'_>, head: &Head) -> Result<LoadedIndex, Problem> {
+        let records = session.records(&head.current);
+        if session.options.offline {
+            return Ok(session.loaded(head, head.current.clone(), records?));
+        }
+        let (cached, allowed) = (session.cached().ok().flatten(), &head.others.repomd);
+        let mut outcome = match records {
+            Err(problem) if problem.may_be_a_race() => session.load_from(&head.base_url, allowed, cached.as_ref()),
+            records => records.map(|records| (head.current.clone(), records)),
+        };
+        let (mut others, mut failure) = (head.others.base_urls.iter(), None);
+        loop {
+            let problem = match outcome {
+                Ok((current, records)) => {
+                    session.keep(&current)?;
+                    return Ok(session.loaded(head, current, records));
+                }
+                Err(problem) => problem,
+            };
+            let first = session.pass_over(problem, others.len() > 0, failure.take())?;
+            let Some(base_url) = others.next() else {
+                return Err(first);
+            };
+            failure = Some(first);
+            outcome = session.load_from(base_url, allowed, cached.as_ref());
+        }
     }
 
     fn repository(head: &Head) -> &Repository {
@@ -101,65 +166,9 @@ impl Format for Rpm {
 }
 
 /// The load of one repository.
-pub(super) struct Session<'a>(session::Session<'a>);
+pub(super) type Session<'a> = session::Session<'a, Rpm>;
 
-impl<'a> Deref for Session<'a> {
-    type Target = session::Session<'a>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<'a> Session<'a> {
-    pub(super) fn open(repository: &'a Repository, loader: &'a Loader<'_>) -> Result<Self, Problem> {
-        let keyring = match repository.keys.as_slice() {
-            _ if repository.trusted => None,
-            [] => return Err(Problem::NoKey),
-            keys => Some(Keyring::from_certificates(keys).map_err(Problem::Keys)?),
-        };
-        let session = session::Session::open(repository, keyring, loader)?;
-        Ok(Self(session))
-    }
-
-    fn head(&self) -> Result<Head, Problem> {
-        let head = |base_url, current, others| Head {
-            repository: self.repository.clone(),
-            base_url,
-            current,
-            others,
-            fetched_bytes: self.fetched_bytes(),
-        };
-        if self.options.offline {
-            let missing = || Problem::NotCached {
-                urls: vec![self.shown_url()],
-            };
-            let current = self.cached()?.ok_or_else(missing)?;
-            self.check_cached(&current)?;
-            return Ok(head(String::new(), current, MirrorChoice::default()));
-        }
-        let cached = self.cached_if_usable();
-        let MirrorChoice { base_urls, repomd } = self.choice()?;
-        let several = base_urls.len() > 1;
-        let (mut base_urls, mut failure) = (base_urls.into_iter(), None);
-        while let Some(base_url) = base_urls.next() {
-            match self.refreshed(&base_url, &repomd, cached.as_ref(), true) {
-                Ok(mut current) => {
-                    // What is cached, but from another place: its indexes are as much there as before.
-                    if cached.is_some_and(|cached| cached.pointer.release == current.pointer.release) {
-                        self.keep(&current)?;
-                        current.fresh = None;
-                    }
-                    let base_urls = base_urls.collect();
-                    return Ok(head(base_url, current, MirrorChoice { base_urls, repomd }));
-                }
-                Err(problem) => failure = Some(self.pass_over(problem, several, failure)?),
-            }
-        }
-        let url = self.shown_url();
-        Err(failure.unwrap_or(Problem::NoMirror { url }))
-    }
-
+impl Session<'_> {
     fn cached_if_usable(&self) -> Option<Current> {
         self.cached().unwrap_or_else(|problem| {
             tracing::warn!(repository = self.repository.id, %problem, "the cached index is not used");
@@ -176,34 +185,6 @@ impl<'a> Session<'a> {
             tracing::warn!(repository = self.repository.id, %problem, "trying the next mirror");
         }
         Ok(first.unwrap_or(problem))
-    }
-
-    fn load(&self, head: &Head) -> Result<LoadedIndex, Problem> {
-        let records = self.records(&head.current);
-        if self.options.offline {
-            return Ok(self.loaded(head, head.current.clone(), records?));
-        }
-        let (cached, allowed) = (self.cached().ok().flatten(), &head.others.repomd);
-        let mut outcome = match records {
-            Err(problem) if problem.may_be_a_race() => self.load_from(&head.base_url, allowed, cached.as_ref()),
-            records => records.map(|records| (head.current.clone(), records)),
-        };
-        let (mut others, mut failure) = (head.others.base_urls.iter(), None);
-        loop {
-            let problem = match outcome {
-                Ok((current, records)) => {
-                    self.keep(&current)?;
-                    return Ok(self.loaded(head, current, records));
-                }
-                Err(problem) => problem,
-            };
-            let first = self.pass_over(problem, others.len() > 0, failure.take())?;
-            let Some(base_url) = others.next() else {
-                return Err(first);
-            };
-            failure = Some(first);
-            outcome = self.load_from(base_url, allowed, cached.as_ref());
-        }
     }
 
     /// Loads from one mirror. If that was caught in the middle of an update, it is asked once more.

@@ -13,7 +13,7 @@ use crate::package::{Arch, PackageFilter};
 use crate::progress::Silent;
 use crate::repo::compress::tests::compress;
 use crate::repo::rpm::{Further, RepoError, locate};
-use crate::repo::{LoadOptions, MirrorList, Signed};
+use crate::repo::{LoadOptions, Loader, MirrorList, Signed};
 use crate::rpmfile::testing::build;
 use crate::verify::VerifyError;
 use crate::verify::gpg::Gpg;

@@ -3,7 +3,7 @@
 TEMPLATE ?= debian13-x86_64-minimal
 AS_ROOT  := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-.PHONY: help image boot test lint bench clean install docs
+.PHONY: help image boot check test campaign lint bench clean install docs
 
 PREFIX  ?= /usr/local
 BINARY  ?= target/release/oic
@@ -11,12 +11,16 @@ bindir   = $(DESTDIR)$(PREFIX)/bin
 datadir  = $(DESTDIR)$(PREFIX)/share
 
 help:
-	@echo "make image   set up, build oic, build the image $(TEMPLATE)"
-	@echo "make boot    boot the image that make image built (leave QEMU with Ctrl-A X)"
-	@echo "make test    set up, then run every check and test"
+	@echo "make image    set up, build oic, build the image $(TEMPLATE)"
+	@echo "make boot     boot the image that make image built (leave QEMU with Ctrl-A X)"
+	@echo "make check    format, lint, and the tests that need neither root nor network"
+	@echo "make test     set up, then run every check and test"
+	@echo "make campaign attack the build host for up to MINUTES=60 (SEED repeats an order, OIC is the program)"
+	@echo "make lint     format and lint only"
+	@echo "make bench    run the benchmarks and print ratios"
+	@echo "make docs     make docs/cli-reference.md from the program"
 	@echo "make install  install program, manual pages and completions (PREFIX, DESTDIR)"
-	@echo "make docs    make docs/cli-reference.md from the program"
-	@echo "make bench   run the benchmarks and print ratios"
+	@echo "make clean    remove what cargo has built"
 
 image:
 	scripts/host-packages image
@@ -28,9 +32,32 @@ image:
 boot:
 	scripts/boot $(TEMPLATE)
 
+# Unit tests that need root: owners, devices and mounts are what they are about.
+NEEDS_ROOT := archive::rpm::tests archive::unpack::tests cache::tests::a_disk_that_fills_up \
+  cache::tests::what_does_not_fit image::ext4::tests \
+  image::raw::tests::failures_leave mount::cow::tests mount::kernel::tests mount::holders::tests::an_open_file \
+  mount::upper::tests \
+  overlay::tests root::hostile_tests \
+  durable::regular::tests::other_kinds snapshot::tests
+
+# The loop of everyday work: all tests but those that need root or a network.
+check: lint
+	cargo test --locked --lib --test it -- --skip system:: $(addprefix --skip ,$(NEEDS_ROOT))
+
+# The long form of tests/campaign, with the program that users run. Its table belongs into docs/security.md.
+MINUTES ?= 60
+OIC     ?= $(BINARY)
+
+campaign:
+	scripts/host-packages test
+	cargo build --release --locked
+	cargo test --locked --no-run --test campaign
+	$(AS_ROOT) env CAMPAIGN_MINUTES=$(MINUTES) CAMPAIGN_SEED=$(SEED) CAMPAIGN_OIC=$(OIC) \
+	  cargo test --locked --test campaign
+
 lint:
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 test:
 	scripts/host-packages test

@@ -17,12 +17,17 @@ fn main() {
     }
     println!("cargo:rerun-if-changed=build.rs");
     let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    let (commit, date) = if is_release { (commit(), date()) } else { (None, None) };
+    let (commit, seconds) = if is_release {
+        (commit(), seconds())
+    } else {
+        (None, None)
+    };
     println!(
         "cargo:rustc-env=OIC_BUILD_COMMIT={}",
         commit.as_deref().unwrap_or(UNKNOWN)
     );
-    println!("cargo:rustc-env=OIC_BUILD_DATE={}", date.as_deref().unwrap_or(UNKNOWN));
+    let seconds = seconds.map_or_else(|| UNKNOWN.to_owned(), |seconds| seconds.to_string());
+    println!("cargo:rustc-env=OIC_BUILD_EPOCH={seconds}");
 }
 
 /// The commit's id, 40 or 64 hexadecimal digits.
@@ -63,31 +68,10 @@ fn read(path: &Path) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// Year, month and day of `SOURCE_DATE_EPOCH` or now, in UTC.
-fn date() -> Option<String> {
-    let seconds = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse().ok()?,
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs(),
-    };
-    let mut days = seconds / 86_400;
-    let mut year = 1970_u64;
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-        // Nobody builds later; a wrong variable must not loop for long.
-        if year > 9999 {
-            return None;
-        }
+/// `SOURCE_DATE_EPOCH` or now, in seconds since 1970; the program makes a date of it.
+fn seconds() -> Option<u64> {
+    match env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().ok(),
+        Err(_) => Some(SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs()),
     }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    Some(format!("{year:04}-{month:02}-{:02}", days + 1))
 }

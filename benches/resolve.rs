@@ -2,16 +2,20 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+use std::error::Error;
 use std::hint::black_box;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use oic::package::{Arch, MultiArch, PackageRecord, Sha256, Stanza};
-use oic::repo::rpm::{FileOwners, parse_primary};
+use oic::cancel::Cancel;
+use oic::fetch::{FetchOptions, Fetcher};
+use oic::package::{Arch, MultiArch, PackageFilter, PackageRecord, Sha256, Stanza};
+use oic::repo::rpm::{FileOwners, Rpm, parse_primary};
+use oic::repo::{LoadOptions, Loader, Repository, Signed};
 use oic::resolve::{Request, ResolveError, deb, rpm};
-
-#[path = "../tests/support/primary.rs"]
-mod primary;
+use oic::work::Work;
+use oic_testkit::primary;
 
 const COUNT: usize = 63_000;
 
@@ -44,7 +48,7 @@ fn record(number: usize) -> PackageRecord {
         path: format!("pool/{number}.deb").into(),
         size_bytes: 1,
         installed_size_bytes: 1,
-        sha256: Sha256([0; 32]),
+        checksum: Sha256([0; 32]).into(),
         repository: "main".into(),
         priority_pin: 500,
         stanza: Stanza::new("".into(), 0..0),
@@ -112,7 +116,7 @@ fn against_dnf(_: &mut Criterion) {
     let mut packages = 0;
     for round in 0..4 {
         let begin = Instant::now();
-        packages = primary::resolve(&root, directory.path(), round > 0).expect("a resolution");
+        packages = load_and_resolve(&root, directory.path(), round > 0).expect("a resolution");
         if round > 0 {
             ours = ours.min(begin.elapsed().as_secs_f64());
         }
@@ -122,6 +126,53 @@ fn against_dnf(_: &mut Criterion) {
         primary::PACKAGES,
         ours / theirs
     );
+}
+
+/// Loads that repository, from the cache below `scratch` if `cached`, and resolves [`request`]; gives the number of packages.
+fn load_and_resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, Box<dyn Error>> {
+    let cancel = Cancel::default();
+    let loader = Loader {
+        options: options(&scratch.join("oic"), cached),
+        transport: &Fetcher::new(FetchOptions::default(), cancel.clone())?,
+        work: Work::quiet(&cancel),
+    };
+    let indexes = loader.load(&loader.heads::<Rpm>(&[repository("main", root)])?)?;
+    let index = indexes.first().ok_or("no index")?;
+    let request = Request {
+        arch: Arch::X86_64,
+        packages: primary::request(),
+        include_essential: true,
+    };
+    let resolution = rpm::resolve(&request, &index.records, |_| Ok::<_, ResolveError>(FileOwners::new()))?;
+    Ok(resolution.packages.len())
+}
+
+/// The same repository for oic.
+fn repository(id: &str, root: &Path) -> Repository {
+    Repository {
+        id: id.to_owned(),
+        base_url: format!("file://{}", root.display()),
+        mirror_list: None,
+        suite: String::new(),
+        components: Vec::new(),
+        keys: Vec::new(),
+        signed: Signed::Both,
+        trusted: true,
+        priority: 500,
+        filter: PackageFilter::default(),
+        checks: Default::default(),
+    }
+}
+
+/// How to load it.
+fn options(metadata_dir: &Path, offline: bool) -> LoadOptions {
+    LoadOptions {
+        arch: Arch::X86_64,
+        metadata_dir: metadata_dir.to_owned(),
+        now: SystemTime::now(),
+        offline,
+        workers: 2,
+    }
 }
 
 criterion_group!(benches, resolve, resolve_rpm, against_dnf);

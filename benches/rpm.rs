@@ -5,19 +5,21 @@
 //! RPM distribution of `tests/rpm_fixture`. Runs are interleaved; the medians are compared.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
-#[allow(dead_code)]
-#[path = "../tests/support/rpm_fixture.rs"]
-mod rpm_fixture;
-
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use oic::base::{BaseRequest, bootstrap};
+use oic::archive::unpack::UnpackOptions;
+use oic::base::BaseRequest;
 use oic::cancel::Cancel;
 use oic::mount::memory;
 use oic::package::{Arch, ResolvedPackage};
-use oic::progress::Silent;
-use oic::provider::PackageSystem;
+use oic::repo::rpm::{FileOwners, Rpm, parse_filelists, parse_primary};
+use oic::resolve::{Request, ResolveError, rpm::resolve};
+use oic::system::System as _;
+use oic::work::Work;
+use oic_testkit::rpm_fixture;
 
 const RUNS: usize = 3;
 const ROOM_BYTES: u64 = 1 << 30;
@@ -29,10 +31,11 @@ fn main() {
         ("base", &["core-packages-container"][..]),
         ("whole system", &rpm_fixture::SYSTEM[..]),
     ] {
-        let packages = rpm_fixture::packages("azl3", names);
+        let packages = packages(names);
+        let files: Vec<_> = packages.iter().map(|(_, file)| file.clone()).collect();
         let (mut dnf, mut oic) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
-            dnf.push(time(|root| rpm_fixture::dnf(&packages, root)));
+            dnf.push(time(|root| rpm_fixture::dnf(&files, root)));
             oic.push(time(|root| install(&packages, root)));
         }
         let (dnf, oic) = (median(dnf), median(oic));
@@ -48,15 +51,37 @@ fn main() {
 
 fn install(packages: &[(ResolvedPackage, PathBuf)], root: &Path) {
     let request = BaseRequest {
-        system: PackageSystem::Rpm,
         packages,
         root,
         arch: Arch::X86_64,
         epoch: rpm_fixture::EPOCH,
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
-        unpack: &rpm_fixture::unpack,
+        unpack: &unpack,
     };
-    bootstrap(&request, &Silent, &Cancel::default()).unwrap();
+    Rpm.bootstrap(&request, Work::quiet(&Cancel::default())).unwrap();
+}
+
+/// Returns `names` and all that they need, in installation order, with their files.
+fn packages(names: &[&str]) -> Vec<(ResolvedPackage, PathBuf)> {
+    let repository = rpm_fixture::directory().join("azl3");
+    let index = |kind| rpm_fixture::index(&repository, kind);
+    let records = parse_primary(index("primary"), &"fixture".into(), 500, &|_| true).unwrap();
+    let request = Request {
+        arch: Arch::X86_64,
+        packages: names.iter().map(|name| (*name).to_owned()).collect(),
+        include_essential: false,
+    };
+    let owners =
+        |paths: &_| -> Result<FileOwners, ResolveError> { Ok(parse_filelists(index("filelists"), paths).unwrap()) };
+    let resolution = resolve(&request, &records, owners).unwrap();
+    let with_file = |package: ResolvedPackage| (package.clone(), repository.join(&package.path));
+    resolution.packages.into_iter().map(with_file).collect()
+}
+
+fn unpack(file: &Path, root: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let root = File::open(root)?;
+    oic::archive::rpm::extract(file, root.as_fd(), &UnpackOptions::default())?;
+    Ok(())
 }
 
 /// How long `work` takes in an empty directory.

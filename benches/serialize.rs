@@ -21,6 +21,7 @@ use oic::overlay::directory::DirectoryLayer;
 use oic::overlay::layer::Layer;
 use oic::package::Sha256;
 use oic::snapshot::{self, Snapshot, SnapshotPaths, WriteOptions};
+use oic::work::Work;
 use uuid::Uuid;
 
 const RUNS: usize = 5;
@@ -186,7 +187,12 @@ impl Case {
             epoch_seconds: 1_700_000_000,
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        ext4::write(&canvas, canvas.hold(0), &spec, &tree, threads, &Cancel::default()).unwrap();
+        let cancel = Cancel::default();
+        let work = Work {
+            threads,
+            ..Work::quiet(&cancel)
+        };
+        ext4::write(&canvas, &spec, &tree, work).unwrap();
         let written = canvas.written_bytes();
         (canvas.finish().unwrap().0, written)
     }

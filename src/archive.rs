@@ -1,8 +1,9 @@
 //! Archives that packages come in: `.deb` containers and the tar streams inside, the cpio payloads of `.rpm`.
 //!
-//! Invariant: nothing an archive says is trusted. Sizes are bounded before memory
-//! is taken, and no member ever reaches outside the directory it is unpacked into.
+//! Invariant: nothing an archive says is trusted. Sizes are bounded before memory is allocated, and no member ever
+//! reaches outside the directory it is unpacked into.
 
+use crate::hint::{Hint, Means};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,21 @@ pub mod rpm;
 pub mod stream;
 pub mod unpack;
 
+/// Most bytes behind the end of an archive in its stream: fillers are far shorter.
+const REST_BYTES_MAX: u64 = 64 << 20;
+
+/// Reads `stream` to its end, behind the end of the archive in it, so that the decoder checks the stream's own checksum.
+fn to_the_end(stream: &mut impl io::Read, archive: &Path) -> Result<(), ArchiveError> {
+    let rest = io::copy(&mut io::Read::take(stream, REST_BYTES_MAX), &mut io::sink());
+    match rest.map_err(ArchiveError::read(archive))? {
+        REST_BYTES_MAX => Err(ArchiveError::malformed(
+            archive,
+            "its stream goes on far behind its end",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Why an archive could not be read or unpacked. Every message names the archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -22,7 +38,7 @@ pub enum ArchiveError {
     Read {
         /// The archive.
         archive: PathBuf,
-        /// What the system or the decompressor said.
+        /// The cause, from the system or the decompressor.
         source: io::Error,
     },
     /// The archive breaks the rules of its format.
@@ -30,7 +46,7 @@ pub enum ArchiveError {
     Malformed {
         /// The archive.
         archive: PathBuf,
-        /// Which rule, and where.
+        /// The broken rule, and the place.
         problem: String,
     },
     /// A member is of a kind, name or size that is refused.
@@ -40,7 +56,7 @@ pub enum ArchiveError {
         archive: PathBuf,
         /// The member's name as the archive gives it.
         member: PathBuf,
-        /// Why.
+        /// The reason.
         problem: String,
     },
     /// A member could not be created in the target directory.
@@ -50,9 +66,9 @@ pub enum ArchiveError {
         archive: PathBuf,
         /// The member's name as the archive gives it.
         member: PathBuf,
-        /// What was tried, as a verb: `create`, `write`, `link`.
+        /// The failed action as a verb: `create`, `write`, `link`.
         action: &'static str,
-        /// What the system said.
+        /// The cause, from the system.
         source: io::Error,
     },
     /// The user stopped the work.
@@ -61,7 +77,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// For `map_err`: a read error of `archive`.
+    /// Wraps a read error of `archive`, for `map_err`.
     fn read(archive: &Path) -> impl FnOnce(io::Error) -> Self {
         let archive = archive.to_owned();
         move |source| Self::Read { archive, source }
@@ -82,15 +98,13 @@ impl ArchiveError {
         }
     }
 
-    /// What a user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns what a user can do about it.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Read { .. } | Self::Malformed { .. } | Self::Refused { .. } => {
-                Some("run `oic cache verify`: a damaged package is deleted and fetched again by the next build".into())
-            }
-            Self::Place { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space below the work directory, or choose another with --work-dir".into())
-            }
+            Self::Read { .. } | Self::Malformed { .. } | Self::Refused { .. } => Some(
+                Hint::new("verify the cache: a damaged package is deleted, and the next build fetches it again")
+                    .by(Means::VerifyCache),
+            ),
             Self::Place { .. } | Self::Cancelled(_) => None,
         }
     }

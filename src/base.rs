@@ -5,39 +5,37 @@
 //! one transaction. oic only unpacks what that needs to run.
 
 mod clean;
-mod deb;
+pub mod deb;
 mod layout;
-mod rpm;
+pub mod rpm;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use clean::remove_traces;
+#[cfg(test)]
+pub(crate) use clean::{CLEARED, FILES as CLEANED_FILES};
 
-use crate::cancel::{Cancel, Cancelled};
+use crate::cancel::Cancelled;
 use crate::durable::PathError;
+use crate::hint::{Hint, Means};
 use crate::package::{Arch, ResolvedPackage};
-use crate::progress::{Progress, Unit};
-use crate::provider::PackageSystem;
+use crate::parallel;
+use crate::progress::Unit;
 use crate::root::Root;
 use crate::sandbox::{Bind, SandboxError, SandboxSpec, ScriptFailure};
+use crate::work::Work;
 
-/// Where the package files are seen during the installation; on the sandbox's own `/run`.
+/// Where the package files appear during the installation; on the sandbox's own `/run`.
 const PACKAGES: &str = "/run/oic-packages";
-/// Threads that unpack; more only wait for each other's directories.
-const UNPACK_THREADS: usize = 4;
 
-/// Unpacks the files of the package at the first path into the root directory at the second.
+/// A function that unpacks the files of the package at the first path into the root directory at the second.
 pub type Unpack<'a> = &'a (dyn Fn(&Path, &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Sync);
 
-/// What [`bootstrap`] needs.
+/// What making a base needs.
 pub struct BaseRequest<'a> {
-    /// How the packages are packed.
-    pub system: PackageSystem,
     /// The packages and their verified files, in installation order.
     pub packages: &'a [(ResolvedPackage, PathBuf)],
     /// An existing, empty directory, owned by root, on a file system with device nodes.
@@ -61,18 +59,18 @@ impl std::fmt::Debug for BaseRequest<'_> {
     }
 }
 
-/// What a bootstrap did.
+/// Times and warnings of a bootstrap.
 #[derive(Debug, Clone, Default)]
 pub struct BaseReport {
-    /// Unpacking the packages' files.
+    /// Time for unpacking the packages' files.
     pub unpack: Duration,
-    /// The package manager and the packages' scripts.
+    /// Time of the package manager and the packages' scripts.
     pub configure: Duration,
-    /// Scripts that failed and that the package manager does not stop for, in words.
+    /// Scripts that failed without stopping the package manager, in words.
     pub warnings: Vec<String>,
 }
 
-/// Why the base could not be made. The root directory is then to be thrown away.
+/// Why the base could not be made. The caller then discards the root directory.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// The base must begin with an empty directory.
@@ -106,82 +104,50 @@ pub enum BaseError {
 }
 
 impl BaseError {
-    /// What to do about it, where something can be done.
-    pub fn hint(&self) -> Option<String> {
+    /// Says what to do about it, where something can be done.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Sandbox(error) => error.hint(),
-            Self::Unpack { .. } => Some("`oic cache verify` finds and removes damaged package files".to_owned()),
-            Self::Path(error) if error.is_no_space() => {
-                Some("the file system of the work directory is full".to_owned())
+            Self::Unpack { .. } => {
+                Some(Hint::new("verify the cache: damaged package files are removed").by(Means::VerifyCache))
             }
             _ => None,
         }
     }
 }
 
-/// Makes the base in `request.root`.
+/// Opens the directory that becomes the base.
 ///
 /// # Errors
-/// [`BaseError`]; a failing maintainer script is named with its package and output.
-pub fn bootstrap(request: &BaseRequest<'_>, progress: &dyn Progress, cancel: &Cancel) -> Result<BaseReport, BaseError> {
-    let root = Root::open(request.root)?;
-    if !root.names("/")?.is_empty() {
-        return Err(BaseError::NotEmpty(request.root.to_owned()));
-    }
-    match request.system {
-        PackageSystem::Deb => deb::bootstrap(request, &root, progress, cancel),
-        PackageSystem::Rpm => rpm::bootstrap(request, &root, progress, cancel),
+/// [`BaseError::NotEmpty`] if something is in it.
+fn open_empty(directory: &Path) -> Result<Root, BaseError> {
+    let root = Root::open(directory)?;
+    match root.names("/")?.is_empty() {
+        true => Ok(root),
+        false => Err(BaseError::NotEmpty(directory.to_owned())),
     }
 }
 
-/// Unpacks the files of all packages into `target`, that of the root's shape first, the others side by side.
-fn unpack_all(
-    request: &BaseRequest<'_>,
-    target: &Path,
-    first_package: &str,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<(), BaseError> {
-    let task = progress.start("Unpack base", Unit::Items, Some(request.packages.len() as u64));
+/// Unpacks the files of all packages into `target`: first the package that gives the root its shape, then the others
+/// side by side.
+fn unpack_all(request: &BaseRequest<'_>, target: &Path, first_package: &str, work: Work<'_>) -> Result<(), BaseError> {
+    let task = work.start("Unpack base", Unit::Items, Some(request.packages.len() as u64));
     let unpack = |(package, file): &(ResolvedPackage, PathBuf)| -> Result<(), BaseError> {
-        cancel.check()?;
+        work.cancel.check()?;
         (request.unpack)(file, target).map_err(|source| BaseError::Unpack {
             package: package.name.clone(),
             file: file.clone(),
             source,
         })?;
-        progress.advance(task, 1);
+        task.advance(1);
         Ok(())
     };
     let (first, others): (Vec<_>, Vec<_>) = request
         .packages
         .iter()
         .partition(|(package, _)| package.name == first_package);
-    let result = first.into_iter().try_for_each(unpack).and_then(|()| {
-        let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..UNPACK_THREADS {
-                scope.spawn(|| {
-                    while let Some(package) = others.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = unpack(package) {
-                            next.store(others.len(), Ordering::Relaxed);
-                            failure
-                                .lock()
-                                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                                .get_or_insert(error);
-                        }
-                    }
-                });
-            }
-        });
-        match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    });
-    progress.finish(task);
-    result
+    first.into_iter().try_for_each(unpack)?;
+    parallel::try_map(work.threads, others, unpack).map(drop)
 }
 
 /// Makes the package files visible in the sandbox; gives their paths inside.

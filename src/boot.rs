@@ -1,8 +1,7 @@
-//! What makes an image boot: a unified kernel image and systemd-boot, as files
-//! for the EFI system partition.
+//! The files that make an image boot: a unified kernel image and systemd-boot, as files for the EFI system partition.
 //!
-//! Everything comes from the image's own tree; no file of the host, and no
-//! program of either, is used.
+//! Everything comes from the image's own tree; no file of the host is used, and no program of the host or the image
+//! runs.
 
 pub mod kernel;
 pub mod pe;
@@ -13,30 +12,31 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::durable::PathError;
+use crate::hint::Hint;
 use crate::image::content::Source;
 use crate::image::merged::Merged;
+use crate::model::{BootProvider, BootType, Bootloader, Kernel};
 use crate::package::Arch;
-use crate::template::model::{BootProvider, BootType, Bootloader, Kernel};
 
-/// Where systemd keeps its EFI programs.
+/// The directory of systemd's EFI programs.
 const EFI_PROGRAMS: &str = "/usr/lib/systemd/boot/efi";
-/// An EFI program larger than this is not one.
+/// The largest size of an EFI program; a larger file is not one.
 const EFI_PROGRAM_LIMIT_BYTES: u64 = 16 << 20;
 const OS_RELEASE_LIMIT_BYTES: u64 = 64 << 10;
-/// Where the unified kernel image lies on the ESP (UAPI.5, "Type #2").
+/// The path of the unified kernel image on the ESP (UAPI.5, "Type #2").
 pub const UKI_PATH: &str = "EFI/Linux/linux.efi";
 
-/// Why an image would not boot.
+/// The reason why an image would not boot.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    /// What a field asks for is not made by this version.
+    /// This version cannot make what a field asks for.
     #[error("{field}: {what} is not supported yet")]
     Unsupported {
         /// The field, as a path from the template's top.
         field: &'static str,
-        /// What it asks for.
+        /// The value of the field, in words.
         what: &'static str,
-        /// What to use instead.
+        /// The value to use instead.
         hint: &'static str,
     },
     /// A file is not in the tree.
@@ -44,7 +44,7 @@ pub enum BootError {
     Missing {
         /// The file, from the image's root.
         path: PathBuf,
-        /// What to do.
+        /// The next step for the user.
         hint: String,
     },
     /// A kernel command line cannot hold this.
@@ -55,7 +55,7 @@ pub enum BootError {
     Program {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The defect.
         source: pe::PeError,
     },
     /// Reading failed.
@@ -64,11 +64,11 @@ pub enum BootError {
 }
 
 impl BootError {
-    /// What the author of the template can do.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns what the author of the template can do next.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Unsupported { hint, .. } => Some((*hint).to_owned()),
-            Self::Missing { hint, .. } => Some(hint.clone()),
+            Self::Unsupported { hint, .. } => Some((*hint).into()),
+            Self::Missing { hint, .. } => Some(hint.clone().into()),
             _ => None,
         }
     }
@@ -96,7 +96,7 @@ pub fn check_supported(bootloader: Bootloader) -> Result<(), BootError> {
     }
 }
 
-/// What goes onto the EFI system partition.
+/// The contents of the EFI system partition.
 #[derive(Debug, Clone)]
 pub struct EspContents {
     /// Files by their path on the partition.
@@ -107,14 +107,12 @@ pub struct EspContents {
     pub command_line: String,
 }
 
-/// Collects what the EFI system partition needs from the installed tree `root`:
-/// systemd-boot as the default loader of the medium (UEFI 2.10, 3.5.1.1) and
-/// under its own name, its configuration, and a unified kernel image of the
-/// newest kernel (or of the one that `kernel.version` names).
+/// Collects the files that the EFI system partition needs from the installed tree `root`: systemd-boot as the default
+/// loader of the medium (UEFI 2.10, 3.5.1.1) and under its own name, its configuration, and a unified kernel image of
+/// the newest kernel (or of the one that `kernel.version` names).
 ///
-/// `root_partuuid` becomes `root=PARTUUID=…`, unless the template's command line
-/// has a `root=` of its own. A `loader.conf` that the tree has at `esp` (where
-/// the partition is mounted in the image) is left as it is.
+/// `root_partuuid` becomes `root=PARTUUID=…`, unless the template's command line has a `root=` of its own. An existing
+/// `loader.conf` below `esp` (the partition's mount point in the image) is left as it is.
 ///
 /// # Errors
 /// [`BootError`]; where something is not installed its hint names a package.
@@ -125,24 +123,12 @@ pub fn prepare(
     root_partuuid: Uuid,
     esp: Option<&Path>,
 ) -> Result<EspContents, BootError> {
-    let program = |name: String| {
-        let path = Path::new(EFI_PROGRAMS).join(name);
-        let contents = match root.has(&path) {
-            true => root.read_at_most(&path, EFI_PROGRAM_LIMIT_BYTES)?,
-            false => {
-                let hint =
-                    "add the package systemd-boot-efi (Debian; elsewhere systemd-boot) to systemConfig.packages".into();
-                return Err(BootError::Missing { path, hint });
-            }
-        };
-        Ok((path, contents))
-    };
-    let (loader_path, loader) = program(format!("systemd-boot{}.efi", arch.efi()))?;
+    let (loader_path, loader) = efi_program(root, &format!("systemd-boot{}.efi", arch.efi()))?;
     pe::check(&loader, arch).map_err(|source| BootError::Program {
         path: loader_path,
         source,
     })?;
-    let (stub_path, stub) = program(format!("linux{}.efi.stub", arch.efi()))?;
+    let (stub_path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
     let found = kernel::find(root, arch, kernel.version.as_deref())?;
     let command_line = command_line(&kernel.command_line, root_partuuid)?;
     let parts = uki::Parts {
@@ -169,7 +155,11 @@ pub fn prepare(
         ),
         (PathBuf::from(UKI_PATH), uki),
     ];
-    if !esp.is_some_and(|esp| root.has(&esp.join("loader/loader.conf"))) {
+    let has_configuration = match esp {
+        Some(esp) => root.has(&esp.join("loader/loader.conf"))?,
+        None => false,
+    };
+    if !has_configuration {
         files.push(("loader/loader.conf".into(), "timeout 0\n".into()));
     }
     Ok(EspContents {
@@ -177,6 +167,21 @@ pub fn prepare(
         kernel_version: found.version,
         command_line,
     })
+}
+
+/// Reads the program `name` of systemd-boot from the image; gives its path and its bytes.
+fn efi_program(root: &Merged, name: &str) -> Result<(PathBuf, Vec<u8>), BootError> {
+    let path = Path::new(EFI_PROGRAMS).join(name);
+    match root.read_if_present(&path, EFI_PROGRAM_LIMIT_BYTES)? {
+        Some(contents) => Ok((path, contents)),
+        None => {
+            let hint = "add the package systemd-boot-efi (Debian; elsewhere systemd-boot) to systemConfig.packages";
+            Err(BootError::Missing {
+                path,
+                hint: hint.into(),
+            })
+        }
+    }
 }
 
 /// The command line with `root=`, one space between words.
@@ -194,16 +199,17 @@ fn command_line(template: &str, root_partuuid: Uuid) -> Result<String, BootError
     })
 }
 
-/// os-release(5) of the image.
+/// Reads the os-release(5) file of the image.
 fn os_release(root: &Merged) -> Result<Vec<u8>, BootError> {
-    let paths = ["/etc/os-release", "/usr/lib/os-release"].map(Path::new);
-    match paths.into_iter().find(|path| root.has(path)) {
-        Some(path) => Ok(root.read_at_most(path, OS_RELEASE_LIMIT_BYTES)?),
-        None => Err(BootError::Missing {
-            path: "/etc/os-release".into(),
-            hint: "add the package base-files to systemConfig.packages".into(),
-        }),
+    for path in ["/etc/os-release", "/usr/lib/os-release"] {
+        if let Some(contents) = root.read_if_present(Path::new(path), OS_RELEASE_LIMIT_BYTES)? {
+            return Ok(contents);
+        }
     }
+    Err(BootError::Missing {
+        path: "/etc/os-release".into(),
+        hint: "add the package base-files to systemConfig.packages".into(),
+    })
 }
 
 #[cfg(test)]

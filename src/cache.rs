@@ -1,15 +1,16 @@
 //! The package cache: `{cache_dir}/pkgCache/{provider-id}/`, flat, shared by
 //! builds, processes and hosts.
 //!
-//! A package is looked up, verified (size and SHA-256) and used, or deleted when
-//! it is bad; what is not there is downloaded, verified, synced and renamed.
-//! Invariant: a file under its final name was verified when it got that name,
-//! and is used only if it is still the same, or verifies again.
+//! A package is looked up, verified (size and SHA-256) and used, or deleted if it is bad; a missing one is downloaded,
+//! verified, synced and renamed. Invariant: a file under its final name was verified when it got that name, and is used
+//! only if it is still the same, or verifies again.
 
 mod bulk;
 mod error;
 mod memo;
 mod signatures;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -24,23 +25,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::cancel::Cancel;
-use crate::durable::PathError;
+use crate::durable::{self, FileName, FullDisk, PathError};
 use crate::fetch::{Download, FetchError, Fetcher, Partial, sweep};
 use crate::package::ResolvedPackage;
-use crate::progress::{Progress, Unit};
+use crate::progress::{Progress, Task, Unit};
 
-pub use bulk::{CacheReport, CachedPackage, First, Wanted};
+pub use bulk::{CacheReport, CachedPackage, First, RemotePackage};
 pub use error::{CacheError, MissingPackage};
 pub use memo::verified_digests;
 pub use signatures::Signers;
 pub use usage::last_used;
 
+/// Finds the damaged records in the cache `directory`, among those of verified, signed and used packages.
+pub fn damaged_records(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let metadata = directory.join("metadata");
+    let mut damaged = Vec::new();
+    for (name, is_whole) in [memo::RECORD, signatures::RECORD, usage::RECORD] {
+        let path = metadata.join(name);
+        if std::fs::read(&path).is_ok_and(|text| !is_whole(&text)) {
+            damaged.push(path);
+        }
+    }
+    damaged
+}
+
 use memo::{Identity, Memo};
 use signatures::Signatures;
 use verify::{Glance, Inspected};
 
-/// The packages of one provider on disk. All methods may be called from any
-/// number of threads and processes at once.
+/// The packages of one provider on disk. Any number of threads and processes may call all methods at once.
 #[derive(Debug)]
 pub struct PackageCache {
     directory: PathBuf,
@@ -49,52 +62,62 @@ pub struct PackageCache {
     hashed_bytes: AtomicU64,
 }
 
-/// What [`PackageCache::lookup`] found.
+/// The result of [`PackageCache::lookup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// The verified package file.
     Hit(PathBuf),
-    /// There is none.
+    /// No file.
     Miss,
-    /// There was one that did not verify, for this reason; it was deleted.
+    /// A file that did not verify, for this reason; it was deleted.
     Bad(String),
 }
 
-/// How a package came to be in the cache.
+/// The way by which a package came into the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It was there and verified.
+    /// It was in the cache and verified.
     Reused,
-    /// It was not there and was downloaded.
+    /// It was missing and was downloaded.
     Fetched,
-    /// It was there, but bad; it was deleted and downloaded again.
+    /// It was in the cache but bad; it was deleted and downloaded again.
     Refetched,
 }
 
 /// A package that is in the cache now.
 #[derive(Debug)]
 pub struct Obtained {
-    /// Where it lies.
+    /// Path of its file.
     pub path: PathBuf,
     /// The verified file, open for reading at its start.
     pub file: File,
-    /// How it came there.
+    /// The way by which it came there.
     pub how: How,
-    /// Bytes that were received for it.
+    /// Bytes received for it.
     pub received_bytes: u64,
 }
 
+/// How a missing package is fetched.
+#[derive(Clone, Copy)]
+struct Fetching<'a> {
+    fetcher: &'a Fetcher,
+    /// Gets the number of new bytes.
+    advance: &'a dyn Fn(u64),
+    /// Flags of which any ends the work.
+    stop: &'a [&'a Cancel],
+}
+
 impl PackageCache {
-    /// Opens the cache of `provider_id` below `cache_dir`, creating it if absent,
-    /// and removes what killed processes left there more than a day ago.
+    /// Opens the cache of `provider_id` below `cache_dir`, creating it if absent, and removes files that killed
+    /// processes left there more than a day ago.
     ///
     /// # Errors
     /// [`CacheError::BadName`] if the id is not a plain name; [`CacheError::Path`]
     /// if the directories cannot be made or read.
     pub fn open(cache_dir: &Path, provider_id: &str) -> Result<Self, CacheError> {
-        let directory = cache_dir.join("pkgCache").join(plain_name(provider_id)?);
+        let directory = cache_dir.join("pkgCache").join(FileName::new(provider_id)?);
         let metadata = directory.join("metadata");
-        fs::create_dir_all(&metadata).map_err(PathError::on("create", &metadata))?;
+        durable::public_directory(&metadata)?;
         sweep(&directory)?;
         Ok(Self {
             memo: Memo::load(metadata.join(memo::FILE_NAME)),
@@ -104,43 +127,42 @@ impl PackageCache {
         })
     }
 
-    /// The same cache, but packages of some repositories must be signed: others are not given, and do
-    /// not get a name in it.
+    /// Makes the packages of some repositories require signatures: the cache neither returns nor stores others of
+    /// these.
     #[must_use]
     pub fn with_signers(mut self, signers: Signers) -> Self {
         self.signatures = Signatures::load(signers, &self.directory.join("metadata"));
         self
     }
 
-    /// The directory that holds the package files.
+    /// Returns the directory of the package files.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Bytes that were read to verify cached files since the cache was opened.
+    /// Returns the bytes read to verify cached files since the cache was opened.
     pub fn hashed_bytes(&self) -> u64 {
         self.hashed_bytes.load(Ordering::Relaxed)
     }
 
-    /// Writes down which files were verified, for the next run. Also done by
-    /// [`Self::obtain_all`] and on drop.
+    /// Saves the list of verified files for the next run. [`Self::obtain_all`] and dropping do so, too.
     ///
     /// # Errors
-    /// If it cannot be written; nothing but time is lost then.
+    /// If the list cannot be written; only time is lost then.
     pub fn flush(&self) -> Result<(), CacheError> {
         self.signatures.save()?;
         Ok(self.memo.save(&self.directory)?)
     }
 
-    /// Looks for `package` and verifies it; a bad file is deleted, and the log says so.
+    /// Looks for `package` and verifies it; deletes and logs a bad file.
     ///
     /// # Errors
-    /// [`CacheError`] if the cache cannot be read, or a bad file not be deleted.
+    /// [`CacheError`] if the cache cannot be read, or a bad file cannot be deleted.
     pub fn lookup(&self, package: &ResolvedPackage) -> Result<Lookup, CacheError> {
         self.lookup_until(package, &[])
     }
 
-    /// [`Self::lookup`] that any of `stop` ends.
+    /// Does the work of [`Self::lookup`]; setting any of `stop` ends it.
     fn lookup_until(&self, package: &ResolvedPackage, stop: &[&Cancel]) -> Result<Lookup, CacheError> {
         let path = self.path_of(package)?;
         match self.glance(package, &path)? {
@@ -159,34 +181,12 @@ impl PackageCache {
         })
     }
 
-    /// Opens the verified file of `package`; `None` if there is none, or it was
-    /// bad and therefore deleted. What is verified is the opened file itself.
+    /// Returns `package`, downloading it from `url` if it is missing or bad. When many threads and processes ask at
+    /// once, one of them downloads.
     ///
     /// # Errors
-    /// As [`Self::lookup`].
-    pub fn open_verified(&self, package: &ResolvedPackage) -> Result<Option<File>, CacheError> {
-        let path = self.path_of(package)?;
-        match self.glance(package, &path)? {
-            Glance::Good(file) => return Ok(Some(file)),
-            Glance::Absent => return Ok(None),
-            Glance::Bad { .. } | Glance::Unverified { .. } => {}
-        }
-        let partial = self.lock(package, &[])?;
-        Ok(match self.inspect(package, &path, &[])? {
-            Inspected::Good(file) => {
-                partial.discard();
-                Some(file)
-            }
-            Inspected::Absent | Inspected::Deleted(_) => None,
-        })
-    }
-
-    /// Gives `package`, downloading it from `url` if it is not there or bad.
-    /// However many threads and processes ask at once, one downloads.
-    ///
-    /// # Errors
-    /// [`CacheError::Fetch`] if it cannot be had, [`CacheError::Missing`] when
-    /// offline, [`CacheError::NoSpace`] if it does not fit.
+    /// [`CacheError::Fetch`] if the download fails, [`CacheError::Missing`] when offline, [`CacheError::NoSpace`] if
+    /// the package does not fit.
     pub fn obtain(
         &self,
         package: &ResolvedPackage,
@@ -198,44 +198,40 @@ impl PackageCache {
         if let Glance::Good(file) = self.glance(package, &path)? {
             return Ok(reused(path, file));
         }
-        let task = progress.start(&package.name, Unit::Bytes, Some(package.size_bytes));
-        let advance = |amount_bytes| progress.advance(task, amount_bytes);
-        let obtained = self.obtain_until(package, url, fetcher, &advance, &[fetcher.cancel()]);
-        progress.finish(task);
-        obtained
+        let task = Task::start(progress, &package.name, Unit::Bytes, Some(package.size_bytes));
+        let advance = |amount_bytes| task.advance(amount_bytes);
+        let fetching = Fetching {
+            fetcher,
+            advance: &advance,
+            stop: &[fetcher.cancel()],
+        };
+        self.obtain_by(fetching, package, url)
     }
 
-    /// [`Self::obtain`] that any of `stop` ends and that tells `advance` of new bytes.
-    fn obtain_until(
-        &self,
-        package: &ResolvedPackage,
-        url: &str,
-        fetcher: &Fetcher,
-        advance: &dyn Fn(u64),
-        stop: &[&Cancel],
-    ) -> Result<Obtained, CacheError> {
+    /// Does the work of [`Self::obtain`].
+    fn obtain_by(&self, fetching: Fetching<'_>, package: &ResolvedPackage, url: &str) -> Result<Obtained, CacheError> {
         let path = self.path_of(package)?;
-        let partial = self.lock(package, stop)?;
-        let how = match self.inspect(package, &path, stop)? {
+        let partial = self.lock(package, fetching.stop)?;
+        let how = match self.inspect(package, &path, fetching.stop)? {
             Inspected::Good(file) => {
-                // Somebody else was faster, or hashing was enough.
+                // Another thread or process was faster, or hashing was enough.
                 partial.discard();
-                advance(package.size_bytes);
+                (fetching.advance)(package.size_bytes);
                 return Ok(reused(path, file));
             }
             Inspected::Absent => How::Fetched,
             Inspected::Deleted(_) => How::Refetched,
         };
-        if !fetcher.may_fetch(url) {
+        if !fetching.fetcher.may_fetch(url) {
             let packages = vec![package.into()];
             return Err(CacheError::Missing { packages });
         }
         let wanted = Download {
             url,
             size_bytes: package.size_bytes,
-            sha256: package.sha256,
+            checksum: package.checksum,
         };
-        let received_bytes = self.download(package, &wanted, fetcher, &partial, advance, stop);
+        let received_bytes = self.download(fetching, package, &wanted, &partial);
         let received_bytes = match received_bytes {
             Err(error @ CacheError::NoSpace { .. }) => {
                 partial.discard();
@@ -252,25 +248,23 @@ impl PackageCache {
         })
     }
 
-    /// Fills `partial` with the verified content.
+    /// Fills `partial` with the verified content; returns the bytes received.
     fn download(
         &self,
+        fetching: Fetching<'_>,
         package: &ResolvedPackage,
         wanted: &Download<'_>,
-        fetcher: &Fetcher,
         partial: &Partial,
-        advance: &dyn Fn(u64),
-        stop: &[&Cancel],
     ) -> Result<u64, CacheError> {
         self.check_space(self.missing_bytes(package))?;
-        // A download that starts over does not move the progress back.
+        // A restarted download does not move the progress back.
         let furthest_bytes = Cell::new(0);
         let on_position = |position_bytes: u64| {
             let more_bytes = position_bytes.saturating_sub(furthest_bytes.get());
             furthest_bytes.set(furthest_bytes.get().max(position_bytes));
-            advance(more_bytes);
+            (fetching.advance)(more_bytes);
         };
-        match fetcher.download(wanted, partial, &on_position, stop) {
+        match fetching.fetcher.download(wanted, partial, &on_position, fetching.stop) {
             Err(FetchError::Path(error)) if error.is_no_space() => Err(self.no_space(self.missing_bytes(package))),
             result => result.map_err(CacheError::of(package)),
         }
@@ -284,7 +278,7 @@ impl PackageCache {
             return Err(error);
         }
         let written = examined(partial.file().metadata())?;
-        // Renamed, the file is not a download any more, but the lock stays until the end of this function.
+        // After the rename, the lock on the download's name stays until the end of this function.
         let _partial = partial.commit(path).map_err(|error| match error.is_no_space() {
             true => self.no_space(package.size_bytes),
             false => error.into(),
@@ -297,19 +291,19 @@ impl PackageCache {
         }
         let identity = Identity::of(&stored);
         if identity.settle() {
-            self.memo.remember(&package.file_name(), identity, package.sha256);
+            self.memo.remember(&package.file_name(), identity, package.checksum);
         }
         Ok(file)
     }
 
-    /// What is still to be written for `package`.
+    /// Returns the bytes still to be written for `package`.
     fn missing_bytes(&self, package: &ResolvedPackage) -> u64 {
-        let partial = Partial::path_in(&self.directory, package.sha256);
+        let partial = Partial::path_in(&self.directory, package.checksum);
         let there_bytes = fs::symlink_metadata(partial).map_or(0, |metadata| metadata.len());
         package.size_bytes.saturating_sub(there_bytes)
     }
 
-    /// Refuses to begin what does not fit.
+    /// Checks that the file system has room for `needed_bytes`.
     fn check_space(&self, needed_bytes: u64) -> Result<(), CacheError> {
         if self.available_bytes() < needed_bytes {
             return Err(self.no_space(needed_bytes));
@@ -320,26 +314,25 @@ impl PackageCache {
     fn no_space(&self, needed_bytes: u64) -> CacheError {
         CacheError::NoSpace {
             needed_bytes,
-            available_bytes: self.available_bytes(),
-            path: self.directory.clone(),
+            full: FullDisk::at(&self.directory),
         }
     }
 
-    /// What the file system has for us (statvfs(3)); one that does not tell has enough.
+    /// Returns the bytes available to this process (statvfs(3)); `u64::MAX` if the file system does not say.
     fn available_bytes(&self) -> u64 {
         rustix::fs::statvfs(&self.directory).map_or(u64::MAX, |space| space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     fn lock(&self, package: &ResolvedPackage, stop: &[&Cancel]) -> Result<Partial, CacheError> {
-        Partial::lock(&self.directory, package.sha256, stop).map_err(CacheError::of(package))
+        Partial::lock(&self.directory, package.checksum, stop).map_err(CacheError::of(package))
     }
 
-    /// Where the file of `package` is, or would be.
+    /// Returns the path of the file of `package`, existing or not.
     ///
     /// # Errors
-    /// [`CacheError::BadName`] if what it says of itself makes no plain file name.
+    /// [`CacheError::BadName`] if its fields make no plain file name.
     pub fn path_of(&self, package: &ResolvedPackage) -> Result<PathBuf, CacheError> {
-        Ok(self.directory.join(plain_name(&package.file_name())?))
+        Ok(self.directory.join(FileName::new(&package.file_name())?))
     }
 }
 
@@ -358,15 +351,4 @@ fn reused(path: PathBuf, file: File) -> Obtained {
         how: How::Reused,
         received_bytes: 0,
     }
-}
-
-/// `name`, if it names an ordinary file in a directory: what an index or a
-/// template says must not lead elsewhere, hide, or break a line.
-fn plain_name(name: &str) -> Result<&str, CacheError> {
-    let odd = |c: char| c == '/' || c.is_control();
-    if name.is_empty() || name.len() > 255 || name.starts_with('.') || name.contains(odd) {
-        let name = name.to_owned();
-        return Err(CacheError::BadName { name });
-    }
-    Ok(name)
 }

@@ -1,4 +1,4 @@
-//! Cooperative cancellation: SIGINT and SIGTERM set a flag, long work looks at it.
+//! Cooperative cancellation: SIGINT, SIGTERM and SIGHUP set a flag, and long work checks it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +18,12 @@ impl Cancel {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether stopping was asked for.
+    /// Returns whether stopping was requested.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Lets work go on, or ends it with [`Cancelled`]: `cancel.check()?`.
+    /// Returns an error once stopping was requested, so that `cancel.check()?` ends the work.
     ///
     /// # Errors
     /// [`Cancelled`] once [`Self::cancel`] was called.
@@ -31,7 +31,7 @@ impl Cancel {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// The shared flag itself, for `signal_hook::flag::register`.
+    /// Returns the shared flag itself, for `signal_hook::flag::register`.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }

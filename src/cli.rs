@@ -1,6 +1,7 @@
 //! The command line: the only module that prints, reads the environment and
 //! knows exit codes. One file per command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,29 +11,40 @@ mod build;
 mod cache;
 mod completion;
 mod config;
+mod credentials;
 mod debug;
 mod diff;
+mod digest;
 mod environment;
 mod error;
 mod events;
+mod full_disk;
 mod interrupt;
+pub mod limits;
 mod lock;
 mod logging;
 mod man;
 mod mount;
+mod new;
+mod new_file;
 mod progress;
 pub mod reference;
 mod report;
+mod resolve;
+mod samples;
 mod schema;
+mod search;
 mod templates;
+mod trust;
 mod validate;
 mod version;
 mod why;
 mod words;
 
 use error::CommandError;
+use interrupt::Interrupt;
 
-/// The names that the program is installed under; it is the same under each.
+/// The names that the program is installed under; it does the same under each.
 const PROGRAM_NAMES: [&str; 2] = ["oic", "os-image-composer"];
 
 /// Composes OS images: a YAML template and pre-built packages become a bootable disk image.
@@ -42,6 +54,7 @@ const PROGRAM_NAMES: [&str; 2] = ["oic", "os-image-composer"];
 Examples:
   oic build debian13-x86_64-minimal       an image from a template that oic brings
   oic build my-template.yml               from your own
+  oic new my-template.yml                 a template of your own
   oic cache stats                         what builds keep for the next one
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.")]
@@ -71,19 +84,29 @@ pub struct GlobalOptions {
     /// Also write the log to this file
     #[arg(long, global = true, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// Trust the key of a repository with this fingerprint, now and from now on, where the provider pins none
+    #[arg(long, global = true, value_name = "FINGERPRINT")]
+    trust_key: Vec<String>,
     /// Same as --log-level debug
     #[arg(short, long, global = true)]
     verbose: bool,
 }
 
 impl GlobalOptions {
-    /// The log level that was asked for, if one was.
-    fn level(&self) -> Option<&str> {
-        if self.verbose {
-            Some("debug")
-        } else {
-            self.log_level.as_deref()
-        }
+    /// Lists the flags of settings that the user gave, with their values.
+    fn flags(&self) -> Vec<(&'static str, OsString)> {
+        let level = self.verbose.then_some("debug").or(self.log_level.as_deref());
+        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+        let given = [
+            ("--cache-dir", path(&self.cache_dir)),
+            ("--work-dir", path(&self.work_dir)),
+            ("--log-level", level.map(OsString::from)),
+            ("--log-file", path(&self.log_file)),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(flag, value)| Some((flag, value?)))
+            .collect()
     }
 }
 
@@ -103,12 +126,18 @@ enum Command {
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Diff(diff::DiffArgs),
+    Digest(digest::DigestArgs),
     Lock(lock::LockArgs),
     Man(man::ManArgs),
     Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
+    Resolve(resolve::ResolveArgs),
     Umount(mount::UmountArgs),
+    New(new::NewArgs),
     Schema(schema::SchemaArgs),
+    Search(search::SearchArgs),
+    Show(search::ShowArgs),
+    Templates(samples::TemplatesArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
     Why(why::WhyArgs),
@@ -116,10 +145,15 @@ enum Command {
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
+    // First of all: no temporary file is made before.
+    let interrupt = match Interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => return CommandError::failed(error).report(),
+    };
     let cli = Cli::parse();
-    match run(cli) {
+    match run(&cli, &interrupt) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
+        Err(error) => full_disk::advise(interrupt.reason(error), &cli.global).report(),
     }
 }
 
@@ -128,22 +162,28 @@ pub fn log_server() {
     logging::start_server();
 }
 
-fn run(cli: Cli) -> Result<(), CommandError> {
-    match cli.command {
-        Command::Build(args) => build::run(&cli.global, &args),
-        Command::Cache(args) => cache::run(&cli.global, &args),
-        Command::Completion(args) => completion::run(&args),
-        Command::Config(args) => config::run(&cli.global, &args),
-        Command::Diff(args) => diff::run(&cli.global, &args),
-        Command::Lock(args) => lock::run(&args),
-        Command::Man(args) => man::run(&args),
-        Command::Debug(args) => debug::run(&args),
-        Command::Mount(args) => mount::mount(&cli.global, &args),
-        Command::Umount(args) => mount::umount(&cli.global, &args),
-        Command::Schema(args) => schema::run(&args),
-        Command::Validate(args) => validate::run(&cli.global, &args),
-        Command::Version(args) => version::run(&args),
-        Command::Why(args) => why::run(&cli.global, &args),
+fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
+    match &cli.command {
+        Command::Build(args) => build::run(&cli.global, args, interrupt),
+        Command::Cache(args) => cache::run(&cli.global, args, interrupt),
+        Command::Completion(args) => completion::run(args),
+        Command::Config(args) => config::run(&cli.global, args, interrupt),
+        Command::Diff(args) => diff::run(&cli.global, args, interrupt),
+        Command::Digest(args) => digest::run(args, interrupt),
+        Command::Lock(args) => lock::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Debug(args) => debug::run(args, interrupt),
+        Command::Mount(args) => mount::mount(&cli.global, args, interrupt),
+        Command::Umount(args) => mount::umount(&cli.global, args),
+        Command::New(args) => new::run(&cli.global, args, interrupt),
+        Command::Resolve(args) => resolve::run(&cli.global, args),
+        Command::Schema(args) => schema::run(args),
+        Command::Search(args) => search::search(&cli.global, args, interrupt),
+        Command::Show(args) => search::show(&cli.global, args, interrupt),
+        Command::Templates(args) => samples::run(args),
+        Command::Validate(args) => validate::run(&cli.global, args),
+        Command::Version(args) => version::run(args),
+        Command::Why(args) => why::run(&cli.global, args, interrupt),
     }
 }
 
@@ -154,5 +194,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_flag_of_a_setting_is_declared() {
+        let command = super::Cli::command();
+        let build = command.find_subcommand("build").unwrap();
+        let declared: Vec<String> = command
+            .get_arguments()
+            .chain(build.get_arguments())
+            .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+            .collect();
+        for flag in crate::config::SETTINGS.iter().filter_map(|setting| setting.flag) {
+            assert!(declared.iter().any(|name| name == flag), "{flag}: {declared:?}");
+        }
     }
 }

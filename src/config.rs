@@ -1,27 +1,28 @@
-//! Settings of the program: defaults, below the configuration file, below the environment,
-//! below flags. Each value remembers where it came from.
+//! Settings of the program: defaults, below the configuration file, below the environment, below flags. Each value
+//! remembers its origin.
 //!
 //! Invariant: the library does not read the environment; `cli` passes in what it found there.
 
 mod schema;
 mod search;
+mod settings;
 mod show;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use crate::yaml::{Finding, Findings, Node, Severity, did_you_mean, parse, read_source};
+use crate::words::words;
+use crate::yaml::{self, Finding, Findings, Node, Severity, did_you_mean, parse, read_source};
 
-pub use schema::CONFIG;
 pub use search::candidates;
-pub use show::{TEMPLATE, rows};
+pub use settings::{Config, SETTINGS, Setting, fields};
+pub use show::{rows, template};
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said anything.
+    /// The default: no layer sets it.
     Default,
     /// A line of the configuration file.
     File(PathBuf),
@@ -41,32 +42,26 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
+pub struct Value<T> {
     /// The value.
     pub value: T,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
 }
 
-impl<T> Setting<T> {
+impl<T> Value<T> {
+    /// Makes the value that holds if no layer sets it.
     fn default(value: T) -> Self {
         Self {
             value,
             origin: Origin::Default,
         }
     }
-
-    fn set(&mut self, value: T, origin: &Origin) {
-        *self = Self {
-            value,
-            origin: origin.clone(),
-        };
-    }
 }
 
-/// How much is logged.
+/// The least severity that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     /// What went wrong.
@@ -79,103 +74,43 @@ pub enum LogLevel {
     Debug,
 }
 
-impl LogLevel {
-    /// The name in files and flags.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
-    }
+words!(LogLevel {
+    (Self::Debug): "debug",
+    (Self::Info): "info",
+    (Self::Warn): "warn",
+    (Self::Error): "error",
+});
+
+/// The digests that a build computes of a raw image that it delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawDigest {
+    /// The one of `docs/image-digest.md`, which costs what the content costs.
+    Tree,
+    /// And the SHA-256 of all bytes, which costs what the size costs.
+    Sha256,
 }
 
-impl FromStr for LogLevel {
-    type Err = String;
+words!(RawDigest {
+    (Self::Tree): "tree",
+    (Self::Sha256): "sha256",
+});
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        [Self::Error, Self::Warn, Self::Info, Self::Debug]
-            .into_iter()
-            .find(|level| level.as_str() == name)
-            .ok_or_else(|| format!("{name:?} is not one of debug, info, warn and error"))
-    }
-}
-
-/// All settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Verified packages and metadata.
-    pub cache_dir: Setting<PathBuf>,
-    /// Snapshots, layers and images.
-    pub work_dir: Setting<PathBuf>,
-    /// Short-lived files.
-    pub temp_dir: Setting<PathBuf>,
-    /// Provider data of the user's own, if any.
-    pub config_dir: Setting<Option<PathBuf>>,
-    /// Parallel downloads and threads, 1 to 100.
-    pub workers: Setting<u16>,
-    /// Mirror by archive name, sorted.
-    pub mirrors: Vec<(String, Setting<String>)>,
-    /// How much is logged.
-    pub log_level: Setting<LogLevel>,
-    /// Where it is logged to besides the terminal.
-    pub log_file: Setting<Option<PathBuf>>,
-    /// What is odd about the configuration.
-    pub warnings: Findings,
-}
-
-impl Default for Config {
-    /// The values that hold when nobody says anything.
-    fn default() -> Self {
-        Self {
-            cache_dir: Setting::default("/var/cache/os-image-composer".into()),
-            work_dir: Setting::default("/var/tmp/os-image-composer".into()),
-            temp_dir: Setting::default(PathBuf::from(DEFAULT_TEMP_DIR)),
-            config_dir: Setting::default(None),
-            workers: Setting::default(16),
-            mirrors: Vec::new(),
-            log_level: Setting::default(LogLevel::Info),
-            log_file: Setting::default(None),
-            warnings: Findings::new(),
-        }
-    }
-}
-
-const DEFAULT_TEMP_DIR: &str = "/tmp";
-const MAX_WORKERS: u16 = 100;
-
-/// What the caller found for [`Config::load`]. Later layers win over earlier ones: the file,
-/// then `environment`, then `flags`.
+/// The inputs of [`Config::load`], as the caller found them. Later layers win over earlier ones: the file, then
+/// `environment`, then `flags`.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     /// `--config`; without it the places of [`candidates`] are searched.
     pub file: Option<PathBuf>,
     /// The user's home directory, for the search.
     pub home: Option<PathBuf>,
-    /// Variables whose names start with `OIC_`; others are not looked at.
+    /// Variables whose names start with `OIC_`; others are ignored.
     pub environment: Vec<(OsString, OsString)>,
-    /// What flags said.
-    pub flags: Flags,
-}
-
-/// Settings that have a flag.
-#[derive(Debug, Clone, Default)]
-pub struct Flags {
-    /// `--cache-dir`.
-    pub cache_dir: Option<PathBuf>,
-    /// `--work-dir`.
-    pub work_dir: Option<PathBuf>,
-    /// `--workers`.
-    pub workers: Option<String>,
-    /// `--log-level`.
-    pub log_level: Option<String>,
-    /// `--log-file`.
-    pub log_file: Option<PathBuf>,
+    /// The flags of [`SETTINGS`] that were given, such as `--workers`, with their values.
+    pub flags: Vec<(&'static str, OsString)>,
 }
 
 impl Config {
-    /// Puts the layers together. A file that was not asked for need not be there.
+    /// Puts the layers together. A file that `layers` does not name need not exist.
     ///
     /// # Errors
     /// All findings of all layers at once; those of a file have their place in it.
@@ -187,12 +122,17 @@ impl Config {
             config.file(&path, &mut findings);
         }
         config.environment(&layers.environment, &mut findings);
-        config.flags(&layers.flags, &mut findings);
+        for (flag, value) in &layers.flags {
+            let setting = SETTINGS.iter().find(|setting| setting.flag == Some(flag));
+            let origin = Origin::Flag((*flag).to_owned());
+            config.set(setting, value, &origin, &mut findings);
+        }
         config.mirrors.sort_by(|(a, _), (b, _)| a.cmp(b));
         config.warnings = findings.into_result()?;
         Ok(config)
     }
 
+    /// Takes the settings of the file at `path`.
     fn file(&mut self, path: &Path, findings: &mut Findings) {
         let source = match read_source(path) {
             Ok(source) => source,
@@ -206,49 +146,51 @@ impl Config {
             return; // Everything commented out: the defaults hold.
         }
         let Some(root) = parse(&source, findings) else { return };
-        crate::yaml::schema::validate(&root, CONFIG, findings);
-        if let Some((key, _)) = root.entries().iter().find(|(key, _)| key.text == "ai") {
-            let message = "is ignored: oic has no such command";
-            findings.push(Finding::warning(&key.span, "ai", message));
+        let mut own = Findings::new();
+        yaml::schema::validate(&root, fields(), &mut own);
+        match search::is_of_older_tool(path) {
+            true => read_past(&root, &own, findings),
+            false => findings.extend(own),
         }
         self.file_values(&root, &Origin::File(path.to_owned()));
     }
 
-    /// Takes what is valid; what is not has its finding, and the result is thrown away.
+    /// Takes what is valid; anything else has its finding, and the result is discarded.
     fn file_values(&mut self, root: &Node, origin: &Origin) {
-        let path = |key: &str| root.text_at(key).map(PathBuf::from);
-        for (setting, key) in [
-            (&mut self.cache_dir, "cache_dir"),
-            (&mut self.work_dir, "work_dir"),
-            (&mut self.temp_dir, "temp_dir"),
-        ] {
-            if let Some(value) = path(key) {
-                setting.set(value, origin);
-            }
+        let section = |name| root.entries().iter().find(|(key, _)| key.text == name);
+        for setting in SETTINGS {
+            let map = match setting.section {
+                None => Some(root),
+                Some(name) => section(name).map(|(_, node)| node),
+            };
+            let text = match map.and_then(|map| map.get(setting.field())).map(|node| &node.value) {
+                Some(yaml::Value::Text(text)) if !text.is_empty() => text.clone(),
+                Some(yaml::Value::Int(number)) => number.to_string(),
+                _ => continue,
+            };
+            let _ = (setting.set)(self, OsStr::new(&text), origin);
         }
-        if let Some(value) = path("config_dir") {
-            self.config_dir.set(Some(value), origin);
-        }
-        if let Some(value) = root.get("workers").and_then(Node::int).and_then(|w| w.try_into().ok()) {
-            self.workers.set(value, origin);
-        }
-        if let Some(logging) = root.get("logging") {
-            if let Some(level) = logging.text_at("level").and_then(|level| level.parse().ok()) {
-                self.log_level.set(level, origin);
-            }
-            if let Some(file) = logging.text_at("file") {
-                self.log_file.set(Some(file.into()), origin);
-            }
-        }
-        for (archive, url) in root.get("mirrors").map_or(&[][..], Node::entries) {
+        for (archive, url) in root.get(settings::MIRRORS).map_or(&[][..], Node::entries) {
             if let Some(url) = url.text() {
                 self.mirror(&archive.text, url, origin);
             }
         }
     }
 
+    /// Sets a setting from a text; faults of the text go to `findings`.
+    fn set(&mut self, setting: Option<&Setting>, text: &OsStr, origin: &Origin, findings: &mut Findings) {
+        let (field, result) = match setting {
+            Some(setting) => (setting.path(), (setting.set)(self, text, origin)),
+            None => (String::new(), Err("there is no such setting".to_owned())),
+        };
+        if let Err(message) = result {
+            findings.push(Finding::without_position(origin.to_string(), field, message));
+        }
+    }
+
+    /// Sets the mirror of an archive.
     fn mirror(&mut self, archive: &str, url: &str, origin: &Origin) {
-        let setting = Setting {
+        let setting = Value {
             value: url.trim_end_matches('/').to_owned(),
             origin: origin.clone(),
         };
@@ -258,112 +200,58 @@ impl Config {
         }
     }
 
+    /// Takes the settings of the environment.
     fn environment(&mut self, variables: &[(OsString, OsString)], findings: &mut Findings) {
         for (name, value) in variables {
             let Some(name) = name.to_str().filter(|_| !value.is_empty()) else {
                 continue;
             };
-            let origin = Origin::Env(name.to_owned());
-            match name {
-                "OIC_CACHE_DIR" => self.cache_dir.set(value.into(), &origin),
-                "OIC_WORK_DIR" => self.work_dir.set(value.into(), &origin),
-                "OIC_TEMP_DIR" => self.temp_dir.set(value.into(), &origin),
-                "OIC_CONFIG_DIR" => self.config_dir.set(Some(value.into()), &origin),
-                "OIC_LOG_FILE" => self.log_file.set(Some(value.into()), &origin),
-                "OIC_LOG_LEVEL" => parsed(
-                    &mut self.log_level,
-                    value,
-                    &origin,
-                    "logging.level",
-                    findings,
-                    str::parse,
-                ),
-                "OIC_WORKERS" => parsed(&mut self.workers, value, &origin, "workers", findings, workers),
-                _ => unknown_variable(name, findings),
+            match SETTINGS.iter().find(|setting| setting.variable == name) {
+                None => unknown_variable(name, findings),
+                setting => self.set(setting, value, &Origin::Env(name.to_owned()), findings),
             }
-        }
-    }
-
-    fn flags(&mut self, flags: &Flags, findings: &mut Findings) {
-        let origin = |name: &str| Origin::Flag(name.to_owned());
-        if let Some(value) = &flags.cache_dir {
-            self.cache_dir.set(value.clone(), &origin("--cache-dir"));
-        }
-        if let Some(value) = &flags.work_dir {
-            self.work_dir.set(value.clone(), &origin("--work-dir"));
-        }
-        if let Some(value) = &flags.log_file {
-            self.log_file.set(Some(value.clone()), &origin("--log-file"));
-        }
-        if let Some(value) = &flags.workers {
-            let origin = origin("--workers");
-            parsed(
-                &mut self.workers,
-                OsStr::new(value),
-                &origin,
-                "workers",
-                findings,
-                workers,
-            );
-        }
-        if let Some(value) = &flags.log_level {
-            let origin = origin("--log-level");
-            parsed(
-                &mut self.log_level,
-                OsStr::new(value),
-                &origin,
-                "logging.level",
-                findings,
-                str::parse,
-            );
         }
     }
 }
 
-/// Variables that the environment may have; see also [`OTHER_PREFIXES`].
-const VARIABLES: &[&str] = &[
-    "OIC_CACHE_DIR",
-    "OIC_WORK_DIR",
-    "OIC_TEMP_DIR",
-    "OIC_CONFIG_DIR",
-    "OIC_LOG_FILE",
-    "OIC_LOG_LEVEL",
-    "OIC_WORKERS",
-];
+/// Says in one note what of the older tool's file has no meaning here: its `ai` section, keys that oic does not know, and
+/// values that it does not take. `found` are the findings of the table.
+fn read_past(root: &Node, found: &Findings, findings: &mut Findings) {
+    let entries = root.entries().iter();
+    let ai = entries.map(|(key, _)| key).find(|key| key.text == schema::AI.name);
+    let ai = ai.map(|key| Finding::warning(&key.span, schema::AI.name, ""));
+    let all: Vec<&Finding> = ai.iter().chain(found.iter()).collect();
+    let Some(first) = all.first() else { return };
+    let names: Vec<&str> = all.iter().map(|finding| finding.field.as_str()).collect();
+    let mut note = Finding::clone(first).as_warning();
+    note.field = String::new();
+    note.message = format!("read past what oic has no use for: {}", names.join(", "));
+    note.allowed = Vec::new();
+    note.hint = None;
+    findings.push(note);
+}
 
-/// Mirrors by archive, and variables of templates: others read them.
+/// The variable with credentials for servers, in the form of apt_auth.conf(5).
+pub const AUTH_VARIABLE: &str = "OIC_AUTH";
+/// Prefixes of variables that other code reads: mirrors by archive, and variables of templates.
 const OTHER_PREFIXES: &[&str] = &["OIC_MIRROR_", "OIC_VAR_"];
+/// Variables that `build.rs` gives to the compiler; `cargo run` and `cargo test` hand them on to what they start.
+const BUILD_VARIABLES: &[&str] = &["OIC_BUILD_COMMIT", "OIC_BUILD_EPOCH"];
 
+/// Warns of a variable that looks like a setting and is none.
 fn unknown_variable(name: &str, findings: &mut Findings) {
     let is_other = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
-    if !name.starts_with("OIC_") || OTHER_PREFIXES.iter().any(is_other) {
+    let is_read_elsewhere =
+        name == AUTH_VARIABLE || BUILD_VARIABLES.contains(&name) || OTHER_PREFIXES.iter().any(is_other);
+    if !name.starts_with("OIC_") || is_read_elsewhere {
         return;
     }
-    let known = VARIABLES.iter().copied().chain(["OIC_MIRROR_DEBIAN"]);
+    let known = SETTINGS
+        .iter()
+        .map(|setting| setting.variable)
+        .chain(["OIC_MIRROR_DEBIAN"]);
     let mut finding = Finding::without_position(name, "", "is set, but oic knows no such variable");
     finding.severity = Severity::Warning;
     finding.hint = did_you_mean(name, known).map(|meant| format!("did you mean {meant}?"));
     findings.push(finding);
-}
-
-/// Sets a setting from a text, or says what is wrong with the text.
-fn parsed<T>(
-    setting: &mut Setting<T>,
-    text: &OsStr,
-    origin: &Origin,
-    field: &str,
-    findings: &mut Findings,
-    parse: impl Fn(&str) -> Result<T, String>,
-) {
-    match parse(&text.to_string_lossy()) {
-        Ok(value) => setting.set(value, origin),
-        Err(message) => findings.push(Finding::without_position(origin.to_string(), field, message)),
-    }
-}
-
-fn workers(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        Ok(count @ 1..=MAX_WORKERS) => Ok(count),
-        _ => Err(format!("{text:?} is not a number from 1 to {MAX_WORKERS}")),
-    }
 }

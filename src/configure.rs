@@ -10,51 +10,61 @@ mod error;
 mod files;
 mod finish;
 mod fstab;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod home;
 mod identity;
 mod inputs;
+mod interfaces;
 mod network;
+mod ownership;
 mod password;
+mod presets;
 mod repositories;
 mod sources;
 mod users;
 
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use error::ConfigureError;
 pub use files::copy_file;
-pub use fstab::FstabEntry;
+pub use fstab::{FstabEntry, text as fstab_text};
+pub use password::hash as hash_password;
 pub use repositories::DnfRepository;
 pub use sources::AptSource;
 
-use crate::cancel::Cancel;
+use crate::durable::PathError;
 use crate::install;
+use crate::model::Template;
 use crate::package::Sha256;
-use crate::progress::{Progress, Unit};
-use crate::provider::PackageSystem;
+use crate::progress::Unit;
 use crate::root::Root;
-use crate::sandbox::{Command, Sandbox, SandboxError, SandboxSpec};
-use crate::template::model::Template;
+use crate::sandbox::{BUILD_MACHINE_ID, Command, MACHINE_ID, Sandbox, SandboxError, SandboxFile, SandboxSpec};
+use crate::work::Work;
 
 /// What [`configure`] needs.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigureRequest<'a> {
     /// The image's mounted root directory, with all packages installed.
     pub root: &'a Path,
-    /// How its packages are packed.
-    pub system: PackageSystem,
-    /// What the image is to be.
+    /// The environment of its programs.
+    pub env: &'a [(OsString, OsString)],
+    /// The file that keeps the template's commands from starting services, where a file is needed for that.
+    pub policy: Option<&'a SandboxFile>,
+    /// The file that makes initrds of the template's commands fit for any machine, where a file is needed for that.
+    pub initrd: Option<&'a SandboxFile>,
+    /// The settings of the image.
     pub template: &'a Template,
     /// The file systems that the image mounts, in the order of fstab.
     pub fstab: &'a [FstabEntry],
-    /// Where the image's own apt gets packages from; none writes no file.
-    pub sources: &'a [AptSource],
-    /// The template's repositories for the image's own dnf.
-    pub dnf_repositories: &'a [DnfRepository],
+    /// Where the image's own package manager gets packages from.
+    pub sources: &'a dyn ImageSources,
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
-    /// What salts and identifiers are derived from.
+    /// The digest that salts and identifiers are derived from.
     pub seed: Sha256,
     /// Whether the template's commands reach the host's network.
     pub network: bool,
@@ -62,17 +72,26 @@ pub struct ConfigureRequest<'a> {
     pub helper: &'a Path,
 }
 
-/// A part of configuring: what of it need not be done again as long as its own inputs stay the same.
+/// Where an image's own package manager gets packages from. The debug form is complete, because keys of layers use it.
+pub trait ImageSources: Debug + Send + Sync {
+    /// Writes the files with the sources to the image `root`, whose operating system is `os`.
+    ///
+    /// # Errors
+    /// [`ConfigureError`] if a value does not fit into its file, or a file cannot be written.
+    fn write(&self, root: &Root, os: &str) -> Result<(), ConfigureError>;
+}
+
+/// A part of configuring, which need not be repeated as long as its own inputs stay the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Users, groups and passwords: slow, for each is made by the image's own tools.
+    /// Users, groups and passwords: slow, for the image's own tools make each of them.
     Accounts,
     /// Everything else, the template's commands among it.
     Settings,
 }
 
 impl Part {
-    /// All of them, in order.
+    /// All parts, in order.
     pub const ALL: [Self; 2] = [Self::Accounts, Self::Settings];
 
     // Files come after users, so that a home directory gets its skeleton first; login
@@ -83,10 +102,11 @@ impl Part {
             Self::Settings => &[
                 identity::set_hostname,
                 fstab::write,
-                sources::write,
-                repositories::write,
+                write_sources,
                 files::copy_all,
+                presets::apply,
                 users::set_startup_scripts,
+                interfaces::write,
                 network::enable,
                 run_commands,
                 finish::finish,
@@ -97,26 +117,26 @@ impl Part {
 
 type Step = fn(&Context<'_>) -> Result<(), ConfigureError>;
 
-/// What was configured.
+/// Counts of what was configured.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConfigureReport {
-    /// Users that were made or changed.
+    /// Number of users that were made or changed.
     pub users: u64,
-    /// Files that were copied.
+    /// Number of files that were copied.
     pub files: u64,
-    /// Commands that were run.
+    /// Number of commands that were run.
     pub commands: u64,
-    /// How long all of it took.
+    /// Time for all of it.
     pub elapsed: Duration,
 }
 
 /// What every step works with.
 struct Context<'a> {
+    /// The image; removing leaves alone what the template means to have.
     root: Root,
     sandbox: Sandbox,
     request: &'a ConfigureRequest<'a>,
-    progress: &'a dyn Progress,
-    cancel: &'a Cancel,
+    work: Work<'a>,
 }
 
 /// Applies `part` of the settings to the image in `request.root`; the parts come in the order of [`Part::ALL`].
@@ -126,26 +146,23 @@ struct Context<'a> {
 pub fn configure(
     request: &ConfigureRequest<'_>,
     part: Part,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    work: Work<'_>,
 ) -> Result<ConfigureReport, ConfigureError> {
     let steps = part.steps();
     let started = Instant::now();
     let context = Context {
-        root: Root::open(request.root)?,
+        root: Root::open(request.root)?.sparing(request.template.system.meant()),
         sandbox: sandbox(request),
         request,
-        progress,
-        cancel,
+        work,
     };
-    let task = progress.start("Configure", Unit::Items, Some(steps.len() as u64));
+    let task = work.start("Configure", Unit::Items, Some(steps.len() as u64));
     let result = steps.iter().try_for_each(|step| {
-        cancel.check()?;
+        work.cancel.check()?;
         step(&context)?;
-        progress.advance(task, 1);
+        task.advance(1);
         Ok(())
     });
-    progress.finish(task);
     let system = &request.template.system;
     result.map(|()| match part {
         Part::Accounts => ConfigureReport {
@@ -162,16 +179,24 @@ pub fn configure(
     })
 }
 
-/// The sandbox for the target's own administration tools.
+/// Makes the sandbox for the target's own administration tools.
 fn sandbox(request: &ConfigureRequest<'_>) -> Sandbox {
     let mut spec = SandboxSpec::new(request.root);
     spec.helper = request.helper.to_owned();
-    spec.env = install::environment(request.system, request.epoch);
+    spec.env = request.env.to_vec();
     Sandbox::new(spec)
 }
 
 impl Context<'_> {
-    /// Runs one of the target's tools and drops what it says, unless it fails.
+    /// Writes a file of oic's own, unless the template has a file for the same place.
+    fn provide(&self, path: impl AsRef<Path>, contents: impl AsRef<[u8]>, mode: u32) -> Result<(), PathError> {
+        match self.root.is_spared(&path) {
+            true => Ok(()),
+            false => self.root.write(path, contents, mode),
+        }
+    }
+
+    /// Runs one of the target's tools and drops its output, unless it fails.
     fn tool<A: Into<OsString>>(&self, argv: impl IntoIterator<Item = A>) -> Result<(), SandboxError> {
         self.tool_with_input(argv, "")
     }
@@ -182,26 +207,51 @@ impl Context<'_> {
         input: &str,
     ) -> Result<(), SandboxError> {
         let command = Command::new(argv).with_stdin(input);
-        let mut log = |line: &str| self.progress.detail(line);
-        self.sandbox.run(&command, &mut log, self.cancel).map(drop)
+        let mut log = |line: &str| self.work.progress.detail(line);
+        self.sandbox.run(&command, &mut log, self.work.cancel).map(drop)
     }
 }
 
-/// `configurations[].cmd`: each is one argument of the image's own shell, so the host's
-/// shell never sees it.
+fn write_sources(context: &Context<'_>) -> Result<(), ConfigureError> {
+    let request = context.request;
+    request.sources.write(&context.root, &request.template.target.os)
+}
+
+/// The directory that all commands share, with the template's own files there.
+const TEMPORARY: &str = "/tmp";
+/// Gives the image an id while commands run, in a file that they may replace: what they derive from it is the same in
+/// each build.
+fn show_machine_id(root: &Root) -> Result<(), ConfigureError> {
+    let is_set = root.read(MACHINE_ID)?.is_some_and(|id| id.trim_ascii().len() == 32);
+    if is_set || root.is_spared(MACHINE_ID) || !root.exists(finish::SYSTEMD)? {
+        return Ok(());
+    }
+    Ok(root.write(MACHINE_ID, BUILD_MACHINE_ID, 0o444)?)
+}
+
+/// Runs `configurations[].cmd`: each is one argument of the image's own shell, so the host's shell never sees it.
 fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
     let mut spec = context.sandbox.spec().clone();
     spec.network = context.request.network;
-    spec.files.extend(install::policy(context.request.system));
+    spec.keeps_tmp = true;
+    if !context.root.exists(TEMPORARY)? {
+        context.root.create_directory(TEMPORARY)?;
+        context.root.set_mode(TEMPORARY, 0o1777)?;
+    }
+    spec.files.extend(context.request.policy.cloned());
+    spec.files.extend(install::generic_initrds(&context.root)?);
+    spec.files.extend(context.request.initrd.cloned());
+    spec.own_release = true;
     if let Some(hostname) = &context.request.template.system.hostname {
         spec.hostname.clone_from(hostname);
     }
     let sandbox = Sandbox::new(spec);
+    show_machine_id(&context.root)?;
     for (index, text) in context.request.template.system.commands.iter().enumerate() {
         let command = Command::new(["/bin/bash", "-c", text.as_str()]);
-        let mut show = |line: &str| context.progress.note(line);
+        let mut show = |line: &str| context.work.progress.note(line);
         sandbox
-            .run(&command, &mut show, context.cancel)
+            .run(&command, &mut show, context.work.cancel)
             .map_err(|error| match error {
                 SandboxError::Cancelled(cancelled) => ConfigureError::Cancelled(cancelled),
                 source => ConfigureError::Command {
@@ -212,3 +262,6 @@ fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What an upper changed, and the step layers below it, compared with the base below them all.
+//! The changes that an upper and the step layers below it make to the base below them all.
 //!
 //! An upper is read in the format of Linux overlayfs (Documentation/filesystems/overlayfs.rst,
 //! "whiteouts and opaque directories"), which both engines of oic write.
@@ -26,7 +26,7 @@ mod xattr;
 use stack::{Shown, Stack};
 pub use xattr::all as attributes;
 
-/// Why two trees could not be compared.
+/// The reason why two trees could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {
     /// A file of the upper could not be read.
@@ -40,7 +40,7 @@ pub enum DiffError {
     Cancelled(#[from] Cancelled),
 }
 
-/// What happened to a path.
+/// The kind of a change to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -52,7 +52,7 @@ pub enum Action {
     Removed,
 }
 
-/// In what a changed path differs.
+/// A property in which a changed path differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Aspect {
@@ -66,41 +66,41 @@ pub enum Aspect {
     Owner,
     /// Extended attributes, ACLs and capabilities among them.
     Xattrs,
-    /// The time of last modification, of what is not a directory.
+    /// The time of last modification; directories excepted.
     Time,
 }
 
-/// A path that is not as in the base.
+/// A path that differs from the base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// From the root of the tree, which is `/`.
+    /// The path from the root of the tree, which is `/`.
     pub path: PathBuf,
-    /// What happened.
+    /// The kind of the change.
     pub action: Action,
-    /// The kind that it has, or had.
+    /// The kind of file that it is or, if removed, was.
     pub kind: FileKind,
-    /// Of a regular file that is not removed: its size in bytes.
+    /// The size in bytes of a regular file that is not removed.
     pub size_bytes: Option<u64>,
-    /// Of a changed path: in what it differs.
+    /// The properties in which a changed path differs.
     pub aspects: BTreeSet<Aspect>,
-    /// Of an added directory: the directory of the base that it shows, where that has another path.
+    /// The directory of the base that an added directory shows, if that has another path.
     pub moved_from: Option<PathBuf>,
 }
 
-/// What is different.
+/// The differences between two trees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// By path.
+    /// The changes, sorted by path.
     pub changes: Vec<Change>,
-    /// Entries of the upper that are as in the base, directories not counted: copied up for nothing.
+    /// Number of entries of the upper that equal the base's, directories not counted: copied up for nothing.
     pub unchanged: u64,
 }
 
-/// Compares the tree that `uppers` (the topmost first) over `base` show with `base`. Reading the attributes of an
-/// upper needs root.
+/// Compares `base` with the tree that `uppers` (the topmost first) over it show, and returns the changes. Reading the
+/// attributes of an upper needs root.
 ///
 /// # Errors
-/// If one of them cannot be read, or `cancel` is set.
+/// [`DiffError`] if one of them cannot be read, or `cancel` is set.
 pub fn diff(base: &Snapshot, uppers: &[PathBuf], cancel: &Cancel) -> Result<Difference, DiffError> {
     let mut comparison = Comparison {
         base,
@@ -124,15 +124,15 @@ struct Comparison<'a> {
     found: Difference,
 }
 
-/// A path of the tree, and what the uppers show there.
+/// A path of the tree and the entry that the uppers show there.
 struct Pair {
     path: PathBuf,
     shown: Shown,
 }
 
 impl Comparison<'_> {
-    /// Compares a directory of the uppers and all below it; `base` is the directory of the base that it
-    /// covers, if any. A stack instead of recursion: trees are deep at will.
+    /// Compares a directory of the uppers and all below it; `base` is the directory of the base that it covers, if any.
+    /// It keeps a stack instead of recursing, since trees may be arbitrarily deep.
     fn directory(&mut self, root: Pair, base: Option<NodeId>) -> Result<(), DiffError> {
         let mut pending = vec![(root, base, false)];
         while let Some((directory, base, is_closed)) = pending.pop() {
@@ -167,7 +167,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// What the base has at `path`.
+    /// Returns the node of the base at `path`; `None` if the base has no such path.
     fn find(&self, path: &Path) -> Result<Option<NodeId>, DiffError> {
         let mut node = self.base.root();
         for name in path.iter().skip(1) {
@@ -179,7 +179,8 @@ impl Comparison<'_> {
         Ok(Some(node))
     }
 
-    /// Compares one entry. For a directory it gives the directory of the base to go on with.
+    /// Compares one entry with `below`. Returns, for a directory alone, the directory of the base to compare its
+    /// contents with (`None` inside: the base has none).
     fn entry(
         &mut self,
         entry: &Pair,
@@ -259,7 +260,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares a file with one of the same size in the base, which has no digest.
+    /// Says whether the bytes of the file `path` differ from those of `node`, a file of the same size in the base
+    /// without a digest.
     fn bytes_differ(&self, path: &Path, node: NodeId) -> Result<bool, DiffError> {
         let file = File::open(path).map_err(PathError::on("open", path))?;
         let (mut now, mut before) = (vec![0; 1 << 18], vec![0; 1 << 18]);
@@ -304,7 +306,8 @@ impl Comparison<'_> {
         });
     }
 
-    /// A whiteout covers nothing where something was added and removed again.
+    /// Reports that `path` was removed, if the base has it as `below`; a whiteout can also be left of a file that was
+    /// added and removed again.
     fn removed(&mut self, path: PathBuf, below: Option<NodeId>) -> Result<(), DiffError> {
         let Some(node) = below else { return Ok(()) };
         self.found.changes.push(Change {
@@ -318,7 +321,8 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// What the base has in the opaque directory `path`, and the upper has not.
+    /// Reports as removed the entries of the base's directory `base`, which is opaque at `path`, whose names are not
+    /// among `seen`.
     fn hidden(&mut self, path: &Path, base: NodeId, seen: &BTreeSet<OsString>) -> Result<(), DiffError> {
         let mut hidden = Vec::new();
         self.base.entries(base, 0, &mut |entry| {

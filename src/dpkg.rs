@@ -1,5 +1,4 @@
-//! Running dpkg and apt of the target system: what their scripts may see, and
-//! what their status lines tell.
+//! How dpkg and apt of the target system run: the environment of their scripts, and the meaning of their status lines.
 
 mod transcript;
 
@@ -9,8 +8,8 @@ pub use transcript::Transcript;
 
 use crate::sandbox::SandboxFile;
 
-/// Starts no service and stops none: exit status 101 is "action not allowed"
-/// (invoke-rc.d(8), and README.policy-rc.d of init-system-helpers).
+/// Makes the file that keeps maintainer scripts from starting or stopping services: exit status 101 is "action not
+/// allowed" (invoke-rc.d(8), and README.policy-rc.d of init-system-helpers).
 pub fn policy() -> SandboxFile {
     SandboxFile {
         target: "/usr/sbin/policy-rc.d".into(),
@@ -19,8 +18,8 @@ pub fn policy() -> SandboxFile {
     }
 }
 
-/// The environment of maintainer scripts: nobody answers questions, and what
-/// they write depends on `epoch` (seconds, `SOURCE_DATE_EPOCH`) instead of the clock.
+/// Gives the environment of maintainer scripts: no person answers questions, and what the scripts write depends on
+/// `epoch` (seconds, `SOURCE_DATE_EPOCH`) instead of the clock.
 pub fn environment(epoch: u64) -> Vec<(OsString, OsString)> {
     [
         ("DEBIAN_FRONTEND", "noninteractive"),

@@ -1,10 +1,13 @@
-//! Download over HTTP(S) and from `file:` URLs. What arrives here is not trusted
-//! yet: `verify`, `repo` and `cache` decide what may be used.
+//! Downloads over HTTP(S) and from `file:` URLs. Nothing that arrives here is trusted yet: `verify`, `repo` and `cache`
+//! decide what may be used.
 
 mod client;
+mod credentials;
 mod download;
+mod engine;
 mod local;
 mod partial;
+mod proxy;
 mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -12,20 +15,25 @@ pub(crate) mod testing;
 mod tests;
 #[cfg(test)]
 mod tls_tests;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
-use crate::package::Sha256;
+use crate::hint::{Hint, Means};
+use crate::package::Checksum;
 
-pub use client::{FetchOptions, Fetcher, Proxies};
-pub use download::Download;
-pub(crate) use local::each_chunk;
-pub(crate) use partial::sweep;
+pub use client::Fetcher;
+pub use credentials::{Credentials, CredentialsFormat, shown};
+pub use engine::{FetchOptions, Network};
 pub use partial::{Committed, Partial};
+pub(crate) use partial::{is_download, sweep};
+pub use proxy::Proxies;
+pub use transfer::Download;
+pub(crate) use transfer::each_chunk;
 
-/// What a server said about a version of a resource (RFC 9110, 8.8), for the next conditional request.
+/// A server's identification of a version of a resource (RFC 9110, 8.8), for the next conditional request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Validators {
     /// `ETag`.
@@ -41,26 +49,26 @@ pub enum Reply {
     NotModified,
     /// The resource.
     Body {
-        /// All of it.
+        /// All its bytes.
         bytes: Vec<u8>,
-        /// For the next request.
+        /// Validators for the next request.
         validators: Validators,
     },
 }
 
-/// Why something could not be downloaded.
+/// The reason why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The server, or the directory of a `file:` URL, does not have it.
-    #[error("{url} does not exist on the server")]
+    #[error("there is nothing at {url}")]
     NotFound {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
     },
-    /// Another refusal.
+    /// The server refused for another reason.
     #[error("{url}: the server answered {status}")]
     Status {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// HTTP status code.
         status: u16,
@@ -68,38 +76,46 @@ pub enum FetchError {
     /// The server could not be reached, or the connection broke, on every attempt.
     #[error("cannot download {url}: {reason}")]
     Network {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The cause, in words.
         reason: String,
     },
-    /// More came than was announced or allowed.
+    /// The server's certificate is not accepted.
+    #[error("cannot download {url}: {reason}")]
+    Certificate {
+        /// The requested URL.
+        url: String,
+        /// The cause, in words.
+        reason: String,
+    },
+    /// The body is longer than announced or allowed.
     #[error("{url} is larger than the {limit_bytes} bytes that are allowed for it")]
     TooLarge {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The limit in bytes.
         limit_bytes: u64,
     },
-    /// What came is not as long as the index says.
+    /// The body is not as long as the index says.
     #[error("{url} has {actual_bytes} bytes, expected {expected_bytes}")]
     WrongSize {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The size in the index, in bytes.
         expected_bytes: u64,
-        /// The size of what came, in bytes.
+        /// The received size, in bytes.
         actual_bytes: u64,
     },
-    /// What came is not what the index names.
-    #[error("{url} has the wrong content: SHA-256 {actual}, expected {expected}")]
+    /// The body does not have the digest in the index.
+    #[error("{url} has the wrong content: {} {actual}, expected {expected}", actual.algorithm())]
     WrongDigest {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
         /// The digest in the index.
-        expected: Sha256,
-        /// The digest of what came.
-        actual: Sha256,
+        expected: Box<Checksum>,
+        /// The digest of the received bytes.
+        actual: Box<Checksum>,
     },
     /// The URL cannot be used.
     #[error("{url} is not a usable URL: {reason}")]
@@ -110,9 +126,9 @@ pub enum FetchError {
         reason: String,
     },
     /// The network must not be used.
-    #[error("{url} is not in the cache, and --offline forbids to download it")]
+    #[error("{url} is not in the cache, and downloads are not allowed (offline)")]
     Offline {
-        /// What would have been asked for.
+        /// The URL that would have been requested.
         url: String,
     },
     /// The runtime or the HTTP client could not be set up.
@@ -121,7 +137,7 @@ pub enum FetchError {
         /// The cause, in words.
         reason: String,
     },
-    /// Reading a `file:` URL or writing what arrived failed.
+    /// Reading a `file:` URL or writing the received bytes failed.
     #[error(transparent)]
     Path(#[from] PathError),
     /// The user asked to stop.
@@ -130,31 +146,40 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// What the user can do about it, if anything is known to help.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
+    /// Returns what the user can do about it, if anything is known to help.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
             Self::NotFound { .. } => {
-                "the mirror may have moved on since the index or lockfile was made: refresh it, or choose another mirror"
+                let text = "the mirror may have moved on since the index or lockfile was made: \
+                            make the lockfile anew, or choose another mirror";
+                Hint::new(text).by(Means::UpdateLock).by(Means::Mirror)
             }
-            Self::Status {
-                status: 401 | 403 | 407,
-                ..
-            } => "check the credentials in the URL or of the proxy",
-            Self::Status { .. } => "the mirror has trouble: try again later, or choose another one with --mirror",
-            Self::Network { reason, .. } if reason.contains("certificate") => {
-                "check the host's clock and that its ca-certificates package is installed and current"
+            Self::Status { status: 401 | 403, .. } => {
+                let text = "the server wants a user name and password: give them beside the URL, not in it";
+                Hint::new(text).by(Means::Credentials)
             }
-            Self::Network { .. } => "check the network and the proxy, or choose another mirror with --mirror",
+            Self::Status { status: 407, .. } => Hint::new("the proxy wants a user name and password").by(Means::Proxy),
+            Self::Status { .. } => {
+                Hint::new("the mirror has trouble: try again later, or choose another one").by(Means::Mirror)
+            }
+            Self::Certificate { .. } => {
+                let text = "check the host's clock and its ca-certificates package; for an authority of your own, \
+                            name the file with its certificate";
+                Hint::new(text).by(Means::CertificateFile)
+            }
+            Self::Network { .. } => Hint::new("check the network and the proxy, or choose another mirror")
+                .by(Means::Proxy)
+                .by(Means::Mirror),
             Self::WrongSize { .. } | Self::WrongDigest { .. } => {
-                "the mirror is out of step with its index, or something alters downloads: try again later, or choose another mirror with --mirror"
+                let text = "the mirror is out of step with its index, or something alters downloads: \
+                            try again later, or choose another mirror";
+                Hint::new(text).by(Means::Mirror)
             }
-            Self::Offline { .. } => "run once without --offline to fill the cache",
-            Self::Path(error) if error.is_no_space() => "free some space, or choose another place with --cache-dir",
+            Self::Offline { .. } => Hint::new("allow downloads once to fill the cache").by(Means::Online),
             Self::TooLarge { .. } | Self::BadUrl { .. } | Self::SetUp { .. } | Self::Path(_) | Self::Cancelled(_) => {
                 return None;
             }
-        };
-        Some(hint.to_owned())
+        })
     }
 }
 

@@ -1,14 +1,14 @@
-//! Single flight: of many who want the same thing at the same time, one works for it.
+//! Single flight: of many callers that want the same thing at the same time, one does the work.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, lock, wait};
 
-/// Things that can be had with effort, each known by its key.
+/// Results of expensive work, each identified by a key.
 #[derive(Debug)]
 pub struct Flights<K> {
-    /// What somebody works for.
+    /// The keys that a caller is working on.
     flying: Mutex<HashSet<K>>,
     landed: Condvar,
 }
@@ -23,9 +23,9 @@ impl<K> Default for Flights<K> {
 }
 
 impl<K: Copy + Eq + Hash> Flights<K> {
-    /// What `ready` finds, else what `work` brings. While one caller works for `key` the others who want it wait,
-    /// then look again with `ready`; if the work has left nothing to be found, the next of them works. `ready` is
-    /// called under a lock and must be quick; `work` is not.
+    /// Returns the result of `ready`, or else that of `work`. While one caller works for `key`, the others that want
+    /// it wait, then call `ready` again; if it still finds nothing, the next of them works. `ready` is called under a
+    /// lock and must be quick; `work` is not.
     ///
     /// # Errors
     /// Those of `work`.
@@ -35,7 +35,7 @@ impl<K: Copy + Eq + Hash> Flights<K> {
         ready: impl Fn() -> Option<T>,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut flying = self.lock();
+        let mut flying = lock(&self.flying);
         loop {
             if let Some(found) = ready() {
                 return Ok(found);
@@ -43,20 +43,16 @@ impl<K: Copy + Eq + Hash> Flights<K> {
             if flying.insert(key) {
                 break;
             }
-            flying = self.landed.wait(flying).unwrap_or_else(PoisonError::into_inner);
+            flying = wait(&self.landed, flying);
         }
         drop(flying);
-        // Also if `work` panics, so that nobody waits forever.
+        // Also if `work` panics, so that no thread waits forever.
         let _landing = Landing { flights: self, key };
         work()
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<K>> {
-        self.flying.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Held by the one who works.
+/// The guard of the caller that does the work.
 struct Landing<'a, K: Copy + Eq + Hash> {
     flights: &'a Flights<K>,
     key: K,
@@ -64,7 +60,7 @@ struct Landing<'a, K: Copy + Eq + Hash> {
 
 impl<K: Copy + Eq + Hash> Drop for Landing<'_, K> {
     fn drop(&mut self) {
-        self.flights.lock().remove(&self.key);
+        lock(&self.flights.flying).remove(&self.key);
         self.flights.landed.notify_all();
     }
 }

@@ -1,32 +1,35 @@
-//! SERIALIZE: a disk plan and a tree become one sparse `.raw`, written in user
-//! space: no loop device, no kernel mount of what is written.
+//! SERIALIZE: a disk plan and a tree become one sparse `.raw`, written in user space: without a loop device and without
+//! mounting it.
 //!
-//! Invariant: whatever is written is a function of the plan, the contents and
-//! the epoch alone; clocks and random numbers have no say.
+//! Invariant: every byte written is a function of the plan, the contents and the epoch alone, never of clocks or random
+//! numbers.
 //!
-//! Nothing is read but layers: no mount, no copy of the tree.
+//! The writer reads layers alone; it needs no mount and no copy of the tree.
 //!
-//! The way through: [`plan::plan`] → [`populate::sources`] → [`raw::write`] →
-//! [`digest::digest`] and [`artifacts::make`].
+//! The flow: [`plan::plan`] → [`populate::sources`] → [`raw::write`] → [`artifacts::make`].
 
 pub mod artifacts;
 pub mod canvas;
-mod chunked;
+pub mod containers;
 pub mod content;
 pub mod digest;
 pub mod earlier;
+mod error;
 pub mod ext4;
 pub mod fat;
-mod frontier;
 pub mod gpt;
+mod holes;
 pub mod labels;
 pub mod merged;
-pub mod partition_type;
 pub mod plan;
 pub mod populate;
 pub mod raw;
+pub mod sealed;
 pub mod seed;
 pub mod stream;
 pub mod swap;
-pub mod tool;
+#[cfg(test)]
+pub(crate) mod tool;
 pub mod tree;
+
+pub use error::ImageError;

@@ -1,39 +1,36 @@
 //! Installs the resolved packages into an image: one transaction of the target's
 //! own package manager, from the package pool, without network.
 //!
-//! Three steps, in this order, each of which may be a layer of its own: [`install`] (perhaps twice),
-//! [`make_initrds`], [`mark_automatic`].
+//! Three steps, in this order, each of which may be a layer of its own: the transaction (perhaps twice; [`apt`],
+//! [`rpm`]), the initrds ([`kernel`], [`initrd`]), [`mark_automatic`].
 
-mod apt;
-mod initrd;
-mod kernel;
+pub mod apt;
+pub mod initrd;
+pub mod inputs;
+pub mod kernel;
 mod marks;
 mod modules;
-mod rpm;
+pub mod rpm;
 
-pub use marks::mark_automatic;
+pub use initrd::generic_initrds;
+pub use marks::{Marks, mark_automatic};
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cancel::{Cancel, Cancelled};
-use crate::dpkg;
+use crate::cancel::Cancelled;
 use crate::durable::PathError;
+use crate::hint::Hint;
 use crate::package::{Arch, ResolvedPackage};
-use crate::progress::Progress;
-use crate::provider::PackageSystem;
 use crate::root::Root;
-use crate::sandbox::{Sandbox, SandboxError, SandboxFile, SandboxSpec, ScriptFailure};
+use crate::sandbox::{self, CONFINED, SandboxError, SandboxSpec, ScriptFailure};
 
-/// What [`install`] needs.
+/// What a transaction needs.
 #[derive(Debug)]
 pub struct InstallRequest<'a> {
-    /// How the packages are packed.
-    pub system: PackageSystem,
     /// The image's mounted root directory.
     pub root: &'a Path,
-    /// What is to be installed, in installation order.
+    /// The packages to install, in installation order.
     pub packages: &'a [ResolvedPackage],
     /// Absolute path inside the image of a directory that holds the packages; for apt, with their `Packages` index.
     pub pool: &'a Path,
@@ -43,37 +40,39 @@ pub struct InstallRequest<'a> {
     pub temporary: &'a Path,
     /// The target's architecture.
     pub arch: Arch,
+    /// Types of the file systems that initrds check.
+    pub file_systems: &'a [&'static str],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
 }
 
-/// What [`make_initrds`] needs.
+/// What making initrds needs.
 #[derive(Debug)]
 pub struct InitrdRequest<'a> {
-    /// How the packages are packed.
-    pub system: PackageSystem,
     /// The image's mounted root directory, with kernels installed.
     pub root: &'a Path,
-    /// Modules that the initrds get and load besides their own choice.
+    /// Modules that the initrds contain and load besides their own choice.
     pub modules: &'a [String],
+    /// Types of the file systems that the initrds check.
+    pub file_systems: &'a [&'static str],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
 }
 
-/// What an installation did.
+/// Counts, times and warnings of an installation.
 #[derive(Debug, Clone, Default)]
 pub struct InstallReport {
-    /// Packages that were configured.
+    /// Number of packages that were configured.
     pub packages: u64,
-    /// Reading the pool's index.
+    /// Time for reading the pool's index.
     pub index: Duration,
-    /// Unpacking, maintainer scripts and triggers.
+    /// Time for unpacking, maintainer scripts and triggers.
     pub install: Duration,
-    /// What was asked for and could not be done, in words.
+    /// What the template asked for and could not be done, in words.
     pub warnings: Vec<String>,
 }
 
@@ -85,6 +84,8 @@ pub enum InstallError {
     NoProgram {
         /// The missing program.
         program: &'static str,
+        /// The package that has it.
+        package: &'static str,
     },
     /// A package could not be unpacked or configured.
     #[error("cannot install {0}")]
@@ -94,7 +95,7 @@ pub enum InstallError {
     Refused {
         /// The package manager.
         program: &'static str,
-        /// What it says.
+        /// Its messages.
         complaints: Vec<String>,
     },
     /// A kernel's hooks failed, for instance its initrd could not be made.
@@ -117,7 +118,7 @@ pub enum InstallError {
 }
 
 impl InstallError {
-    /// What it means that the hooks or the initrd of a kernel ended with `error`.
+    /// Makes the error of a kernel whose hooks or initrd ended with `error`.
     fn of_kernel(version: String, error: SandboxError) -> Self {
         match error {
             SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
@@ -125,88 +126,50 @@ impl InstallError {
         }
     }
 
-    /// What to do about it, where something can be done.
-    pub fn hint(&self) -> Option<String> {
+    /// Says what to do about it, where something can be done.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoProgram { program } => {
-                let package = if *program == apt::PROGRAM { "apt" } else { "rpm" };
-                Some(format!("add {package} to the provider's base packages"))
-            }
+            Self::NoProgram { package, .. } => Some(format!("add {package} to the provider's base packages").into()),
             Self::Sandbox(error) => error.hint(),
-            Self::Script(failure) if failure.message.contains("No space left") => {
-                Some("the file system of the work directory is full".to_owned())
-            }
+            Self::Script(_) => Some(CONFINED.into()),
             _ => None,
         }
     }
 }
 
-/// Installs `request.packages` in one transaction. Kernels get no initrd yet.
+/// Checks that the image can install packages with `program`, which `package` has. Says whether any package is to be
+/// installed.
 ///
 /// # Errors
-/// [`InstallError`]; a failing maintainer script is named with its package and output.
-pub fn install(
-    request: &InstallRequest<'_>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<InstallReport, InstallError> {
-    let root = Root::open(request.root)?;
-    let program = match request.system {
-        PackageSystem::Deb => apt::PROGRAM,
-        PackageSystem::Rpm => crate::rpm::PROGRAM,
-    };
-    if !root.exists(program)? {
-        return Err(InstallError::NoProgram { program });
-    }
-    if request.packages.is_empty() {
-        return Ok(InstallReport::default());
-    }
-    match request.system {
-        PackageSystem::Deb => apt::install(request, progress, cancel),
-        PackageSystem::Rpm => rpm::install(request, progress, cancel),
+/// [`InstallError::NoProgram`] if it cannot.
+fn is_needed(request: &InstallRequest<'_>, program: &'static str, package: &'static str) -> Result<bool, InstallError> {
+    match Root::open(request.root)?.exists(program)? {
+        true => Ok(!request.packages.is_empty()),
+        false => Err(InstallError::NoProgram { program, package }),
     }
 }
 
-/// Makes the initrd of each kernel that has none, as the kernel's own maintainer script would. Gives, in words,
-/// what was asked for and cannot be done.
-///
-/// # Errors
-/// [`InstallError::Kernel`] if a kernel's hooks fail.
-pub fn make_initrds(
-    request: &InitrdRequest<'_>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Vec<String>, InstallError> {
+/// Begins what makes initrds: opens the image, requests the modules, and describes the sandbox. Also gives, in words,
+/// what the template asked for and cannot be done.
+fn begin_initrds(request: &InitrdRequest<'_>) -> Result<(Root, SandboxSpec, Vec<String>), InstallError> {
     let root = Root::open(request.root)?;
     let warnings = modules::request(&root, request.modules)?;
-    let mut spec = SandboxSpec::new(request.root);
-    spec.helper = request.helper.to_owned();
-    spec.env = environment(request.system, request.epoch);
-    spec.files.extend(policy(request.system));
-    let on_line = &mut |line: &str| progress.detail(line);
-    match request.system {
-        PackageSystem::Deb => kernel::finish(&root, &Sandbox::new(spec), on_line, cancel)?,
-        PackageSystem::Rpm => {
-            spec.files.push(initrd::configuration());
-            initrd::make_missing(&root, &Sandbox::new(spec), on_line, cancel)?;
-        }
-    }
-    Ok(warnings)
+    let mut spec = constant_sandbox(&root, request.helper)?;
+    spec.own_release = true;
+    Ok((root, spec, warnings))
 }
 
-/// The environment for programs of an image, once everything is installed.
-pub fn environment(system: PackageSystem, epoch: u64) -> Vec<(OsString, OsString)> {
-    match system {
-        PackageSystem::Deb => dpkg::environment(epoch),
-        PackageSystem::Rpm => crate::rpm::environment(epoch),
-    }
+/// Describes a sandbox on `root` whose programs get the same answers on every build host.
+fn constant_sandbox(root: &Root, helper: &Path) -> Result<SandboxSpec, PathError> {
+    let mut spec = SandboxSpec::new(root.path());
+    spec.helper = helper.to_owned();
+    spec.files.push(sandbox::machine_id(Path::new("/")));
+    spec.files.extend(initrd::generic_initrds(root)?);
+    Ok(spec)
 }
 
-/// What keeps package scripts from starting services, where that takes a file.
-pub fn policy(system: PackageSystem) -> Option<SandboxFile> {
-    match system {
-        PackageSystem::Deb => Some(dpkg::policy()),
-        // systemctl does nothing to services where systemd does not run (systemctl(1), SYSTEMD_OFFLINE).
-        PackageSystem::Rpm => None,
-    }
+/// Says whether one of `packages` brings uname(1), whose place must then be free.
+fn brings_uname(packages: &[ResolvedPackage]) -> bool {
+    let brings = |name: &str| name.starts_with("coreutils") || name.ends_with("-coreutils");
+    packages.iter().any(|package| brings(&package.name))
 }

@@ -4,40 +4,54 @@
 //! ```text
 //! layers/{key}/tree/         the step's upper, in the Linux overlayfs format
 //! layers/{key}/layer.json    its [`Manifest`]
-//! layers/{key}.lock          held by whoever makes that layer
+//! layers/{key}/layer.sums    checksums of its files: [`Sums`]
+//! layers/{key}.lock          held by the process that makes that layer
 //! ```
 //!
-//! Invariant: a layer under its final name was written whole and synced, and [`LayerStore::find`] gives it only
-//! if every entry is still as it was then. Layers are never changed, only removed.
+//! Invariant: a layer under its final name was written whole and synced, and [`LayerStore::find`] returns it only if
+//! every entry is unchanged since then. Layers are never changed, only removed. Damage by the disk itself shows only
+//! in the bytes: code that copies them compares them with [`Sums`].
 
 mod below;
+mod content_error;
+mod damage;
 mod draft;
 mod key;
 mod manifest;
 mod scan;
+mod sums;
+mod times;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub use below::Below;
+pub use below::{Below, BelowError};
+pub use content_error::ContentError;
+pub use damage::{Damage, damage};
 pub use draft::{Draft, seal};
 pub use key::KeyBuilder;
-pub use manifest::{Facts, Manifest, ManifestError};
-pub use scan::{ContentError, Scan, content, glance};
+pub use manifest::{Facts, Manifest, ManifestError, Secret};
+pub use scan::{Scan, content, glance};
+pub use sums::{PIECE_BYTES, Sums, SumsError};
+pub use times::Times;
 
 use crate::cancel::{Cancel, Cancelled};
 use crate::durable::{self, FileLock, LockError, PathError, TEMPORARY_PREFIX};
+use crate::hint::Hint;
 use crate::package::Sha256;
 
 /// The name of the directory that a layer consists of.
 const TREE: &str = "tree";
 const MANIFEST: &str = "layer.json";
-/// Held while drafts are made or swept.
+/// The name of the file with checksums.
+const SUMS: &str = "layer.sums";
+/// The lock that is held while drafts are made or swept.
 const LOCK: &str = "lock";
 
-/// Why a layer could not be used or made.
+/// A reason why a layer could not be used or made.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// A file could not be used.
@@ -46,26 +60,32 @@ pub enum LayerError {
     /// The user asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
-    /// A layer that something lies on is not there any more, or not as it was left.
+    /// The checksums of a layer cannot be used.
+    #[error("the step layer in {}: {error}", directory.display())]
+    Sums {
+        /// The directory of the layer.
+        directory: PathBuf,
+        /// The problem with them.
+        #[source]
+        error: SumsError,
+    },
+    /// A layer below another one is missing or was changed.
     #[error("the step layer {key} in {} is {problem}", directory.display())]
     Unusable {
         /// Its key.
         key: Sha256,
-        /// Where it should be.
+        /// The directory where it should be.
         directory: PathBuf,
-        /// What is wrong.
+        /// The problem with it.
         problem: String,
     },
 }
 
 impl LayerError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns what the user can do next.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Unusable { .. } => Some("build the image again".to_owned()),
-            Self::Path(error) if error.is_no_space() => {
-                Some("free some space there (oic cache gc), or choose another place with --work-dir".to_owned())
-            }
+            Self::Unusable { .. } | Self::Sums { .. } => Some("build the image again".into()),
             Self::Path(_) | Self::Cancelled(_) => None,
         }
     }
@@ -92,23 +112,28 @@ impl From<LockError> for LayerError {
 /// A layer that is complete.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// What it says of itself.
+    /// The facts about it, as its maker wrote them.
     pub manifest: Manifest,
     directory: PathBuf,
 }
 
 impl Layer {
-    /// Its content.
+    /// Returns the directory with its content.
     pub fn tree(&self) -> PathBuf {
         self.directory.join(TREE)
     }
 
-    /// The directory with everything that belongs to it.
+    /// Returns the file with the checksums of its files.
+    pub fn sums(&self) -> PathBuf {
+        sums_of(&self.tree())
+    }
+
+    /// Returns the directory with everything that belongs to it.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// When a build last used it.
+    /// Returns when a build last used it.
     pub fn last_used(&self) -> SystemTime {
         let manifest = self.directory.join(MANIFEST).symlink_metadata();
         manifest
@@ -116,7 +141,7 @@ impl Layer {
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// Notes that it is used now.
+    /// Records that it is used now.
     fn note_use(&self) {
         let manifest = fs::File::open(self.directory.join(MANIFEST));
         // Only the order of later removals depends on it.
@@ -126,6 +151,22 @@ impl Layer {
     }
 }
 
+/// Returns the file with the checksums of the layer, or of the draft, whose tree is `tree`.
+pub fn sums_of(tree: &Path) -> PathBuf {
+    tree.with_file_name(SUMS)
+}
+
+/// An entry of the store under a layer's name.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key that is its name.
+    pub key: Sha256,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The layer, or the reason why it is none.
+    pub layer: Result<Layer, ManifestError>,
+}
+
 /// The layers of one provider.
 #[derive(Debug, Clone)]
 pub struct LayerStore {
@@ -133,12 +174,12 @@ pub struct LayerStore {
 }
 
 impl LayerStore {
-    /// Those in `directory`, which need not exist.
+    /// Returns the store in `directory`, which need not exist.
     pub fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// Waits until nobody else makes the layer `key`, and keeps others from doing so.
+    /// Waits until no other process makes the layer `key`, and keeps others from doing so.
     ///
     /// # Errors
     /// As [`FileLock::exclusive_unless`].
@@ -148,10 +189,10 @@ impl LayerStore {
         Ok(FileLock::exclusive_unless(&path, cancel, waiting)?)
     }
 
-    /// The layer `key`, if it is there.
+    /// Finds the layer `key` and records its use; `None` if it is missing.
     ///
     /// # Errors
-    /// [`LayerError::Unusable`] if an entry of it is not as it was left, or if it cannot be looked at.
+    /// [`LayerError::Unusable`] if an entry of it was changed or cannot be examined.
     pub fn find(&self, key: Sha256) -> Result<Option<Layer>, LayerError> {
         match self.check(key) {
             Ok(layer) => {
@@ -163,10 +204,10 @@ impl LayerStore {
         }
     }
 
-    /// The layer `key`, which must be there.
+    /// Checks that the layer `key` exists and is unchanged, and returns it.
     ///
     /// # Errors
-    /// [`LayerError::Unusable`] if it is missing, or an entry of it is not as it was left.
+    /// [`LayerError::Unusable`] if it is missing, or an entry of it was changed.
     pub fn check(&self, key: Sha256) -> Result<Layer, LayerError> {
         let directory = self.directory.join(key.to_string());
         let unusable = |problem: String| LayerError::Unusable {
@@ -174,13 +215,12 @@ impl LayerStore {
             directory: directory.clone(),
             problem,
         };
-        let manifest = match Manifest::read(&directory.join(MANIFEST)) {
-            Ok(manifest) if manifest.facts.key == key => manifest,
-            Ok(_) => return Err(unusable("another one under this name".to_owned())),
+        let manifest = match self.manifest(key) {
+            Ok(manifest) => manifest,
             Err(ManifestError::Path(error)) if error.source.kind() == io::ErrorKind::NotFound => {
                 return Err(unusable(ABSENT.to_owned()));
             }
-            Err(ManifestError::Path(error)) => return Err(error.into()),
+            Err(ManifestError::Path(error)) if !error.is_unreadable() => return Err(error.into()),
             Err(error) => return Err(unusable(format!("damaged: {error}"))),
         };
         let layer = Layer {
@@ -194,28 +234,76 @@ impl LayerStore {
         }
     }
 
-    /// All layers, by key, without a look at their content. What cannot be read is left out.
+    /// Returns all layers, by key, without examining their content. Unreadable ones are left out.
     ///
     /// # Errors
     /// If the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Layer>, PathError> {
-        let entries = match fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
+        let entries = self.entries()?.into_iter();
+        Ok(entries.filter_map(|entry| entry.layer.ok()).collect())
+    }
+
+    /// Lists all entries under a layer's name, by key.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>, PathError> {
+        let names = match fs::read_dir(&self.directory) {
+            Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(PathError::on("list", &self.directory)(error)),
         };
-        let mut layers = Vec::new();
-        for entry in entries {
-            let directory = entry.map_err(PathError::on("list", &self.directory))?.path();
-            if let Ok(manifest) = Manifest::read(&directory.join(MANIFEST)) {
-                layers.push(Layer { manifest, directory });
-            }
+        let mut entries = Vec::new();
+        for name in names {
+            let directory = name.map_err(PathError::on("list", &self.directory))?.path();
+            let name = directory.file_name().and_then(|name| name.to_str());
+            let Some(key) = name.and_then(|name| name.parse::<Sha256>().ok()) else {
+                continue;
+            };
+            let layer = self.manifest(key).map(|manifest| Layer {
+                manifest,
+                directory: directory.clone(),
+            });
+            entries.push(Entry { key, directory, layer });
         }
-        layers.sort_by_key(|layer| layer.manifest.facts.key.0);
-        Ok(layers)
+        entries.sort_by_key(|entry| entry.key.0);
+        Ok(entries)
     }
 
-    /// A place for a new layer.
+    /// Reads the manifest of the layer `key`.
+    fn manifest(&self, key: Sha256) -> Result<Manifest, ManifestError> {
+        let manifest = Manifest::read(&self.directory.join(key.to_string()).join(MANIFEST))?;
+        match manifest.facts.key == key {
+            true => Ok(manifest),
+            false => Err(ManifestError::Other("is of another layer")),
+        }
+    }
+
+    /// Removes the layers `keys` and all layers above one of them: a layer made from damaged input is damaged, too.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn remove(&self, keys: &BTreeSet<Sha256>) -> Result<(), PathError> {
+        let mut gone = keys.clone();
+        let layers = self.list()?;
+        loop {
+            let lies_on_one = |layer: &&Layer| gone.contains(&layer.manifest.facts.parent);
+            let above: Vec<_> = layers
+                .iter()
+                .filter(lies_on_one)
+                .map(|layer| layer.manifest.facts.key)
+                .collect();
+            let before = gone.len();
+            gone.extend(above);
+            if gone.len() == before {
+                break;
+            }
+        }
+        gone.iter()
+            .try_for_each(|key| durable::remove_tree(&self.directory.join(key.to_string())))
+    }
+
+    /// Makes a place for a new layer.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -244,14 +332,9 @@ impl LayerStore {
         Ok(())
     }
 
-    /// The directory is for its owner alone: layers hold password hashes under readable names.
+    /// Makes the directory, for its owner alone: layers hold password hashes under readable names.
     fn make(&self) -> Result<(), PathError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory);
-        made.map_err(PathError::on("create", &self.directory))
+        durable::private_directory(&self.directory)
     }
 }
 

@@ -1,16 +1,19 @@
 //! oic composes OS images: a YAML template and pre-built packages become a
 //! bootable disk image, through one lazy copy-on-write overlay.
 //!
-//! The modules stand in the order in which a build goes through them.
+//! The modules are grouped by subject.
+// Tables of tests may be long.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
-// WHAT to build.
+// The request.
 pub mod config;
 mod data;
+pub mod model;
 pub mod provider;
 pub mod template;
 pub mod yaml;
 
-// WHICH packages, verified.
+// The packages, verified.
 pub mod cache;
 pub mod fetch;
 pub mod package;
@@ -23,6 +26,7 @@ pub mod verify;
 pub mod archive;
 pub mod base;
 pub mod layer;
+pub mod layers;
 pub mod mount;
 pub mod overlay;
 pub mod pool;
@@ -35,12 +39,14 @@ pub mod install;
 pub mod root;
 pub mod rpm;
 pub mod sandbox;
+pub mod secrets;
+pub mod system;
 
 // The disk.
 pub mod boot;
 pub mod image;
 
-// What builds leave behind.
+// The results of builds.
 pub mod diff;
 pub mod store;
 
@@ -48,10 +54,20 @@ pub mod store;
 pub mod cli;
 pub mod pipeline;
 
-// What all of them use.
+// Parts that all of them use.
+pub mod accounts;
 pub mod cancel;
+mod date;
 pub mod durable;
 pub mod flight;
+pub mod hint;
+mod parallel;
+#[cfg(test)]
+mod parallel_tests;
+pub mod path_bytes;
 pub mod progress;
 mod sync;
+pub mod terminal;
+pub mod words;
+pub mod work;
 pub mod workspace;

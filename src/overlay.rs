@@ -1,17 +1,15 @@
 //! The copy-on-write file system over an upper, step layers, the base and the
 //! package pool. No FUSE types here: it works without a mount.
 //!
-//! What is read comes from the topmost layer that has it; what is written goes to the **upper**, a
-//! directory in the format of the Linux overlayfs. Nothing else is ever written: layers have no
-//! way to be changed.
+//! Content is read from the topmost layer that has it; changes go to the **upper**, a directory in the format of the
+//! Linux overlayfs. Nothing else is ever written: layers have no way to be changed.
 //!
-//! - A [`Node`] stands for an inode that somebody refers to. It goes from *in a layer* to *in the
-//!   upper* once ([`copy_up`]) and never back. Nobody holds an open lower file: whoever reads asks the
-//!   node where its content is now, so there is no way to write to, or go on reading from, the
-//!   wrong file.
-//! - The **namespace lock** (`names`) is shared by all who look at names and exclusive for all
-//!   who change them. Content is copied without it, to a temporary file; only putting it into place
-//!   takes the lock. Order of locks: flight of a node, namespace, listing of a node, table.
+//! - A [`Node`] stands for an inode that is in use. It goes from *in a layer* to *in the upper* once ([`copy_up`])
+//!   and never back. No caller holds an open lower file: each read asks the node where its content is now, so there
+//!   is no way to write to, or go on reading from, the wrong file.
+//! - The **namespace lock** (`names`) is shared by operations that look at names and exclusive for those that change
+//!   them. Content is copied without it, to a temporary file; only putting it into place takes the lock. Order of
+//!   locks: flight of a node, namespace, listing of a node, table.
 //! - Permissions are not checked here: the kernel does that (`default_permissions`), and the
 //!   library's own callers may do everything.
 
@@ -20,6 +18,7 @@ mod copy_up;
 mod create;
 pub mod directory;
 mod ino;
+mod inode_flags;
 mod io;
 pub mod layer;
 mod link;
@@ -29,6 +28,7 @@ mod mark;
 mod merge;
 mod node;
 mod place;
+mod privileges;
 mod read_dir;
 mod remove;
 mod rename;
@@ -36,6 +36,7 @@ mod stat;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unnoted;
 mod work;
 mod xattr;
 
@@ -45,26 +46,27 @@ use std::path::PathBuf;
 pub use ino::{Ino, MAX_LAYERS};
 use layer::{Errno, FileKind, Layer, LayerResult, NodeId};
 use node::{LowerRef, NewEntry, Node, Upper, UpperDirectory};
+pub use privileges::Credentials;
 pub use read_dir::Listed;
 use rustix::fs::{Mode, OFlags};
-pub use stat::{Caller, Change, NewMode, NewNode, RenameMode, SetTime, Space, Stat};
+pub use stat::{Access, Caller, Change, NewMode, NewNode, RenameMode, SetTime, Space, Stat};
 use table::Table;
 use work::Work;
 
 use crate::durable::PathError;
-use crate::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, read, write};
 
-/// Where changes go.
+/// The directories for changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpperDirs {
-    /// What was added, changed and removed, in the Linux overlayfs format. Its owner, mode and times are those
-    /// of the root directory.
+    /// The directory with everything added, changed and removed, in the Linux overlayfs format. Its owner, mode and
+    /// times are those of the root directory.
     pub directory: PathBuf,
-    /// For things in the making and the hard-link index; on the same file system.
+    /// The directory for unfinished nodes and the hard-link index; on the same file system.
     pub work: PathBuf,
 }
 
-/// Why an overlay could not be set up.
+/// A reason why an overlay could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     /// A directory could not be used.
@@ -117,6 +119,7 @@ impl Overlay {
             lowers: lowers.collect(),
             upper: directory,
             links: None,
+            changed: None,
         });
         Ok(Self {
             layers,
@@ -127,12 +130,12 @@ impl Overlay {
         })
     }
 
-    /// The layers, the topmost first.
+    /// Returns the layers, the topmost first.
     pub fn layers(&self) -> &[Arc<dyn Layer>] {
         &self.layers
     }
 
-    /// Where the content of `ino` is: the number of its layer in [`Self::layers`], and its node there.
+    /// Returns where the content of `ino` is: the number of its layer in [`Self::layers`], and its node there.
     ///
     /// # Errors
     /// `ESTALE`, or `EXDEV` if it is in the upper.
@@ -144,35 +147,30 @@ impl Overlay {
         }
     }
 
-    /// Whether nothing can be changed.
+    /// Returns whether nothing can be changed.
     pub fn is_read_only(&self) -> bool {
         self.work.is_none()
     }
 
-    /// `false` only if no node can have an extended attribute.
+    /// Returns `false` only if no node can have an extended attribute.
     pub fn has_xattrs(&self) -> bool {
         !self.is_read_only() || self.layers.iter().any(|layer| layer.summary().has_xattrs)
     }
 
-    /// How many nodes are in memory.
-    pub fn nodes_in_memory(&self) -> usize {
-        self.table.len()
-    }
-
     fn read_names(&self) -> RwLockReadGuard<'_, Names> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.names)
     }
 
     fn write_names(&self) -> RwLockWriteGuard<'_, Names> {
-        self.names.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.names)
     }
 
-    /// The work directory; `EROFS` without an upper.
+    /// Returns the work directory; `EROFS` without an upper.
     fn work(&self) -> LayerResult<&Work> {
         self.work.as_ref().ok_or_else(|| Errno::ROFS.into())
     }
 
-    /// The directory with this number; `ENOTDIR` if it is something else.
+    /// Returns the directory with this number; `ENOTDIR` if it is something else.
     fn directory(&self, ino: Ino) -> LayerResult<Arc<Node>> {
         let node = self.table.get(ino)?;
         if node.is_directory() {
@@ -183,7 +181,7 @@ impl Overlay {
     }
 }
 
-/// The longest name (NAME_MAX of every file system of Linux that can be an upper).
+/// The longest name, in bytes (NAME_MAX of every file system of Linux that can be an upper).
 const NAME_MAX: usize = 255;
 
 /// Refuses names that no directory can have.

@@ -1,5 +1,24 @@
-//! The vocabulary of packages that deb and rpm share: digests, architectures,
-//! what a repository says about a package, and what a resolution keeps of it.
+//! The vocabulary of packages that deb and rpm share: digests, architectures, the records of a repository, and the
+//! packages of a resolution.
+
+/// Implements the comparisons of a type with a lifetime by its [`Ord`].
+macro_rules! compared_by_ord {
+    ($type:ident) => {
+        impl PartialOrd for $type<'_> {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl PartialEq for $type<'_> {
+            fn eq(&self, other: &Self) -> bool {
+                self.cmp(other) == Ordering::Equal
+            }
+        }
+
+        impl Eq for $type<'_> {}
+    };
+}
 
 mod arch;
 mod capability;
@@ -11,6 +30,7 @@ pub mod glob;
 mod record;
 mod relation;
 mod rpm_record;
+pub mod sealed;
 mod version;
 
 pub use arch::{Arch, UnknownArch};

@@ -1,9 +1,9 @@
 //! The package pool: a layer that lists every package of a resolution at
 //! `cdrom/cache-repo`, as a flat apt repository, whether or not it was fetched.
 //!
-//! Invariant: bytes of a package come only from a file that the [`PackageSource`] has
-//! opened, and it opens verified files only. Reading fetches, once per package however
-//! many read at the same time; a failure reaches all who waited, and is tried again later.
+//! Invariant: bytes of a package come only from a file that the [`PackageSource`] has opened, and it opens verified
+//! files only. Reading fetches, once per package however many readers there are; a failure reaches all that waited,
+//! and is tried again later.
 
 mod index;
 
@@ -14,7 +14,6 @@ use std::fmt;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -24,15 +23,16 @@ use crate::overlay::layer::{
     Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp,
 };
 use crate::package::ResolvedPackage;
+use crate::sync::{Arc, Mutex, lock};
 
-/// Where the pool is in the tree.
+/// The path of the pool in the tree.
 pub const POOL_DIRECTORY: &str = "cdrom/cache-repo";
 
-/// How long a failure stands. The kernel repeats a failed read-ahead as a plain read at once,
-/// which should not wait for the mirror a second time.
+/// The time for which a failure is remembered. The kernel repeats a failed read-ahead as a plain read at once, which
+/// should not wait for the mirror a second time.
 const FAILURE_LIFE: Duration = Duration::from_millis(500);
 
-/// Packages that are kept open.
+/// The number of packages that are kept open.
 const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 const ROOT: NodeId = NodeId(0);
@@ -40,25 +40,25 @@ const CDROM: NodeId = NodeId(1);
 const REPOSITORY: NodeId = NodeId(2);
 const FIRST_FILE: u64 = 3;
 
-/// Gives out package files, fetching them if need be.
+/// A source of package files that fetches them when needed.
 pub trait PackageSource: fmt::Debug + Send + Sync {
-    /// The verified file of `package`. May take long; is called by many threads, but for
-    /// one package by one thread at a time.
+    /// Opens the verified file of `package`. May take long; is called by many threads, but for one package by one
+    /// thread at a time.
     ///
     /// # Errors
     /// A message that names the package and says why it cannot be had.
     fn open(&self, package: &ResolvedPackage) -> Result<File, LayerError>;
 }
 
-/// Two packages, or a package and the index, would have the same file name, or it cannot be one.
+/// A file name that cannot be one, or that two packages, or a package and the index, would share.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("package {package}: {file_name:?} cannot be a file of the pool: {reason}")]
-pub struct BadFileName {
+pub struct UnusableName {
     /// The package.
     pub package: String,
     /// Its file name.
     pub file_name: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub reason: &'static str,
 }
 
@@ -71,7 +71,7 @@ pub struct PoolLayer {
     by_name: HashMap<OsString, usize>,
     open: Mutex<LruCache<usize, Arc<File>>>,
     flights: Flights<usize>,
-    /// Why packages could not be had, and when.
+    /// The last failure to open a package, and its time.
     failures: Mutex<HashMap<usize, (LayerError, Instant)>>,
 }
 
@@ -97,9 +97,8 @@ impl PoolFile {
 }
 
 impl PoolLayer {
-    /// A pool of `packages`; every file in it is as old as `modified`. If there are `.deb`
-    /// packages, it has `Packages` and `Release` for them, usable with
-    /// `deb [trusted=yes] file:/cdrom/cache-repo ./`.
+    /// Makes a pool of `packages`; every file in it is as old as `modified`. If there are `.deb` packages, it has
+    /// `Packages` and `Release` for them, usable with `deb [trusted=yes] file:/cdrom/cache-repo ./`.
     ///
     /// # Errors
     /// If a package's file name is unusable or taken.
@@ -107,7 +106,7 @@ impl PoolLayer {
         packages: &[ResolvedPackage],
         modified: Timestamp,
         source: Arc<dyn PackageSource>,
-    ) -> Result<Self, BadFileName> {
+    ) -> Result<Self, UnusableName> {
         let mut pool = Self {
             modified,
             source,
@@ -123,7 +122,7 @@ impl PoolLayer {
         }
         for package in packages {
             let file_name = package.file_name();
-            let bad = |reason| BadFileName {
+            let bad = |reason| UnusableName {
                 package: package.name.clone(),
                 file_name: file_name.clone(),
                 reason,
@@ -139,7 +138,7 @@ impl PoolLayer {
         Ok(pool)
     }
 
-    /// Adds a file; tells whether its name was free.
+    /// Adds a file; returns whether its name was free.
     fn add(&mut self, name: OsString, content: Content) -> bool {
         let free = self.by_name.insert(name.clone(), self.files.len()).is_none();
         self.files.push(PoolFile { name, content });
@@ -151,7 +150,7 @@ impl PoolLayer {
         Some((index, self.files.get(index)?))
     }
 
-    /// The node's regular file.
+    /// Returns the node's regular file with its position in the list.
     fn regular(&self, node: NodeId) -> LayerResult<(usize, &PoolFile)> {
         self.file(node).ok_or_else(|| match node {
             ROOT | CDROM | REPOSITORY => Errno::ISDIR.into(),
@@ -160,18 +159,18 @@ impl PoolLayer {
     }
 
     fn opened(&self, index: usize) -> Option<Arc<File>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         open.get(&index).map(Arc::clone)
     }
 
     fn recent_failure(&self, index: usize) -> Option<LayerError> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = lock(&self.failures);
         let (failure, when) = failures.get(&index)?;
         (when.elapsed() < FAILURE_LIFE).then(|| failure.clone())
     }
 
-    /// The open file of package number `index`, fetched if need be. Those who want it at the same time share the
-    /// work and its failure.
+    /// Returns the open file of package number `index`, fetched if it is not open. Threads that want it at the same
+    /// time share the work and its failure.
     fn package_file(&self, index: usize, wanted: &ResolvedPackage) -> LayerResult<Arc<File>> {
         let known = || match self.opened(index) {
             Some(file) => Some(Ok(file)),
@@ -180,7 +179,7 @@ impl PoolLayer {
         let result: Result<_, Infallible> = self.flights.run(index, known, || {
             let file = self.fetch(index, wanted);
             if let Err(failure) = &file {
-                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut failures = lock(&self.failures);
                 failures.insert(index, (failure.clone(), Instant::now()));
             }
             Ok(file)
@@ -194,13 +193,13 @@ impl PoolLayer {
         let file = self.source.open(wanted)?;
         check_size(&file, wanted)?;
         let file = Arc::new(file);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         open.put(index, Arc::clone(&file));
         Ok(file)
     }
 }
 
-/// A source that hands out another file than the one that is listed is not believed.
+/// Refuses a file whose size is not the one listed for `package`.
 fn check_size(file: &File, package: &ResolvedPackage) -> LayerResult<()> {
     let failed = |reason: String| LayerError::new(Errno::IO, format!("package {}: {reason}", package.file_name()));
     let size_bytes = file
@@ -315,7 +314,7 @@ impl Layer for PoolLayer {
         };
         match &file.content {
             Content::Text(text) => {
-                // `length` is what is left behind `offset`, so both fit.
+                // `length` is the rest behind `offset`, so both fit.
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let part = text.get(start..).and_then(|rest| rest.get(..length));
                 buffer.copy_from_slice(part.ok_or(Errno::IO)?);

@@ -1,8 +1,8 @@
-//! How the library tells of long work, without knowing how it is shown.
+//! Reports of long work, independent of how they are shown.
 
 use std::fmt::Debug;
 
-/// What an amount of a task counts.
+/// The unit in which a task's amount is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
@@ -15,24 +15,52 @@ pub enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TaskId(pub u64);
 
-/// Receives what long work has to tell. The command line draws bars from it;
-/// [`Silent`] drops it. Implementations must not block for long.
+/// A receiver of reports about long work. The command line draws bars from them; [`Silent`] drops them.
+/// Implementations must not block for long.
 pub trait Progress: Debug + Send + Sync {
-    /// A task begins; `total` is its whole amount in `unit`s, if known.
+    /// Begins a task; `total` is its whole amount in `unit`s, if known.
     fn start(&self, label: &str, unit: Unit, total: Option<u64>) -> TaskId;
-    /// `amount` more of the task is done.
+    /// Adds `amount` to the completed part of the task.
     fn advance(&self, task: TaskId, amount: u64);
-    /// The task has ended, well or not.
+    /// Ends the task, whether or not it succeeded.
     fn finish(&self, task: TaskId);
-    /// A line that a person should see between the bars (a warning, a script's output).
+    /// Reports a line that a person should see between the bars (a warning, a script's output).
     fn note(&self, line: &str);
-    /// A line for the log only (what a package's script printed).
+    /// Reports a line for the log only (what a package's script printed).
     fn detail(&self, line: &str) {
         tracing::debug!("{line}");
     }
 }
 
-/// Shows nothing.
+/// A task that is under way. It ends when it is dropped, whether or not it succeeded.
+#[derive(Debug)]
+pub struct Task<'a> {
+    progress: &'a dyn Progress,
+    id: TaskId,
+}
+
+impl<'a> Task<'a> {
+    /// Begins a task; `total` is its whole amount in `unit`s, if known.
+    pub fn start(progress: &'a dyn Progress, label: &str, unit: Unit, total: Option<u64>) -> Self {
+        Self {
+            progress,
+            id: progress.start(label, unit, total),
+        }
+    }
+
+    /// Adds `amount` to the completed part.
+    pub fn advance(&self, amount: u64) {
+        self.progress.advance(self.id, amount);
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.progress.finish(self.id);
+    }
+}
+
+/// A receiver that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

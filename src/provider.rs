@@ -1,29 +1,31 @@
 //! Distributions as data: repositories, keys, base packages and default templates of each
 //! `(os, dist, arch)`.
 //!
-//! Invariant: provider data names no mirror of Debian; a key that is fetched counts only if its
-//! fingerprint is pinned.
+//! Invariant: provider data names no mirror of Debian; a downloaded key counts only if its fingerprint is pinned.
 
 mod data;
 mod files;
 mod keys;
 pub mod mirror;
 mod repositories;
+mod system;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::hint::Hint;
+use crate::model::ImageType;
 use crate::package::Arch;
 use crate::repo::{MirrorList, Signed};
-use crate::template::model::ImageType;
 use crate::yaml::{Findings, Source, did_you_mean};
 
 pub use data::PROVIDER as SCHEMA;
-pub use keys::ProviderKey;
-pub use repositories::{RepositoryError, repositories};
+pub use keys::{KeyProblem, ProviderKey};
+pub use repositories::{RepositoryError, known_problems, repositories};
+pub use system::{PackageSystem, Policy};
 
-/// Everything that is known about one distribution on one architecture.
+/// One distribution on one architecture.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// `os` of its templates.
@@ -32,56 +34,47 @@ pub struct Provider {
     pub dist: String,
     /// `arch` of its templates.
     pub arch: Arch,
-    /// How its packages are packed.
-    pub package_system: PackageSystem,
+    /// The package system, with the rules for its packages.
+    pub packages: &'static Policy,
     /// Version of the distribution, such as `13`.
     pub release_version: String,
-    /// Keyring in the image that its own apt trusts for the provider's repositories; without
-    /// one, the image gets no package sources.
+    /// Keyring in the image that its own apt trusts for the provider's repositories; without a keyring, the image gets
+    /// no package sources.
     pub image_keyring: Option<String>,
-    /// Where its packages come from.
+    /// The repositories of its packages.
     pub repositories: Vec<ProviderRepository>,
-    /// What every image starts from, by name; dependencies are not listed.
+    /// Names of the packages that every image starts from; dependencies are not listed.
     pub base_packages: Vec<String>,
     /// Its default templates.
     pub defaults: Vec<DefaultTemplate>,
 }
 
-/// Kind of packages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackageSystem {
-    /// `.deb`, dpkg and apt.
-    Deb,
-    /// `.rpm`.
-    Rpm,
-}
-
-/// A repository of a provider, but for its mirror.
+/// A repository of a provider, without its mirror.
 #[derive(Debug, Clone)]
 pub struct ProviderRepository {
     /// Unique in the provider.
     pub id: String,
-    /// Which archive holds it: what a mirror is given for.
+    /// The archive that holds it; a mirror is configured per archive.
     pub archive: String,
-    /// Where its vendor serves it, if nothing names a mirror; without a slash at the end.
+    /// The vendor's own base URL, used if no mirror is configured; without a slash at the end.
     pub base_url: Option<String>,
-    /// The vendor's list of servers, if nothing names a mirror; only for `.rpm` packages.
+    /// The vendor's list of mirrors, used if no mirror is configured; only for `.rpm` packages.
     pub mirror_list: Option<MirrorList>,
     /// Suite directory below `dists/`; empty for repositories of `.rpm` packages.
     pub suite: String,
-    /// Components; none for repositories of `.rpm` packages.
+    /// Components; empty for repositories of `.rpm` packages.
     pub components: Vec<String>,
     /// Pin priority (apt_preferences(5)).
     pub priority: i32,
     /// Keys that may sign it.
     pub keys: Vec<ProviderKey>,
-    /// What must be signed with them.
+    /// The data that must be signed with them.
     pub signed: Signed,
     /// Packages that are never taken from it, as [`PackageFilter::exclude`](crate::package::PackageFilter::exclude).
     pub exclude_packages: Vec<String>,
 }
 
-/// What a template of one image type is merged over.
+/// The template that a user's template of one image type is merged over.
 #[derive(Debug, Clone)]
 pub struct DefaultTemplate {
     /// The image type.
@@ -94,35 +87,36 @@ pub struct DefaultTemplate {
     pub overlay: Option<PathBuf>,
 }
 
-/// There is no such provider.
+/// The error for an unknown provider.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("there is no provider {wanted}: this version has {}", known.join(", "))]
 pub struct ProviderError {
-    /// The id that was asked for.
+    /// The requested id.
     pub wanted: String,
-    /// The ids that there are.
+    /// The known ids.
     pub known: Vec<String>,
 }
 
 impl ProviderError {
-    /// The provider that was probably meant.
-    pub fn hint(&self) -> Option<String> {
-        did_you_mean(&self.wanted, self.known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"))
+    /// Returns a hint with the provider that the user probably meant.
+    pub fn hint(&self) -> Option<Hint> {
+        did_you_mean(&self.wanted, self.known.iter().map(String::as_str))
+            .map(|near| format!("did you mean {near}?").into())
     }
 }
 
 impl Provider {
-    /// The provider id, `{os}-{dist}-{arch}`.
+    /// Returns the provider id, `{os}-{dist}-{arch}`.
     pub fn id(&self) -> String {
         format!("{}-{}-{}", self.os, self.dist, self.arch)
     }
 
-    /// The default template for an image type.
+    /// Returns the default template for an image type.
     pub fn default_for(&self, image_type: ImageType) -> Option<&DefaultTemplate> {
         self.defaults.iter().find(|default| default.image_type == image_type)
     }
 
-    /// The archives of its repositories, each once, the main one first.
+    /// Returns the archives of its repositories, each once, the main one first.
     pub fn archives(&self) -> Vec<&str> {
         let mut archives: Vec<&str> = Vec::new();
         for repository in &self.repositories {
@@ -145,15 +139,15 @@ impl fmt::Display for Provider {
 pub struct Providers(Vec<Provider>);
 
 impl Providers {
-    /// The providers that come with oic.
+    /// Returns the providers that come with oic.
     ///
     /// # Errors
-    /// The findings in a data file; a test holds that there are none.
+    /// The findings in a data file; a test proves that there are none.
     pub fn embedded() -> Result<Self, Findings> {
         Self::load(None)
     }
 
-    /// The providers that come with oic, overlaid with the data of the user's directory
+    /// Returns the providers that come with oic, overlaid with the data of the user's directory
     /// (`config_dir`): a file `providers/…` or `keys/…` in it takes the place of the embedded
     /// one of the same name, and a `providers/OS/DIST/provider.yml` of another name adds a
     /// provider.
@@ -164,7 +158,18 @@ impl Providers {
         data::load_all(&files::Files::new(directory)).map(Self)
     }
 
-    /// The provider of a template's target.
+    /// Lets certificates with these fingerprints (upper-case hexadecimal digits) count for repositories whose provider
+    /// pins none.
+    #[must_use]
+    pub fn trusting(mut self, fingerprints: &[String]) -> Self {
+        let repositories = self.0.iter_mut().flat_map(|provider| &mut provider.repositories);
+        for key in repositories.flat_map(|repository| &mut repository.keys) {
+            key.trusted = fingerprints.to_vec();
+        }
+        self
+    }
+
+    /// Returns the provider of a template's target.
     ///
     /// # Errors
     /// [`ProviderError`], which lists the known ones.
@@ -172,7 +177,7 @@ impl Providers {
         self.by_id(&format!("{os}-{dist}-{arch}"))
     }
 
-    /// The provider with an id such as `debian-debian13-x86_64`.
+    /// Returns the provider with an id such as `debian-debian13-x86_64`.
     ///
     /// # Errors
     /// [`ProviderError`], which lists the known ones.
@@ -186,12 +191,12 @@ impl Providers {
             })
     }
 
-    /// All of them.
+    /// Lists all of them.
     pub fn all(&self) -> &[Provider] {
         &self.0
     }
 
-    /// The operating systems, each once.
+    /// Returns the operating systems, each once.
     pub fn systems(&self) -> Vec<&str> {
         let mut systems: Vec<&str> = self.0.iter().map(|provider| provider.os.as_str()).collect();
         systems.sort_unstable();
@@ -199,7 +204,7 @@ impl Providers {
         systems
     }
 
-    /// The distributions of an operating system, each once.
+    /// Returns the distributions of an operating system, each once.
     pub fn distributions(&self, os: &str) -> Vec<&str> {
         let own = self.0.iter().filter(|provider| provider.os == os);
         let mut distributions: Vec<&str> = own.map(|provider| provider.dist.as_str()).collect();
@@ -217,7 +222,7 @@ mod tests {
     #[test]
     fn unknown_providers_are_answered_with_the_known_ones() {
         let providers = Providers::embedded().unwrap();
-        assert_eq!(providers.all().len(), 16);
+        assert_eq!(providers.all().len(), 18);
         let error = providers.find("debian", "debian21", Arch::X86_64).unwrap_err();
         assert!(error.to_string().contains("debian-debian13-aarch64"), "{error}");
         assert_eq!(error.hint().as_deref(), Some("did you mean debian-debian12-x86_64?"));

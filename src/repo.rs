@@ -1,6 +1,5 @@
-//! Repository metadata: a signed source becomes a verified index, an index becomes records.
+//! Repository metadata: oic turns a signed source into a verified index, and an index into records.
 
-mod compress;
 pub mod deb;
 mod error;
 mod load;
@@ -12,19 +11,21 @@ mod store;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-pub use error::{RepoError, RepoProblem};
-pub use load::{Format, Loader};
+pub use error::{FormatProblem, Problem, RepoError};
+pub use load::{Head, Index, Loader};
+pub use session::{Format, Session};
+pub use store::{POINTER, is_pointer};
 
 use crate::package::{Arch, PackageFilter, Sha256};
 
-/// Where an index and its packages come from.
+/// The source of an index and its packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     /// Unique id in the provider and template, such as `trixie-security`; appears in lockfiles.
     pub id: String,
     /// Base URL without a trailing slash (`http`, `https` or `file`). With a `mirror_list` it is empty.
     pub base_url: String,
-    /// A list of base URLs to choose from; only for repositories of `.rpm` packages.
+    /// A list of base URLs to choose from, instead of `base_url`; only for repositories of `.rpm` packages.
     pub mirror_list: Option<MirrorList>,
     /// Suite directory below `dists/`; only for repositories of `.deb` packages.
     pub suite: String,
@@ -32,17 +33,46 @@ pub struct Repository {
     pub components: Vec<String>,
     /// Certificates (OpenPGP, armored or binary, one or more each) that may sign it.
     pub keys: Vec<Vec<u8>>,
-    /// What must be signed with them; for repositories of `.deb` packages it is always the metadata.
+    /// The data that they must have signed; for repositories of `.deb` packages it is always the metadata.
     pub signed: Signed,
     /// Unsigned metadata is accepted (`[trusted=yes]`).
     pub trusted: bool,
     /// Pin priority (apt_preferences(5)); the greater is preferred.
     pub priority: i32,
-    /// Which of its packages may be taken.
+    /// The filter over its packages.
     pub filter: PackageFilter,
+    /// The properties of its metadata that must hold.
+    pub checks: Checks,
 }
 
-/// What the keys of a repository must have signed.
+impl Repository {
+    /// Returns whether it has no `dists/`: a suite that ends with a slash is a directory below the base URL, with the
+    /// indexes of all packages in it (sources.list(5), "exact path").
+    pub fn is_flat(&self) -> bool {
+        self.suite.ends_with('/')
+    }
+}
+
+/// The properties of a repository's signed metadata that end a load where they do not hold. Where one is switched off,
+/// there is a note instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checks {
+    /// The metadata names the requested suite.
+    pub suite: bool,
+    /// The time in `Valid-Until` has not passed.
+    pub valid_until: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            suite: true,
+            valid_until: true,
+        }
+    }
+}
+
+/// The data that the keys of a repository must have signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Signed {
     /// Its metadata, which has the digests of its packages.
@@ -54,19 +84,25 @@ pub enum Signed {
     Both,
 }
 
+crate::words::words!(Signed {
+    (Self::Metadata): "metadata",
+    (Self::Packages): "packages",
+    (Self::Both): "both",
+});
+
 impl Signed {
-    /// Whether the metadata must be signed.
+    /// Returns whether the metadata must be signed.
     pub fn metadata(self) -> bool {
         matches!(self, Self::Metadata | Self::Both)
     }
 
-    /// Whether each package must be signed.
+    /// Returns whether each package must be signed.
     pub fn packages(self) -> bool {
         matches!(self, Self::Packages | Self::Both)
     }
 }
 
-/// A file that lists where a repository can be had.
+/// A file that lists the mirrors of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MirrorList {
     /// URL of a plain list of base URLs, one per line.
@@ -76,7 +112,7 @@ pub enum MirrorList {
 }
 
 impl MirrorList {
-    /// Where the list is.
+    /// Returns the URL of the list.
     pub fn url(&self) -> &str {
         match self {
             Self::Plain(url) | Self::Metalink(url) => url,
@@ -84,35 +120,33 @@ impl MirrorList {
     }
 }
 
-/// What holds for all repositories of a load.
+/// The options of a load, for all its repositories.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// The architecture whose packages are wanted; those for `all` or `noarch` come along.
+    /// The wanted architecture; packages for `all` or `noarch` are included.
     pub arch: Arch,
-    /// Where verified indexes are kept (`pkgCache/{provider}/metadata`); created if absent.
+    /// Directory of verified indexes (`pkgCache/{provider}/metadata`); created if absent.
     pub metadata_dir: PathBuf,
     /// The time at which signatures, keys and `Valid-Until` must hold.
     pub now: SystemTime,
-    /// Use only what is cached.
+    /// No downloads; only cached files are used.
     pub offline: bool,
-    /// How many downloads go on at once, per level; at least 1 is used.
+    /// Number of repositories, and of indexes of each, that are downloaded at once; at least 1 is used.
     pub workers: usize,
-    /// How many threads parse a large index.
-    pub jobs: usize,
 }
 
 impl LoadOptions {
-    /// `now` in seconds since 1970; 0 for times before.
+    /// Returns `now` in seconds since 1970; 0 for times before.
     pub(super) fn now_seconds(&self) -> i64 {
         let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 }
 
-/// The root of a repository's metadata, as a lockfile or a report names it.
+/// The root of a repository's metadata, as a lockfile or a report describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseInfo {
-    /// When it was made, seconds since 1970.
+    /// Time of its creation, in seconds since 1970.
     pub date: i64,
     /// `Suite` of a Release file; empty if absent.
     pub suite: String,

@@ -1,4 +1,4 @@
-//! Which packages: a request and the records of all repositories become a
+//! The choice of packages: oic turns a request and the records of all repositories into a
 //! [`Resolution`](crate::package::Resolution), the exact set in the order of installation.
 //!
 //! Invariant: the same request and records give the same resolution, byte for byte.
@@ -22,25 +22,25 @@ pub use why::why;
 
 use crate::package::Arch;
 
-/// Counts up when the same request and records would give another resolution than the version before gave.
+/// The version of the resolver; it increases when the same request and records would give another resolution than
+/// before.
 pub const VERSION: u32 = 1;
 
-/// What to resolve.
+/// A request for packages.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The target architecture.
     pub arch: Arch,
-    /// Packages: `name`, `name=version`, `name:architecture`, or a pattern with `*`, `?`, `[…]`; of RPM
-    /// repositories also `name.arch`, `name-version[-release][.arch]`, a path, what packages provide, or
-    /// `(name if other)`: the first if the second is among the packages then. Groups were expanded before
-    /// ([`rpm::groups::expand`]).
+    /// Packages: `name`, `name=version`, `name:architecture`, or a pattern with `*`, `?`, `[…]`; of RPM repositories
+    /// also `name.arch`, `name-version[-release][.arch]`, a path, a capability, or `(name if other)`: the first if the
+    /// second is among the packages then. Groups were expanded before ([`rpm::groups::expand`]).
     pub packages: Vec<String>,
-    /// Also take every package that is `Essential: yes` (Debian Policy 3.8).
+    /// Every package is included that is `Essential: yes` (Debian Policy 3.8).
     pub include_essential: bool,
 }
 
 impl Request {
-    /// Without the architecture.
+    /// Returns the request without the architecture.
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             packages: &self.packages,
@@ -49,12 +49,12 @@ impl Request {
     }
 }
 
-/// A [`Request`] to a resolver, which has an architecture already.
+/// A [`Request`] to a resolver, which already has an architecture.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// As [`Request::packages`].
+    /// The same as [`Request::packages`].
     pub packages: &'a [String],
-    /// As [`Request::include_essential`].
+    /// The same as [`Request::include_essential`].
     pub include_essential: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct Wanted<'a> {
 mod test_support {
     use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256};
 
-    /// A resolution of packages that have little more than a name.
+    /// Makes a resolution of packages that have little more than a name.
     pub(super) fn resolution(names: &[&str], edges: &[(usize, usize)], requested: &[usize]) -> Resolution {
         let package = |name: &&str| ResolvedPackage {
             name: (*name).to_owned(),
@@ -72,7 +72,7 @@ mod test_support {
             path: format!("pool/{name}.deb"),
             size_bytes: 1000,
             installed_size_bytes: 4096,
-            sha256: Sha256::of(name),
+            checksum: Sha256::of(name).into(),
             stanza: String::new(),
         };
         let edge = |&(from, to): &(usize, usize)| Dependency {

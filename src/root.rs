@@ -2,32 +2,46 @@
 //!
 //! Invariant: every path is resolved as if the image's root directory were `/`
 //! (openat2(2), `RESOLVE_IN_ROOT`), so no symbolic link of a package leads a
-//! read, write or removal to the build host.
+//! read, write or removal to the build host. Only regular files and directories are
+//! opened: a FIFO or a device node that a package left is refused, not waited for.
 
 mod read;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::ops::Bound;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
-use crate::durable::{PathError, TEMPORARY_PREFIX, remove_tree};
+use crate::durable::{self, PathError, TEMPORARY_PREFIX, descriptor_path, remove_tree};
 
 /// Largest file that [`Root::read`] takes into memory, in bytes.
 const READ_LIMIT_BYTES: u64 = 64 << 20;
+
+/// The owner of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
 
 /// The root directory of an image that is being made.
 #[derive(Debug, Clone)]
 pub struct Root {
     directory: Arc<OwnedFd>,
     path: PathBuf,
+    spared: Arc<BTreeSet<PathBuf>>,
 }
 
 impl Root {
@@ -36,39 +50,76 @@ impl Root {
     /// # Errors
     /// If it is not a directory that can be opened.
     pub fn open(path: &Path) -> Result<Self, PathError> {
-        let directory = File::open(path).map_err(PathError::on("open the root directory", path))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty());
+        let failed = |errno: Errno| PathError::on("open the root directory", path)(errno.into());
         Ok(Self {
-            directory: Arc::new(directory.into()),
+            directory: Arc::new(directory.map_err(failed)?),
             path: path.to_owned(),
+            spared: Arc::default(),
         })
     }
 
-    /// Where the root directory lies on the host.
+    /// Returns the same root directory, but [`Self::remove`] and [`Self::clear`] leave the files `paths` alone.
+    #[must_use]
+    pub fn sparing<P: AsRef<Path>>(&self, paths: impl IntoIterator<Item = P>) -> Self {
+        let paths = paths.into_iter().map(|path| relative(path.as_ref()).to_owned());
+        Self {
+            spared: Arc::new(paths.collect()),
+            ..self.clone()
+        }
+    }
+
+    /// Returns whether the file `path` is one of those of [`Self::sparing`].
+    pub fn is_spared(&self, path: impl AsRef<Path>) -> bool {
+        self.spared.contains(relative(path.as_ref()))
+    }
+
+    /// Returns whether a file below the directory `path` is one of those of [`Self::sparing`].
+    fn spares_below(&self, path: &Path) -> bool {
+        let mut from = self
+            .spared
+            .range::<Path, _>((Bound::Excluded(relative(path)), Bound::Unbounded));
+        from.next().is_some_and(|spared| spared.starts_with(relative(path)))
+    }
+
+    /// Returns the path of the root directory on the host.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The content of the file `path`, or `None` if there is no such file.
+    /// Returns the content of the file `path`, or `None` if there is no such file.
     ///
     /// # Errors
-    /// If it cannot be read or is larger than 64 MiB.
+    /// If it cannot be read, is not a regular file, or is larger than 64 MiB.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>, PathError> {
         let path = path.as_ref();
         let read = || -> io::Result<Option<Vec<u8>>> {
-            let Some(file) = optional(self.resolve(path, OFlags::RDONLY))? else {
+            let Some(found) = optional(self.resolve(path, OFlags::PATH))? else {
                 return Ok(None);
             };
-            let mut bytes = Vec::new();
-            File::from(file).take(READ_LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > READ_LIMIT_BYTES {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            Ok(Some(bytes))
+            let file = durable::reopen_regular(&found)?;
+            durable::read_at_most(file, READ_LIMIT_BYTES).map(Some)
         };
         read().map_err(self.on("read", path))
     }
 
-    /// The mode (type and permission bits) of what `path` leads to, or `None` if there is nothing.
+    /// Returns the first bytes of the file `path`, at most `limit_bytes`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not a regular file.
+    pub fn head(&self, path: impl AsRef<Path>, limit_bytes: u64) -> Result<Vec<u8>, PathError> {
+        let path = path.as_ref();
+        let read = || -> io::Result<Vec<u8>> {
+            let file = durable::reopen_regular(&self.resolve(path, OFlags::PATH)?)?;
+            let mut bytes = Vec::new();
+            file.take(limit_bytes).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(self.on("read", path))
+    }
+
+    /// Returns the mode (type and permission bits) of the file that `path` leads to, or `None` if there is nothing.
     ///
     /// # Errors
     /// If it cannot be looked at.
@@ -83,7 +134,7 @@ impl Root {
         stat().map_err(self.on("look at", path))
     }
 
-    /// Whether `path` leads to something.
+    /// Returns whether `path` leads to something.
     ///
     /// # Errors
     /// As [`Self::mode`].
@@ -91,16 +142,19 @@ impl Root {
         Ok(self.mode(path)?.is_some())
     }
 
-    /// The names in directory `path`, sorted; none if there is no such directory.
+    /// Returns the names in directory `path`, sorted; none if there is no such directory.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If it cannot be read, or is not a directory.
     pub fn names(&self, path: impl AsRef<Path>) -> Result<Vec<OsString>, PathError> {
         let path = path.as_ref();
         let list = || -> io::Result<Vec<OsString>> {
-            let Some(directory) = optional(self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY))? else {
+            let Some(found) = optional(self.resolve(non_empty(path), OFlags::PATH))? else {
                 return Ok(Vec::new());
             };
+            durable::require(rustix::fs::fstat(&found)?.st_mode, libc::S_IFDIR)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = rustix::fs::openat(&found, ".", flags, Mode::empty())?;
             let mut names = Vec::new();
             for entry in Dir::read_from(&directory)? {
                 let entry = entry?;
@@ -115,8 +169,8 @@ impl Root {
         list().map_err(self.on("list", path))
     }
 
-    /// Puts a file with `contents` and permission bits `mode` at `path`, in place of any other
-    /// file or link of that name; missing parents are made with mode 0755.
+    /// Writes a file with `contents` and permission bits `mode` at `path`, in place of any other file or link of that
+    /// name; missing parents are made with mode 0755.
     ///
     /// # Errors
     /// If it cannot be written, or a directory has the name.
@@ -124,7 +178,7 @@ impl Root {
         self.copy_in(path, contents.as_ref(), mode)
     }
 
-    /// As [`Self::write`], with everything that `source` gives as the contents.
+    /// Writes as [`Self::write`] does, with everything that `source` gives as the contents.
     ///
     /// # Errors
     /// As [`Self::write`], and those of `source`.
@@ -145,7 +199,7 @@ impl Root {
                 Ok(rustix::fs::renameat(&parent, &temporary, &parent, name)?)
             })();
             if written.is_err() {
-                // The first error is the one to tell.
+                // Only the first error is reported.
                 let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
             }
             written
@@ -167,7 +221,7 @@ impl Root {
         link().map_err(self.on("link", path))
     }
 
-    /// The target of the symbolic link `path`, or `None` if it is not one.
+    /// Returns the target of the symbolic link `path`, or `None` if it is not one.
     ///
     /// # Errors
     /// If it cannot be looked at.
@@ -206,7 +260,7 @@ impl Root {
         rename().map_err(self.on("rename", from))
     }
 
-    /// Sees that directory `path` exists; what is missing of it is made with mode 0755.
+    /// Makes sure that directory `path` exists; missing parts of it are made with mode 0755.
     ///
     /// # Errors
     /// If a part of it is not a directory or cannot be made.
@@ -217,23 +271,53 @@ impl Root {
             .map_err(self.on("create directory", path))
     }
 
-    /// Sets the permission bits of what `path` leads to.
+    /// Sets the owner of the file or link `path` itself; the permission bits stay.
+    ///
+    /// # Errors
+    /// If it does not exist, or the owner cannot be set.
+    pub fn set_owner(&self, path: impl AsRef<Path>, owner: Owner) -> Result<(), PathError> {
+        let path = path.as_ref();
+        let set = || -> io::Result<()> {
+            let (parent, name) = self.parent(path, false)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+            let mode = rustix::fs::fstat(&found)?.st_mode;
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            rustix::fs::chownat(&found, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+            // Linux takes set-id bits away (chown(2)).
+            if mode & libc::S_IFMT == libc::S_IFREG && mode & 0o6000 != 0 {
+                fs::set_permissions(descriptor_path(&found), fs::Permissions::from_mode(mode & 0o7777))?;
+            }
+            Ok(())
+        };
+        set().map_err(self.on("set the owner of", path))
+    }
+
+    /// Sets the permission bits of the file that `path` leads to, without opening it.
     ///
     /// # Errors
     /// If there is nothing, or they cannot be set.
     pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> Result<(), PathError> {
         let path = path.as_ref();
-        self.resolve(path, OFlags::RDONLY)
-            .and_then(|file| rustix::fs::fchmod(file, Mode::from_raw_mode(mode)))
-            .map_err(|errno| self.on("set the mode of", path)(errno.into()))
+        self.resolve(path, OFlags::PATH)
+            .map_err(io::Error::from)
+            .and_then(|found| fs::set_permissions(descriptor_path(&found), fs::Permissions::from_mode(mode)))
+            .map_err(self.on("set the mode of", path))
     }
 
-    /// Removes a file, a link or a whole directory; a missing one is fine.
+    /// Removes a file, a link or a whole directory; a missing one is fine. What [`Self::sparing`] names stays, with the
+    /// directories that it lies in.
     ///
     /// # Errors
     /// If it cannot be removed, or something is mounted there.
     pub fn remove(&self, path: impl AsRef<Path>) -> Result<(), PathError> {
         let path = path.as_ref();
+        if self.is_spared(path) {
+            return Ok(());
+        }
+        if self.spares_below(path) {
+            return self.clear(path);
+        }
         match optional(self.parent(path, false)).map_err(self.on("remove", path))? {
             Some((parent, name)) => remove_tree(&descriptor_path(&parent).join(name)).map_err(|error| PathError {
                 path: self.path.join(relative(path)),
@@ -270,7 +354,7 @@ impl Root {
         }
     }
 
-    /// The opened directory that `path` lies in, and the name there.
+    /// Returns the opened directory that `path` lies in, and the name there.
     fn parent<'p>(&self, path: &'p Path, create: bool) -> io::Result<(OwnedFd, &'p OsStr)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
@@ -290,7 +374,7 @@ impl Root {
         }
         let (parent, name) = self.parent(path, true)?;
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            // Whatever the caller's umask is, an image's directories are open.
+            // The directories of an image are open, independent of the caller's umask.
             Ok(()) => rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o755), AtFlags::empty())?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
@@ -312,11 +396,7 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-fn descriptor_path(directory: &OwnedFd) -> PathBuf {
-    Path::new("/proc/self/fd").join(directory.as_fd().as_raw_fd().to_string())
-}
-
-/// `None` for what does not exist.
+/// Turns the error for a missing file into `None`.
 fn optional<T, E: Into<io::Error>>(result: Result<T, E>) -> io::Result<Option<T>> {
     match result.map_err(Into::into) {
         Ok(value) => Ok(Some(value)),
@@ -331,6 +411,9 @@ fn ignore_missing(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;
 
 #[cfg(test)]
 mod tests {
@@ -359,6 +442,23 @@ mod tests {
         assert_eq!(root.names("/etc").unwrap().len(), 0);
         root.remove("/etc/none").unwrap();
         root.remove("/none/none").unwrap();
+    }
+
+    #[test]
+    fn spared_files_stay() {
+        let (directory, root) = root();
+        for path in ["/tmp/a/b/c", "/tmp/a/d", "/tmp/a-b", "/tmp/e"] {
+            root.write(path, "text", 0o644).unwrap();
+        }
+        let root = root.sparing(["/tmp/a/b/c", "/tmp/e", "/tmp/missing"]);
+        assert!(root.is_spared("tmp/e") && !root.is_spared("/tmp/a"));
+        root.clear("/tmp").unwrap();
+        root.remove("/tmp/e").unwrap();
+        assert_eq!(root.names("/tmp").unwrap(), ["a", "e"]);
+        assert_eq!(root.names("/tmp/a").unwrap(), ["b"]);
+        assert!(directory.path().join("tmp/a/b/c").exists());
+        root.remove("/tmp").unwrap();
+        assert!(directory.path().join("tmp/a/b/c").exists());
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! The head of an `.rpm` file: lead, signature header and main header, up to where the payload
 //! starts (rpm-package-format(7), RPM V4 package format).
 //!
-//! Invariant: what a hostile file claims about sizes and counts is held against what there is before
-//! anything is allocated or read, and a main header is whole: all of it lies in its immutable region,
-//! which is what signatures are over.
+//! Invariant: sizes and counts that a hostile file claims are compared with the bytes that exist before anything is
+//! allocated or read, and a main header is whole: all of it lies in its immutable region, which signatures cover.
 
 mod header;
 mod tag;
@@ -15,31 +14,32 @@ use std::io::{self, Read};
 pub use header::Header;
 pub use tag::Tag;
 
-/// The fixed first part, obsolete but for its magic and kind.
+/// Size of the fixed first part, obsolete but for its magic and kind.
 const LEAD_BYTES: usize = 96;
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
-/// Signatures of files (IMA) are in there too, some hundred bytes for each.
+/// Upper limit; signatures of files (IMA), some hundred bytes for each, are in there too.
 const SIGNATURE_LIMIT_BYTES: u32 = 64 << 20;
-/// rpm's own limit.
+/// Upper limit, that of rpm.
 const HEADER_LIMIT_BYTES: u32 = 256 << 20;
 
-/// Why a file cannot be read as an RPM package.
+/// The reason why a file is not readable as an RPM package.
 #[derive(Debug, thiserror::Error)]
 pub enum RpmFileError {
     /// It cannot be read, or ends too early.
     #[error("cannot read the package: {0}")]
     Io(#[from] io::Error),
-    /// It is not what an RPM package looks like.
+    /// It does not have the form of an RPM package.
     #[error("not a valid RPM package: {part} {reason}")]
     Malformed {
         /// The part of the file.
         part: &'static str,
-        /// What is wrong with it, to follow the part's name.
+        /// The problem, worded to follow the part's name.
         reason: String,
     },
 }
 
 impl RpmFileError {
+    /// Makes the error that `part` breaks the rules of the format.
     pub(crate) fn malformed(part: &'static str, reason: impl Into<String>) -> Self {
         Self::Malformed {
             part,
@@ -51,11 +51,11 @@ impl RpmFileError {
 /// Everything before the payload.
 #[derive(Debug, Clone)]
 pub struct RpmHead {
-    /// Digests and signatures; nothing vouches for this header itself.
+    /// Digests and signatures; this header itself is not signed.
     pub signature: Header,
-    /// What the package says of itself and its files.
+    /// The package's description of itself and its files.
     pub header: Header,
-    /// Where the compressed payload starts, in bytes from the start of the file. It goes on to the end.
+    /// Offset of the compressed payload in the file, in bytes. It ends with the file.
     pub payload_offset: u64,
 }
 
@@ -90,13 +90,32 @@ impl RpmHead {
         })
     }
 
-    /// `name-[epoch:]version-release.arch`, for messages; parts that are absent are left out.
+    /// Returns `name-[epoch:]version-release.arch`, for messages, without absent parts.
     pub fn nevra(&self) -> String {
         let text = |tag| self.header.string(tag).ok().flatten().unwrap_or_default();
         format!("{}-{}.{}", text(Tag::NAME), self.evr(), text(Tag::ARCH))
     }
 
-    /// `[epoch:]version-release`; an epoch of 0 is left out.
+    /// Returns the paths of the package's files.
+    ///
+    /// # Errors
+    /// [`RpmFileError`] if a file has no directory, or a value is malformed.
+    pub fn paths(&self) -> Result<Vec<String>, RpmFileError> {
+        let directories = self.header.strings(Tag::DIR_NAMES)?;
+        let (indexes, names) = (
+            self.header.numbers(Tag::DIR_INDEXES)?,
+            self.header.strings(Tag::BASE_NAMES)?,
+        );
+        let path = |(name, index): (&&str, u64)| {
+            let directory = usize::try_from(index).ok().and_then(|index| directories.get(index));
+            let directory =
+                directory.ok_or_else(|| RpmFileError::malformed("header", "has a file without a directory"));
+            directory.map(|directory| format!("{directory}{name}"))
+        };
+        names.iter().zip(indexes).map(path).collect()
+    }
+
+    /// Returns `[epoch:]version-release`, without an epoch of 0.
     pub fn evr(&self) -> String {
         let text = |tag| self.header.string(tag).ok().flatten().unwrap_or_default();
         let epoch = self

@@ -4,99 +4,70 @@
 //! merge to the same template.
 
 mod buildable;
+mod chain;
 mod convert;
+mod draft;
 mod embedded;
+mod files;
 mod merge;
-pub mod model;
+mod modes;
 mod print;
 mod rules;
 pub mod schema;
+mod shown;
 pub mod size;
+mod source;
+mod tree;
 mod variables;
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::model::{ImageType, Template};
+use crate::package::Arch;
 use crate::provider::{DefaultTemplate, Provider, Providers};
-use crate::yaml::{self, EmitError, Finding, Findings, Node, Source, did_you_mean, parse, read_source};
-use convert::{Base, Bases};
-use model::{ImageType, Template};
+use crate::words::Words;
+use crate::yaml::schema::Field;
+use crate::yaml::{self, EmitError, Finding, Findings, Node, Place};
+use chain::Link;
+use files::{Base, Origin, Origins};
+use schema::{kernel, system, target, template};
 
 pub use buildable::check_buildable;
-pub use embedded::{Sample, samples};
+pub use draft::{Draft, DraftUser};
+pub use embedded::{Sample, plain, samples};
+pub use source::TemplateSource;
 pub use variables::Variables;
-
-/// Where a template comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TemplateSource {
-    /// A file.
-    File(PathBuf),
-    /// A template that comes with oic.
-    Sample(Sample),
-}
-
-impl TemplateSource {
-    /// What a user's argument means: the file of that name or, if there is none, the sample.
-    ///
-    /// # Errors
-    /// A finding that lists the samples if it is neither.
-    pub fn named(argument: &OsStr) -> Result<Self, Findings> {
-        let path = Path::new(argument);
-        if path.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
-            return Ok(Self::File(path.to_owned()));
-        }
-        let name = argument.to_string_lossy();
-        let samples = samples();
-        if let Some(sample) = samples.iter().find(|sample| sample.name == name) {
-            return Ok(Self::Sample(*sample));
-        }
-        let message = "there is no file of this name, and no sample template either";
-        let names = samples.iter().map(|sample| sample.name);
-        let finding = Finding::without_position(path, "", message).allowed(names.clone());
-        let hint = did_you_mean(&name, names).map(|near| format!("did you mean {near}?"));
-        let hint = hint.unwrap_or_else(|| "give a .yml file, or one of these samples by its name".to_owned());
-        Err(finding.hint(hint).into())
-    }
-
-    fn read(&self) -> Result<Arc<Source>, Findings> {
-        match self {
-            Self::File(path) => read_source(path),
-            Self::Sample(sample) => Ok(sample.source()),
-        }
-    }
-
-    fn base(&self) -> Base {
-        match self {
-            Self::File(path) => {
-                // A name without a directory lies in the current one, whose parent is "".
-                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                Base::Directory(absolute.parent().map_or_else(PathBuf::new, Path::to_owned))
-            }
-            Self::Sample(_) => Base::Provider {
-                overlay: None,
-                directory: embedded::SAMPLES.to_owned(),
-            },
-        }
-    }
-}
 
 /// A template that is ready to be built.
 #[derive(Clone)]
 pub struct Loaded {
     /// The merged template.
     pub template: Template,
-    /// What builds it.
+    /// The provider that builds it.
     pub provider: Provider,
-    /// What the provider's default template asks for by name: most of its images have these in common.
+    /// The packages that the provider's default template names: most of its images have these in common.
     pub default_packages: Vec<String>,
-    /// What is odd about it.
+    /// The packages that the template itself names.
+    pub own_packages: Vec<String>,
+    /// Warnings about it.
     pub warnings: Findings,
-    source: Arc<Source>,
-    base: Base,
-    default_base: Base,
+    /// The template over those that it extends.
+    own: Node,
     merged: Node,
+    /// Whether the template extends another one.
+    extends: bool,
+    origins: Origins,
     variables: Variables,
+}
+
+/// How much of a template [`Loaded::resolved`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The template over those that it extends.
+    Chain,
+    /// And over its provider's default.
+    Full,
 }
 
 // The source and the tree hold passwords in clear text.
@@ -110,139 +81,217 @@ impl std::fmt::Debug for Loaded {
 }
 
 impl Loaded {
-    /// The user's template as it was read.
-    pub fn user_text(&self) -> &str {
-        &self.source.text
-    }
-
-    /// The merged template as YAML: fields in the order of the schema, files named so that they
+    /// Gives the merged template as YAML: fields in the order of the schema, files named so that they
     /// are found from anywhere. It validates again and merges to itself.
     ///
     /// # Errors
     /// [`EmitError`], which no loaded template causes.
     pub fn to_yaml(&self) -> Result<String, EmitError> {
-        let portable = print::portable(&self.merged, &self.bases());
+        let portable = print::portable(&self.merged, &self.origins);
         yaml::to_yaml(&self.variables.escape(&portable))
     }
 
-    fn bases(&self) -> Bases<'_> {
-        Bases {
-            user_source: &self.source,
-            user: &self.base,
-            default: &self.default_base,
+    /// Gives the template as YAML for people: as [`Self::to_yaml`], but no secret is in it. With `origin`, file and line
+    /// stand behind each value.
+    ///
+    /// # Errors
+    /// [`EmitError`], which no loaded template causes.
+    pub fn resolved(&self, scope: Scope, origin: bool) -> Result<String, EmitError> {
+        let tree = match scope {
+            Scope::Chain => &self.own,
+            Scope::Full => &self.merged,
+        };
+        shown::resolved(&self.variables.escape(&print::portable(tree, &self.origins)), origin)
+    }
+
+    /// Says whether the template extends another one.
+    pub fn extends(&self) -> bool {
+        self.extends
+    }
+
+    /// Says, in words, what asks for the package `name`: a line of the template, its default, or the provider. `None` if
+    /// nothing does by this name.
+    pub fn asked_by(&self, name: &str) -> Option<String> {
+        let root = Place::root(&self.merged);
+        let system = root.get(template::SYSTEM)?;
+        let kernel = system.get(system::KERNEL);
+        let of_kernel = kernel.iter().flat_map(|kernel| kernel.items(kernel::PACKAGES));
+        let is_it = |text: &str| text == name || text.split(['=', ':']).next() == Some(name);
+        let mut places = system.items(system::PACKAGES).chain(of_kernel);
+        let found = places.find(|place| place.node.text().is_some_and(is_it));
+        match found {
+            Some(place) => {
+                let (file, line) = (place.node.span.source(), place.node.span.position().0);
+                let at = format!("{}:{line}", file.name.display());
+                let default = self.origins.default.as_ref();
+                Some(
+                    match default.is_some_and(|default| Arc::ptr_eq(file, &default.source)) {
+                        true => format!("the default template of {} ({at})", self.provider),
+                        false => at,
+                    },
+                )
+            }
+            None => {
+                let is_base = self.provider.base_packages.iter().any(|base| is_it(base));
+                is_base.then(|| format!("the base packages of {}", self.provider))
+            }
         }
+    }
+
+    /// Gives the name of the template's file, for messages.
+    pub fn file(&self) -> &Path {
+        let leaf = self.origins.layers.first();
+        leaf.map_or(Path::new(""), |origin| &origin.source.name)
     }
 }
 
-/// Everything that is wrong with a template by itself, without its provider's default.
+/// Finds everything that is wrong with a template and those that it extends, without its provider's default.
 pub fn validate(source: &TemplateSource, providers: &Providers, variables: &Variables) -> Findings {
     let mut findings = Findings::new();
-    match source.read() {
-        Ok(text) => drop(check(&text, providers, variables, &mut findings)),
-        Err(unreadable) => findings.extend(unreadable),
+    let chain = chain::read(source, providers, variables, &mut findings);
+    if let Some(own) = fold(&chain) {
+        rules::check_folded(&own, &mut findings);
+        modes::check(&own, &origins(&chain, None), &mut findings);
     }
     findings
 }
 
-/// Reads a template, merges it over its provider's default, and validates both and the result.
+/// Reads a template, merges it over those that it extends and its provider's default, and validates each of them and the
+/// result.
 ///
 /// # Errors
 /// All findings at once. A default template that is missing or broken is an error too.
 pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variables) -> Result<Loaded, Findings> {
-    let text = source.read()?;
     let mut findings = Findings::new();
-    let user = check(&text, providers, variables, &mut findings);
+    let chain = chain::read(source, providers, variables, &mut findings);
     let mut findings = findings.into_result()?;
-    // Without errors there is a tree.
-    let user = user.ok_or_else(Findings::new)?;
+    // A chain without errors has a tree.
+    let own = fold(&chain).ok_or_else(Findings::new)?;
 
-    let (provider, default) = provider_of(&user, providers)?;
-    let mut default_findings = Findings::new();
-    let arch_variables = Variables::of_arch(provider.arch);
-    let default_tree = check(&default.source, providers, &arch_variables, &mut default_findings);
-    findings.extend(default_findings.into_result()?);
-    let default_tree = default_tree.ok_or_else(Findings::new)?;
-    let default_packages = default_tree
-        .at(&["systemConfig", "packages"])
-        .map_or(&[][..], Node::items);
-
-    let merged = merge::merge(&default_tree, &user, &text, &mut findings);
+    rules::check_folded(&own, &mut findings);
+    let provider = provider_of(&own, providers)?;
+    // An image that is built on has what a default template would bring.
+    let default = match rules::is_overlay(&own) {
+        true => None,
+        false => Some(default_of(&own, provider)?),
+    };
+    let default_tree = match default {
+        Some(default) => Some(check_default(default, provider, providers, &mut findings)?),
+        None => None,
+    };
+    let origins = origins(&chain, default);
+    let mut merged = default_tree
+        .as_ref()
+        .map_or_else(|| own.clone(), |default| merge::merge(default, &own));
+    let layers = origins.layers.iter().rev();
+    let sources: Vec<_> = origins
+        .default
+        .iter()
+        .chain(layers)
+        .map(|origin| &origin.source)
+        .collect();
+    merge::complete(&mut merged, &sources, &mut findings);
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
     rules::check_merged(&merged, providers, &mut findings);
-    let default_base = Base::Provider {
-        overlay: default.overlay.clone(),
-        directory: default.directory.clone(),
-    };
-    let base = source.base();
-    let bases = Bases {
-        user_source: &text,
-        user: &base,
-        default: &default_base,
-    };
-    let template = convert::template(&merged, &bases, &mut findings);
+    modes::check(&merged, &origins, &mut findings);
+    let template = convert::template(&merged, &origins, &mut findings);
     let warnings = findings.into_result()?;
     let Some(template) = template else {
         let message = "the merged template is incomplete";
-        return Err(Finding::without_position(&text.name, "", message).into());
+        return Err(Finding::error(&own.span, "", message).into());
     };
     Ok(Loaded {
         template,
         provider: provider.clone(),
-        default_packages: default_packages
-            .iter()
-            .filter_map(Node::text)
-            .map(str::to_owned)
-            .collect(),
+        default_packages: default_tree.as_ref().map_or_else(Vec::new, packages),
+        own_packages: packages(&own),
         warnings,
-        source: text,
-        base,
-        default_base,
+        own,
         merged,
+        extends: chain.len() > 1,
+        origins,
         variables: variables.clone(),
     })
 }
 
-/// Parses one template, puts variables in, and checks it.
-fn check(source: &Arc<Source>, providers: &Providers, variables: &Variables, findings: &mut Findings) -> Option<Node> {
-    let mut root = parse(source, findings)?;
-    let mut unset = Findings::new();
-    variables.substitute(&mut root, &mut unset);
-    let mut others = Findings::new();
-    yaml::schema::validate(&root, schema::TEMPLATE, &mut others);
-    rules::check(&root, providers, &mut others);
-    // What else is wrong with such a text shows once the variable is set.
-    let is_unset = |field: &str| unset.iter().any(|finding| finding.field == field);
-    let others: Vec<_> = others
-        .iter()
-        .filter(|finding| !is_unset(&finding.field))
-        .cloned()
-        .collect();
-    findings.extend(unset);
-    others.into_iter().for_each(|finding| findings.push(finding));
-    Some(root)
+/// Returns the packages that a tree names.
+fn packages(root: &Node) -> Vec<String> {
+    let system = root.read(template::SYSTEM);
+    system.map_or_else(Vec::new, |system| system.read(system::PACKAGES))
 }
 
-/// The provider and the default template of a valid template.
-fn provider_of<'a>(user: &Node, providers: &'a Providers) -> Result<(&'a Provider, &'a DefaultTemplate), Findings> {
-    let target = user.get("target").unwrap_or(user);
-    let word = |key| target.text_at(key).unwrap_or_default();
-    let wanted = format!("{}-{}-{}", word("os"), word("dist"), word("arch"));
-    let provider = providers.by_id(&wanted).map_err(|error| {
-        let finding = Finding::error(&target.span, "target", error.to_string());
+/// Merges a chain, the template over those that it extends.
+fn fold(chain: &[Link]) -> Option<Node> {
+    let mut from_root = chain.iter().rev().map(|link| &link.root);
+    let mut first = from_root.next()?.clone();
+    first.remove(template::EXTENDS.name);
+    Some(from_root.fold(first, |base, child| merge::merge(&base, child)))
+}
+
+/// Returns the files that a chain and a default template are.
+fn origins(chain: &[Link], default: Option<&DefaultTemplate>) -> Origins {
+    Origins {
+        layers: chain.iter().map(|link| link.origin.clone()).collect(),
+        default: default.map(|default| Origin {
+            source: Arc::clone(&default.source),
+            base: Base::Provider {
+                overlay: default.overlay.clone(),
+                directory: default.directory.clone(),
+            },
+        }),
+    }
+}
+
+/// Reads and checks the default template of `provider`.
+///
+/// # Errors
+/// Its findings, if one of them is an error.
+fn check_default(
+    default: &DefaultTemplate,
+    provider: &Provider,
+    providers: &Providers,
+    findings: &mut Findings,
+) -> Result<Node, Findings> {
+    let mut own = Findings::new();
+    let variables = Variables::of_arch(provider.arch);
+    let tree = chain::check(&default.source, providers, &variables, &mut own);
+    if let Some(extends) = tree.as_ref().and_then(|tree| Place::root(tree).get(template::EXTENDS)) {
+        own.push(extends.error("a default template stands at the root of every chain, and extends nothing"));
+    }
+    findings.extend(own.into_result()?);
+    tree.ok_or_else(Findings::new)
+}
+
+/// Gives the provider of a valid template.
+fn provider_of<'a>(own: &Node, providers: &'a Providers) -> Result<&'a Provider, Findings> {
+    let root = Place::root(own);
+    let target = root.at(template::TARGET);
+    let word = |field: Field<str>| target.read(field).unwrap_or_default();
+    let arch = target.read(target::ARCH).map_or("", Arch::as_str);
+    let wanted = format!("{}-{}-{arch}", word(target::OS), word(target::DIST));
+    providers.by_id(&wanted).map_err(|error| {
+        let finding = target.error(error.to_string());
         Findings::from(match error.hint() {
-            Some(hint) => finding.hint(hint),
+            Some(hint) => finding.hint(hint.to_string()),
             None => finding,
         })
-    })?;
-    let default = ImageType::named(word("imageType")).and_then(|image_type| provider.default_for(image_type));
-    let default = default.ok_or_else(|| {
-        let at = target.get("imageType").unwrap_or(target);
-        let message = format!("{provider} has no default template for {} images", word("imageType"));
+    })
+}
+
+/// Gives the default template of a valid template.
+fn default_of<'a>(own: &Node, provider: &'a Provider) -> Result<&'a DefaultTemplate, Findings> {
+    let target = Place::root(own).at(template::TARGET);
+    let image_type = target.read(target::IMAGE_TYPE);
+    let default = image_type.and_then(|image_type| provider.default_for(image_type));
+    default.ok_or_else(|| {
+        let word = image_type.map_or("", ImageType::word);
+        let message = format!("{provider} has no default template for {word} images");
         Findings::from(
-            Finding::error(&at.span, "target.imageType", message)
-                .allowed(provider.defaults.iter().map(|default| default.image_type.as_str()))
+            target
+                .at(target::IMAGE_TYPE)
+                .error(message)
+                .allowed(provider.defaults.iter().map(|default| default.image_type.word()))
                 .hint("add one to the provider's defaults, see docs/providers.md"),
         )
-    })?;
-    Ok((provider, default))
+    })
 }

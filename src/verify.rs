@@ -1,4 +1,4 @@
-//! OpenPGP signatures: who signed, with which pinned key, and was that key valid.
+//! OpenPGP signatures: oic checks which pinned key signed a text, and whether that key was valid.
 //!
 //! Invariant: text leaves this module as verified only if a pinned certificate
 //! made a good signature over all of it, under sequoia's standard policy, with a
@@ -11,6 +11,7 @@ pub mod rpm;
 #[cfg(test)]
 mod tests;
 
+use crate::hint::Hint;
 use std::io;
 use std::time::SystemTime;
 
@@ -34,40 +35,40 @@ pub struct Keyring {
     certificates: Vec<Cert>,
 }
 
-/// Who made a good signature.
+/// The maker of a good signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
-    /// Fingerprint of the pinned certificate, in upper-case hexadecimal digits.
+    /// Fingerprint of its pinned certificate, in upper-case hexadecimal digits.
     pub fingerprint: String,
-    /// When the signature says that it was made.
+    /// Time of the signature, as stated in it.
     pub signed_at: SystemTime,
 }
 
 /// A clear-signed text whose signature was good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Exactly what was signed, dash escapes undone.
+    /// Exactly the signed text, dash escapes undone.
     pub text: Vec<u8>,
-    /// Who signed it.
+    /// Its signer.
     pub signer: Signer,
 }
 
-/// Why a signature, or a key, is not accepted.
+/// The reason why a signature, or a key, is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// No certificate was found where at least one is needed.
     #[error("no OpenPGP certificate in the given keys{}", detail(.reason))]
     NoCertificate {
-        /// What the parser said, if it said anything.
+        /// The parser's message; may be empty.
         reason: String,
     },
-    /// The document is not one clear-signed message.
+    /// The document is not exactly one clear-signed message.
     #[error("not a clear-signed document: {reason}")]
     NotClearSigned {
-        /// What is wrong with it.
+        /// The mistake in it.
         reason: String,
     },
-    /// There is no signature in it.
+    /// The input has no signature.
     #[error("no signature")]
     NoSignature,
     /// Only keys that are not pinned signed it.
@@ -83,7 +84,7 @@ pub enum VerifyError {
     BadSignature {
         /// Fingerprint of the certificate.
         key: String,
-        /// What the check said.
+        /// The message of the check.
         reason: String,
     },
     /// The signing key, or its certificate, has expired.
@@ -91,7 +92,7 @@ pub enum VerifyError {
     ExpiredKey {
         /// Fingerprint of the certificate.
         key: String,
-        /// When it expired, in words.
+        /// The time of expiry, in words.
         reason: String,
     },
     /// The signing key, or its certificate, was revoked.
@@ -105,44 +106,58 @@ pub enum VerifyError {
     UnusableKey {
         /// Fingerprint of the certificate.
         key: String,
-        /// What the policy said.
+        /// The message of the policy.
+        reason: String,
+    },
+    /// The signature, or one by which its key is bound, uses an algorithm that is broken.
+    #[error("signed by key {key} in a way that can be forged: {reason}")]
+    TooWeak {
+        /// Fingerprint of the certificate.
+        key: String,
+        /// The message of the policy, with the algorithm.
         reason: String,
     },
     /// The signature cannot be read.
     #[error("malformed signature: {reason}")]
     Malformed {
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
 }
 
 impl VerifyError {
-    /// What the user can do next, if anything helps.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns a hint on the next step of the user, if anything helps.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoCertificate { .. } => Some("give the repository's public key (`pkey`)".to_owned()),
+            Self::NoCertificate { .. } => Some("give the repository's public key (`pkey`)".into()),
             Self::UnknownKey { .. } => Some(
                 "if you trust that key, add it to the repository's keys; otherwise the mirror serves something else"
-                    .to_owned(),
+                    .into(),
             ),
-            Self::ExpiredKey { .. } => Some("check the clock of this machine; else get the renewed key".to_owned()),
-            Self::BadSignature { .. } => Some("check the clock of this machine; else try another mirror".to_owned()),
+            Self::ExpiredKey { .. } => Some("check the clock of this machine; else get the renewed key".into()),
+            Self::BadSignature { .. } => Some("check the clock of this machine; else try another mirror".into()),
+            Self::TooWeak { .. } => {
+                let text = "SHA-1 and short keys are refused as apt and dnf do today: ask the vendor for a key and \
+                            signatures with SHA-256 or better; `[trusted=yes]` takes the repository without verification";
+                Some(text.into())
+            }
             Self::RevokedKey { .. } | Self::UnusableKey { .. } => {
-                Some("get the key that the repository signs with today".to_owned())
+                Some("get the key that the repository signs with today".into())
             }
             Self::NotClearSigned { .. } | Self::NoSignature | Self::Malformed { .. } => {
-                Some("try another mirror; a proxy or portal may have answered in its place".to_owned())
+                Some("try another mirror; a proxy or portal may have answered in its place".into())
             }
         }
     }
 
-    /// Of several failed signatures the one that says most is reported: a pinned key's before an unknown one's.
+    /// Returns the rank for the choice among several failed signatures. The greatest rank is reported: a pinned key's
+    /// failure before an unknown key's.
     fn rank(&self) -> u8 {
         match self {
             Self::RevokedKey { .. } => 5,
             Self::ExpiredKey { .. } => 4,
             Self::BadSignature { .. } => 3,
-            Self::UnusableKey { .. } => 2,
+            Self::UnusableKey { .. } | Self::TooWeak { .. } => 2,
             Self::UnknownKey { .. } => 1,
             _ => 0,
         }
@@ -157,22 +172,22 @@ fn detail(reason: &str) -> String {
     }
 }
 
-/// The signed text of a clear-signed document **without** looking at its
-/// signature, for sources that are trusted by declaration.
+/// Returns the signed text of a clear-signed document **without** a check of its signature, for sources that are
+/// trusted by declaration.
 ///
 /// # Errors
-/// [`VerifyError::NotClearSigned`].
+/// [`VerifyError::NotClearSigned`] if the document is not exactly one clear-signed message.
 pub fn signed_text_unverified(clear_signed: &[u8]) -> Result<Vec<u8>, VerifyError> {
     let text = clearsign::signed_lines(clear_signed);
     text.map(String::into_bytes)
         .map_err(|reason| VerifyError::NotClearSigned { reason })
 }
 
-/// Of the certificates in `blob` those that have one of `fingerprints` (upper-case hexadecimal
-/// digits), in binary form.
+/// Returns those certificates in `blob` that have one of `fingerprints` (upper-case hexadecimal digits), in binary
+/// form.
 ///
 /// # Errors
-/// [`VerifyError::NoCertificate`] if there is none.
+/// [`VerifyError::NoCertificate`] if `blob` has none of them.
 pub fn select(blob: &[u8], fingerprints: &[String]) -> Result<Vec<u8>, VerifyError> {
     let mut keyring = Keyring::from_certificates(&[blob])?;
     let found = keyring.fingerprints().join(", ");
@@ -204,7 +219,7 @@ impl Keyring {
         Ok(Self { certificates })
     }
 
-    /// Fingerprints of the pinned certificates, in upper-case hexadecimal digits.
+    /// Returns the fingerprints of the pinned certificates, in upper-case hexadecimal digits.
     pub fn fingerprints(&self) -> Vec<String> {
         self.certificates
             .iter()
@@ -212,7 +227,7 @@ impl Keyring {
             .collect()
     }
 
-    /// All of it as binary OpenPGP certificates, as apt takes them in a `.gpg` file.
+    /// Returns all certificates in binary OpenPGP form, as apt takes them in a `.gpg` file.
     ///
     /// # Errors
     /// [`VerifyError::NoCertificate`] if one of them cannot be written.
@@ -227,7 +242,7 @@ impl Keyring {
         Ok(bytes)
     }
 
-    /// The certificates in ASCII armor, one after the other, as rpm and dnf read them.
+    /// Returns the certificates in ASCII armor, one after the other, as rpm and dnf read them.
     ///
     /// # Errors
     /// If a certificate cannot be written.
@@ -242,7 +257,7 @@ impl Keyring {
         Ok(bytes)
     }
 
-    /// Verifies a clear-signed document (`InRelease`) and gives the text that was signed.
+    /// Verifies a clear-signed document (`InRelease`) and returns the signed text.
     ///
     /// `at` is the time at which keys and signatures must be valid.
     ///
@@ -279,7 +294,7 @@ impl Keyring {
         self.check_reader(data, signature, packets, at)
     }
 
-    /// [`Self::check`] of data that is read.
+    /// Does the same as [`Self::check`], on data from a reader.
     fn check_reader(
         &self,
         data: impl io::Read + Send + Sync,
@@ -299,13 +314,13 @@ impl Keyring {
     }
 }
 
-/// Which versions of OpenPGP signature packets are accepted.
+/// The accepted versions of OpenPGP signature packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packets {
-    /// Those that the standard policy accepts.
+    /// The versions that the standard policy accepts.
     Current,
-    /// Also version 3, which `rpm` made until lately, and distributions with it. It differs in what
-    /// stands beside the signature, not in its strength.
+    /// Also version 3, which older versions of `rpm`, and distributions with them, make. It differs in the data beside
+    /// the signature, not in its strength.
     WithVersion3,
 }
 
@@ -319,8 +334,8 @@ impl Packets {
     }
 }
 
-/// Two independent readers of the frame must have seen the same text; trailing
-/// blanks and the kind of line end are not signed (RFC 9580, 7.2).
+/// Returns whether two independent readers of the frame saw the same text; trailing blanks and the kind of line end are
+/// not signed (RFC 9580, 7.2).
 fn same_lines(text: &[u8], lines: &[u8]) -> bool {
     let trimmed = |text: &[u8]| -> Vec<Vec<u8>> {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
@@ -331,7 +346,8 @@ fn same_lines(text: &[u8], lines: &[u8]) -> bool {
     trimmed(text) == trimmed(lines)
 }
 
-/// An armored blob may hold several blocks one after the other; each is read by itself.
+/// Reads the certificates of a blob. An armored blob may have several blocks one after the other; each is read by
+/// itself.
 fn read_certificates(blob: &[u8]) -> Result<Vec<Cert>, VerifyError> {
     const ARMOR: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
     let mut starts: Vec<usize> = (0..blob.len())
@@ -369,14 +385,27 @@ fn malformed(reason: String) -> VerifyError {
     VerifyError::Malformed { reason }
 }
 
-/// What `Judge::check` returned travels through sequoia as an opaque error.
+/// Extracts the error of `Judge::check`, which passes through sequoia as an opaque error.
 fn from_sequoia(error: openpgp::anyhow::Error) -> VerifyError {
     error
         .downcast::<VerifyError>()
         .unwrap_or_else(|error| malformed(format!("{error:#}")))
 }
 
-/// Decides on the signatures of one document.
+/// Returns whether the policy refuses an algorithm.
+fn is_weak(error: &openpgp::anyhow::Error) -> bool {
+    let mut causes = error.chain().map(|cause| cause.downcast_ref());
+    causes.any(|cause| matches!(cause, Some(openpgp::Error::PolicyViolation(..))))
+}
+
+fn too_weak(cert: &Cert, error: &openpgp::anyhow::Error) -> VerifyError {
+    VerifyError::TooWeak {
+        key: cert.fingerprint().to_hex(),
+        reason: format!("{error:#}"),
+    }
+}
+
+/// The judge of the signatures of one document.
 struct Judge<'k> {
     keyring: &'k Keyring,
     policy: &'k StandardPolicy<'k>,
@@ -394,7 +423,7 @@ impl<'k> Judge<'k> {
         }
     }
 
-    /// sequoia judged the key by the signature's time; it must also be valid now.
+    /// Checks that the key is also valid now (sequoia judged it by the signature's time), and returns the signer.
     fn still_valid(&self, good: &GoodChecksum<'_>) -> Result<Signer, VerifyError> {
         let key = good.ka.cert().fingerprint().to_hex();
         let unusable = |reason: String| VerifyError::UnusableKey {
@@ -416,6 +445,12 @@ impl<'k> Judge<'k> {
 
     fn explain(&self, error: &VerificationError<'_>) -> VerifyError {
         match error {
+            VerificationError::UnboundKey { cert, error, .. } if is_weak(error) => too_weak(cert, error),
+            VerificationError::BadKey { ka, error, .. } | VerificationError::BadSignature { ka, error, .. }
+                if is_weak(error) =>
+            {
+                too_weak(ka.cert(), error)
+            }
             VerificationError::MissingKey { sig } => self.unknown(sig),
             VerificationError::UnboundKey { cert, error, .. } => VerifyError::UnusableKey {
                 key: cert.fingerprint().to_hex(),
@@ -457,7 +492,7 @@ impl<'k> Judge<'k> {
     }
 }
 
-/// Alive, not revoked and meant for signing, at the time that the amalgamation carries.
+/// Checks that a key is alive, not revoked and meant for signing, at the time that the amalgamation carries.
 fn usable(ka: &ValidErasedKeyAmalgamation<'_, PublicParts>) -> Result<(), VerifyError> {
     let key = ka.cert().fingerprint().to_hex();
     let revoked = |status| matches!(status, RevocationStatus::Revoked(_));

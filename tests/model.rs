@@ -3,20 +3,37 @@
 #![allow(missing_docs, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
 /// What the crate has in `src/sync.rs`, under the control of the model checker.
+#[path = "../src/sync"]
 mod sync {
+    #[allow(dead_code)] // what only the library uses
+    mod recover;
+
+    pub use recover::{lock, wait};
     pub use shuttle::sync::atomic::{AtomicU8, Ordering};
-    pub use shuttle::sync::{Condvar, Mutex, MutexGuard};
-    pub use std::sync::PoisonError;
+    pub use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub use shuttle::thread::scope;
+    use shuttle::thread::{Scope, ScopedJoinHandle};
+
+    pub fn spawn_scoped<'scope, T: Send + 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        work: impl FnOnce() -> T + Send + 'scope,
+    ) -> Option<ScopedJoinHandle<'scope, T>> {
+        Some(scope.spawn(work))
+    }
 }
 
 #[path = "../src/flight.rs"]
 mod flight;
 #[path = "../src/snapshot/hints.rs"]
 mod hints;
-#[path = "../src/snapshot/kept.rs"]
-mod kept;
-#[path = "../src/snapshot/once.rs"]
-mod once;
+#[path = "../src/snapshot/member_id.rs"]
+mod member_id;
+#[path = "../src/snapshot/members.rs"]
+mod members;
+#[path = "../src/snapshot/memory.rs"]
+mod memory;
+#[path = "../src/parallel.rs"]
+mod parallel;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,8 +41,9 @@ use std::sync::Arc;
 
 use flight::Flights;
 use hints::Hints;
-use kept::Kept;
-use once::{Keeping, Once};
+use member_id::MemberId;
+use members::{Keeping, MemberStates};
+use memory::Memory;
 use shuttle::thread;
 use sync::{Mutex, MutexGuard};
 
@@ -102,6 +120,33 @@ fn after_a_failure_the_next_one_works() {
     });
 }
 
+#[test]
+fn results_keep_the_order_of_the_items() {
+    check(|| {
+        let doubled = parallel::map(3, [5, 4, 3, 2, 1], |item| {
+            thread::yield_now();
+            item * 2
+        });
+        assert_eq!(doubled, [10, 8, 6, 4, 2]);
+    });
+}
+
+#[test]
+fn the_first_error_ends_the_work() {
+    check(|| {
+        let begun = Mutex::new(Vec::new());
+        let result = parallel::try_map(2, 0..6, |item| {
+            begun.lock().unwrap().push(item);
+            thread::yield_now();
+            if item == 2 { Err(item) } else { Ok(item) }
+        });
+        assert_eq!(result, Err(2));
+        let begun = begun.lock().unwrap();
+        assert_eq!(begun.iter().filter(|item| **item == 2).count(), 1);
+        assert!(begun.len() >= 3, "{begun:?}");
+    });
+}
+
 /// A backing store with one member, and what happens to it.
 #[derive(Default)]
 struct Store {
@@ -122,8 +167,8 @@ struct Kept1 {
 
 /// A process's view of it.
 struct Process {
-    once: Once,
-    kept: Kept,
+    members: MemberStates,
+    memory: Memory,
     store: Arc<Store>,
 }
 
@@ -134,25 +179,25 @@ impl<'a> Keeping for Member<'a> {
     type Error = Infallible;
     type Claim = Option<MutexGuard<'a, ()>>;
 
-    fn remembered(&self, id: u32) -> Option<Arc<[u8]>> {
-        self.0.kept.get(id)
+    fn remembered(&self, id: MemberId) -> Option<Arc<[u8]>> {
+        self.0.memory.get(id)
     }
 
-    fn holds(&self, _: u32) -> bool {
+    fn holds(&self, _: MemberId) -> bool {
         let marked = self.0.store.state.lock().unwrap().marked;
         marked && self.0.store.state.lock().unwrap().right
     }
 
-    fn claim(&self, _: u32) -> Self::Claim {
+    fn claim(&self, _: MemberId) -> Self::Claim {
         (!self.0.store.lockless).then(|| self.0.store.turn.lock().unwrap())
     }
 
-    fn unpack(&self, id: u32) -> Result<Option<Arc<[u8]>>, Infallible> {
+    fn unpack(&self, id: MemberId) -> Result<Option<Arc<[u8]>>, Infallible> {
         self.0.store.state.lock().unwrap().unpacked += 1;
         thread::yield_now();
         if self.0.store.full {
             let bytes = Arc::from([1, 2, 3]);
-            self.0.kept.put(id, &bytes);
+            self.0.memory.put(id, &bytes);
             return Ok(Some(bytes));
         }
         // The data, then the mark.
@@ -166,17 +211,17 @@ impl<'a> Keeping for Member<'a> {
 fn two_processes(store: Store) -> u32 {
     let store = Arc::new(store);
     let processes = [0, 1].map(|_| Process {
-        once: Once::new(1),
-        kept: Kept::new(1000),
+        members: MemberStates::new(1),
+        memory: Memory::new(1000),
         store: Arc::clone(&store),
     });
     threads(4, move |number| {
         let process = &processes[number / 2];
-        let bytes = process.once.ensure(0, &Member(process)).unwrap();
+        let bytes = process.members.ensure(MemberId(0), &Member(process)).unwrap();
         match bytes {
             Some(bytes) => assert_eq!(bytes[..], [1, 2, 3]),
             None => {
-                assert!(process.once.is_ready(0));
+                assert!(process.members.is_ready(MemberId(0)));
                 assert!(
                     process.store.state.lock().unwrap().right,
                     "it is said to be kept, and is not"
@@ -239,16 +284,16 @@ fn what_has_changed_is_verified_again() {
     check(|| {
         let store = Arc::new(Store::default());
         let process = Arc::new(Process {
-            once: Once::new(1),
-            kept: Kept::new(1000),
+            members: MemberStates::new(1),
+            memory: Memory::new(1000),
             store: Arc::clone(&store),
         });
-        process.once.ensure(0, &Member(&process)).unwrap();
+        process.members.ensure(MemberId(0), &Member(&process)).unwrap();
         store.state.lock().unwrap().right = false;
         // Whoever notices the damage says so, and asks again.
         threads(3, move |_| {
-            process.once.forget(0);
-            process.once.ensure(0, &Member(&process)).unwrap();
+            process.members.forget(MemberId(0));
+            process.members.ensure(MemberId(0), &Member(&process)).unwrap();
             assert!(store.state.lock().unwrap().right);
         });
     });
@@ -257,19 +302,19 @@ fn what_has_changed_is_verified_again() {
 #[test]
 fn the_cache_stays_within_its_bounds() {
     check(|| {
-        let kept = Arc::new(Kept::new(10));
+        let kept = Arc::new(Memory::new(10));
         threads(3, move |number| {
             for round in 0..3_u32 {
                 let id = (number as u32 + round) % 4;
                 let bytes: Arc<[u8]> = vec![id as u8; 3 + id as usize].into();
-                kept.put(id, &bytes);
+                kept.put(MemberId(id), &bytes);
                 assert!(kept.bytes() <= 10);
-                if let Some(found) = kept.get((id + 1) % 4) {
+                if let Some(found) = kept.get(MemberId((id + 1) % 4)) {
                     assert!(found.iter().all(|byte| u32::from(*byte) == (id + 1) % 4));
                 }
             }
-            kept.put(9, &vec![0; 11].into());
-            assert!(kept.get(9).is_none(), "larger than all of it");
+            kept.put(MemberId(9), &vec![0; 11].into());
+            assert!(kept.get(MemberId(9)).is_none(), "larger than all of it");
         });
     });
 }
@@ -282,17 +327,17 @@ fn reading_ahead_never_sleeps_through_its_end() {
         let worker = {
             let hints = Arc::clone(&hints);
             thread::spawn(move || {
-                let mut recorded = [40, 41].into_iter();
+                let mut recorded = [40, 41].map(MemberId).into_iter();
                 let mut done = Vec::new();
                 while let Some(id) = hints.next(&mut recorded) {
-                    done.push(id);
+                    done.push(id.0);
                 }
                 done
             })
         };
         let reader = {
             let hints = Arc::clone(&hints);
-            thread::spawn(move || (0..4).for_each(|id| hints.used(id)))
+            thread::spawn(move || (0..4).for_each(|id| hints.used(MemberId(id))))
         };
         reader.join().unwrap();
         hints.close();

@@ -8,11 +8,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is the report
 
 /// What `src/sync.rs` has.
+#[path = "../src/sync"]
 mod sync {
-    pub use std::sync::{Arc, OnceLock, PoisonError, Weak};
+    #[allow(dead_code)] // what only the library uses
+    mod recover;
 
+    pub use std::sync::{Arc, OnceLock, Weak};
+
+    pub use recover::{lock, read, write};
     pub use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-    pub use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 }
 
 #[path = "../src"]
@@ -22,17 +27,20 @@ mod library {
     pub mod durable;
     pub mod overlay;
     pub mod package;
+    pub mod words;
 }
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::process::ExitCode;
 
 use library::overlay::layer::{Errno, FileKind};
 use library::overlay::tests::differential::Room;
 use library::overlay::tests::memory_layer::MemoryLayer;
 use library::overlay::tests::target::Direct;
 use library::overlay::{Caller, Change, Ino, NewMode, NewNode, Overlay, RenameMode};
-use library::{cancel, durable, overlay, package};
+use library::{cancel, durable, overlay, package, words};
+use libtest_mimic::{Arguments, Trial};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};
@@ -88,7 +96,7 @@ impl Shared {
     }
 
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) {
-        assert_eq!(self.overlay().write(ino, offset, data, false).unwrap(), data.len());
+        assert_eq!(self.overlay().write(ino, offset, data, None).unwrap(), data.len());
     }
 
     /// Starts a thread; its panic is the test's.
@@ -247,24 +255,21 @@ fn run(name: &str, scheduler: impl Scheduler + 'static, scenario: fn()) {
     println!("{name}: {runs} schedules");
 }
 
-fn main() {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    let scenarios: [(&str, fn()); 5] = [
+fn main() -> ExitCode {
+    let scenarios: [(&'static str, fn()); 5] = [
         ("writers_of_one_file", writers_of_one_file),
         ("writing_and_deleting", writing_and_deleting),
         ("writing_and_renaming", writing_and_renaming),
         ("names_of_one_file", names_of_one_file),
         ("makers_of_one_name", makers_of_one_name),
     ];
-    for (name, scenario) in scenarios {
-        if std::env::args().any(|argument| argument == "--list") {
-            println!("{name}: test");
-        } else if wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
+    let trial = |(name, scenario)| {
+        Trial::test(name, move || {
             run(name, RandomScheduler::new(RUNS), scenario);
             run(name, PctScheduler::new(DEPTH, RUNS), scenario);
-        }
-    }
+            Ok(())
+        })
+    };
+    let trials = scenarios.into_iter().map(trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

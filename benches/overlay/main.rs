@@ -16,12 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use oic::layers::{BaseRequest, LayerRequest};
 use oic::mount::kernel::{self, OverlaySpec, Upper};
-use oic::mount::server::{LayerRequest, Lifetime, Prefetch, SnapshotRequest};
+use oic::mount::server::Lifetime;
 use oic::mount::session::{self, MountRequest, Session, View};
 use oic::mount::{Engine as Merging, Restrictions, namespace};
 use oic::package::Sha256;
-use oic::snapshot::{WriteOptions, write};
+use oic::snapshot::{SnapshotPaths, WriteOptions, write};
 
 use table::{Column, Table};
 
@@ -94,7 +95,7 @@ struct Bench {
 /// A mount to be measured; ends when dropped.
 enum Mounted {
     Native(PathBuf),
-    Session(Option<Session>, PathBuf),
+    Session(Option<Session<LayerRequest>>, PathBuf),
     Other(PathBuf),
 }
 
@@ -163,13 +164,11 @@ impl Bench {
 
     fn layers(&self) -> LayerRequest {
         LayerRequest {
-            snapshot: Some(SnapshotRequest {
+            base: Some(BaseRequest::at(SnapshotPaths {
                 tarball: self.at("snap.tar.gz"),
                 index: self.at("snap.idx"),
                 backing_dir: self.at("store"),
-                prefetch: Prefetch::Sequential,
-                record_order: false,
-            }),
+            })),
             pool: None,
         }
     }

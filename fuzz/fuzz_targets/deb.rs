@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(
             !file.name.is_empty() && !file.name.contains(&b'/'),
             "{:?}",
-            file.name.escape_ascii()
+            String::from_utf8_lossy(&file.name)
         );
     }
     let _ = deb.control_file("control");

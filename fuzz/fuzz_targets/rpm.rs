@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     let place = Place {
         path: "fuzz.rpm".to_owned(),
         size_bytes: bytes.len() as u64,
-        sha256: Sha256::of(bytes),
+        checksum: Sha256::of(bytes).into(),
         repository: "fuzz".into(),
         priority: 500,
     };

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Where a member's bytes lie.
+/// A member and the place of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
     /// Its name, without padding and trailing slash.
@@ -11,11 +11,11 @@ pub(super) struct Member {
     pub(super) offset: u64,
     /// Its length in bytes.
     pub(super) size_bytes: u64,
-    /// When it was put there, in seconds since 1970; 0 where that cannot be read.
+    /// Its modification time, in seconds since 1970; 0 if the field is unreadable.
     pub(super) seconds: u64,
 }
 
-/// What is wrong with an ar file.
+/// The reason why an ar file was refused.
 #[derive(Debug)]
 pub(super) enum ArError {
     Io(io::Error),
@@ -33,7 +33,7 @@ const HEADER_BYTES: u64 = 60;
 /// A `.deb` has three members; a few more are allowed (`_gpgorigin` and the like).
 const MEMBERS_MAX: usize = 16;
 
-/// Lists the members of the ar file `reader`.
+/// Lists the members of the ar file `reader`, in order; refuses more than [`MEMBERS_MAX`].
 pub(super) fn members<R: Read + Seek>(reader: &mut R) -> Result<Vec<Member>, ArError> {
     let file_bytes = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
@@ -70,7 +70,7 @@ pub(super) fn members<R: Read + Seek>(reader: &mut R) -> Result<Vec<Member>, ArE
     Ok(members)
 }
 
-/// Name, size and time of a member header (name 16, mtime 12, uid 6, gid 6, mode 8, size 10, magic 2).
+/// Parses a member header (name 16, mtime 12, uid 6, gid 6, mode 8, size 10, magic 2) into name, size and time.
 fn parse_header(header: &[u8; HEADER_BYTES as usize]) -> Option<(Vec<u8>, u64, u64)> {
     let (fields, magic) = header.split_at_checked(58)?;
     if magic != b"`\n" {

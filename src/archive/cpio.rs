@@ -14,10 +14,10 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 /// Longer than any path that a kernel takes (PATH_MAX is 4096).
 const NAME_BYTES_MAX: usize = 64 << 10;
 
-/// Why a stream is not a cpio archive.
+/// The reason why a stream is not a cpio archive.
 #[derive(Debug)]
 pub(super) enum CpioError {
-    /// It cannot be read, or ends too early.
+    /// It is unreadable, or ends too early.
     Io(io::Error),
     /// It breaks the rules of the format.
     Malformed(&'static str),
@@ -29,25 +29,26 @@ impl From<io::Error> for CpioError {
     }
 }
 
-/// Which file of the package a member is.
+/// The file of the package that a member belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Member {
-    /// By its name, with the size of its content in bytes.
+    /// The file's name, with the size of its content in bytes.
     Named { name: Vec<u8>, size_bytes: u64 },
-    /// By its number in the package's header; that also has the size.
+    /// The file's number in the package's header, which also has the size.
     Numbered(u32),
 }
 
-/// A cpio archive, read from front to back. As a reader it gives the content of the current member.
+/// A cpio archive, read from front to back. Its `Read` returns the content of the current member.
 #[derive(Debug)]
 pub(super) struct Cpio<R> {
     reader: R,
-    /// What is left of the current member's content, and of the padding behind it.
+    /// Unread bytes of the current member's content; the padding behind it is counted apart.
     content_bytes: u64,
     padding_bytes: u64,
 }
 
 impl<R: Read> Cpio<R> {
+    /// Starts reading the archive in `reader`.
     pub(super) fn new(reader: R) -> Self {
         Self {
             reader,
@@ -56,7 +57,8 @@ impl<R: Read> Cpio<R> {
         }
     }
 
-    /// The next member, or `None` at the trailer. What was not read of the one before is skipped.
+    /// Reads the header of the next member, or returns `None` at the trailer. Skips unread content of the member
+    /// before.
     pub(super) fn next(&mut self) -> Result<Option<Member>, CpioError> {
         self.skip(self.content_bytes)?;
         self.content_bytes = 0;
@@ -75,7 +77,7 @@ impl<R: Read> Cpio<R> {
         }
     }
 
-    /// Says how long the current member's content is. A named member's is known already.
+    /// Sets the content size of the current member, in bytes. That of a named member is known already.
     pub(super) fn set_size(&mut self, size_bytes: u64) {
         self.content_bytes = size_bytes;
         self.padding_bytes = padding(size_bytes);
@@ -86,7 +88,7 @@ impl<R: Read> Cpio<R> {
         for number in &mut numbers {
             *number = self.number()?;
         }
-        // Inode, mode, uid, gid, links and time are the package header's to say.
+        // Inode, mode, uid, gid, links and time come from the package header.
         let [_, _, _, _, _, _, size_bytes, _, _, _, _, name_bytes, _] = numbers;
         let length = name_bytes as usize;
         if length > NAME_BYTES_MAX {
@@ -127,9 +129,9 @@ impl<R: Read> Cpio<R> {
         }
     }
 
-    /// Reads to the very end, so that the compressed stream's own checksum is looked at.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        io::copy(&mut self.reader, &mut io::sink()).map(drop)
+    /// Returns the reader at its current position.
+    pub(super) fn into_inner(self) -> R {
+        self.reader
     }
 }
 
@@ -141,7 +143,7 @@ impl<R: Read> Read for Cpio<R> {
     }
 }
 
-/// What is missing to the next multiple of four.
+/// Returns the number of bytes from `bytes` to the next multiple of four.
 fn padding(bytes: u64) -> u64 {
     bytes.wrapping_neg() % 4
 }

@@ -2,7 +2,7 @@
 //! `control.tar` and `data.tar`.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,14 @@ use super::ar::{self, ArError};
 use super::compression::Compression;
 use super::unpack::{self, UnpackOptions, Unpacked};
 use super::{ArchiveError, ar::Member};
+use crate::durable::open_regular;
 
-/// The most that all control files of a package may hold together, in bytes.
+/// Size of the read buffer, in bytes.
+const BUFFER_BYTES: usize = 128 << 10;
+/// Upper limit for all control files of a package together, in bytes.
 const CONTROL_BYTES_MAX: u64 = 64 << 20;
 
-/// An open `.deb`. Its content is read as asked for; nothing is kept in memory.
+/// An open `.deb`. Its content is read on demand; nothing is kept in memory.
 #[derive(Debug)]
 pub struct Deb<R> {
     reader: R,
@@ -41,7 +44,7 @@ impl Deb<File> {
     /// # Errors
     /// If it cannot be read or is not a format 2 package.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = File::open(path).map_err(ArchiveError::read(path))?;
+        let file = open_regular(path).map_err(ArchiveError::read(path))?;
         Self::new(file, path)
     }
 }
@@ -79,16 +82,16 @@ impl<R: Read + Seek> Deb<R> {
         })
     }
 
-    /// When it was built, in seconds since 1970: the time of its first member, for which dpkg-deb(1) takes
+    /// Returns the build time, in seconds since 1970: the time of the first member, for which dpkg-deb(1) takes
     /// `SOURCE_DATE_EPOCH`, the date of the last entry in the changelog.
     pub fn build_seconds(&self) -> u64 {
         self.build_seconds
     }
 
-    /// All files of `control.tar`, in its order.
+    /// Reads all files of `control.tar`, in its order.
     ///
     /// # Errors
-    /// If it is damaged, or holds more than 64 MiB.
+    /// If it is damaged, holds more than 64 MiB, or has a file without a name or in a directory.
     pub fn control_files(&mut self) -> Result<Vec<ControlFile>, ArchiveError> {
         let path = self.path.clone();
         let fail = || ArchiveError::read(&path);
@@ -98,11 +101,17 @@ impl<R: Read + Seek> Deb<R> {
         // Raw: control files have short names, and no long name is collected into memory.
         for entry in archive.entries().map_err(fail())?.raw(true) {
             let mut entry = entry.map_err(fail())?;
-            if !entry.header().entry_type().is_file() {
+            let name = entry.path_bytes().into_owned();
+            // An old kind of tar marks a directory by the slash alone.
+            if !entry.header().entry_type().is_file() || name.ends_with(b"/") {
                 continue;
             }
-            let name = entry.path_bytes().into_owned();
             let name = name.strip_prefix(b"./").unwrap_or(&name).to_owned();
+            // dpkg takes no directories there either.
+            if name.is_empty() || name.contains(&b'/') {
+                let problem = format!("control.tar has a file with the name \"{}\"", name.escape_ascii());
+                return Err(ArchiveError::malformed(&path, problem));
+            }
             let mut contents = Vec::new();
             let read = entry.read_to_end(&mut contents).map_err(fail())?;
             if read as u64 != entry.size() {
@@ -118,7 +127,7 @@ impl<R: Read + Seek> Deb<R> {
         Ok(files)
     }
 
-    /// The control file `name` (`control`, `postinst`, `conffiles` …), if the package has it.
+    /// Reads the control file `name` (`control`, `postinst`, `conffiles` …); `None` if the package lacks it.
     ///
     /// # Errors
     /// As [`Self::control_files`].
@@ -130,7 +139,7 @@ impl<R: Read + Seek> Deb<R> {
             .map(|file| file.contents))
     }
 
-    /// The decompressed `data.tar` stream.
+    /// Returns the decompressed `data.tar` stream.
     ///
     /// # Errors
     /// If the package cannot be read.
@@ -138,7 +147,7 @@ impl<R: Read + Seek> Deb<R> {
         self.stream(true)
     }
 
-    /// The package's name in messages.
+    /// Returns the package's name in messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -153,7 +162,7 @@ impl<R: Read + Seek> Deb<R> {
         } = self;
         let (member, compression) = if data { data_tar } else { control };
         section(reader, member)
-            .and_then(|section| compression.decoder(section))
+            .and_then(|section| compression.decoder(BufReader::with_capacity(BUFFER_BYTES, section)))
             .map_err(ArchiveError::read(path))
     }
 }
@@ -172,8 +181,7 @@ pub fn extract<R: Read + Seek>(
     let path = deb.path.clone();
     let mut stream = deb.stream(true)?;
     let unpacked = unpack::unpack_tar(&mut stream, root, &path, options)?;
-    // To the very end, so that the compressed stream's own checksum is looked at.
-    std::io::copy(&mut stream, &mut std::io::sink()).map_err(ArchiveError::read(&path))?;
+    super::to_the_end(&mut stream, &path)?;
     Ok(unpacked)
 }
 

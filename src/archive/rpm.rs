@@ -1,11 +1,10 @@
-//! The payload of an `.rpm` package: what its header says about its files, and a cpio archive of
-//! their content (rpm-package-format(7)).
+//! The payload of an `.rpm` package: the header's list of its files, and a cpio archive of their content
+//! (rpm-package-format(7)).
 //!
 //! Installing packages is rpm's work; this unpacks them where rpm cannot run yet.
 
 mod files;
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,29 +16,29 @@ use super::cpio::{Cpio, CpioError, Member};
 use super::stream;
 use super::unpack::tree::{Failure, Tree};
 use super::unpack::{UnpackOptions, Unpacked};
+use crate::durable::open_regular;
 use crate::rpmfile::{RpmFileError, RpmHead, Tag};
 
 use files::{Content, Files};
 
-/// Unpacks the files of the package file `path` below the directory `root`: kinds, modes, times, links
-/// and content. Everything belongs to root and has no capabilities: only rpm, with the accounts of the
-/// installed system at hand, can do better. Files that the package only claims (`%ghost`) are not made.
+/// Unpacks the files of the package file `path` below the directory `root`: kinds, modes, times, links and content.
+/// Everything belongs to root and has no capabilities: only rpm can do better, with the accounts of the installed
+/// system. Files that the package only claims (`%ghost`) are not made.
 ///
 /// # Errors
-/// If the package is damaged or cut off; if its payload is not what its header says; if a name is not
-/// inside the root; if the bounds of `options` are exceeded; or if creating fails. What was unpacked
-/// before stays.
+/// If the package is damaged or cut off; if its payload contradicts its header; if a name is not inside the root; if it
+/// exceeds the bounds of `options`; or if creating fails. Members unpacked before the error stay.
 pub fn extract(path: &Path, root: BorrowedFd<'_>, options: &UnpackOptions) -> Result<Unpacked, ArchiveError> {
-    let file = File::open(path).map_err(ArchiveError::read(path))?;
+    let file = open_regular(path).map_err(ArchiveError::read(path))?;
     extract_from(file, path, root, options)
 }
 
-/// When the package file `path` was built, in seconds since 1970; 0 if it does not say.
+/// Returns the build time of the package file `path`, in seconds since 1970; 0 if its header has none.
 ///
 /// # Errors
 /// If it cannot be read, or its header is damaged.
 pub fn build_seconds(path: &Path) -> Result<u64, ArchiveError> {
-    let file = File::open(path).map_err(ArchiveError::read(path))?;
+    let file = open_regular(path).map_err(ArchiveError::read(path))?;
     let head = RpmHead::read(&mut BufReader::new(file)).map_err(bad(path))?;
     let times = head.header.numbers(Tag::BUILD_TIME).map_err(bad(path))?;
     Ok(times.first().copied().unwrap_or(0))
@@ -52,7 +51,7 @@ fn bad(path: &Path) -> impl Fn(RpmFileError) -> ArchiveError {
     }
 }
 
-/// [`extract`] from a reader; `path` is the package's name in messages.
+/// Unpacks like [`extract`], but from a reader; `path` is the package's name in messages.
 ///
 /// # Errors
 /// As [`extract`].
@@ -65,7 +64,7 @@ pub fn extract_from(
     let mut reader = BufReader::new(reader);
     let bad = bad(path);
     let head = RpmHead::read(&mut reader).map_err(&bad)?;
-    let files = Files::of(&head.header, path)?;
+    let files = Files::of(&head.header, path, options)?;
     let name = head.header.string(Tag::PAYLOAD_COMPRESSOR).map_err(&bad)?;
     let start = reader.fill_buf().map_err(ArchiveError::read(path))?;
     let compression = compression(name, start).ok_or_else(|| {
@@ -95,7 +94,7 @@ pub fn extract_from(
     payload.finish()
 }
 
-/// The compression that a header names; if it names none, gzip or none at all, as rpm has it.
+/// Finds the compression that a header names; without a name, gzip or none, judged by the first bytes as in rpm.
 fn compression(name: Option<&str>, start: &[u8]) -> Option<Compression> {
     const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
     Some(match name {
@@ -105,11 +104,11 @@ fn compression(name: Option<&str>, start: &[u8]) -> Option<Compression> {
         Some("zstd") => Compression::Zstd,
         Some(_) => return None,
         None if start.starts_with(GZIP_MAGIC) => Compression::Gzip,
-        None => Compression::None,
+        None => Compression::Plain,
     })
 }
 
-/// A payload on its way into a tree.
+/// A payload that is being unpacked into a tree.
 struct Payload<'a, R> {
     cpio: Cpio<R>,
     files: Files,
@@ -119,7 +118,7 @@ struct Payload<'a, R> {
 }
 
 impl<R: Read> Payload<'_, R> {
-    /// Places the next member; tells whether there was one.
+    /// Places the next member; returns whether there was one.
     fn place_next(&mut self, options: &UnpackOptions) -> Result<bool, ArchiveError> {
         options.cancel.check()?;
         let archive = self.archive;
@@ -171,7 +170,7 @@ impl<R: Read> Payload<'_, R> {
             let problem = format!("its payload lacks {}", missing.display());
             return Err(ArchiveError::malformed(archive, problem));
         }
-        self.cpio.finish().map_err(ArchiveError::read(archive))?;
+        super::to_the_end(&mut self.cpio.into_inner(), archive)?;
         self.tree
             .finish()
             .map_err(|(path, failure)| failed(archive, &path, failure))?;

@@ -1,6 +1,6 @@
 //! Reads a tar stream member by member: the formats before POSIX, ustar, PAX and GNU.
 //!
-//! Invariant: nothing a header says is trusted. Numbers are checked, lengths are bounded before memory is taken,
+//! Invariant: nothing a header says is trusted. Numbers are checked, lengths are bounded before memory is allocated,
 //! and the path of a member stays below the root.
 
 use std::io::{self, Read};
@@ -8,47 +8,51 @@ use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
 
-mod acl;
+pub mod acl;
 mod field;
 mod member;
 mod pax;
 mod sparse;
 
+pub use field::Xattrs;
 use field::{BLOCK_BYTES, Header};
-pub use member::{Kind, Member, Xattrs, relative};
+pub use member::{Kind, Member, PATH_BYTES_MAX, Rules, relative};
 pub use sparse::Extent;
 
-/// Long names may be this long in bytes.
+/// Upper limit for long names, in bytes.
 const LONG_NAME_BYTES_MAX: u64 = 64 << 10;
-/// PAX extended headers may be this long in bytes.
+/// Upper limit for PAX extended headers, in bytes.
 const EXTENDED_HEADER_BYTES_MAX: u64 = 4 << 20;
+/// Upper limit for global ones: each member behind them has a copy of their values.
+const GLOBAL_HEADER_BYTES_MAX: u64 = 8 << 10;
 
 /// Size of a tar header in bytes.
 pub const HEADER_BYTES: usize = BLOCK_BYTES;
 
-/// Whether `bytes` start with a tar header.
+/// Returns whether `bytes` start with a tar header.
 pub fn starts_with_header(bytes: &[u8]) -> bool {
     bytes
         .first_chunk()
         .is_some_and(|block| *block != [0; BLOCK_BYTES] && Header::new(*block).is_some())
 }
 
-/// A tar stream under way. Between two members it reads as the stored bytes of the first.
+/// A tar stream that is being read. Its `Read` returns the stored bytes of the current member.
 #[derive(Debug)]
 pub struct Stream<R> {
     reader: R,
     archive: PathBuf,
     /// Offset of the next byte of `reader`.
     position: u64,
-    /// Stored bytes of the member at hand that were not read yet, and the padding behind them.
+    /// Unread stored bytes of the current member; the padding behind them is counted apart.
     left: u64,
     padding: u64,
-    /// What global extended headers have said so far.
+    /// The records of all global extended headers so far.
     global: pax::Records,
     found_end: bool,
+    rules: Rules,
 }
 
-/// What the headers before a member have said about it.
+/// The values that the headers before a member set for it.
 #[derive(Debug, Default)]
 struct Pending {
     long_name: Option<Vec<u8>>,
@@ -57,8 +61,8 @@ struct Pending {
 }
 
 impl<R: Read> Stream<R> {
-    /// The stream that `reader` gives; `archive` names it in messages.
-    pub fn new(reader: R, archive: &Path) -> Self {
+    /// Starts reading the tar stream in `reader` by `rules`; `archive` names it in messages.
+    pub fn new(reader: R, archive: &Path, rules: Rules) -> Self {
         Self {
             reader,
             archive: archive.to_owned(),
@@ -67,15 +71,16 @@ impl<R: Read> Stream<R> {
             padding: 0,
             global: pax::Records::default(),
             found_end: false,
+            rules,
         }
     }
 
-    /// The next member, or `None` at the end. What was not read of the one before is passed over.
+    /// Reads the headers of the next member, or returns `None` at the end. Skips unread content of the member before.
     ///
     /// # Errors
     /// [`ArchiveError::Read`] if the stream fails; [`ArchiveError::Malformed`] if it ends early or has no header
-    /// where one should be; [`ArchiveError::Refused`] if a member has a name that leads out (absolute, `..`),
-    /// is of an unknown type or says what cannot be.
+    /// where one should be; [`ArchiveError::Refused`] if a member's name leads out of the root, its type is unknown
+    /// (both by the [`Rules`]), or its values are impossible.
     pub fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
         let mut pending = Pending::default();
         loop {
@@ -88,27 +93,27 @@ impl<R: Read> Stream<R> {
             match header.kind() {
                 b'L' => pending.long_name = Some(self.long_name(&header, size)?),
                 b'K' => pending.long_link = Some(self.long_name(&header, size)?),
-                // Solaris has a letter of its own for the same.
-                b'x' | b'X' => pending.records = Some(self.records(&header, size)?),
-                b'g' => self.global = self.records(&header, size)?,
-                // The label of a volume.
+                // The same, with the letter that Solaris uses.
+                b'x' | b'X' => pending.records = Some(self.records(&header, size, EXTENDED_HEADER_BYTES_MAX)?),
+                b'g' => self.global = self.records(&header, size, GLOBAL_HEADER_BYTES_MAX)?,
+                // A volume label.
                 b'V' => self.begin_content(size),
                 _ => return self.member(&header, size, pending).map(Some),
             }
         }
     }
 
-    /// Offset in the stream of the byte that is read next.
+    /// Returns the offset in the stream of the byte that is read next.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Whether the mark at the end was there; without it, whole members may be missing.
+    /// Returns whether the end mark was found; without it, whole members may be missing.
     pub fn found_end(&self) -> bool {
         self.found_end
     }
 
-    /// The reader, wherever it is.
+    /// Returns the reader at its current position.
     pub fn into_inner(self) -> R {
         self.reader
     }
@@ -116,12 +121,15 @@ impl<R: Read> Stream<R> {
     fn member(&mut self, header: &Header, size: u64, pending: Pending) -> Result<Member, ArchiveError> {
         let mut records = pending.records.unwrap_or_else(|| self.global.clone());
         let sparse = std::mem::take(&mut records.sparse);
-        // The name in the header of a sparse file in PAX records is one that an old tar can make a file of.
+        // For a sparse file in PAX records, the header's name is a substitute for old programs.
         records.path = sparse.name.clone().or(records.path).or(pending.long_name);
         records.link_path = records.link_path.or(pending.long_link);
-        let stored = records.size_bytes.unwrap_or(size);
+        let stored = match header.kind() {
+            b'1' if self.rules == Rules::Tar => 0,
+            _ => records.size_bytes.unwrap_or(size),
+        };
         let name = records.path.clone().unwrap_or_else(|| header.name());
-        let member = member::member(header, name.clone(), records, stored);
+        let member = member::member(header, name.clone(), records, stored, self.rules);
         let mut member = member.map_err(|problem| self.refused(&name, problem))?;
         let old_map = match header.kind() {
             b'S' => Some(self.old_map(header, &name)?),
@@ -141,7 +149,7 @@ impl<R: Read> Stream<R> {
         Ok(member)
     }
 
-    /// The map in an old GNU header and the blocks that continue it.
+    /// Reads the map in an old GNU header and in the blocks that continue it.
     fn old_map(&mut self, header: &Header, name: &[u8]) -> Result<Vec<u64>, ArchiveError> {
         let bad =
             |stream: &Self| stream.refused(name, "its map of the parts of a sparse file is malformed or too long");
@@ -158,7 +166,7 @@ impl<R: Read> Stream<R> {
         Ok(map)
     }
 
-    /// The map that fills the first blocks of the content.
+    /// Reads the map that fills the first blocks of the content.
     fn leading_map(&mut self, name: &[u8]) -> Result<Vec<u64>, ArchiveError> {
         let mut block: Vec<u8> = Vec::new();
         let map = sparse::leading(|| {
@@ -184,7 +192,7 @@ impl<R: Read> Stream<R> {
         self.padding = size.wrapping_neg() % BLOCK_BYTES as u64;
     }
 
-    /// Passes over what is left of the member at hand.
+    /// Skips the unread content of the current member.
     fn skip(&mut self) -> Result<(), ArchiveError> {
         let rest = self.left.saturating_add(std::mem::take(&mut self.padding));
         let skipped = io::copy(&mut (&mut self.reader).take(rest), &mut io::sink());
@@ -197,7 +205,7 @@ impl<R: Read> Stream<R> {
         Ok(())
     }
 
-    /// The next header; `None` at the end of the stream.
+    /// Reads the next header; `None` at the end of the stream.
     fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
         let Some(block) = self.block()? else {
             return Ok(None);
@@ -211,7 +219,7 @@ impl<R: Read> Stream<R> {
         Header::new(block).map(Some).ok_or_else(malformed)
     }
 
-    /// The next block; `None` if there is nothing more.
+    /// Reads the next block; `None` at the end of the stream.
     fn block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, ArchiveError> {
         let mut block = Vec::with_capacity(BLOCK_BYTES);
         let read = (&mut self.reader).take(BLOCK_BYTES as u64).read_to_end(&mut block);
@@ -231,13 +239,13 @@ impl<R: Read> Stream<R> {
         Ok(name)
     }
 
-    fn records(&mut self, header: &Header, size: u64) -> Result<pax::Records, ArchiveError> {
-        let bytes = self.bounded(header, size, EXTENDED_HEADER_BYTES_MAX)?;
+    fn records(&mut self, header: &Header, size: u64, limit: u64) -> Result<pax::Records, ArchiveError> {
+        let bytes = self.bounded(header, size, limit)?;
         let records = pax::parse(&bytes, self.global.clone());
         records.map_err(|problem| self.refused(&header.name(), problem))
     }
 
-    /// The whole content of a member that tells about the next one.
+    /// Reads the whole content of a member that describes the next one; refuses more than `limit` bytes.
     fn bounded(&mut self, header: &Header, size: u64, limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if size > limit {
             let problem = format!("its header claims {size} bytes; at most {limit} are taken");
@@ -268,7 +276,7 @@ impl<R: Read> Read for Stream<R> {
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let part = buffer.get_mut(..length).unwrap_or_default();
         if part.is_empty() {
-            // Some decoders take an empty buffer for an error.
+            // Some decoders treat an empty buffer as an error.
             return Ok(0);
         }
         let count = self.reader.read(part)?;

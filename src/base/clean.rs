@@ -7,8 +7,12 @@ use std::path::Path;
 
 use crate::durable::PathError;
 use crate::root::Root;
+use crate::sandbox::MACHINE_ID;
 
-const FILES: [&str; 8] = [
+/// Files that an installation leaves.
+pub const FILES: [&str; 10] = [
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/credential.secret",
     "/var/log/dpkg.log",
     "/var/log/alternatives.log",
     "/var/log/bootstrap.log",
@@ -18,16 +22,18 @@ const FILES: [&str; 8] = [
     "/var/lib/apt/lists/lock",
     "/etc/.pwd.lock",
 ];
-/// Directories whose content goes, and whose own entry stays.
-const CLEARED: [&str; 4] = ["/tmp", "/var/tmp", "/var/log/apt", "/var/lib/apt/lists/auxfiles"];
-/// Where rpm keeps its database: everywhere, or in image-based distributions (rpm's `%_dbpath`).
+/// The word in place of a machine's id that makes the next boot the first one (machine-id(5)).
+const UNINITIALIZED: &[u8] = b"uninitialized";
+/// Directories whose content is removed, and whose own entry stays.
+pub const CLEARED: [&str; 4] = ["/tmp", "/var/tmp", "/var/log/apt", "/var/lib/apt/lists/auxfiles"];
+/// Directories of rpm's database: the usual one, and that of image-based distributions (rpm's `%_dbpath`).
 const RPM_DATABASES: [&str; 2] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
 /// Directories in which `*-old` is a backup.
 const BACKUPS: [&str; 2] = ["/var/lib/dpkg", "/var/cache/debconf"];
 
-/// Removes the traces of an installation from `root`.
+/// Removes the traces of an installation from `root`: what depends on the clock, on chance, or on the build host.
 ///
-/// An existing `/etc/machine-id` becomes empty: the first boot then draws one (machine-id(5)).
+/// An id in `/etc/machine-id` is removed: the first boot then draws one (machine-id(5)).
 ///
 /// # Errors
 /// If something cannot be removed.
@@ -55,14 +61,16 @@ pub fn remove_traces(root: &Root) -> Result<(), PathError> {
         }
     }
     root.remove("/var/lib/dbus/machine-id")?;
-    if root.exists("/etc/machine-id")? {
-        root.write("/etc/machine-id", "", 0o444)?;
+    let id = root.read(MACHINE_ID)?;
+    let is_set = id.is_some_and(|id| !id.is_empty() && id.trim_ascii() != UNINITIALIZED);
+    if is_set && !root.is_spared(MACHINE_ID) {
+        root.write(MACHINE_ID, "", 0o444)?;
     }
     Ok(())
 }
 
-/// Removes rpm's lock, and what SQLite keeps beside a database that is in use: a log that is empty once
-/// everything is in the database, and that log's index in shared memory (<https://sqlite.org/walformat.html>).
+/// Removes rpm's lock, and what SQLite keeps beside a database that is in use: a log that is empty once everything is
+/// in the database, and that log's index in shared memory (<https://sqlite.org/walformat.html>).
 fn remove_rpm_traces(root: &Root, directory: &Path) -> Result<(), PathError> {
     root.remove(directory.join(".rpm.lock"))?;
     let log = directory.join("rpmdb.sqlite-wal");

@@ -20,7 +20,7 @@ pub struct Found {
     pub initrd: PathBuf,
 }
 
-/// Where kernels keep their modules, and some themselves (kernel-install(8), "Files").
+/// The directory of kernel modules, and of some kernels themselves (kernel-install(8), "Files").
 const MODULES: &str = "/usr/lib/modules";
 
 /// Finds the newest kernel of `root`, `/boot/vmlinuz-VERSION` or `/usr/lib/modules/VERSION/vmlinuz`, whose version
@@ -39,7 +39,7 @@ pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, Bo
     }
     for (version, _) in entries(root, modules)? {
         let image = modules.join(&version).join("vmlinuz");
-        if kernels.iter().all(|(known, _)| *known != version) && root.has(&image) {
+        if kernels.iter().all(|(known, _)| *known != version) && root.has(&image)? {
             kernels.push((version, image));
         }
     }
@@ -57,24 +57,33 @@ pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, Bo
         boot.join(format!("initramfs-{version}.img")),
         modules.join(version).join("initrd"),
     ];
-    let [usual, ..] = &initrds;
-    let initrd = initrds
-        .iter()
-        .find(|path| root.has(path))
-        .ok_or_else(|| BootError::Missing {
-            path: usual.clone(),
-            hint: "add a package that makes it, such as initramfs-tools or dracut, to systemConfig.packages".into(),
-        })?;
     Ok(Found {
         version: version.clone(),
         image: image.clone(),
-        initrd: initrd.clone(),
+        initrd: first_of(root, initrds)?,
     })
 }
 
-/// The entries of a directory that may be missing, those whose names can be kernel versions.
+/// Returns the first of the initrds `candidates` that exists in the tree `root`.
+///
+/// # Errors
+/// [`BootError::Missing`], naming the first candidate, if none exists.
+fn first_of(root: &Merged, candidates: [PathBuf; 3]) -> Result<PathBuf, BootError> {
+    for path in &candidates {
+        if root.has(path)? {
+            return Ok(path.clone());
+        }
+    }
+    let [usual, ..] = candidates;
+    Err(BootError::Missing {
+        path: usual,
+        hint: "add a package that makes it, such as initramfs-tools or dracut, to systemConfig.packages".into(),
+    })
+}
+
+/// Returns the entries of `directory` whose names can be kernel versions; none if the directory is missing.
 fn entries(root: &Merged, directory: &Path) -> Result<Vec<(String, FileKind)>, BootError> {
-    let entries = match root.has(directory) {
+    let entries = match root.has(directory)? {
         true => root.entries(directory)?,
         false => Vec::new(),
     };

@@ -1,21 +1,23 @@
-//! Appends sections to a PE image, leaving everything that is there in its place
-//! (Microsoft, "PE Format": COFF file header, optional header, section table).
+//! Appends sections to a PE image, leaving the existing contents in place (Microsoft, "PE Format": COFF file header,
+//! optional header, section table).
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::image::content::Source;
 use crate::package::Arch;
 
-const SECTION_HEADER_BYTES: usize = 40;
-/// Sections are for reading, and their bytes are in the file.
+/// The flags of a section that is readable and whose bytes are in the file.
 const READABLE_DATA: u32 = 0x4000_0000 | 0x40;
 const MAGIC_PE32: u16 = 0x10b;
 const MAGIC_PE32_PLUS: u16 = 0x20b;
-/// What new sections are aligned to in memory, at least.
+/// The smallest alignment of new sections in memory.
 const PAGE_BYTES: u64 = 4096;
 
-/// Why a file is not a PE image that sections can be added to.
+/// The reason why sections cannot be added to a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeError {
-    /// It is no PE image or contradicts itself.
+    /// It is not a PE image, or is inconsistent.
     #[error("not a valid EFI program ({0})")]
     Invalid(&'static str),
     /// It is for another machine.
@@ -23,7 +25,7 @@ pub enum PeError {
     Machine {
         /// COFF machine type.
         machine: u16,
-        /// What was expected.
+        /// The expected architecture.
         arch: Arch,
     },
     /// It has such a section already.
@@ -40,7 +42,50 @@ pub enum PeError {
     TooLarge,
 }
 
-/// Where the headers of an image lie and what they say.
+/// The COFF file header.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Coff {
+    machine: U16,
+    section_count: U16,
+    unused: [u8; 12],
+    optional_bytes: U16,
+    characteristics: U16,
+}
+
+/// The part of the optional header in which PE32 and PE32+ agree.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Optional {
+    magic: U16,
+    unused: [u8; 6],
+    initialized_data_bytes: U32,
+    unused_too: [u8; 20],
+    section_alignment: U32,
+    file_alignment: U32,
+    versions: [u8; 16],
+    image_bytes: U32,
+    headers_bytes: U32,
+    checksum: U32,
+}
+
+/// An entry of the section table.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Section {
+    name: [u8; 8],
+    size: U32,
+    address: U32,
+    file_size: U32,
+    file_offset: U32,
+    unused: [u8; 12],
+    flags: U32,
+}
+
+const SECTION_BYTES: usize = size_of::<Section>();
+const _: () = assert!(size_of::<Coff>() == 20 && size_of::<Optional>() == 68 && SECTION_BYTES == 40);
+
+/// Places and values of an image's headers.
 struct Headers {
     machine: u16,
     section_count: u16,
@@ -56,38 +101,40 @@ struct Headers {
 
 impl Headers {
     fn parse(image: &[u8]) -> Result<Self, PeError> {
-        let u16_at = |offset| get(image, offset).map(u16::from_le_bytes);
-        let u32_at = |offset| get(image, offset).map(u32::from_le_bytes);
-        if get(image, 0)? != *b"MZ" {
+        let u32_at = |offset| record::<U32>(image, offset).map(|value| value.get());
+        if *record::<[u8; 2]>(image, 0)? != *b"MZ" {
             return Err(PeError::Invalid("no MZ header"));
         }
         let signature = u32_at(0x3c)? as usize;
-        if get(image, signature)? != *b"PE\0\0" {
+        if *record::<[u8; 4]>(image, signature)? != *b"PE\0\0" {
             return Err(PeError::Invalid("no PE header"));
         }
-        let coff = signature + 4;
-        let optional = coff + 20;
-        let optional_bytes = usize::from(u16_at(coff + 16)?);
-        let directories = match u16_at(optional)? {
-            MAGIC_PE32 => optional + 92,
-            MAGIC_PE32_PLUS => optional + 108,
+        let coff_at = signature + 4;
+        let coff: &Coff = record(image, coff_at)?;
+        let optional_at = coff_at + size_of::<Coff>();
+        let optional_bytes = usize::from(coff.optional_bytes.get());
+        // The magic comes first: a PE32 header may be shorter than the common part.
+        let directories = match record::<U16>(image, optional_at)?.get() {
+            MAGIC_PE32 => optional_at + 92,
+            MAGIC_PE32_PLUS => optional_at + 108,
             _ => return Err(PeError::Invalid("unknown optional header")),
         };
+        let optional: &Optional = record(image, optional_at)?;
         // Directory 4 is the certificate table: an offset and a size.
-        let has_certificates = u32_at(directories)? > 4 && optional_bytes >= directories - optional + 44;
+        let has_certificates = u32_at(directories)? > 4 && optional_bytes >= directories - optional_at + 44;
         let headers = Self {
-            machine: u16_at(coff)?,
-            section_count: u16_at(coff + 2)?,
-            coff,
-            optional,
-            section_table: optional + optional_bytes,
-            section_alignment: u64::from(u32_at(optional + 32)?),
-            file_alignment: u64::from(u32_at(optional + 36)?),
-            headers_bytes: u64::from(u32_at(optional + 60)?),
+            machine: coff.machine.get(),
+            section_count: coff.section_count.get(),
+            coff: coff_at,
+            optional: optional_at,
+            section_table: optional_at + optional_bytes,
+            section_alignment: u64::from(optional.section_alignment),
+            file_alignment: u64::from(optional.file_alignment),
+            headers_bytes: u64::from(optional.headers_bytes),
             is_signed: has_certificates && u32_at(directories + 4 + 36)? != 0,
         };
         let alignments = [headers.section_alignment, headers.file_alignment];
-        if optional_bytes < directories + 4 - optional || !alignments.iter().all(|a| a.is_power_of_two()) {
+        if optional_bytes < directories + 4 - optional_at || !alignments.iter().all(|a| a.is_power_of_two()) {
             return Err(PeError::Invalid("optional header"));
         }
         if headers.headers_bytes > image.len() as u64 {
@@ -125,58 +172,41 @@ pub fn append(mut image: Vec<u8>, sections: Vec<(&'static str, Source)>) -> Resu
         return Err(PeError::Signed);
     }
     let mut layout = Layout::behind(&image, &headers, &sections)?;
-    let mut header = headers.section_table + usize::from(headers.section_count) * SECTION_HEADER_BYTES;
-    let new_bytes = sections.len() * SECTION_HEADER_BYTES;
-    let room = get_slice(&image, header, new_bytes)?;
-    if (header + new_bytes) as u64 > layout.headers_end || room.iter().any(|byte| *byte != 0) {
+    let first = headers.section_table + usize::from(headers.section_count) * SECTION_BYTES;
+    let new_bytes = sections.len() * SECTION_BYTES;
+    let room = get_slice(&image, first, new_bytes)?;
+    if (first + new_bytes) as u64 > layout.headers_end || room.iter().any(|byte| *byte != 0) {
         return Err(PeError::NoRoom(sections.len()));
     }
-    let count = headers
-        .section_count
-        .checked_add(sections.len() as u16)
-        .ok_or(PeError::TooLarge)?;
-    let initialized = u32::from_le_bytes(get(&image, headers.optional + 8)?);
-    let mut data_bytes = u64::from(initialized);
+    let added = u16::try_from(sections.len()).map_err(|_| PeError::TooLarge)?;
+    let count = headers.section_count.checked_add(added).ok_or(PeError::TooLarge)?;
+    let mut data_bytes = u64::from(record::<Optional>(&image, headers.optional)?.initialized_data_bytes);
     let mut tail = Vec::new();
-    for (name, contents) in sections {
+    for ((name, contents), offset) in sections.into_iter().zip((first..).step_by(SECTION_BYTES)) {
         let place = layout.place(contents.size_bytes())?;
-        let mut entry = [0; SECTION_HEADER_BYTES];
-        for (target, byte) in entry[..8].iter_mut().zip(name.bytes()) {
-            *target = byte;
-        }
-        for (offset, value) in [
-            (8, place.size),
-            (12, place.address),
-            (16, place.file_size),
-            (20, place.file_offset),
-            (36, READABLE_DATA),
-        ] {
-            put(&mut entry, offset, &value.to_le_bytes());
-        }
-        put(&mut image, header, &entry);
-        header += SECTION_HEADER_BYTES;
+        *record_mut(&mut image, offset)? = place.section(name);
         data_bytes += u64::from(place.file_size);
         tail.push(contents);
         tail.push(Source::Zeros(u64::from(place.file_size - place.size)));
     }
-    let image_bytes = fit(layout.address.next_multiple_of(headers.section_alignment))?;
-    put(&mut image, headers.coff + 2, &count.to_le_bytes());
-    put(&mut image, headers.optional + 8, &fit(data_bytes)?.to_le_bytes());
-    put(&mut image, headers.optional + 56, &image_bytes.to_le_bytes());
-    put(&mut image, headers.optional + 64, &0_u32.to_le_bytes());
+    record_mut::<Coff>(&mut image, headers.coff)?.section_count = U16::new(count);
+    let optional: &mut Optional = record_mut(&mut image, headers.optional)?;
+    optional.initialized_data_bytes = U32::new(fit(data_bytes)?);
+    optional.image_bytes = U32::new(fit(layout.address.next_multiple_of(headers.section_alignment))?);
+    optional.checksum = U32::ZERO;
     let padding = (image.len() as u64).next_multiple_of(headers.file_alignment) - image.len() as u64;
     let mut parts = vec![Source::Bytes(image), Source::Zeros(padding)];
     parts.append(&mut tail);
     Ok(Source::Chain(parts))
 }
 
-/// Where the next section goes.
+/// The place of the next section.
 struct Layout {
     address: u64,
     file_offset: u64,
     section_alignment: u64,
     file_alignment: u64,
-    /// Where the room for headers ends in the file.
+    /// The end of the room for headers in the file.
     headers_end: u64,
 }
 
@@ -187,8 +217,23 @@ struct Place {
     file_size: u32,
 }
 
+impl Place {
+    /// Makes the entry of the section `name` that lies here.
+    fn section(&self, name: &str) -> Section {
+        Section {
+            name: padded(name),
+            size: U32::new(self.size),
+            address: U32::new(self.address),
+            file_size: U32::new(self.file_size),
+            file_offset: U32::new(self.file_offset),
+            unused: [0; 12],
+            flags: U32::new(READABLE_DATA),
+        }
+    }
+}
+
 impl Layout {
-    /// Behind everything that `image` has.
+    /// Makes a layout that begins behind all contents of `image`, and checks that it has none of `sections` yet.
     fn behind(image: &[u8], headers: &Headers, sections: &[(&'static str, Source)]) -> Result<Self, PeError> {
         let mut layout = Self {
             address: headers.headers_bytes,
@@ -198,13 +243,9 @@ impl Layout {
             headers_end: headers.headers_bytes,
         };
         for index in 0..usize::from(headers.section_count) {
-            let entry = get_slice(
-                image,
-                headers.section_table + index * SECTION_HEADER_BYTES,
-                SECTION_HEADER_BYTES,
-            )?;
-            let value = |offset| get(entry, offset).map(u32::from_le_bytes).map(u64::from);
-            let (size, address, file_size, file_offset) = (value(8)?, value(12)?, value(16)?, value(20)?);
+            let section: &Section = record(image, headers.section_table + index * SECTION_BYTES)?;
+            let (size, address) = (u64::from(section.size), u64::from(section.address));
+            let (file_size, file_offset) = (u64::from(section.file_size), u64::from(section.file_offset));
             if file_size > 0 && file_offset + file_size > image.len() as u64 {
                 return Err(PeError::Invalid("a section lies outside of the file"));
             }
@@ -212,9 +253,7 @@ impl Layout {
                 layout.headers_end = layout.headers_end.min(file_offset);
             }
             layout.address = layout.address.max(address + size.max(file_size));
-            let name = entry.get(..8).unwrap_or_default();
-            let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-            let is_same = |wanted: &&(&str, Source)| name.get(..end) == Some(wanted.0.as_bytes());
+            let is_same = |wanted: &&(&str, Source)| section.name == padded(wanted.0);
             if let Some((name, _)) = sections.iter().find(is_same) {
                 return Err(PeError::Duplicate(name));
             }
@@ -252,15 +291,27 @@ fn get_slice(bytes: &[u8], offset: usize, count: usize) -> Result<&[u8], PeError
     bytes.get(offset..end).ok_or(PeError::Invalid("cut short"))
 }
 
-fn get<const N: usize>(bytes: &[u8], offset: usize) -> Result<[u8; N], PeError> {
-    get_slice(bytes, offset, N)?
-        .try_into()
-        .map_err(|_| PeError::Invalid("cut short"))
+/// Returns the record at `offset`.
+fn record<T: FromBytes + Immutable + KnownLayout + Unaligned>(bytes: &[u8], offset: usize) -> Result<&T, PeError> {
+    let bytes = get_slice(bytes, offset, size_of::<T>())?;
+    T::ref_from_bytes(bytes).map_err(|_| PeError::Invalid("cut short"))
 }
 
-/// Overwrites bytes whose place was read before.
-fn put(bytes: &mut [u8], offset: usize, value: &[u8]) {
-    if let Some(place) = bytes.get_mut(offset..offset + value.len()) {
-        place.copy_from_slice(value);
+/// Returns the record at `offset`, to be changed.
+fn record_mut<T: FromBytes + IntoBytes + KnownLayout + Unaligned>(
+    bytes: &mut [u8],
+    offset: usize,
+) -> Result<&mut T, PeError> {
+    let rest = bytes.get_mut(offset..).ok_or(PeError::Invalid("cut short"))?;
+    let (record, _) = T::mut_from_prefix(rest).map_err(|_| PeError::Invalid("cut short"))?;
+    Ok(record)
+}
+
+/// Returns `name` as the section table has it; what is behind eight bytes is lost.
+fn padded(name: &str) -> [u8; 8] {
+    let mut padded = [0; 8];
+    for (place, byte) in padded.iter_mut().zip(name.bytes()) {
+        *place = byte;
     }
+    padded
 }

@@ -150,7 +150,7 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     assert_eq!(made.command_line, line);
     let uki = bytes(&made.files[2].1);
     assert!(uki.windows(line.len()).any(|window| window == line.as_bytes()));
-    // What the template says wins.
+    // The template takes precedence.
     assert_eq!(
         prepare(&kernel(" root=/dev/vda2 ro ")).unwrap().command_line,
         "root=/dev/vda2 ro"

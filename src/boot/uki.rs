@@ -5,7 +5,7 @@ use super::pe::{self, PeError};
 use crate::image::content::Source;
 use crate::package::Arch;
 
-/// What a unified kernel image is made of.
+/// The parts of a unified kernel image.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// The EFI stub.
@@ -22,7 +22,7 @@ pub struct Parts {
     pub linux: Source,
 }
 
-/// Puts the parts together. Nothing large is read: the result refers to kernel and initrd.
+/// Joins `parts` to a unified kernel image. The result refers to kernel and initrd, which are not read yet.
 ///
 /// # Errors
 /// [`PeError`] if the stub is not one for `arch` or has no room for the sections.

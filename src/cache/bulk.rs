@@ -1,36 +1,49 @@
-//! All packages of a resolution at once: verify what is there, download the rest.
+//! Brings all packages of a resolution into the cache: verifies those that it has, downloads the rest.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::{path::PathBuf, thread};
 
 use super::verify::Glance;
-use super::{CacheError, How, Lookup, PackageCache};
+use super::{CacheError, Fetching, How, Lookup, PackageCache};
 use crate::cancel::{Cancel, Cancelled};
 use crate::fetch::{Fetcher, Partial};
 use crate::package::ResolvedPackage;
-use crate::progress::{Progress, Unit};
+use crate::parallel;
+use crate::progress::{Progress, Task, Unit};
+use crate::sync::{Mutex, into_inner, lock};
+use crate::work::Work;
 
-/// A package and where it can be downloaded.
+/// A package and its URL.
 #[derive(Debug, Clone)]
-pub struct Wanted<'a> {
+pub struct RemotePackage<'a> {
     /// The package.
     pub package: &'a ResolvedPackage,
     /// URL of its file: `http`, `https` or `file`.
     pub url: String,
 }
 
-/// Packages that somebody waits for: those that come first in a request.
+/// The packages that a caller waits for: those at the front of a request.
 pub struct First<'a> {
-    /// How many they are.
+    /// Their number.
     pub count: usize,
-    /// Called once, as soon as all of them are in the cache.
+    /// The callback for the moment when all of them are in the cache; called once.
     pub arrived: &'a (dyn Fn() + Sync),
-    /// Ends the downloads of the others, too.
+    /// The flag that also ends the downloads of the others.
     pub stop: &'a Cancel,
+}
+
+impl<'a> First<'a> {
+    /// Returns a request in which no package comes before the others; `stop` ends the downloads.
+    pub fn none(stop: &'a Cancel) -> Self {
+        Self {
+            count: 0,
+            arrived: &|| {},
+            stop,
+        }
+    }
 }
 
 impl fmt::Debug for First<'_> {
@@ -44,73 +57,67 @@ impl fmt::Debug for First<'_> {
 /// One package of a [`CacheReport`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedPackage {
-    /// Where the verified file lies.
+    /// Path of the verified file.
     pub path: PathBuf,
-    /// How it came there.
+    /// The way by which it came there.
     pub how: How,
 }
 
-/// What [`PackageCache::obtain_all`] did.
+/// The result of [`PackageCache::obtain_all`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CacheReport {
-    /// Packages that were in the cache.
+    /// Packages that the cache had.
     pub reused: usize,
-    /// Packages that were not.
+    /// Packages that the cache lacked.
     pub fetched: usize,
-    /// Packages that were, but bad.
+    /// Packages whose file in the cache was bad.
     pub refetched: usize,
-    /// Bytes that were received.
+    /// Bytes received.
     pub fetched_bytes: u64,
-    /// Bytes that were read to verify cached packages.
+    /// Bytes read to verify cached packages.
     pub hashed_bytes: u64,
     /// Each package, in the order of the request.
     pub packages: Vec<CachedPackage>,
 }
 
 impl PackageCache {
-    /// Brings every package of `wanted` into the cache, `workers` (at least one)
-    /// at a time. The first failure ends the other downloads.
+    /// Brings every package of `wanted` into the cache, as many at a time
+    /// as `fetcher` has workers. The first failure ends the other downloads.
     ///
     /// # Errors
-    /// [`CacheError::Missing`] with everything that is missing, when offline;
-    /// [`CacheError::NoSpace`] before anything is downloaded that would not fit;
-    /// otherwise the first failure.
+    /// [`CacheError::Missing`] with all missing packages, when offline; [`CacheError::NoSpace`] before any download
+    /// that would not fit; otherwise the first failure.
     pub fn obtain_all(
         &self,
-        wanted: &[Wanted<'_>],
+        wanted: &[RemotePackage<'_>],
         fetcher: &Fetcher,
-        workers: usize,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        work: Work<'_>,
     ) -> Result<CacheReport, CacheError> {
-        let nobody = First {
-            count: 0,
-            arrived: &|| {},
-            stop: cancel,
-        };
-        self.obtain_in_order(wanted, &nobody, fetcher, workers, progress, cancel)
+        self.obtain_in_order(wanted, &First::none(work.cancel), fetcher, work)
     }
 
-    /// As [`Self::obtain_all`], but packages that somebody waits for are fetched before the others.
+    /// Does the same as [`Self::obtain_all`], but fetches the packages in `first` before the others.
     ///
     /// # Errors
-    /// As there; packages that arrived before a failure stay.
+    /// As [`Self::obtain_all`]; packages that arrived before a failure stay.
     pub fn obtain_in_order(
         &self,
-        wanted: &[Wanted<'_>],
+        wanted: &[RemotePackage<'_>],
         first: &First<'_>,
         fetcher: &Fetcher,
-        workers: usize,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        work: Work<'_>,
     ) -> Result<CacheReport, CacheError> {
         self.check_names(wanted)?;
         let hashed_before_bytes = self.hashed_bytes();
-        let stop = [cancel, first.stop];
-        let pool = Pool { workers, stop };
-        let found = self.verify_all_of(wanted, &pool, progress)?;
-        let outcome = self.fetch_missing(wanted, &found, first, fetcher, &pool, progress);
-        // What was verified stays known, also after a failure; without it, only time is lost.
+        let stop = [work.cancel, first.stop];
+        let pool = Pool {
+            fetcher,
+            progress: work.progress,
+            stop,
+        };
+        let found = self.verify_all_of(wanted, &pool)?;
+        let outcome = self.fetch_missing(wanted, &found, first, &pool);
+        // The verifications are kept also after a failure; if that fails, only time is lost.
         if let Err(error) = self.flush() {
             tracing::debug!(%error, "the memo of verified packages was not saved");
         }
@@ -137,15 +144,15 @@ impl PackageCache {
         Ok(report)
     }
 
-    /// Refuses file names that lead elsewhere, and different packages of one name.
-    fn check_names(&self, wanted: &[Wanted<'_>]) -> Result<(), CacheError> {
+    /// Refuses file names that lead elsewhere, and different packages with one name.
+    fn check_names(&self, wanted: &[RemotePackage<'_>]) -> Result<(), CacheError> {
         let mut seen: HashMap<String, &ResolvedPackage> = HashMap::new();
         for item in wanted {
             let name = item.package.file_name();
             self.path_of(item.package)?;
             match seen.get(&name) {
-                Some(other) if other.sha256 != item.package.sha256 => {
-                    let tell = |package: &ResolvedPackage| format!("{} ({})", package.repository, package.sha256);
+                Some(other) if other.checksum != item.package.checksum => {
+                    let tell = |package: &ResolvedPackage| format!("{} ({})", package.repository, package.checksum);
                     let (first, second) = (tell(other), tell(item.package));
                     return Err(CacheError::Conflict { name, first, second });
                 }
@@ -157,13 +164,8 @@ impl PackageCache {
         Ok(())
     }
 
-    /// Looks every package up, hashing in parallel those that the memo does not know.
-    fn verify_all_of(
-        &self,
-        wanted: &[Wanted<'_>],
-        pool: &Pool<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Lookup>, CacheError> {
+    /// Looks up every package; hashes in parallel those that the memo does not know.
+    fn verify_all_of(&self, wanted: &[RemotePackage<'_>], pool: &Pool<'_>) -> Result<Vec<Lookup>, CacheError> {
         let mut found = vec![Lookup::Miss; wanted.len()];
         let mut doubtful = Vec::new();
         for (index, item) in wanted.iter().enumerate() {
@@ -179,32 +181,31 @@ impl PackageCache {
         }
         doubtful.sort_by_key(|(_, package)| Reverse(package.size_bytes));
         let total_bytes = sum(doubtful.iter().map(|(_, package)| package.size_bytes));
-        let task = progress.start("Verify cached packages", Unit::Bytes, Some(total_bytes));
+        let task = pool.start("Verify cached packages", total_bytes);
         let lookups = pool.run(&doubtful, |(index, package), stop| {
             let lookup = self.lookup_until(package, stop)?;
-            progress.advance(task, package.size_bytes);
+            task.advance(package.size_bytes);
             Ok((*index, lookup))
         });
-        progress.finish(task);
+        drop(task);
         for (index, lookup) in lookups? {
             if let (Lookup::Bad(reason), Some(item)) = (&lookup, wanted.get(index)) {
                 let name = item.package.file_name();
-                progress.note(&format!("deleted {name} from the package cache: {reason}"));
+                pool.progress
+                    .note(&format!("deleted {name} from the package cache: {reason}"));
             }
             set(&mut found, index, lookup);
         }
         Ok(found)
     }
 
-    /// Downloads what is not there; the result says by index how, and how many bytes came.
+    /// Downloads the missing packages; returns, by index, how each came and its received bytes.
     fn fetch_missing(
         &self,
-        wanted: &[Wanted<'_>],
+        wanted: &[RemotePackage<'_>],
         found: &[Lookup],
         first: &First<'_>,
-        fetcher: &Fetcher,
         pool: &Pool<'_>,
-        progress: &dyn Progress,
     ) -> Result<HashMap<usize, (How, u64)>, CacheError> {
         let mut missing: Vec<Missing<'_>> = wanted
             .iter()
@@ -217,7 +218,7 @@ impl PackageCache {
                 was_bad: matches!(lookup, Lookup::Bad(_)),
             })
             .collect();
-        let forbidden = missing.iter().filter(|item| !fetcher.may_fetch(&item.wanted.url));
+        let forbidden = missing.iter().filter(|item| !pool.fetcher.may_fetch(&item.wanted.url));
         let packages: Vec<_> = forbidden.map(|item| item.wanted.package.into()).collect();
         if !packages.is_empty() {
             return Err(CacheError::Missing { packages });
@@ -232,14 +233,19 @@ impl PackageCache {
         if awaited.load(Ordering::Relaxed) == 0 {
             (first.arrived)();
         }
-        // The largest first, so that none of them is left alone at the end.
+        // The largest first, so that none of them is left to one thread at the end.
         missing.sort_by_key(|item| (!is_first(item), Reverse(item.wanted.package.size_bytes)));
         let total_bytes = sum(missing.iter().map(|item| item.wanted.package.size_bytes));
-        let task = progress.start("Download packages", Unit::Bytes, Some(total_bytes));
-        let advance = |amount_bytes| progress.advance(task, amount_bytes);
+        let task = pool.start("Download packages", total_bytes);
+        let advance = |amount_bytes| task.advance(amount_bytes);
         let fetched = pool.run(&missing, |item, stop| {
-            let Wanted { package, url } = item.wanted;
-            let obtained = self.obtain_until(package, url, fetcher, &advance, stop)?;
+            let RemotePackage { package, url } = item.wanted;
+            let fetching = Fetching {
+                fetcher: pool.fetcher,
+                advance: &advance,
+                stop,
+            };
+            let obtained = self.obtain_by(fetching, package, url)?;
             let how = match obtained.how {
                 How::Fetched if item.was_bad => How::Refetched,
                 how => how,
@@ -249,31 +255,31 @@ impl PackageCache {
             }
             Ok((item.index, (how, obtained.received_bytes)))
         });
-        progress.finish(task);
+        drop(task);
         if let Err(CacheError::NoSpace { .. }) = fetched {
             self.discard_partials(&missing);
         }
         Ok(fetched?.into_iter().collect())
     }
 
-    /// Gives back the space of downloads that were stopped because there is none.
+    /// Deletes the partial downloads that a full disk stopped, to free their space.
     fn discard_partials(&self, missing: &[Missing<'_>]) {
         for item in missing {
-            if let Ok(Some(partial)) = Partial::try_lock(&self.directory, item.wanted.package.sha256) {
+            if let Ok(Some(partial)) = Partial::try_lock(&self.directory, item.wanted.package.checksum) {
                 partial.discard();
             }
         }
     }
 }
 
-/// A package that is to be downloaded.
+/// A package to download.
 struct Missing<'a> {
     index: usize,
-    wanted: &'a Wanted<'a>,
+    wanted: &'a RemotePackage<'a>,
     was_bad: bool,
 }
 
-/// The sizes come from an index: their sum must not overflow.
+/// Adds sizes, which come from an index, without overflow.
 fn sum(sizes_bytes: impl Iterator<Item = u64>) -> u64 {
     sizes_bytes.fold(0, u64::saturating_add)
 }
@@ -284,55 +290,40 @@ fn set(found: &mut [Lookup], index: usize, lookup: Lookup) {
     }
 }
 
-/// Threads that share work.
+/// Threads that share the work of one request.
 struct Pool<'a> {
-    workers: usize,
+    fetcher: &'a Fetcher,
+    progress: &'a dyn Progress,
     stop: [&'a Cancel; 2],
 }
 
 impl Pool<'_> {
-    /// Calls `work` for every item, on this thread and up to `workers - 1` others.
-    /// The first error sets a flag among those that `work` gets, and is returned.
+    /// Begins a task of `total_bytes`.
+    fn start(&self, label: &str, total_bytes: u64) -> Task<'_> {
+        Task::start(self.progress, label, Unit::Bytes, Some(total_bytes))
+    }
+
+    /// Calls `work` for every item, on this thread and on as many others as the fetcher has workers. The first error sets a flag among
+    /// those that `work` gets, and is returned.
     fn run<T: Sync, R: Send>(
         &self,
         items: &[T],
         work: impl Fn(&T, &[&Cancel]) -> Result<R, CacheError> + Sync,
     ) -> Result<Vec<R>, CacheError> {
         let failed = Cancel::default();
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new((Vec::with_capacity(items.len()), None));
-        let serve = || {
-            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let [cancel, other] = self.stop;
-                let stop = [cancel, other, &failed];
-                let result = match stop.iter().any(|flag| flag.is_cancelled()) {
-                    true => Err(Cancelled.into()),
-                    false => work(item, &stop),
-                };
-                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                match result {
-                    Ok(result) => results.0.push(result),
-                    Err(error) => {
-                        failed.cancel();
-                        results.1.get_or_insert(error);
-                        return;
-                    }
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..self.workers.min(items.len()) {
-                // With fewer threads than asked for, it only takes longer.
-                let _ = thread::Builder::new()
-                    .name("oic-cache".to_owned())
-                    .spawn_scoped(scope, serve);
-            }
-            serve();
+        let [cancel, other] = self.stop;
+        let stop = [cancel, other, &failed];
+        // A failure because of `failed` comes after the error that set it.
+        let first = Mutex::new(None);
+        let done = parallel::try_map(self.fetcher.workers(), items, |item| {
+            let wanted = stop.iter().try_for_each(|flag| flag.check());
+            let result = wanted.map_err(CacheError::from).and_then(|()| work(item, &stop));
+            result.map_err(|error| {
+                lock(&first).get_or_insert(error);
+                failed.cancel();
+            })
         });
-        match results.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            (results, None) => Ok(results),
-            (_, Some(error)) => Err(error),
-        }
+        done.map_err(|()| into_inner(first).unwrap_or(Cancelled.into()))
     }
 }
 
@@ -342,12 +333,15 @@ mod tests {
 
     use super::*;
     use crate::cache::tests::package;
-    use crate::fetch::testing::{Server, fetcher};
-    use crate::progress::Silent;
+    use crate::fetch::testing::{Server, fetcher, fetcher_with};
 
     #[test]
-    fn what_somebody_waits_for_comes_first() {
-        let (server, directory, fetcher) = (Server::start(), tempfile::tempdir().unwrap(), fetcher());
+    fn what_is_awaited_comes_first() {
+        let (server, directory, fetcher) = (
+            Server::start(),
+            tempfile::tempdir().unwrap(),
+            fetcher_with(Cancel::default(), |options| options.workers = 1),
+        );
         let cache = PackageCache::open(directory.path(), "debian-debian13-x86_64").unwrap();
         let packages = [("small", 10), ("middle", 1_000), ("large", 100_000)].map(|(name, size)| {
             let content = vec![b'x'; size];
@@ -358,7 +352,7 @@ mod tests {
         });
         let wanted: Vec<_> = packages
             .iter()
-            .map(|(package, url)| Wanted {
+            .map(|(package, url)| RemotePackage {
                 package,
                 url: url.clone(),
             })
@@ -375,17 +369,17 @@ mod tests {
                 arrived,
                 stop: &stop,
             };
-            cache.obtain_in_order(&wanted, &first, &fetcher, 1, &Silent, &Cancel::default())
+            cache.obtain_in_order(&wanted, &first, &fetcher, Work::quiet(&Cancel::default()))
         };
         let look = || seen.lock().unwrap().push(there());
         order(2, &look).unwrap();
         assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [[true, true, false]]);
-        // There is nothing to wait for, once with something left to fetch, once with nothing.
+        // No awaited package is missing: once with another to fetch, once with none.
         order(2, &look).unwrap();
         fs::remove_file(cache.path_of(&packages[2].0).unwrap()).unwrap();
         order(2, &look).unwrap();
         assert_eq!(*seen.lock().unwrap(), [[true, true, true], [true, true, false]]);
-        // Who waited has failed: the others are not wanted any more.
+        // The waiting caller has failed: the other packages are not wanted any more.
         fs::remove_file(cache.path_of(&packages[0].0).unwrap()).unwrap();
         fs::remove_file(cache.path_of(&packages[2].0).unwrap()).unwrap();
         let ended = order(2, &|| stop.cancel());
@@ -394,18 +388,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_of_packages_that_cannot_be_had() {
+    fn packages_that_cannot_be_had_never_arrive() {
         let (server, directory, fetcher) = (Server::start(), tempfile::tempdir().unwrap(), fetcher());
         let cache = PackageCache::open(directory.path(), "debian-debian13-x86_64").unwrap();
         let (there, absent) = (package("there", b"x"), package("absent", b"y"));
         let wanted = [(&there, server.page("/there", b"x")), (&absent, server.url("/absent"))];
-        let wanted = wanted.map(|(package, url)| Wanted { package, url });
+        let wanted = wanted.map(|(package, url)| RemotePackage { package, url });
         let first = First {
             count: 2,
             arrived: &|| panic!("they have not arrived"),
             stop: &Cancel::default(),
         };
-        let failed = cache.obtain_in_order(&wanted, &first, &fetcher, 4, &Silent, &Cancel::default());
+        let failed = cache.obtain_in_order(&wanted, &first, &fetcher, Work::quiet(&Cancel::default()));
         assert!(matches!(failed, Err(CacheError::Fetch { .. })), "{failed:?}");
     }
 }

@@ -1,18 +1,19 @@
-//! Why a package cannot be had.
+//! The reasons why a package is unavailable.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use crate::cancel::Cancelled;
-use crate::durable::PathError;
+use crate::durable::{BadFileName, FullDisk, PathError};
 use crate::fetch::FetchError;
+use crate::hint::{Hint, Means};
 use crate::package::ResolvedPackage;
 use crate::verify::rpm::RpmVerifyError;
 
 /// A package that is not in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingPackage {
-    /// Package name.
+    /// Name.
     pub name: String,
     /// Full version.
     pub version: String,
@@ -33,7 +34,7 @@ impl From<&ResolvedPackage> for MissingPackage {
     }
 }
 
-/// Why the package cache could not give what was asked for.
+/// The reason why the package cache failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// A package could not be downloaded.
@@ -47,25 +48,21 @@ pub enum CacheError {
     /// Offline, and these packages are not in the cache.
     #[error("{}", missing_text(.packages))]
     Missing {
-        /// All of them.
+        /// All missing packages.
         packages: Vec<MissingPackage>,
     },
     /// The file system of the cache is too full.
-    #[error("no space left for packages in {}: {needed_bytes} bytes are needed, {available_bytes} are available", path.display())]
+    #[error("the packages need {} MiB: {full}", needed_bytes.div_ceil(1 << 20))]
     NoSpace {
-        /// What is still to be written, in bytes.
+        /// Bytes still to be written.
         needed_bytes: u64,
-        /// What the file system has, in bytes.
-        available_bytes: u64,
-        /// The directory of the cache.
-        path: PathBuf,
+        /// The file system.
+        #[source]
+        full: FullDisk,
     },
     /// A provider id or package would not be a plain file name.
-    #[error("{name:?} cannot be a file name in the package cache")]
-    BadName {
-        /// The name.
-        name: String,
-    },
+    #[error(transparent)]
+    BadName(#[from] BadFileName),
     /// Two different packages of one request have the same file name.
     #[error("two different packages have the file name {name}: {first} and {second}")]
     Conflict {
@@ -83,10 +80,10 @@ pub enum CacheError {
         package: String,
         /// `Repository::id`.
         repository: String,
-        /// What is wrong with it.
+        /// The reason of the refusal.
         source: RpmVerifyError,
     },
-    /// A package was changed by somebody else as soon as it was fetched, again and again.
+    /// Another program changed a package as soon as it was fetched, again and again.
     #[error("{} does not stay as it was fetched; something else writes to the package cache", path.display())]
     Unstable {
         /// The file.
@@ -101,24 +98,23 @@ pub enum CacheError {
 }
 
 impl CacheError {
-    /// What the user can do about it, if anything is known to help.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns what the user can do about it, if anything is known to help.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Fetch { source, .. } => source.hint(),
             Self::Signature { source, .. } => source.hint(),
-            Self::Missing { .. } => Some("run once without --offline to fetch them".to_owned()),
-            Self::NoSpace { .. } => {
-                Some("free some space (oic cache clean), or choose another place with --cache-dir".to_owned())
-            }
+            Self::Missing { .. } => Some(Hint::new("allow downloads once to fetch them").by(Means::Online)),
             Self::Conflict { .. } => Some(
                 "give one of the repositories a higher priority, or restrict it with allowPackages or excludePackages"
-                    .to_owned(),
+                    .into(),
             ),
-            Self::BadName { .. } | Self::Unstable { .. } | Self::Path(_) | Self::Cancelled(_) => None,
+            Self::NoSpace { .. } | Self::BadName(_) | Self::Unstable { .. } | Self::Path(_) | Self::Cancelled(_) => {
+                None
+            }
         }
     }
 
-    /// A failed download of `package`; being stopped is nobody's fault.
+    /// Wraps a failed download of `package`; keeps cancellations and path errors as they are.
     pub(super) fn of(package: &ResolvedPackage) -> impl FnOnce(FetchError) -> Self {
         let package = format!("{} {}", package.name, package.version);
         move |source| match source {

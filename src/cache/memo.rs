@@ -1,9 +1,8 @@
 //! Remembers which cached files were verified, so that a warm build hashes nothing.
 //!
-//! A file counts as the one that was hashed as long as its name, inode, size,
-//! ctime and mtime are the same: a process cannot set ctime, so every later write
-//! shows. The memo is a convenience: losing it, or an update of it that another
-//! process makes at the same time, costs only hashing again.
+//! A file counts as the hashed one as long as its name, inode, size, ctime and mtime are the same: a process cannot set
+//! ctime, so every later write shows. The memo is a convenience: losing it, or losing an update to that of another
+//! process, costs only hashing again.
 //!
 //! The file is text: a line `oic-verified 1`; a line `digest inode size ctime_ns
 //! mtime_ns name` for each package; a last line `sha256 ` and the digest of all
@@ -16,22 +15,26 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::ClockId;
 
 use crate::durable::{self, PathError};
-use crate::package::Sha256;
+use crate::package::{Checksum, Sha256};
+use crate::sync::{Mutex, lock};
 
 /// The memo's name, in the directory `metadata` of the package cache.
 pub(super) const FILE_NAME: &str = "verified.idx";
+/// The memo's name, and the check that its bytes are whole.
+pub(super) const RECORD: (&str, fn(&[u8]) -> bool) = (FILE_NAME, |text| {
+    std::str::from_utf8(text).is_ok_and(|text| parse(text).is_some())
+});
 const HEADER: &str = "oic-verified 1\n";
 const CHECKSUM: &str = "sha256 ";
-/// Room for several hundred thousand packages.
+/// Largest size of the memo: room for several hundred thousand packages.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What tells one state of a file from another without reading it.
+/// The metadata that distinguishes one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     inode: u64,
@@ -41,6 +44,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Takes the identity from `metadata`.
     pub(super) fn of(metadata: &Metadata) -> Self {
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
@@ -51,9 +55,9 @@ impl Identity {
         }
     }
 
-    /// Waits until a later change must get a later ctime than this one: file
-    /// times come from a clock that ticks every few milliseconds. False if the
-    /// ctime lies further in the future (another host's clock): do not remember it.
+    /// Waits until any later change must get a later ctime than this one: file times come from a clock that ticks every
+    /// few milliseconds. Returns false if the ctime lies further in the future (another host's clock); the caller then
+    /// must not remember the file.
     pub(super) fn settle(&self) -> bool {
         for _ in 0..20 {
             let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
@@ -66,9 +70,9 @@ impl Identity {
     }
 }
 
-/// The digests that the packages in the cache `directory` had when they were verified, by file
-/// name. They say what a file should be, not what it is.
-pub fn verified_digests(directory: &Path) -> BTreeMap<String, Sha256> {
+/// Returns the digests that the packages in the cache `directory` had when they were verified, by file name. The files
+/// may have changed since.
+pub fn verified_digests(directory: &Path) -> BTreeMap<String, Checksum> {
     let entries = read(&directory.join("metadata").join(FILE_NAME)).unwrap_or_default();
     entries.into_iter().map(|(name, (_, digest))| (name, digest)).collect()
 }
@@ -77,45 +81,45 @@ pub fn verified_digests(directory: &Path) -> BTreeMap<String, Sha256> {
 #[derive(Debug)]
 pub(super) struct Memo {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    entries: BTreeMap<String, (Identity, Sha256)>,
+struct Known {
+    entries: BTreeMap<String, (Identity, Checksum)>,
     changed: bool,
 }
 
 impl Memo {
-    /// Loads the memo at `path`; an absent or unusable one is empty.
+    /// Loads the memo at `path`; an absent or unusable one counts as empty.
     pub(super) fn load(path: PathBuf) -> Self {
         let entries = read(&path).unwrap_or_default();
-        let state = Mutex::new(State {
+        let state = Mutex::new(Known {
             entries,
             changed: false,
         });
         Self { path, state }
     }
 
-    /// The digest of the file `name`, if it is still as it was when it was hashed.
-    pub(super) fn get(&self, name: &str, identity: &Identity) -> Option<Sha256> {
-        match self.state().entries.get(name) {
+    /// Returns the digest of the file `name`, if the file is unchanged since it was hashed.
+    pub(super) fn get(&self, name: &str, identity: &Identity) -> Option<Checksum> {
+        match lock(&self.state).entries.get(name) {
             Some((known, digest)) if known == identity => Some(*digest),
             _ => None,
         }
     }
 
     /// Remembers that the file `name` in the state `identity` has `digest`.
-    pub(super) fn remember(&self, name: &str, identity: Identity, digest: Sha256) {
-        let mut state = self.state();
+    pub(super) fn remember(&self, name: &str, identity: Identity, digest: Checksum) {
+        let mut state = lock(&self.state);
         state.entries.insert(name.to_owned(), (identity, digest));
         state.changed = true;
     }
 
-    /// Writes what was learned, together with what other processes wrote
-    /// meanwhile, without files that `directory` no longer has.
+    /// Writes the new entries together with those that other processes wrote meanwhile, without files that `directory`
+    /// no longer has.
     pub(super) fn save(&self, directory: &Path) -> Result<(), PathError> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if !state.changed {
             return Ok(());
         }
@@ -128,18 +132,13 @@ impl Memo {
         state
             .entries
             .retain(|name, _| present.contains(std::ffi::OsStr::new(name)));
-        durable::write_file(&self.path, render(&state.entries))?;
+        durable::write_public_file(&self.path, render(&state.entries))?;
         state.changed = false;
         Ok(())
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every update is one insertion; a panic elsewhere cannot leave half of it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn render(entries: &BTreeMap<String, (Identity, Sha256)>) -> String {
+fn render(entries: &BTreeMap<String, (Identity, Checksum)>) -> String {
     let mut text = HEADER.to_owned();
     for (name, (identity, digest)) in entries {
         let Identity {
@@ -156,8 +155,8 @@ fn render(entries: &BTreeMap<String, (Identity, Sha256)>) -> String {
     text
 }
 
-/// `None` for a file that is absent, damaged or of another version.
-fn read(path: &Path) -> Option<BTreeMap<String, (Identity, Sha256)>> {
+/// Reads the memo at `path`; `None` if it is absent, damaged or of another version.
+fn read(path: &Path) -> Option<BTreeMap<String, (Identity, Checksum)>> {
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
@@ -169,17 +168,17 @@ fn read(path: &Path) -> Option<BTreeMap<String, (Identity, Sha256)>> {
     entries
 }
 
-fn parse(text: &str) -> Option<BTreeMap<String, (Identity, Sha256)>> {
+fn parse(text: &str) -> Option<BTreeMap<String, (Identity, Checksum)>> {
     let body_end = text.strip_suffix('\n')?.rfind('\n')?.checked_add(1)?;
     let (body, last) = text.split_at_checked(body_end)?;
-    let checksum: Sha256 = last.strip_prefix(CHECKSUM)?.trim_end().parse().ok()?;
-    if Sha256::of(body) != checksum {
+    // Compared as text, since hexadecimal has two forms of a digit.
+    if last != format!("{CHECKSUM}{}\n", Sha256::of(body)) {
         return None;
     }
     body.strip_prefix(HEADER)?.lines().map(parse_line).collect()
 }
 
-fn parse_line(line: &str) -> Option<(String, (Identity, Sha256))> {
+fn parse_line(line: &str) -> Option<(String, (Identity, Checksum))> {
     let mut fields = line.splitn(6, ' ');
     let digest = fields.next()?.parse().ok()?;
     let identity = Identity {
@@ -204,14 +203,14 @@ mod tests {
         }
         let identity = Identity::of(&fs::metadata(directory.path().join("a.deb")).unwrap());
         let (one, other) = (Memo::load(path.clone()), Memo::load(path.clone()));
-        one.remember("a.deb", identity, Sha256::of("a"));
-        one.remember("absent.deb", identity, Sha256::of("c"));
-        other.remember("b.deb", identity, Sha256::of("b"));
+        one.remember("a.deb", identity, Sha256::of("a").into());
+        one.remember("absent.deb", identity, Sha256::of("c").into());
+        other.remember("b.deb", identity, Sha256::of("b").into());
         one.save(directory.path()).unwrap();
         other.save(directory.path()).unwrap();
         let both = Memo::load(path.clone());
-        assert_eq!(both.get("a.deb", &identity), Some(Sha256::of("a")));
-        assert_eq!(both.get("b.deb", &identity), Some(Sha256::of("b")));
+        assert_eq!(both.get("a.deb", &identity), Some(Sha256::of("a").into()));
+        assert_eq!(both.get("b.deb", &identity), Some(Sha256::of("b").into()));
         assert_eq!(both.get("absent.deb", &identity), None);
         let grown = Identity {
             size_bytes: 1,
@@ -225,7 +224,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("memo");
         let identity = Identity::of(&fs::metadata(directory.path()).unwrap());
-        let entries = BTreeMap::from([("a.deb".to_owned(), (identity, Sha256::of("a")))]);
+        let entries = BTreeMap::from([("a.deb".to_owned(), (identity, Sha256::of("a").into()))]);
         let text = render(&entries);
         assert_eq!(parse(&text), Some(entries));
         let of_version_2 = text.replace("oic-verified 1", "oic-verified 2");

@@ -1,41 +1,42 @@
-//! Packages that must be signed each by itself, because nothing signs the index that lists them, or
-//! besides that.
+//! Verifies the signature of each package whose repository requires one: the index that lists it may be unsigned.
 //!
-//! Whether a package is signed depends on nothing but its bytes and the keys, so what was verified once
-//! is remembered by the digests of both: a later build reads no payload again.
+//! A package's signature depends only on its bytes and the keys, so the result is remembered by the digests of both: a
+//! later build reads no payload again.
 //!
-//! The file is text: a line `oic-signed 1 ` and the digest of what follows; a line `claim keys` of two
-//! digests for each package. Anything else is dropped and made again.
+//! The file is text: a line `oic-signed 1 ` and the digest of the rest; a line `claim keys` of two digests for each
+//! package. Anything else is dropped and made again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::CacheError;
 use crate::durable::{self, PathError};
-use crate::package::{ResolvedPackage, Sha256};
+use crate::package::{ResolvedPackage, Sha256, sealed};
+use crate::sync::{Mutex, lock};
 use crate::verify::rpm::{self, RpmVerifyError};
 use crate::verify::{Keyring, VerifyError};
 
 /// The file's name, in the directory `metadata` of the package cache.
 const FILE_NAME: &str = "signed.idx";
+/// The file's name, and the check that its bytes are whole.
+pub(super) const RECORD: (&str, fn(&[u8]) -> bool) = (FILE_NAME, |text| parse(text).is_some());
 const HEADER: &str = "oic-signed 1 ";
-/// Room for several hundred thousand packages.
+/// Largest size of the file: room for several hundred thousand packages.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Whose signature the packages of a repository must have.
+/// The keys that must have signed the packages of each repository.
 #[derive(Debug, Clone)]
 pub struct Signers {
-    /// By `Repository::id`; packages of other repositories need none.
+    /// Keyrings by `Repository::id`; packages of other repositories need no signature.
     keyrings: BTreeMap<String, (Keyring, Sha256)>,
     at: SystemTime,
 }
 
 impl Signers {
-    /// Nobody's yet; keys must be valid `at` the given time.
+    /// Makes an empty set; keys must be valid `at` the given time.
     pub fn new(at: SystemTime) -> Self {
         Self {
             keyrings: BTreeMap::new(),
@@ -43,10 +44,10 @@ impl Signers {
         }
     }
 
-    /// From now on the packages of `repository` must be signed with one of `certificates`.
+    /// Requires that the packages of `repository` are signed with one of `certificates`.
     ///
     /// # Errors
-    /// [`VerifyError::NoCertificate`] if there is none.
+    /// [`VerifyError::NoCertificate`] if `certificates` is empty.
     pub fn require(&mut self, repository: &str, certificates: &[Vec<u8>]) -> Result<(), VerifyError> {
         let keyring = Keyring::from_certificates(certificates)?;
         let mut digests: Vec<String> = certificates.iter().map(|key| Sha256::of(key).to_string()).collect();
@@ -57,7 +58,7 @@ impl Signers {
     }
 }
 
-/// Which packages have the signatures that they must have.
+/// The packages whose required signatures were verified.
 #[derive(Debug)]
 pub(super) struct Signatures {
     signers: Signers,
@@ -67,16 +68,16 @@ pub(super) struct Signatures {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Claims and keys.
+    /// Pairs of the digests of a claim and of the keys.
     good: BTreeSet<(Sha256, Sha256)>,
     changed: bool,
 }
 
 impl Signatures {
-    /// With what earlier runs found out, kept in the directory `metadata`.
+    /// Loads the results of earlier runs from the directory `metadata`.
     pub(super) fn load(signers: Signers, metadata: &std::path::Path) -> Self {
         let path = metadata.join(FILE_NAME);
-        // Where no signature is needed, nothing needs to be known.
+        // Without signers, no result is needed.
         let good = match signers.keyrings.is_empty() {
             true => BTreeSet::new(),
             false => read(&path).unwrap_or_default(),
@@ -89,20 +90,15 @@ impl Signatures {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether `package` needs no signature, or its file, the digest of which was verified, is known to have it.
+    /// Returns whether `package` needs no signature, or its file (whose digest was verified) is known to have it.
     pub(super) fn are_known(&self, package: &ResolvedPackage) -> bool {
         match self.signers.keyrings.get(&package.repository) {
             None => true,
-            Some((_, keys)) => self.known().good.contains(&(claim(package), *keys)),
+            Some((_, keys)) => lock(&self.known).good.contains(&(claim(package), *keys)),
         }
     }
 
-    /// Holds `file`, which has the digest of `package`, against the keys of its repository. Leaves
-    /// `file` at its start.
+    /// Verifies `file`, which has the digest of `package`, with the keys of its repository. Leaves `file` at its start.
     pub(super) fn check(&self, package: &ResolvedPackage, file: &File) -> Result<(), CacheError> {
         let Some((keyring, keys)) = self.signers.keyrings.get(&package.repository) else {
             return Ok(());
@@ -120,28 +116,28 @@ impl Signatures {
         file.rewind().map_err(io)?;
         let reader = BufReader::with_capacity(64 << 10, file);
         let head = rpm::verify(keyring, reader, self.signers.at).map_err(failed)?.head;
-        // Nobody may have signed the index: it could give any signed package for this one.
+        // The index may be unsigned: it could pass off any signed package as this one.
         let found = head.nevra();
         if found != nevra(package) {
             return Err(failed(RpmVerifyError::OtherPackage { found }));
         }
         file.rewind().map_err(io)?;
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         known.good.insert((claim(package), *keys));
         known.changed = true;
         Ok(())
     }
 
-    /// Writes what was found out, together with what other processes wrote meanwhile.
+    /// Writes the new results together with those that other processes wrote meanwhile.
     pub(super) fn save(&self) -> Result<(), PathError> {
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         if !known.changed {
             return Ok(());
         }
         known.good.extend(read(&self.path).unwrap_or_default());
         let lines = known.good.iter().map(|(package, keys)| format!("{package} {keys}\n"));
         let body: String = lines.collect();
-        durable::write_file(&self.path, format!("{HEADER}{}\n{body}", Sha256::of(&body)))?;
+        durable::write_public_file(&self.path, sealed::seal(HEADER, &body))?;
         known.changed = false;
         Ok(())
     }
@@ -151,23 +147,23 @@ fn nevra(package: &ResolvedPackage) -> String {
     format!("{}-{}.{}", package.name, package.version, package.architecture)
 }
 
-/// What was verified: that a file with this digest is this package.
+/// Returns the digest of the claim that a file with this digest is this package.
 fn claim(package: &ResolvedPackage) -> Sha256 {
-    Sha256::of(format!("{} {}", package.sha256, nevra(package)))
+    Sha256::of(format!("{} {}", package.checksum, nevra(package)))
 }
 
 fn read(path: &std::path::Path) -> Option<BTreeSet<(Sha256, Sha256)>> {
-    let mut text = String::new();
+    let mut text = Vec::new();
     File::open(path)
         .ok()?
         .take(MAX_FILE_BYTES)
-        .read_to_string(&mut text)
+        .read_to_end(&mut text)
         .ok()?;
-    let (header, body) = text.split_once('\n')?;
-    let digest: Sha256 = header.strip_prefix(HEADER)?.parse().ok()?;
-    if digest != Sha256::of(body) {
-        return None;
-    }
+    parse(&text)
+}
+
+fn parse(text: &[u8]) -> Option<BTreeSet<(Sha256, Sha256)>> {
+    let body = sealed::open(HEADER, text).ok()?;
     let pair = |line: &str| {
         let (package, keys) = line.split_once(' ')?;
         Some((package.parse().ok()?, keys.parse().ok()?))
@@ -188,7 +184,7 @@ mod tests {
     use crate::rpmfile::testing::build;
     use crate::verify::gpg::Gpg;
 
-    /// A signed package, and what an index would say of it.
+    /// Makes a signed package, and the entry of an index for it.
     fn signed(directory: &std::path::Path, gpg: &Gpg) -> (PathBuf, ResolvedPackage) {
         let spec = "Name: signed\nVersion: 1\nRelease: 1\nSummary: s\nLicense: MIT\nBuildArch: noarch\n%description\nx\n%files\n";
         let path = build(directory, spec);
@@ -215,7 +211,7 @@ mod tests {
             path: "signed-1-1.noarch.rpm".to_owned(),
             size_bytes: bytes.len() as u64,
             installed_size_bytes: 0,
-            sha256: Sha256::of(&bytes),
+            checksum: Sha256::of(&bytes).into(),
             stanza: String::new(),
         };
         (path, package)
@@ -249,14 +245,14 @@ mod tests {
         assert!(!file.exists());
         cache(Some("vendor")).obtain(&package, &url, &fetcher, &Silent).unwrap();
         assert!(file.exists());
-        // It is known from now on, and under these keys alone.
+        // The signature is remembered, but only for these keys.
         let reader = cache(Some("vendor"));
         assert!(reader.open_verified(&package).unwrap().is_some());
         assert_eq!(reader.hashed_bytes(), 0);
         refused("other");
         assert!(cache(Some("other")).open_verified(&package).is_err());
         assert!(cache(None).open_verified(&package).unwrap().is_some());
-        // Another package, however well signed, does not pass for it.
+        // Another package does not pass for it, even with a good signature.
         let other = ResolvedPackage {
             name: "wanted".to_owned(),
             ..package.clone()
@@ -268,7 +264,7 @@ mod tests {
             error.to_string().contains("the package is signed-1-1.noarch"),
             "{error}"
         );
-        // A package of a repository that vouches for its index only may lie there already.
+        // A package whose repository only signs its index may be there already.
         fs::remove_file(directory.path().join("pkgCache/p/metadata").join(FILE_NAME)).unwrap();
         refused("other");
         assert!(cache(Some("vendor")).open_verified(&package).unwrap().is_some());

@@ -1,8 +1,8 @@
-//! When a build last used a package: the times of access are no help, since many file systems
-//! do not keep them, and setting times would change the ctime that [`super::memo`] goes by.
+//! Remembers when a build last used a package. Times of access do not help: many file systems do not keep them, and
+//! setting times would change the ctime that [`super::memo`] relies on.
 //!
-//! The file is text: a line `oic-used 1`; a line `seconds name` for each package; a last line
-//! `crc ` and the CRC-32 of all lines before it. A lost update makes a package look older, nothing else.
+//! The file is text: a line `oic-used 1`; a line `seconds name` for each package; a last line `crc ` and the CRC-32 of
+//! all lines before it. A lost update only makes a package look older.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,26 +12,31 @@ use std::time::{Duration, SystemTime};
 
 use crate::durable::{self, PathError};
 
+/// The file's name, and the check that its bytes are whole.
+pub(super) const RECORD: (&str, fn(&[u8]) -> bool) = (FILE_NAME, |text| {
+    std::str::from_utf8(text).is_ok_and(|text| parse(text).is_some())
+});
+const FILE_NAME: &str = "used.idx";
 const HEADER: &str = "oic-used 1\n";
 
 fn file(directory: &Path) -> PathBuf {
-    directory.join("metadata").join("used.idx")
+    directory.join("metadata").join(FILE_NAME)
 }
 
-/// When the packages in the cache `directory` were last used by a build, by file name. Packages
-/// that no build has used since they came, or a damaged record, are missing.
+/// Returns the times at which builds last used the packages in the cache `directory`, by file name. Packages that no
+/// build has used are absent; with a damaged record, all are.
 pub fn last_used(directory: &Path) -> BTreeMap<String, SystemTime> {
     let text = fs::read_to_string(file(directory)).unwrap_or_default();
     parse(&text).unwrap_or_default()
 }
 
-/// Notes that `names` are used now; forgets files that are not there any more.
+/// Records that `names` are used now; drops files that are gone.
 pub(super) fn note(directory: &Path, names: impl Iterator<Item = String>) -> Result<(), PathError> {
     let mut used = last_used(directory);
     let now = SystemTime::now();
     used.extend(names.map(|name| (name, now)));
     used.retain(|name, _| directory.join(name).exists());
-    durable::write_file(file(directory), render(&used))
+    durable::write_public_file(file(directory), render(&used))
 }
 
 fn render(used: &BTreeMap<String, SystemTime>) -> String {
@@ -52,7 +57,7 @@ fn render(used: &BTreeMap<String, SystemTime>) -> String {
 fn parse(text: &str) -> Option<BTreeMap<String, SystemTime>> {
     let end = text.strip_suffix('\n')?.rfind('\n')?.checked_add(1)?;
     let (body, last) = text.split_at_checked(end)?;
-    if last.trim_end() != format!("crc {:08x}", crc32fast::hash(body.as_bytes())) {
+    if last != format!("crc {:08x}\n", crc32fast::hash(body.as_bytes())) {
         return None;
     }
     let line = |line: &str| {

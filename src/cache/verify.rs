@@ -1,4 +1,4 @@
-//! Deciding whether a cached file is what it should be.
+//! Decides whether a cached file is the right one.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek as _};
@@ -6,34 +6,32 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use sha2::Digest as _;
-
 use super::memo::Identity;
 use super::{CacheError, PackageCache};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::fetch::{FetchError, each_chunk};
-use crate::package::{ResolvedPackage, Sha256};
+use crate::package::{Checksum, ResolvedPackage};
 
-/// What a look at a file without reading it tells.
+/// The result of looking at a file without reading it.
 pub(super) enum Glance {
-    /// It was verified before, its signature too if it needs one, and is still the same.
+    /// It was verified before, its signature too if it needs one, and is unchanged.
     Good(File),
-    /// It is not there.
+    /// It is missing.
     Absent,
-    /// It cannot be right.
+    /// It is certainly wrong.
     Bad { reason: String, metadata: Metadata },
-    /// Only hashing can tell.
+    /// Only hashing can decide.
     Unverified { file: File, metadata: Metadata },
 }
 
-/// What is known after all that can be done.
+/// The result of a full verification.
 pub(super) enum Inspected {
     /// It is verified.
     Good(File),
-    /// It is not there.
+    /// It is missing.
     Absent,
-    /// It was bad, for this reason, and is not there any more.
+    /// It was bad, for this reason, and was deleted.
     Deleted(String),
 }
 
@@ -63,12 +61,15 @@ impl PackageCache {
             return bad(reason, metadata);
         }
         match self.memo.get(&package.file_name(), &Identity::of(&metadata)) {
-            Some(digest) if digest == package.sha256 => match self.signatures.are_known(package) {
+            Some(digest) if digest == package.checksum => match self.signatures.are_known(package) {
                 true => Ok(Glance::Good(file)),
                 false => Ok(Glance::Unverified { file, metadata }),
             },
-            Some(digest) => bad(wrong_digest(digest, package), metadata),
-            None => Ok(Glance::Unverified { file, metadata }),
+            Some(digest) if digest.algorithm() == package.checksum.algorithm() => {
+                bad(wrong_digest(digest, package), metadata)
+            }
+            // Another repository lists the same package by another algorithm.
+            _ => Ok(Glance::Unverified { file, metadata }),
         }
     }
 
@@ -83,7 +84,7 @@ impl PackageCache {
             Glance::Good(file) => return Ok(Inspected::Good(file)),
             Glance::Absent => return Ok(Inspected::Absent),
             Glance::Bad { reason, metadata } => (reason, metadata),
-            Glance::Unverified { file, metadata } => match self.verify(package, path, &file, &metadata, stop)? {
+            Glance::Unverified { file, metadata } => match self.verify(package, path, &file, stop)? {
                 Ok(()) => return Ok(Inspected::Good(file)),
                 Err(reason) => (reason, metadata),
             },
@@ -93,18 +94,18 @@ impl PackageCache {
         Ok(Inspected::Deleted(reason))
     }
 
-    /// Hashes `file`, which is left at its start; the inner error says why it is bad.
+    /// Hashes `file` and leaves it at its start; the inner error is the reason why it is bad.
     fn verify(
         &self,
         package: &ResolvedPackage,
         path: &Path,
         file: &File,
-        metadata: &Metadata,
         stop: &[&Cancel],
     ) -> Result<Result<(), String>, CacheError> {
-        let identity = Identity::of(metadata);
+        let examined = || file.metadata().map_err(PathError::on("examine", path));
+        let identity = Identity::of(&examined()?);
         let settled = identity.settle();
-        let mut hasher = sha2::Sha256::new();
+        let mut hasher = package.checksum.algorithm().hasher();
         let hashed = each_chunk(file, path, stop, |bytes| {
             hasher.update(bytes);
             self.hashed_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -112,16 +113,15 @@ impl PackageCache {
         });
         match hashed {
             Ok(()) => {}
-            // A damaged disk: the copy is as good as none.
+            // A damaged disk: the copy is useless.
             Err(FetchError::Path(error)) => return Ok(Err(error.to_string())),
             Err(error) => return Err(CacheError::of(package)(error)),
         }
-        let digest = Sha256(hasher.finalize().into());
-        if digest != package.sha256 {
+        let digest = hasher.finish();
+        if digest != package.checksum {
             return Ok(Err(wrong_digest(digest, package)));
         }
-        let after = file.metadata().map_err(PathError::on("examine", path))?;
-        if Identity::of(&after) != identity {
+        if Identity::of(&examined()?) != identity {
             return Ok(Err("it changed while it was read".to_owned()));
         }
         (&*file).rewind().map_err(PathError::on("read", path))?;
@@ -133,11 +133,15 @@ impl PackageCache {
     }
 }
 
-fn wrong_digest(actual: Sha256, package: &ResolvedPackage) -> String {
-    format!("it has the SHA-256 {actual}, expected {}", package.sha256)
+fn wrong_digest(actual: Checksum, package: &ResolvedPackage) -> String {
+    format!(
+        "it has the {} {actual}, expected {}",
+        actual.algorithm(),
+        package.checksum
+    )
 }
 
-/// Removes the file at `path` unless it was replaced since `metadata` was taken.
+/// Removes the file at `path` unless it was replaced since `metadata` was read.
 fn remove_if_same(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
     match fs::symlink_metadata(path) {
         Ok(found) if (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()) => {

@@ -9,14 +9,16 @@ use clap::{Args, ValueHint};
 
 use crate::durable;
 use crate::pipeline::report::BuildReport;
-use crate::pipeline::{self, BuildError, BuildRequest, check};
+use crate::pipeline::{self, BuildError, BuildRequest, Selecting, check};
 use crate::progress::Progress;
+use crate::work::Work;
 
 use super::environment::{Environment, processors};
-use super::error::{CommandError, print_json, print_line};
+use super::error::{AS_ROOT, CommandError, print_json, print_line, tell};
 use super::events::{Events, Watched};
+use super::interrupt::Interrupt;
 use super::report::{self, html};
-use super::{Format, GlobalOptions, interrupt, progress, templates};
+use super::{Format, GlobalOptions, full_disk, progress, templates};
 
 /// Build a disk image from a template
 #[derive(Debug, Args)]
@@ -27,22 +29,22 @@ Examples:
   oic build my-template.yml --offline         only from the cache
   oic build my-template.yml --format json     the report for machines
   oic build my-template.yml --events -        progress for machines: a JSON object per line
-  oic build my-template.yml --lock my.lock    the packages of this lockfile, whatever the mirror has by now
+  oic build my-template.yml --lock my.lock    exactly the packages in this lockfile, even if the mirror has newer ones
   oic build my-template.yml --lock my.lock --update-lock    the newest packages, and writes them down there
   oic build my-template.yml --check           builds twice, and says what differs
   oic build one.yml two.yml three.yml         side by side; what they share is done once
 
 Building needs root: it mounts the overlay and sets the owners of files.")]
 pub struct BuildArgs {
-    /// Template file, or the name of a template that oic brings; several are built side by side
+    /// Template file, - for standard input, or the name of a template that oic brings; several are built side by side
     #[arg(value_hint = ValueHint::FilePath, required = true)]
     template: Vec<OsString>,
     #[command(flatten)]
     variables: templates::VariableArgs,
-    /// Downloads at once [default: 16]
+    /// Number of downloads at once [default: 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     workers: Option<u64>,
-    /// Threads of work that takes a processor, and builds at once [default: the number of processors]
+    /// Number of threads for work that takes a processor, and of builds at once [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     jobs: Option<u64>,
     /// Install exactly the packages of this lockfile (a build writes one beside its image)
@@ -57,6 +59,9 @@ pub struct BuildArgs {
     /// Build again from scratch in another directory; exit code 1, with the first difference, if the images differ
     #[arg(long)]
     check: bool,
+    /// Also compute the SHA-256 of a raw image; it takes the time of its size, holes too (see also the setting digest)
+    #[arg(long)]
+    sha256: bool,
     /// Also write a report for browsers, with the timeline and the packages' sizes; it needs no network
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     report: Option<PathBuf>,
@@ -72,11 +77,11 @@ pub struct BuildArgs {
     /// In that graph, only what the template's own packages need
     #[arg(long, requires = "dotfile")]
     system_packages_only: bool,
-    /// Write what happens to this file as it happens, one JSON object per line; - is standard
-    /// output, which then has nothing else
+    /// Write events to this file as they happen, one JSON object per line; - is standard output, which then has nothing
+    /// else
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     events: Option<PathBuf>,
-    /// Who merges the layers; the image is the same
+    /// The engine that merges the layers; the image is the same
     #[arg(long, value_enum, default_value = "auto")]
     overlay: super::mount::Engine,
     /// How the report is printed
@@ -85,20 +90,21 @@ pub struct BuildArgs {
 }
 
 /// Builds and prints the report.
-pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError> {
+pub fn run(global: &GlobalOptions, args: &BuildArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let events = args.events.as_deref().map(Events::open).transpose()?;
     if let Some(events) = &events {
         args.template
             .iter()
             .for_each(|template| events.started(&template.to_string_lossy()));
     }
-    let outcome = build(global, args, events.as_ref());
+    let outcome = build(global, args, events.as_ref(), interrupt);
     let built = outcome.and_then(|built| {
         if let Some(events) = &events {
             built.iter().for_each(|report| events.finished(report));
         }
         show(args, &built)
     });
+    let built = built.map_err(|error| full_disk::advise(error, global));
     if let (Some(events), Err(error)) = (&events, &built) {
         events.failed(error);
     }
@@ -108,7 +114,7 @@ pub fn run(global: &GlobalOptions, args: &BuildArgs) -> Result<(), CommandError>
 /// Prints the reports.
 fn show(args: &BuildArgs, built: &[BuildReport]) -> Result<(), CommandError> {
     if let (Some(path), [report]) = (&args.report, built) {
-        durable::write_file(path, html::page(report)).map_err(CommandError::failed)?;
+        durable::write_file(path, html::page(report))?;
     }
     match args.format {
         _ if args.events.as_deref() == Some(Path::new("-")) => Ok(()),
@@ -123,7 +129,12 @@ fn show(args: &BuildArgs, built: &[BuildReport]) -> Result<(), CommandError> {
     }
 }
 
-fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> Result<Vec<BuildReport>, CommandError> {
+fn build(
+    global: &GlobalOptions,
+    args: &BuildArgs,
+    events: Option<&Events>,
+    interrupt: &Interrupt,
+) -> Result<Vec<BuildReport>, CommandError> {
     let environment = Environment::load(global, args.workers)?;
     check_several(args)?;
     let requests = args
@@ -135,23 +146,24 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
     if !rustix::process::geteuid().is_root() {
         return Err(
             CommandError::failed("building needs root: it mounts the overlay and sets the owners of files")
-                .hint(Some("run the same command with sudo")),
+                .hint(Some(AS_ROOT)),
         );
     }
-    // Before any thread starts: from here on, whatever is mounted vanishes with this process.
-    crate::mount::namespace::enter_private().map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
-    let cancel = interrupt::install().map_err(CommandError::failed)?;
+    super::mount::clear_dead()?;
+    // Before any thread starts: from here on, every mount vanishes with this process.
+    crate::mount::namespace::enter_private()?;
+    let cancel = interrupt.cancel();
     let progress: Box<dyn Progress + '_> = match events {
         Some(events) => Box::new(Watched::new(events, progress::for_stderr())),
         None => progress::for_stderr(),
     };
-    let failed = |error| match error {
-        // Whatever fails after the user asked to stop fails because of that.
-        _ if cancel.is_cancelled() => CommandError::interrupted(),
-        BuildError::NotBuildable(findings) => templates::refused(&findings),
-        error => CommandError::failed(&error).hint(error.hint()),
+    let work = Work {
+        progress: &*progress,
+        cancel: &cancel,
+        threads: jobs(args),
     };
-    let results = pipeline::build_all(&requests, jobs(args), &*progress, &cancel);
+    let failed = |error: BuildError| interrupt.reason(error.into());
+    let results = pipeline::build_all(&requests, work);
     let built = settle(&requests, results, &failed)?;
     for (report, request) in built.iter().zip(&requests) {
         for warning in &report.warnings {
@@ -159,10 +171,10 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
         }
         if let (true, Some(path)) = (args.update_lock, &args.lock) {
             let text = std::fs::read(&report.lockfile).map_err(CommandError::failed)?;
-            durable::write_file(path, text).map_err(CommandError::failed)?;
+            durable::write_public_file(path, text)?;
         }
         if args.check {
-            let difference = check::check(request, report, &*progress, &cancel).map_err(&failed)?;
+            let difference = check::check(request, report, work).map_err(&failed)?;
             if let Some(difference) = difference {
                 return Err(CommandError::verdict(1, "different", difference.to_string()));
             }
@@ -172,7 +184,7 @@ fn build(global: &GlobalOptions, args: &BuildArgs, events: Option<&Events>) -> R
     Ok(built)
 }
 
-/// All reports; or the first error, after the others were told.
+/// Collects all reports, or gives the first error after printing the others.
 fn settle(
     requests: &[BuildRequest],
     results: Vec<Result<BuildReport, BuildError>>,
@@ -184,7 +196,8 @@ fn settle(
             (Ok(report), _) => built.push(report),
             (Err(error), None) => first = Some(failed(error)),
             (Err(error), Some(_)) => {
-                anstream::eprintln!("{} failed too: {error}", request.loaded.template.system.name);
+                let name = &request.loaded().template.system.name;
+                tell(&format_args!("{name} failed too: {error}"));
             }
         }
     }
@@ -216,7 +229,7 @@ fn check_several(args: &BuildArgs) -> Result<(), CommandError> {
 fn check_distinct(requests: &[BuildRequest]) -> Result<(), CommandError> {
     let mut seen = BTreeSet::new();
     for request in requests {
-        let (provider, name) = (request.loaded.provider.id(), &request.loaded.template.system.name);
+        let (provider, name) = (request.loaded().provider.id(), &request.loaded().template.system.name);
         if !seen.insert((provider.clone(), name)) {
             return Err(CommandError::usage(format!(
                 "two templates have the systemConfig.name {name:?} for {provider}: one image would replace the other"
@@ -234,24 +247,28 @@ fn jobs(args: &BuildArgs) -> usize {
 fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Result<BuildRequest, CommandError> {
     let loaded = templates::load(environment, template, &args.variables)?;
     for warning in loaded.warnings.iter() {
-        anstream::eprintln!("{warning}");
+        tell(warning);
     }
     let lock = args.lock.as_deref().filter(|_| !args.update_lock);
-    Ok(BuildRequest {
+    let mirrors = environment.mirrors(&args.mirror)?;
+    let selecting = Selecting {
         loaded,
-        mirrors: environment.mirrors(&args.mirror)?,
         cache_dir: environment.cache_dir(),
         work_dir: environment.work_dir(),
         workers: environment.workers(),
-        jobs: jobs(args),
-        lock: lock.map(super::lock::read).transpose()?,
-        proxies: environment.proxies(),
+        network: environment.network(&mirrors),
+        mirrors,
         offline: args.offline,
+        now: SystemTime::now(),
+    };
+    Ok(BuildRequest {
+        selecting,
+        lock: lock.map(super::lock::read).transpose()?,
         from_scratch: args.from_scratch,
-        engine: args.overlay.into(),
+        sha256: args.sha256 || environment.wants_sha256(),
+        engine: args.overlay.choose(true),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,
-        now: SystemTime::now(),
         source_date_epoch: environment.source_date_epoch()?,
     })
 }

@@ -9,13 +9,14 @@ use crate::yaml::did_you_mean;
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line, print_versioned};
+use super::interrupt::Interrupt;
 use super::{Format, GlobalOptions, templates, words};
 
 mod gc;
 mod stats;
 mod verify;
 
-/// Look at, check and clean what builds keep
+/// Inspect, check and clean what builds keep
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +37,7 @@ enum CacheCommand {
     Gc(gc::GcArgs),
 }
 
-/// Which provider a command is about.
+/// The provider that a command is limited to.
 #[derive(Debug, Args)]
 struct OnlyArgs {
     /// Only what belongs to this provider: {os}-{dist}-{arch} [default: all]
@@ -59,7 +60,7 @@ struct CleanArgs {
     /// Package caches with their repository metadata (the default)
     #[arg(long)]
     packages: bool,
-    /// Bases: snapshots, what was unpacked of them, step layers; also what is kept of tarballs that were mounted
+    /// Bases: snapshots, what was unpacked of them, step layers; also the data kept for mounted tarballs
     #[arg(long)]
     workspace: bool,
     /// Images and all else in the directories of builds
@@ -70,7 +71,7 @@ struct CleanArgs {
     all: bool,
     #[command(flatten)]
     only: OnlyArgs,
-    /// Only tell what would be removed
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
     /// How the result is printed
@@ -79,27 +80,34 @@ struct CleanArgs {
 }
 
 /// Runs the command.
-pub fn run(global: &GlobalOptions, args: &CacheArgs) -> Result<(), CommandError> {
+pub fn run(global: &GlobalOptions, args: &CacheArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
     let store = Store {
         cache_dir: environment.cache_dir(),
         work_dir: environment.work_dir(),
     };
+    super::mount::clear_dead()?;
     match &args.command {
-        CacheCommand::Clean(args) => run_clean(&environment, &store, args),
+        CacheCommand::Clean(args) => run_clean(&environment, &store, args, interrupt),
         CacheCommand::Stats(args) => stats::run(&environment, &store, args),
-        CacheCommand::Verify(args) => verify::run(&environment, &store, args),
-        CacheCommand::Gc(args) => gc::run(&environment, &store, args),
+        CacheCommand::Verify(args) => verify::run(&environment, &store, args, interrupt),
+        CacheCommand::Gc(args) => gc::run(&environment, &store, args, interrupt),
     }
 }
 
-fn run_clean(environment: &Environment, store: &Store, args: &CleanArgs) -> Result<(), CommandError> {
+fn run_clean(
+    environment: &Environment,
+    store: &Store,
+    args: &CleanArgs,
+    interrupt: &Interrupt,
+) -> Result<(), CommandError> {
     let scope = Scope {
         packages: args.packages || args.all || !(args.workspace || args.images),
         workspace: args.workspace || args.all,
         images: args.images,
     };
-    let cleaned = clean::clean(store, scope, args.only.checked(environment, store)?, args.dry_run).map_err(failed)?;
+    let only = args.only.checked(environment, store)?;
+    let cleaned = clean::clean(store, scope, only, args.dry_run, &interrupt.cancel())?;
     if args.format == Format::Json {
         return print_versioned(&cleaned);
     }
@@ -110,10 +118,10 @@ fn run_clean(environment: &Environment, store: &Store, args: &CleanArgs) -> Resu
             .provider
             .as_ref()
             .map_or_else(String::new, |id| format!(" of {id}"));
-        print_line(&format!("{verb} {size:>10}  {}{owner}  {path}", part.scope))?;
+        print_line(&format!("{verb} {size:>10}  {}{owner}  {path}", part.share.name()))?;
     }
     for path in &cleaned.kept {
-        print_line(&format!("kept, somebody is downloading it: {}", path.display()))?;
+        print_line(&format!("kept, a download of it is running: {}", path.display()))?;
     }
     if cleaned.parts.is_empty() {
         print_line("there is nothing to remove")?;
@@ -122,12 +130,12 @@ fn run_clean(environment: &Environment, store: &Store, args: &CleanArgs) -> Resu
 }
 
 impl OnlyArgs {
-    /// The provider's id, if there is something of it or it is at least known.
+    /// Gives the provider's id if the store has data of it or the program knows it.
     fn checked(&self, environment: &Environment, store: &Store) -> Result<Option<&str>, CommandError> {
         let Some(id) = self.provider_id.as_deref() else {
             return Ok(None);
         };
-        let found = store::providers(store, None).map_err(|error| failed(error.into()))?;
+        let found = store::providers(store, None).map_err(StoreError::from)?;
         let mut known: Vec<String> = found.into_iter().map(|provider| provider.id).collect();
         known.extend(templates::providers(environment)?.all().iter().map(Provider::id));
         if known.iter().any(|known| known == id) {
@@ -136,12 +144,5 @@ impl OnlyArgs {
         let meant = did_you_mean(id, known.iter().map(String::as_str));
         let unknown = CommandError::usage(format!("there is no provider {id:?}"));
         Err(unknown.hint(meant.map(|meant| format!("did you mean {meant:?}?"))))
-    }
-}
-
-fn failed(error: StoreError) -> CommandError {
-    match error {
-        StoreError::Cancelled(_) => CommandError::interrupted(),
-        error => CommandError::failed(&error).hint(error.hint()),
     }
 }

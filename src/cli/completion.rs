@@ -111,9 +111,7 @@ fn install(args: &InstallArgs) -> Result<(), CommandError> {
         None => own_shell()?,
     };
     let directory = directory(shell, args.system)?;
-    fs::create_dir_all(&directory)
-        .map_err(PathError::on("create", &directory))
-        .map_err(failed)?;
+    fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
     for name in PROGRAM_NAMES {
         place(
             &directory.join(file_name(shell, name)),
@@ -136,13 +134,8 @@ fn place(path: &Path, script: &str, force: bool) -> Result<(), CommandError> {
         }
         _ => {}
     }
-    durable::write_file(path, script).map_err(failed)?;
+    durable::write_public_file(path, script)?;
     print_line(&format!("wrote {}", path.display()))
-}
-
-fn failed(error: PathError) -> CommandError {
-    let denied = error.source.kind() == std::io::ErrorKind::PermissionDenied;
-    CommandError::failed(&error).hint(denied.then_some("run the same command with sudo"))
 }
 
 fn own_shell() -> Result<Shell, CommandError> {
@@ -150,12 +143,12 @@ fn own_shell() -> Result<Shell, CommandError> {
     let name = Path::new(&path).file_name().and_then(OsStr::to_str).unwrap_or_default();
     let name = if name == "pwsh" { "powershell" } else { name };
     parse_shell(name).map_err(|_| {
-        let error = CommandError::usage("which shell you use cannot be told from $SHELL");
+        let error = CommandError::usage("$SHELL does not say which shell you use");
         error.hint(Some("name it: --shell bash, zsh, fish or powershell"))
     })
 }
 
-/// Where the shell looks for completions by itself, or nearly.
+/// Gives the directory where the shell looks for completions.
 fn directory(shell: Shell, system: bool) -> Result<PathBuf, CommandError> {
     if system {
         let path = match shell {
@@ -190,7 +183,7 @@ fn file_name(shell: Shell, name: &str) -> String {
     }
 }
 
-/// What is still to be done by hand.
+/// Gives the steps that the user still has to take by hand.
 fn advice(shell: Shell, directory: &Path, system: bool) -> Option<String> {
     let directory = directory.display();
     match shell {

@@ -1,19 +1,18 @@
 //! `oic config`.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
 
 use crate::config;
-use crate::durable::{PathError, TEMPORARY_PREFIX};
+use crate::durable::PathError;
 
 use super::environment::Environment;
 use super::error::{CommandError, print_line, print_versioned};
-use super::{Format, GlobalOptions};
+use super::interrupt::Interrupt;
+use super::{Format, GlobalOptions, new_file};
 
 /// Show the configuration, or write a file to start from
 #[derive(Debug, Args)]
@@ -45,7 +44,7 @@ struct InitArgs {
     /// Where to write it
     #[arg(value_hint = ValueHint::FilePath, default_value = "os-image-composer.yml")]
     file: PathBuf,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
 }
@@ -66,61 +65,30 @@ struct ShowArgs {
 }
 
 /// Runs the command.
-pub fn run(global: &GlobalOptions, args: &ConfigArgs) -> Result<(), CommandError> {
+pub fn run(global: &GlobalOptions, args: &ConfigArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     match &args.command {
-        ConfigCommand::Init(args) => init(args),
+        ConfigCommand::Init(args) => {
+            // Writing ends within milliseconds; a signal does not cut it short.
+            let _cancel = interrupt.cancel();
+            init(args)
+        }
         ConfigCommand::Show(args) => show(global, args),
     }
 }
 
 fn init(args: &InitArgs) -> Result<(), CommandError> {
     let file = &args.file;
-    let is_yaml = file
-        .extension()
-        .is_some_and(|extension| extension == "yml" || extension == "yaml");
-    if !is_yaml {
+    if !new_file::is_yaml(file) {
         let error = CommandError::usage(format!("{} does not end in .yml or .yaml", file.display()));
         return Err(error.hint(Some(
             "a configuration file with another name is refused when it is read",
         )));
     }
     if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent)
-            .map_err(PathError::on("create", parent))
-            .map_err(CommandError::failed)?;
+        fs::create_dir_all(parent).map_err(PathError::on("create", parent))?;
     }
-    write(file, args.force).map_err(|error| match error.source.kind() {
-        ErrorKind::AlreadyExists => {
-            let error = CommandError::failed(format!("{} is there already", file.display()));
-            error.hint(Some("choose another name, or replace it with --force"))
-        }
-        ErrorKind::PermissionDenied => CommandError::failed(&error).hint(Some("run the same command with sudo")),
-        _ => CommandError::failed(&error),
-    })?;
+    new_file::write(file, &config::template(), 0o600, args.force)?;
     print_line(&format!("wrote {}", file.display()))
-}
-
-/// Never follows a symbolic link, never replaces a directory, and a file only with `force`, by the whole new one.
-fn write(file: &Path, force: bool) -> Result<(), PathError> {
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    let private = fs::Permissions::from_mode(0o600);
-    let mut temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .permissions(private)
-        .tempfile_in(directory)
-        .map_err(PathError::on("write to", directory))?;
-    temporary
-        .write_all(config::TEMPLATE.as_bytes())
-        .and_then(|()| temporary.as_file().sync_all())
-        .map_err(PathError::on("write", file))?;
-    let placed = match force {
-        true => temporary.persist(file),
-        false => temporary.persist_noclobber(file),
-    };
-    placed
-        .map(drop)
-        .map_err(|error| PathError::on("create", file)(error.error))
 }
 
 #[derive(Serialize)]

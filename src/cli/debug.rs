@@ -1,15 +1,16 @@
-//! `oic debug`: files of oic as text, for those who look into a problem.
+//! `oic debug`: files of oic as text, for the search for a problem.
 
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use crate::durable::PathError;
+use crate::durable::{PathError, ScratchDir};
 use crate::snapshot::foreign::{self, PrepareOptions};
 use crate::snapshot::{SnapshotError, dump};
 
 use super::error::CommandError;
+use super::interrupt::Interrupt;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,22 +36,27 @@ enum What {
 }
 
 /// Prints the file.
-pub fn run(args: &DebugArgs) -> Result<(), CommandError> {
+pub fn run(args: &DebugArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let What::Snapshot { file } = &args.what;
-    let failed = |error: SnapshotError| CommandError::failed(&error).hint(error.hint());
     let mut out = BufWriter::new(io::stdout().lock());
-    let dumped = if foreign::is_tarball(file) {
-        let directory = tempfile::tempdir().map_err(CommandError::failed)?;
-        let index = directory.path().join("index");
-        foreign::index_tarball(file, &index, &PrepareOptions::default()).map_err(failed)?;
-        dump::dump(&index, &mut out)
-    } else {
-        dump::dump(file, &mut out)
+    let dumped = match foreign::Kind::of(file) {
+        foreign::Kind::Tarball => {
+            let options = PrepareOptions {
+                cancel: interrupt.cancel(),
+                ..PrepareOptions::default()
+            };
+            let directory = ScratchDir::create_in(&std::env::temp_dir())?;
+            let index = directory.path().join("index");
+            foreign::index_tarball(file, &index, &options)?;
+            dump::dump(&index, &mut out)
+        }
+        foreign::Kind::Other(problem) => Err(problem),
+        foreign::Kind::Unknown => dump::dump(file, &mut out),
     };
     let flushed = dumped.and_then(|()| Ok(out.flush().map_err(PathError::on("write", "standard output"))?));
     match flushed {
-        // Whoever read it has seen enough.
+        // The reader has closed the pipe.
         Err(SnapshotError::Path(error)) if error.source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(failed),
+        other => Ok(other?),
     }
 }

@@ -8,14 +8,16 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use crate::diff::{self, Action, Aspect, Change, DiffError, Difference};
+use crate::diff::{self, Action, Aspect, Change, Difference};
 use crate::overlay::layer::FileKind;
 use crate::snapshot::{Snapshot, SnapshotPaths};
+use crate::terminal;
 use crate::workspace::Workspace;
 
 use super::environment::Environment;
-use super::error::{CommandError, print_line, print_versioned};
-use super::{Format, GlobalOptions, interrupt, mount, words};
+use super::error::{AS_ROOT, CommandError, print_line, print_versioned};
+use super::interrupt::Interrupt;
+use super::{Format, GlobalOptions, mount, words};
 
 /// Show what a build added to, changed in and removed from the base
 #[derive(Debug, Args)]
@@ -39,26 +41,23 @@ pub struct DiffArgs {
 }
 
 /// Compares and prints.
-pub fn run(global: &GlobalOptions, args: &DiffArgs) -> Result<(), CommandError> {
+pub fn run(global: &GlobalOptions, args: &DiffArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
     let provider = mount::provider_id(&environment, &args.provider)?;
     let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
     if !rustix::process::geteuid().is_root() {
         let error = CommandError::failed("reading an upper needs root: only root sees the overlay's marks in it");
-        return Err(error.hint(Some("run the same command with sudo")));
+        return Err(error.hint(Some(AS_ROOT)));
     }
     let (layers, below) = mount::finished_layers(&workspace, &args.system_config)?;
-    let cancel = interrupt::install().map_err(CommandError::failed)?;
+    let cancel = interrupt.cancel();
     let paths = SnapshotPaths::of(&workspace);
-    let base = Snapshot::open(&paths).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let base = Snapshot::open(&paths)?;
     if base.base_key() != below {
         let error = CommandError::failed("the base was made again since this image was built");
         return Err(error.hint(Some("build the image again, then compare")));
     }
-    let difference = diff::diff(&base, &layers, &cancel).map_err(|error| match error {
-        DiffError::Cancelled(_) => CommandError::interrupted(),
-        error => CommandError::failed(error),
-    })?;
+    let difference = diff::diff(&base, &layers, &cancel)?;
     match args.format {
         Format::Json => print_versioned(&Report::of(&difference)),
         Format::Text => print(&difference),
@@ -76,7 +75,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Line {
-    /// Lossy if it is not UTF-8; then `path_bytes` has it in hexadecimal.
+    /// The path; lossy if it is not UTF-8, and then `path_bytes` has it in hexadecimal.
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
@@ -154,14 +153,14 @@ fn print(difference: &Difference) -> Result<(), CommandError> {
     ))
 }
 
-/// A path for a terminal: what is no printable character becomes `\xNN`.
+/// Gives a path for a terminal: what is no printable character becomes `\xNN`.
 fn printable(path: &Path) -> String {
     let mut text = String::new();
     for chunk in OsStr::as_bytes(path.as_os_str()).utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
                 '\\' => text.push_str("\\\\"),
-                c if c.is_control() => c.escape_default().for_each(|c| text.push(c)),
+                c if terminal::is_hidden(c) => c.escape_default().for_each(|c| text.push(c)),
                 c => text.push(c),
             }
         }

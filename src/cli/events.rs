@@ -1,27 +1,28 @@
-//! What a build does, for machines: one JSON object per line. `docs/user-guide.md` describes them.
+//! The course of a build, for machines: one JSON object per line. `docs/user-guide.md` describes them.
 //!
 //! Each has `version`, `event` and `seconds` since the start. A field or event may be added at any
 //! time; [`VERSION`] changes when one changes its meaning or goes.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::durable;
 use crate::pipeline::report::BuildReport;
 use crate::progress::{Progress, TaskId, Unit};
+use crate::sync::{Mutex, lock};
+use crate::terminal;
 
 use super::error::CommandError;
 
 /// Version of all events.
 const VERSION: u32 = 1;
-/// A running task is told of at most this often.
+/// Least time between two reports on the progress of a running task.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Serialize)]
@@ -66,7 +67,7 @@ struct Line<'a> {
     seconds: f64,
 }
 
-/// Where events go.
+/// The target of events.
 pub struct Events {
     begun: Instant,
     writer: Mutex<Box<dyn Write + Send>>,
@@ -82,7 +83,7 @@ impl Events {
         let writer: Box<dyn Write + Send> = if target == Path::new("-") {
             Box::new(io::stdout())
         } else {
-            let file = OpenOptions::new().create(true).write(true).truncate(true).open(target);
+            let file = durable::create_private(target);
             let failed = |error| CommandError::failed(format!("cannot open {}: {error}", target.display()));
             Box::new(file.map_err(failed)?)
         };
@@ -93,7 +94,7 @@ impl Events {
         })
     }
 
-    /// The first event.
+    /// Writes the first event.
     pub fn started(&self, template: &str) {
         self.send(Event::Started {
             program: super::version::SHORT,
@@ -101,17 +102,17 @@ impl Events {
         });
     }
 
-    /// The last event of a build that made an image.
+    /// Writes the last event of a build that made an image.
     pub fn finished(&self, report: &BuildReport) {
         self.send(Event::Finished { report });
     }
 
-    /// The last event of one that did not.
+    /// Writes the last event of a build that failed.
     pub fn failed(&self, error: &CommandError) {
         let (exit_code, message, hints) = error.parts();
         self.send(Event::Failed {
             exit_code,
-            message,
+            message: &message,
             hints,
         });
     }
@@ -123,13 +124,13 @@ impl Events {
             seconds: self.begun.elapsed().as_secs_f64(),
         };
         let mut text = match serde_json::to_string(&line) {
-            Ok(text) => text,
+            Ok(text) => terminal::visible_json(&text).into_owned(),
             Err(error) => return tracing::warn!(%error, "an event has no JSON form"),
         };
         text.push('\n');
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = lock(&self.writer);
         let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
-        // A reader that went away is no reason to stop a build.
+        // A reader that has closed the pipe is no reason to stop a build.
         if let Err(error) = written
             && !self.lost.swap(true, Ordering::Relaxed)
         {
@@ -144,7 +145,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Passes progress on to `people`, and tells `machines` of it.
+/// A progress that passes everything on to `people` and writes events to `machines`.
 #[derive(Debug)]
 pub struct Watched<'a> {
     machines: &'a Events,
@@ -159,7 +160,7 @@ struct Running {
 }
 
 impl<'a> Watched<'a> {
-    /// Both of them.
+    /// Combines the two progresses.
     pub fn new(machines: &'a Events, people: Box<dyn Progress>) -> Self {
         Self {
             machines,
@@ -176,7 +177,7 @@ impl Progress for Watched<'_> {
             done: 0,
             told: Instant::now(),
         };
-        let mut tasks = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.running);
         tasks.insert(task, running);
         drop(tasks);
         self.machines.send(Event::TaskStarted {
@@ -193,7 +194,7 @@ impl Progress for Watched<'_> {
 
     fn advance(&self, task: TaskId, amount: u64) {
         self.people.advance(task, amount);
-        let mut tasks = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.running);
         let Some(running) = tasks.get_mut(&task) else { return };
         running.done = running.done.saturating_add(amount);
         if running.told.elapsed() < INTERVAL {
@@ -207,11 +208,7 @@ impl Progress for Watched<'_> {
 
     fn finish(&self, task: TaskId) {
         self.people.finish(task);
-        let ended = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&task);
+        let ended = lock(&self.running).remove(&task);
         if let Some(Running { done, .. }) = ended {
             self.machines.send(Event::TaskFinished { task: task.0, done });
         }

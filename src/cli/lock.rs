@@ -88,21 +88,21 @@ pub fn run(args: &LockArgs) -> Result<(), CommandError> {
     }
 }
 
-/// The lockfile at `path`.
+/// Reads the lockfile at `path`.
 ///
 /// # Errors
-/// If it cannot be read or is none.
+/// If the file cannot be read or is no lockfile.
 pub(super) fn read(path: &Path) -> Result<Lockfile, CommandError> {
-    let text = std::fs::read(path).map_err(|error| CommandError::failed(PathError::on("read", path)(error)))?;
+    let text = std::fs::read(path).map_err(PathError::on("read", path))?;
     Lockfile::from_json(&text)
-        .map_err(|error| CommandError::failed(format!("{}: {error}", path.display())).hint(error.hint()))
+        .map_err(|error| CommandError::failed(format!("{}: {error}", path.display())).advise(error.hint()))
 }
 
 fn compare(a: &Lockfile, b: &Lockfile) -> Report {
     let by_label = |lockfile: &Lockfile| -> BTreeMap<String, _> {
         let packages = lockfile.packages.iter();
         packages
-            .map(|package| (label(package), (package.version.clone(), package.sha256)))
+            .map(|package| (label(package), (package.version.clone(), package.checksum)))
             .collect()
     };
     let (old, new) = (by_label(a), by_label(b));
@@ -168,7 +168,7 @@ mod tests {
             path: format!("{name}.deb"),
             size_bytes: 1,
             installed_size_bytes: 1,
-            sha256: Sha256::of(content),
+            checksum: Sha256::of(content).into(),
             stanza: String::new(),
         };
         Lockfile {
@@ -177,6 +177,7 @@ mod tests {
             requested: vec![],
             packages: packages.iter().map(package).collect(),
             steps: Steps::default(),
+            newest: None,
         }
     }
 

@@ -1,7 +1,8 @@
-//! The log: what and why, on standard error and in a file if one is wanted.
+//! The log: actions and reasons, on standard error and, on request, in a file.
 
 use std::fs::OpenOptions;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -11,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogLevel;
+use crate::terminal::Visible;
 
 use super::error::CommandError;
 
@@ -23,7 +25,7 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// A terminal, and a user who has nothing against colours (no-color.org).
+/// Says whether standard error is a terminal and the user allows colours (no-color.org).
 fn is_coloured() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !refused
@@ -36,18 +38,20 @@ fn is_coloured() -> bool {
 /// If the log file cannot be opened.
 pub fn start(level: Option<LogLevel>, file: Option<&Path>) -> Result<(), CommandError> {
     let terminal = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Visible::new(std::io::stderr(), is_coloured()))
+        // It panics if the terminal was closed.
+        .log_internal_errors(false)
         .with_ansi(is_coloured())
         .without_time()
         .with_target(false)
         .with_filter(filter(level.unwrap_or(LogLevel::Warn)));
     let file = match file {
         Some(path) => {
-            let open = OpenOptions::new().create(true).append(true).open(path);
+            let open = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
             let file = open
                 .map_err(|error| CommandError::failed(format!("cannot open log file {}: {error}", path.display())))?;
             let layer = tracing_subscriber::fmt::layer()
-                .with_writer(Mutex::new(file))
+                .with_writer(Mutex::new(Visible::new(file, false)))
                 .with_ansi(false);
             Some(layer.with_filter(filter(level.unwrap_or(LogLevel::Info))))
         }
@@ -57,13 +61,15 @@ pub fn start(level: Option<LogLevel>, file: Option<&Path>) -> Result<(), Command
     Ok(())
 }
 
-/// Starts the log of a mount server. What `fuser` warns of, the adapter reports better.
+/// Starts the log of a mount server. It drops warnings of `fuser`, because the adapter reports the same better.
 pub fn start_server() {
     let levels = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("fuser", LevelFilter::ERROR);
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Visible::new(std::io::stderr(), is_coloured()))
+        // It panics if the terminal was closed.
+        .log_internal_errors(false)
         .with_ansi(is_coloured())
         .without_time()
         .with_target(false);

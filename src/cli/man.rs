@@ -21,7 +21,7 @@ pub struct ManArgs {
     /// Directory to write the pages to [default: the first page goes to standard output]
     #[arg(value_hint = ValueHint::DirPath, conflicts_with = "format")]
     directory: Option<PathBuf>,
-    /// Form of what goes to standard output
+    /// Format of the text on standard output
     #[arg(long, value_enum, default_value = "roff")]
     format: ManFormat,
 }
@@ -34,7 +34,7 @@ enum ManFormat {
     Markdown,
 }
 
-/// Writes them.
+/// Writes the pages.
 pub fn run(args: &ManArgs) -> Result<(), CommandError> {
     if args.format == ManFormat::Markdown {
         return print_line(reference::markdown().trim_end());

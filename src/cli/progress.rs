@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::progress::{Progress, TaskId, Unit};
+use crate::sync::{Mutex, lock};
+use crate::terminal;
 
-/// A plain log tells of a running task at most this often.
+/// Least time between two lines about a running task in a plain log.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The progress for standard error as it is: bars if it is a terminal, else lines.
+/// Makes the progress for standard error: bars if it is a terminal, else lines.
 pub fn for_stderr() -> Box<dyn Progress> {
     if std::io::stderr().is_terminal() {
         Box::new(Bars::default())
@@ -21,14 +22,14 @@ pub fn for_stderr() -> Box<dyn Progress> {
     }
 }
 
-/// Bars on a terminal.
+/// The bars on a terminal.
 #[derive(Debug, Default)]
 pub struct Bars {
     screen: MultiProgress,
     running: Mutex<Running<ProgressBar>>,
 }
 
-/// One line when a task starts, sometimes one while it runs, one when it ends.
+/// The lines of a plain log: one when a task starts, sometimes one while it runs, one when it ends.
 #[derive(Debug, Default)]
 pub struct Lines {
     running: Mutex<Running<LineTask>>,
@@ -68,7 +69,7 @@ struct LineTask {
 }
 
 impl LineTask {
-    /// `Downloading packages: 12.50 MiB of 80.00 MiB, 10.40 MiB/s`.
+    /// Words the state of a task: `Download packages: 12.50 MiB of 80.00 MiB, 10.40 MiB/s`.
     fn describe(&self) -> String {
         let amount = |value| match self.unit {
             Unit::Bytes => HumanBytes(value).to_string(),
@@ -103,38 +104,26 @@ impl Progress for Bars {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(label.to_owned());
+        bar.set_message(terminal::visible(label).into_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).add(bar)
+        lock(&self.running).add(bar)
     }
 
     fn advance(&self, task: TaskId, amount: u64) {
-        if let Some(bar) = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tasks
-            .get(&task)
-        {
+        if let Some(bar) = lock(&self.running).tasks.get(&task) {
             bar.inc(amount);
         }
     }
 
     fn finish(&self, task: TaskId) {
-        if let Some(bar) = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tasks
-            .remove(&task)
-        {
+        if let Some(bar) = lock(&self.running).tasks.remove(&task) {
             bar.finish_and_clear();
         }
     }
 
     fn note(&self, line: &str) {
-        // A terminal that went away is no reason to stop a build.
-        let _ = self.screen.println(line);
+        // A terminal that was closed is no reason to stop a build.
+        let _ = self.screen.println(terminal::visible(line));
     }
 }
 
@@ -149,12 +138,12 @@ impl Progress for Lines {
             started: now,
             told: now,
         };
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).add(task)
+        lock(&self.running).add(task)
     }
 
     fn advance(&self, task: TaskId, amount: u64) {
         let line = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = lock(&self.running);
             let Some(task) = running.tasks.get_mut(&task) else {
                 return;
             };
@@ -169,12 +158,7 @@ impl Progress for Lines {
     }
 
     fn finish(&self, task: TaskId) {
-        let ended = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tasks
-            .remove(&task);
+        let ended = lock(&self.running).tasks.remove(&task);
         if let Some(task) = ended {
             let seconds = task.started.elapsed().as_secs_f64();
             self.note(&format!("{} ({seconds:.1} s)", task.describe()));
@@ -182,7 +166,7 @@ impl Progress for Lines {
     }
 
     fn note(&self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", terminal::visible(line));
     }
 }
 

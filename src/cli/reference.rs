@@ -14,7 +14,7 @@ const HEAD: &str = "\
 `os-image-composer` is the same program under its older name.
 ";
 
-/// The whole reference, in Markdown.
+/// Writes the whole reference in Markdown.
 pub fn markdown() -> String {
     let mut command = Cli::command();
     command.build();
@@ -23,7 +23,7 @@ pub fn markdown() -> String {
     text
 }
 
-/// Writing to a String cannot fail, so results are dropped here.
+/// Writes the section of `command` to `text`. Writing to a String cannot fail, so results are dropped here.
 fn section(command: &Command, path: &str, text: &mut String) {
     let _ = write!(text, "\n## `{path}`\n\n{}.\n", about(command).trim_end_matches('.'));
     let usage = command.clone().render_usage().to_string();

@@ -6,36 +6,49 @@ use crate::pipeline::report::{BuildReport, StageTime};
 
 pub mod html;
 
-/// Characters that the whole build takes in the timeline.
+/// Number of characters of the whole build in the timeline.
 const BAR_WIDTH: f64 = 40.0;
 
-/// Lines of the table.
+/// Makes the lines of the table.
 pub fn table(report: &BuildReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    let total = report
-        .stages
-        .iter()
-        .map(|stage| stage.start_seconds + stage.seconds)
-        .fold(0.0, f64::max);
-    lines.push(format!("{:<28} {:>9}", "Stage", "Seconds"));
-    for stage in &report.stages {
+    let mut lines = stages(&report.stages);
+    lines.push(String::new());
+    lines.extend(inputs(report));
+    lines.extend(outputs(report));
+    lines
+}
+
+/// Shows the time of each stage, and the total.
+fn stages(stages: &[StageTime]) -> Vec<String> {
+    let ends = stages.iter().map(|stage| stage.start_seconds + stage.seconds);
+    let total = ends.fold(0.0, f64::max);
+    let mut lines = vec![format!("{:<28} {:>9}", "Stage", "Seconds")];
+    for stage in stages {
         let name = format!("{}{}", if stage.is_inner { "  " } else { "" }, stage.stage);
         let line = format!("{name:<28} {:>9.2}  {}", stage.seconds, bar(stage, total));
         lines.push(line.trim_end().to_owned());
     }
     lines.push(format!("{:<28} {:>9.2}", "Total", total));
-    lines.push(String::new());
+    lines
+}
+
+/// Shows packages, base and layers: what was reused and what was made.
+fn inputs(report: &BuildReport) -> Vec<String> {
+    let made = |reused: bool| if reused { "reused" } else { "made" };
     let packages = &report.packages;
-    let (reused, fetched, refetched) = (packages.reused, packages.fetched, packages.refetched);
-    lines.push(format!(
-        "Packages   {}: {reused} reused, {fetched} fetched, {refetched} refetched ({} downloaded)",
+    let mut lines = vec![format!(
+        "Packages   {}: {} not needed, {} reused, {} fetched, {} refetched ({} downloaded)",
         packages.total,
+        packages.unneeded,
+        packages.reused,
+        packages.fetched,
+        packages.refetched,
         HumanBytes(packages.fetched_bytes),
-    ));
+    )];
     let base = &report.base;
     lines.push(format!(
         "Base       {}, {} packages: {} of {} files read, {} of {} inflated",
-        if base.reused { "reused" } else { "made" },
+        made(base.reused),
         base.packages,
         base.files_read,
         base.files,
@@ -46,34 +59,45 @@ pub fn table(report: &BuildReport) -> Vec<String> {
         "           {} parts: {} inflated, {} found inflated, {} ready before they were needed",
         base.parts, base.parts_inflated, base.parts_reused, base.parts_ahead,
     ));
-    for layer in &report.layers {
-        lines.push(format!(
+    lines.extend(report.layers.iter().map(|layer| {
+        format!(
             "Layer      {} {}: {}, {} packages",
             layer.step,
-            if layer.reused { "reused" } else { "made" },
+            made(layer.reused),
             HumanBytes(layer.size_bytes),
             layer.packages
-        ));
-    }
+        )
+    }));
+    lines
+}
+
+/// Shows the image, its artifacts and its lockfile.
+fn outputs(report: &BuildReport) -> Vec<String> {
     let image = &report.image;
-    lines.push(format!("Image      {}", image.path.display()));
+    let mut lines = Vec::new();
+    if image.is_delivered {
+        lines.push(format!("Image      {}", image.path.display()));
+    }
     lines.push(format!(
         "Size       {}, {} written",
         HumanBytes(image.size_bytes),
         HumanBytes(image.data_bytes)
     ));
-    lines.push(format!("SHA-256    {}", image.sha256));
-    lines.extend(
-        report
-            .artifacts
-            .iter()
-            .map(|path| format!("Artifact   {}", path.display())),
-    );
+    lines.push(format!("Digest     {}", image.digest));
+    if image.is_delivered {
+        lines.push(match image.sha256 {
+            Some(sha256) => format!("SHA-256    {sha256}"),
+            None => "SHA-256    of the raw image: build with --sha256".to_owned(),
+        });
+    }
+    let artifacts = report.artifacts.iter();
+    lines.extend(artifacts.map(|path| format!("Artifact   {}", path.display())));
+    lines.extend(report.sums.iter().map(|path| format!("Checksums  {}", path.display())));
     lines.push(format!("Lockfile   {}", report.lockfile.display()));
     lines
 }
 
-/// When `stage` ran, in a build of `total` seconds: overlapping stages stand below each other.
+/// Draws when `stage` ran in a build of `total` seconds: overlapping stages stand below each other.
 fn bar(stage: &StageTime, total: f64) -> String {
     let scale = |seconds: f64| (seconds / total.max(f64::MIN_POSITIVE) * BAR_WIDTH).round() as usize;
     let (from, length) = (scale(stage.start_seconds), scale(stage.seconds));

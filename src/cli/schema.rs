@@ -44,7 +44,7 @@ enum Format {
 pub fn run(args: &SchemaArgs) -> Result<(), CommandError> {
     let (title, name, fields): (_, _, &'static [Field]) = match args.file {
         File::Template => ("oic template", "template", template::schema::TEMPLATE),
-        File::Config => ("oic configuration", "config", config::CONFIG),
+        File::Config => ("oic configuration", "config", config::fields()),
         File::Provider => ("oic provider", "provider", provider::SCHEMA),
     };
     match args.format {

@@ -1,16 +1,24 @@
-//! What commands share about templates: how they are named, their variables, and how findings are shown.
+//! What commands share about templates: their names, their variables, and the display of findings.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::{Args, ValueHint};
 
-use crate::provider::Providers;
+use crate::durable::PathError;
+use crate::pipeline::{BuildError, Selecting};
+use crate::provider::{Provider, Providers};
+use crate::store::sweep;
 use crate::template::{self, Loaded, TemplateSource, Variables};
-use crate::yaml::Findings;
+use crate::work::Work;
+use crate::yaml::{self, Findings, Source};
 
-use super::environment::Environment;
+use super::environment::{Environment, processors};
 use super::error::CommandError;
+use super::interrupt::Interrupt;
+use super::{GlobalOptions, progress};
 
 /// The values of a template's variables.
 #[derive(Debug, Clone, Default, Args)]
@@ -23,26 +31,101 @@ pub struct VariableArgs {
     files: Vec<PathBuf>,
 }
 
-/// The template that `argument` names, merged and validated.
+/// Options of commands that ask the repositories of a template, and build nothing.
+#[derive(Debug, Clone, Args)]
+pub struct RepositoryArgs {
+    /// Use only metadata that is cached
+    #[arg(long)]
+    offline: bool,
+    /// Mirror of the provider's main archive, or NAME=URL for another one (may be repeated)
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<String>,
+    #[command(flatten)]
+    variables: VariableArgs,
+}
+
+impl RepositoryArgs {
+    /// Calls `ask` with the request for the packages of `subject`, a template or the id of a provider, with the directory
+    /// for short-lived files, and with where the work reports.
+    pub fn ask<T>(
+        &self,
+        global: &GlobalOptions,
+        subject: &OsStr,
+        interrupt: &Interrupt,
+        ask: impl FnOnce(&Selecting, &Path, Work<'_>) -> Result<T, BuildError>,
+    ) -> Result<T, CommandError> {
+        let environment = Environment::load(global, None)?;
+        let selecting = self.selecting(&environment, subject)?;
+        let (progress, cancel) = (progress::for_stderr(), interrupt.cancel());
+        let work = Work {
+            progress: &*progress,
+            cancel: &cancel,
+            threads: processors(),
+        };
+        let temporary = environment.temp_dir();
+        sweep::temporary(&temporary);
+        Ok(ask(&selecting, &temporary, work)?)
+    }
+
+    fn selecting(&self, environment: &Environment, subject: &OsStr) -> Result<Selecting, CommandError> {
+        let mirrors = environment.mirrors(&self.mirror)?;
+        Ok(Selecting {
+            loaded: load_subject(environment, subject, &self.variables)?,
+            cache_dir: environment.cache_dir(),
+            work_dir: environment.work_dir(),
+            workers: environment.workers(),
+            network: environment.network(&mirrors),
+            mirrors,
+            offline: self.offline,
+            now: SystemTime::now(),
+        })
+    }
+}
+
+/// Loads the template that `argument` names, or the default template of the provider whose id it is.
+fn load_subject(environment: &Environment, argument: &OsStr, variables: &VariableArgs) -> Result<Loaded, CommandError> {
+    let Some((providers, provider)) = provider(environment, argument)? else {
+        return load(environment, argument, variables);
+    };
+    let source = TemplateSource::Text(Source::new(provider.id(), template::plain(&provider)));
+    template::load(&source, &providers, &Variables::new()).map_err(|findings| refused(&findings))
+}
+
+/// Finds the provider whose id `argument` is, unless it is a path that exists; with all providers.
+pub fn provider(environment: &Environment, argument: &OsStr) -> Result<Option<(Providers, Provider)>, CommandError> {
+    let Some(id) = argument.to_str().filter(|_| !Path::new(argument).exists()) else {
+        return Ok(None);
+    };
+    let providers = providers(environment)?;
+    let found = providers.by_id(id).ok().cloned();
+    Ok(found.map(|provider| (providers, provider)))
+}
+
+/// Loads the template that `argument` names, merged and validated.
 pub fn load(environment: &Environment, argument: &OsStr, variables: &VariableArgs) -> Result<Loaded, CommandError> {
     let source = source(argument)?;
     let variables = self::variables(environment, variables)?;
     template::load(&source, &providers(environment)?, &variables).map_err(|findings| refused(&findings))
 }
 
-/// Everything that is wrong with the template that `argument` names.
-pub fn check(environment: &Environment, argument: &OsStr, variables: &VariableArgs) -> Result<Findings, CommandError> {
-    let source = source(argument)?;
-    let variables = self::variables(environment, variables)?;
-    Ok(template::validate(&source, &providers(environment)?, &variables))
-}
-
-/// Where the template that `argument` names comes from.
+/// Finds the source of the template that `argument` names: a file, a sample, or a stream, which is read at once.
 fn source(argument: &OsStr) -> Result<TemplateSource, CommandError> {
-    TemplateSource::named(argument).map_err(|findings| CommandError::failed(findings.to_string().trim_end()))
+    let unusable = |findings: Findings| CommandError::failed(findings.to_string().trim_end().to_owned());
+    let path = Path::new(argument);
+    if matches!(argument.to_str(), Some("-" | "/dev/stdin")) {
+        let text = yaml::read_stream(Path::new("standard input"), std::io::stdin().lock());
+        return text.map(TemplateSource::Text).map_err(unusable);
+    }
+    // What a shell makes of <(command).
+    if path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") {
+        let stream = File::open(path).map_err(PathError::on("open", path))?;
+        let text = yaml::read_stream(path, stream);
+        return text.map(TemplateSource::Text).map_err(unusable);
+    }
+    TemplateSource::named(argument).map_err(unusable)
 }
 
-/// Variables from the environment, then files, then flags: later ones win.
+/// Collects variables from the environment, then files, then flags: later ones win.
 fn variables(environment: &Environment, args: &VariableArgs) -> Result<Variables, CommandError> {
     let mut variables = Variables::new();
     for (name, value) in environment.template_variables() {
@@ -59,7 +142,7 @@ fn variables(environment: &Environment, args: &VariableArgs) -> Result<Variables
     Ok(variables)
 }
 
-/// The providers that oic brings, overlaid with those of `config_dir`.
+/// Loads the providers that oic brings, overlaid with those of `config_dir`.
 pub fn providers(environment: &Environment) -> Result<Providers, CommandError> {
     let unusable = |findings: Findings| {
         CommandError::failed(format!(
@@ -67,15 +150,11 @@ pub fn providers(environment: &Environment) -> Result<Providers, CommandError> {
             findings.to_string().trim_end()
         ))
     };
-    Providers::load(environment.config_dir().as_deref()).map_err(unusable)
+    let providers = Providers::load(environment.config_dir().as_deref()).map_err(unusable)?;
+    Ok(providers.trusting(&environment.trusted_keys()?))
 }
 
-/// All findings as one error.
+/// Makes one error of all findings in a template.
 pub fn refused(findings: &Findings) -> CommandError {
-    let count = findings.errors();
-    let things = if count == 1 { "finding" } else { "findings" };
-    CommandError::failed(format!(
-        "the template cannot be used: {count} {things}\n\n{}",
-        findings.to_string().trim_end()
-    ))
+    CommandError::findings("the template cannot be used", findings)
 }

@@ -1,20 +1,19 @@
 //! `oic why`.
 
 use std::ffi::OsString;
-use std::time::SystemTime;
+use std::path::Path;
 
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
-use crate::mount::Engine;
 use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
-use crate::pipeline::{self, BuildRequest, Resolved};
+use crate::pipeline::{self, Resolved, Selecting};
 use crate::resolve::why;
-use crate::yaml::did_you_mean;
+use crate::work::Work;
 
-use super::environment::{Environment, processors};
 use super::error::{CommandError, print_line, print_versioned};
-use super::{Format, GlobalOptions, interrupt, progress, templates};
+use super::interrupt::Interrupt;
+use super::{Format, GlobalOptions, templates};
 
 /// Show what pulls a package into an image
 #[derive(Debug, Args)]
@@ -31,14 +30,8 @@ pub struct WhyArgs {
     /// Template file, or the name of a template that oic brings
     #[arg(value_hint = ValueHint::FilePath, default_value = "debian13-x86_64-minimal")]
     template: OsString,
-    /// Use only metadata that is cached
-    #[arg(long)]
-    offline: bool,
-    /// Mirror of the provider's main archive, or NAME=URL for another one (may be repeated)
-    #[arg(long, value_name = "URL")]
-    mirror: Vec<String>,
     #[command(flatten)]
-    variables: templates::VariableArgs,
+    repositories: templates::RepositoryArgs,
     /// How the chain is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -49,7 +42,7 @@ struct Answer<'a> {
     package: &'a str,
     version: &'a str,
     reason: Reason,
-    /// From what was asked for to the package.
+    /// The packages from the requested one to this one.
     chain: Vec<Step<'a>>,
 }
 
@@ -74,35 +67,13 @@ struct Step<'a> {
 }
 
 /// Resolves and prints.
-pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
-    let environment = Environment::load(global, None)?;
-    let loaded = templates::load(&environment, &args.template, &args.variables)?;
-    let cancel = interrupt::install().map_err(CommandError::failed)?;
-    let request = BuildRequest {
-        mirrors: environment.mirrors(&args.mirror)?,
-        loaded,
-        cache_dir: environment.cache_dir(),
-        work_dir: environment.work_dir(),
-        workers: environment.workers(),
-        jobs: processors(),
-        lock: None,
-        proxies: environment.proxies(),
-        offline: args.offline,
-        from_scratch: false,
-        engine: Engine::default(),
-        dot_file: None,
-        system_packages_only: false,
-        now: SystemTime::now(),
-        source_date_epoch: None,
+pub fn run(global: &GlobalOptions, args: &WhyArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
+    let resolve = |selecting: &Selecting, temporary: &Path, work: Work<'_>| {
+        let resolved = pipeline::resolve(selecting, temporary, work)?;
+        Ok((resolved, selecting.loaded.provider.base_packages.clone()))
     };
-    let progress = progress::for_stderr();
-    let resolved = pipeline::resolve(&request, &environment.temp_dir(), &*progress, &cancel);
-    let resolved = match resolved {
-        Ok(resolved) => resolved,
-        Err(_) if cancel.is_cancelled() => return Err(CommandError::interrupted()),
-        Err(error) => return Err(CommandError::failed(&error).hint(error.hint())),
-    };
-    let Some(answer) = answer(&resolved, &request.loaded.provider.base_packages, &args.package) else {
+    let (resolved, listed) = args.repositories.ask(global, &args.template, interrupt, resolve)?;
+    let Some(answer) = answer(&resolved, &listed, &args.package) else {
         return Err(absent(&resolved, args));
     };
     match args.format {
@@ -111,7 +82,7 @@ pub fn run(global: &GlobalOptions, args: &WhyArgs) -> Result<(), CommandError> {
     }
 }
 
-/// The base's reasons come first: what the base brings is there whatever the template says.
+/// Finds the reasons. Those of the base come first: its packages are installed with any template.
 fn answer<'a>(resolved: &'a Resolved, listed: &[String], name: &str) -> Option<Answer<'a>> {
     let in_base = find(&resolved.base, name).map(|package| (&resolved.base, package));
     let (resolution, package) = match in_base {
@@ -123,7 +94,7 @@ fn answer<'a>(resolved: &'a Resolved, listed: &[String], name: &str) -> Option<A
     };
     let first = chain.first().and_then(|edge| resolution.packages.get(edge.from));
     let first = first.unwrap_or(package);
-    // The base asks for its list and for what is essential.
+    // The base requests its list and what is essential.
     let reason = match find(&resolved.base, &first.name) {
         None => Reason::Template,
         Some(_) if listed.contains(&first.name) => Reason::Base,
@@ -192,11 +163,10 @@ fn print(answer: &Answer<'_>) -> Result<(), CommandError> {
 
 fn absent(resolved: &Resolved, args: &WhyArgs) -> CommandError {
     let names = resolved.image.packages.iter().map(|package| package.name.as_str());
-    let meant = did_you_mean(&args.package, names);
     let error = CommandError::failed(format!(
         "{} is not among the {} packages of this image",
         args.package,
         resolved.image.packages.len()
     ));
-    error.hint(meant.map(|meant| format!("did you mean {meant}?")))
+    error.near(&args.package, names)
 }

@@ -6,18 +6,18 @@ use indicatif::HumanBytes;
 
 use crate::template::size as sizes;
 
-/// `40G`, `500MiB`: bytes.
+/// Parses a size such as `40G` or `500MiB`, in bytes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the text.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     sizes::parse(text).map_err(|problem| format!("it {problem}"))
 }
 
-/// `90m`, `12h`, `30d`, `8w`.
+/// Parses a duration such as `90m`, `12h`, `30d` or `8w`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the text.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let seconds = match unit {
@@ -36,12 +36,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `12.50 MiB`.
+/// Shows a number of bytes, such as `12.50 MiB`.
 pub fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// How long ago `seconds` since 1970 was: `3 days ago`.
+/// Gives the time from `seconds` since 1970 until now: `3 days ago`.
 pub fn ago(seconds: u64) -> String {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

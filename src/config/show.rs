@@ -1,70 +1,72 @@
-//! The configuration for people: a commented file to start from, and what is in force.
+//! The configuration for people: a commented file to start from, and the values in force.
 
-use super::Config;
+use std::fmt::Write as _;
 
-/// What `config init` writes: every key with its default and what it means, commented out so
-/// that a later default is not overridden by an old file.
-pub const TEMPLATE: &str = "\
+use super::settings::LOGGING;
+use super::{Config, SETTINGS, Setting};
+use crate::yaml::schema::{Shape, Text};
+
+/// Gives the text for `config init`: every key with its default and its meaning, commented out so that an old file does
+/// not override a later default.
+pub fn template() -> String {
+    let mut text = "\
 # Configuration of oic. A line without # in front overrides the default that it shows.
 # Flags beat the environment (OIC_WORKERS, OIC_CACHE_DIR, ...), which beats this file.
-
-# Parallel downloads and threads, 1 to 100.
-#workers: 16
-
-# Verified packages and repository metadata.
-#cache_dir: /var/cache/os-image-composer
-
-# Snapshots, layers and images.
-#work_dir: /var/tmp/os-image-composer
-
-# Short-lived files.
-#temp_dir: /tmp
-
+"
+    .to_owned();
+    let defaults = Config::default();
+    let entries = |section: Option<&'static str>| SETTINGS.iter().filter(move |setting| setting.section == section);
+    for setting in entries(None) {
+        let value = value(setting, &defaults);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n# {}\n#{}: {value}\n", meaning(setting), setting.key);
+    }
+    text += "
 # Where packages come from, by archive. Signatures are checked whatever the mirror.
 #mirrors:
 #  debian: https://mirror.example.org/debian
 #  debian-security: https://mirror.example.org/debian-security
-
-#logging:
-#  level: info            # debug, info, warn or error
-#  file: /var/log/oic.log # none by default
 ";
+    let _ = write!(text, "\n#{LOGGING}:\n");
+    for setting in entries(Some(LOGGING)) {
+        let value = value(setting, &defaults);
+        let _ = writeln!(text, "#  # {}\n#  {}: {value}", meaning(setting), setting.key);
+    }
+    text
+}
 
-/// One row per setting: key, value, origin.
+/// Gives the default of a setting, or an example if it has no default.
+fn value(setting: &Setting, defaults: &Config) -> String {
+    match setting.shape {
+        Shape::Text(Text {
+            examples: [example, ..],
+            ..
+        }) => format!("{example} # none by default"),
+        _ => (setting.show)(defaults).0,
+    }
+}
+
+/// Says what a setting means and which values it takes.
+fn meaning(setting: &Setting) -> String {
+    let doc = setting.doc.trim_end_matches('.');
+    match setting.shape {
+        Shape::Int { min, max } => format!("{doc}, {min} to {max}."),
+        Shape::Text(text) if !text.choices.is_empty() => format!("{doc}: {}.", text.choices.join(", ")),
+        _ => format!("{doc}."),
+    }
+}
+
+/// Lists key, value and origin of each setting.
 pub fn rows(config: &Config) -> Vec<(String, String, String)> {
-    let mut rows = Vec::new();
-    let mut row = |key: &str, value: String, origin: &super::Origin| {
-        rows.push((key.to_owned(), value, origin.to_string()));
+    let row = |setting: &Setting| {
+        let (value, origin) = (setting.show)(config);
+        (setting.path(), value, origin.to_string())
     };
-    let optional = |path: &Option<std::path::PathBuf>| {
-        path.as_ref()
-            .map_or_else(|| "none".to_owned(), |path| path.display().to_string())
-    };
-    row("workers", config.workers.value.to_string(), &config.workers.origin);
-    for (key, path) in [
-        ("cache_dir", &config.cache_dir),
-        ("work_dir", &config.work_dir),
-        ("temp_dir", &config.temp_dir),
-    ] {
-        row(key, path.value.display().to_string(), &path.origin);
-    }
-    row(
-        "config_dir",
-        optional(&config.config_dir.value),
-        &config.config_dir.origin,
-    );
-    for (archive, url) in &config.mirrors {
-        row(&format!("mirrors.{archive}"), url.value.clone(), &url.origin);
-    }
-    row(
-        "logging.level",
-        config.log_level.value.as_str().to_owned(),
-        &config.log_level.origin,
-    );
-    row(
-        "logging.file",
-        optional(&config.log_file.value),
-        &config.log_file.origin,
-    );
-    rows
+    let mirrors = config.mirrors.iter().map(|(archive, url)| {
+        let key = format!("{}.{archive}", super::settings::MIRRORS.name);
+        (key, url.value.clone(), url.origin.to_string())
+    });
+    let (top, logging): (Vec<_>, Vec<_>) = SETTINGS.iter().partition(|setting| setting.section.is_none());
+    let top = top.into_iter().map(row);
+    top.chain(mirrors).chain(logging.into_iter().map(row)).collect()
 }

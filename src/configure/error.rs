@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
-use crate::sandbox::SandboxError;
+use crate::hint::Hint;
+use crate::sandbox::{CONFINED, SandboxError};
 
 /// Why [`super::configure`] failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +91,7 @@ impl From<SandboxError> for ConfigureError {
 }
 
 impl ConfigureError {
-    /// For `map_err`: the tool's failure concerns `user`.
+    /// Makes a function for `map_err`: the tool's failure concerns `user`.
     pub(super) fn user(user: &str) -> impl Fn(SandboxError) -> Self {
         move |error| match error {
             SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
@@ -101,16 +102,20 @@ impl ConfigureError {
         }
     }
 
-    /// What to do about it, where something can be done.
-    pub fn hint(&self) -> Option<String> {
+    /// Says what to do about it, where something can be done.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoSudo { .. } => Some("add the package sudo to systemConfig.packages".to_owned()),
-            Self::NoProgram { program, .. } => Some(format!(
-                "add the package that contains {program}, or the file itself with systemConfig.additionalFiles"
-            )),
+            Self::NoSudo { .. } => Some("add the package sudo to systemConfig.packages".into()),
+            Self::NoProgram { program, .. } => Some(
+                format!(
+                    "add the package that contains {program}, or the file itself with systemConfig.additionalFiles"
+                )
+                .into(),
+            ),
             Self::User { source, .. } if matches!(**source, SandboxError::NotFound { .. }) => {
-                Some("add the package passwd to systemConfig.packages".to_owned())
+                Some("add the package passwd to systemConfig.packages".into())
             }
+            Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => Some(CONFINED.into()),
             Self::Command { source, .. } | Self::User { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             _ => None,
@@ -118,7 +123,7 @@ impl ConfigureError {
     }
 }
 
-/// `value` if it may stand in a line of `file`.
+/// Gives `value` if it may stand in a line of `file`.
 pub(super) fn one_line<'v>(field: &'static str, value: &'v str, file: &'static str) -> Result<&'v str, ConfigureError> {
     if value.chars().any(char::is_control) {
         return Err(ConfigureError::BadText {
@@ -128,4 +133,26 @@ pub(super) fn one_line<'v>(field: &'static str, value: &'v str, file: &'static s
         });
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Ended;
+
+    #[test]
+    fn a_failed_command_is_told_what_the_sandbox_does_not_give() {
+        let error = ConfigureError::Command {
+            number: 1,
+            source: Box::new(SandboxError::Failed {
+                command: "curl https://a.example".to_owned(),
+                ended: Ended::Status(6),
+                tail: Vec::new(),
+            }),
+        };
+        let hint = error.hint().unwrap();
+        for word in ["no network", "mount", "chattr"] {
+            assert!(hint.contains(word), "{hint}");
+        }
+    }
 }

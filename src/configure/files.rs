@@ -1,19 +1,23 @@
 //! `additionalFiles`: files of the build host, or of the program itself, in the image.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use super::ownership::Homes;
 use super::{ConfigureError, Context};
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
+use crate::model::{AdditionalFile, FileSource};
 use crate::root::Root;
-use crate::template::model::{AdditionalFile, FileSource};
 
 /// Permission bits of files that have no host file to take them from.
-const EMBEDDED_MODE: u32 = 0o644;
+pub(super) const EMBEDDED_MODE: u32 = 0o644;
 
-/// Copies everything that `source` gives to `destination` in the image: owned by root, with
-/// permission bits `mode`; missing directories are made with mode 0755.
+/// Where users have their home directories, as a rule.
+const HOMES: &str = "/home";
+
+/// Copies everything that `source` gives to `destination` in the image: owned by root, with permission bits `mode`.
+/// Missing directories are made with mode 0755.
 ///
 /// # Errors
 /// If the source cannot be read or the destination cannot be written.
@@ -23,17 +27,19 @@ pub fn copy_file(root: &Root, source: impl Read, mode: u32, destination: &str) -
 
 /// Copies the template's files, in its order.
 pub(super) fn copy_all(context: &Context<'_>) -> Result<(), ConfigureError> {
+    let homes = Homes::read(context)?;
     for file in &context.request.template.system.additional_files {
-        context.cancel.check()?;
-        copy(context, file)?;
+        context.work.cancel.check()?;
+        copy(context, &homes, file)?;
     }
     Ok(())
 }
 
-fn copy(context: &Context<'_>, file: &AdditionalFile) -> Result<(), ConfigureError> {
+fn copy(context: &Context<'_>, homes: &Homes, file: &AdditionalFile) -> Result<(), ConfigureError> {
     let fail = |reason: String| ConfigureError::File {
         local: match &file.source {
             FileSource::Host(path) => path.clone(),
+            FileSource::Link(target) => target.clone(),
             FileSource::Embedded(_) => "a file that came with oic".into(),
         },
         destination: file.destination.clone(),
@@ -42,16 +48,32 @@ fn copy(context: &Context<'_>, file: &AdditionalFile) -> Result<(), ConfigureErr
     if !file.destination.starts_with('/') || file.destination.ends_with('/') {
         return Err(fail("the destination is not the absolute path of a file".to_owned()));
     }
+    let path = Path::new(&file.destination);
+    let owner = homes.owner(path, file.owner.as_deref()).map_err(fail)?;
+    if owner.is_none() && path.starts_with(HOMES) {
+        let destination = &file.destination;
+        context.work.progress.note(&format!(
+            "{destination} belongs to root: no user of the image has a home directory above it"
+        ));
+    }
+    let made = homes.make_directories(&context.root, path);
+    made.map_err(|e| fail(e.source.to_string()))?;
     let copied = match &file.source {
-        FileSource::Embedded(contents) => copy_file(&context.root, *contents, EMBEDDED_MODE, &file.destination),
+        FileSource::Link(target) => {
+            let made = context.root.symlink(target, path);
+            return made.map_err(|e| fail(e.source.to_string()));
+        }
+        FileSource::Embedded(contents) => {
+            let mode = file.mode_of(EMBEDDED_MODE);
+            copy_file(&context.root, *contents, mode, &file.destination)
+        }
         FileSource::Host(path) => {
-            let source = File::open(path).map_err(|e| fail(e.to_string()))?;
+            let source = durable::open_regular(path).map_err(|e| fail(e.to_string()))?;
             let metadata = source.metadata().map_err(|e| fail(e.to_string()))?;
-            if !metadata.is_file() {
-                return Err(fail("it is not a regular file".to_owned()));
-            }
-            copy_file(&context.root, source, metadata.permissions().mode(), &file.destination)
+            let mode = file.mode_of(metadata.permissions().mode());
+            copy_file(&context.root, source, mode, &file.destination)
         }
     };
-    copied.map_err(|e| fail(e.source.to_string()))
+    let owned = copied.and_then(|()| owner.map_or(Ok(()), |owner| context.root.set_owner(path, owner)));
+    owned.map_err(|e| fail(e.source.to_string()))
 }

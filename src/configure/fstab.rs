@@ -24,8 +24,21 @@ pub struct FstabEntry {
 
 /// Writes the file and makes the mount points.
 pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
-    let mut text = HEADER.to_owned();
     for entry in context.request.fstab {
+        if entry.mount_point.starts_with('/') {
+            context.root.create_directory(&entry.mount_point)?;
+        }
+    }
+    Ok(context.root.write("/etc/fstab", text(context.request.fstab)?, 0o644)?)
+}
+
+/// Gives the content of the file for `entries`.
+///
+/// # Errors
+/// [`ConfigureError::BadText`] if a value does not fit into a line.
+pub fn text(entries: &[FstabEntry]) -> Result<String, ConfigureError> {
+    let mut text = HEADER.to_owned();
+    for entry in entries {
         let options = if entry.options.is_empty() {
             "defaults"
         } else {
@@ -39,14 +52,11 @@ pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
         ];
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} 0 {}", fields.join(" "), entry.pass);
-        if entry.mount_point.starts_with('/') {
-            context.root.create_directory(&entry.mount_point)?;
-        }
     }
-    Ok(context.root.write("/etc/fstab", text, 0o644)?)
+    Ok(text)
 }
 
-/// A field with its blanks escaped (getmntent(3)).
+/// Gives a field with its blanks escaped (getmntent(3)).
 fn field(value: &str) -> Result<String, ConfigureError> {
     let value = one_line("disk.partitions", value, "/etc/fstab")?;
     Ok(value.replace('\\', "\\134").replace(' ', "\\040").replace('#', "\\043"))

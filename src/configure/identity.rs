@@ -1,4 +1,4 @@
-//! What the image is called.
+//! The image's name.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const HOSTS: &str = "127.0.0.1\tlocalhost\n\n\
 /// The address that Debian gives a machine's own name (Debian Reference, 5.1.1).
 const OWN_ADDRESS: &str = "127.0.1.1";
 
-/// `/etc/hostname` (hostname(5)) and its line in `/etc/hosts` (hosts(5)).
+/// Writes `/etc/hostname` (hostname(5)) and its line in `/etc/hosts` (hosts(5)).
 pub(super) fn set_hostname(context: &Context<'_>) -> Result<(), ConfigureError> {
     let hosts = match context.root.read("/etc/hosts")? {
         Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -26,7 +26,7 @@ pub(super) fn set_hostname(context: &Context<'_>) -> Result<(), ConfigureError> 
         .write("/etc/hosts", with_hostname(&hosts, hostname), 0o644)?)
 }
 
-/// `hosts` with the machine's own line behind that of localhost.
+/// Gives `hosts` with the machine's own line behind that of localhost.
 fn with_hostname(hosts: &str, hostname: &str) -> String {
     let mut own = format!("{OWN_ADDRESS}\t{hostname}");
     if let Some((short, _)) = hostname.split_once('.') {

@@ -1,14 +1,14 @@
-//! What goes into each part of configuring, for the keys of step layers.
+//! The inputs of each part of configuring, for the keys of step layers.
 
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::files::EMBEDDED_MODE;
 use super::password::hash;
 use super::{ConfigureError, ConfigureRequest, Part};
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
 use crate::layer::KeyBuilder;
+use crate::model::{FileSource, Password};
 use crate::package::Sha256;
-use crate::template::model::{FileSource, Password};
 
 impl ConfigureRequest<'_> {
     /// Adds to `key` everything that `part` depends on, besides the tree that it is applied to.
@@ -32,7 +32,7 @@ impl ConfigureRequest<'_> {
             match &user.password {
                 Password::Locked => key.add("locked", ""),
                 Password::Hashed(hash) => key.add("hash", hash),
-                // A key is no secret: the hash is what goes into the image, and as hard to guess from.
+                // A key is no secret: the image holds the same hash, and the password is as hard to guess from it.
                 Password::Plain { text, method } => {
                     let hashed = hash(text, *method, self.seed, &user.name);
                     let hashed = hashed.map_err(|reason| ConfigureError::Password {
@@ -60,10 +60,16 @@ impl ConfigureRequest<'_> {
             "image",
             format!("{:?}", (&template.image.name, &template.image.version)),
         );
+        key.add("machine id", format!("{:?}", template.system.machine_id));
         key.add("hostname", format!("{:?}", template.system.hostname));
+        key.add("interfaces", format!("{:?}", template.system.network));
         key.add("fstab", format!("{:?}", self.fstab));
         key.add("sources", format!("{:?}", self.sources));
-        key.add("repositories", format!("{:?}", self.dnf_repositories));
+        template
+            .system
+            .allow_secrets
+            .iter()
+            .for_each(|path| key.add("allowed secret", path));
         for user in &template.system.users {
             key.add("startup", format!("{:?}", (&user.name, &user.startup_script)));
         }
@@ -77,15 +83,22 @@ impl ConfigureRequest<'_> {
     fn add_files(&self, key: &mut KeyBuilder) -> Result<(), ConfigureError> {
         for file in &self.template.system.additional_files {
             key.add("file", &file.destination);
+            key.add("owner", format!("{:?}", file.owner));
             match &file.source {
-                FileSource::Embedded(bytes) => key.add("embedded", bytes),
+                FileSource::Embedded(bytes) => {
+                    key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
+                    key.add("embedded", bytes);
+                }
+                FileSource::Link(target) => key.add("link", target.as_os_str().as_encoded_bytes()),
                 FileSource::Host(path) => {
                     let fail = |error: PathError| ConfigureError::File {
                         local: path.clone(),
                         destination: file.destination.clone(),
                         reason: error.source.to_string(),
                     };
-                    let source = File::open(path).map_err(PathError::on("open", path)).map_err(fail)?;
+                    let source = durable::open_regular(path)
+                        .map_err(PathError::on("open", path))
+                        .map_err(fail)?;
                     let metadata = source
                         .metadata()
                         .map_err(PathError::on("look at", path))
@@ -93,7 +106,7 @@ impl ConfigureRequest<'_> {
                     let digest = Sha256::of_reader(source)
                         .map_err(PathError::on("read", path))
                         .map_err(fail)?;
-                    key.add("mode", metadata.permissions().mode().to_le_bytes());
+                    key.add("mode", file.mode_of(metadata.permissions().mode()).to_le_bytes());
                     key.add("content", digest.0.0);
                 }
             }

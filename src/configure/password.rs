@@ -4,23 +4,23 @@ use sha_crypt::{PasswordHasher as _, ShaCrypt};
 use sha2::Digest as _;
 use yescrypt::Yescrypt;
 
+use crate::model::HashMethod;
 use crate::package::Sha256;
-use crate::template::model::HashMethod;
 
-/// Becomes 16 letters, the longest salt that crypt(5) takes for SHA-2: with a longer one the
-/// hash would match no password.
+/// Number of bytes in a salt. They become 16 letters, the longest salt that crypt(5) takes for SHA-2: with a longer one
+/// the hash would match no password.
 const SALT_BYTES: usize = 12;
-/// bcrypt has a salt of 16 bytes.
+/// Number of bytes in the salt of bcrypt.
 const BCRYPT_SALT_BYTES: usize = 16;
-/// As OWASP's "Password Storage Cheat Sheet" asks at least 10 for.
+/// The cost of bcrypt; OWASP's "Password Storage Cheat Sheet" asks for at least 10.
 const BCRYPT_COST: u32 = 12;
 
-/// The crypt(5) string of `text` for `user`. The salt is derived from `seed`: other for each
-/// user, the same in each build.
+/// Makes the crypt(5) string of `text` for `user`. The salt is derived from `seed`: another one for each user, the same
+/// in each build.
 ///
 /// # Errors
-/// What the hash function reports, in words.
-pub(super) fn hash(text: &str, method: HashMethod, seed: Sha256, user: &str) -> Result<String, String> {
+/// The message of the hash function, in words.
+pub fn hash(text: &str, method: HashMethod, seed: Sha256, user: &str) -> Result<String, String> {
     let digest = salt(seed, user);
     let short = digest.get(..SALT_BYTES).unwrap_or(&digest);
     let sha = |hasher: ShaCrypt| hasher.hash_password_with_salt(text.as_bytes(), short);
@@ -38,7 +38,7 @@ pub(super) fn hash(text: &str, method: HashMethod, seed: Sha256, user: &str) -> 
         HashMethod::Bcrypt => {
             let mut salt = [0; BCRYPT_SALT_BYTES];
             salt.iter_mut().zip(digest).for_each(|(byte, from)| *byte = from);
-            // What is longer than bcrypt takes is refused, not cut.
+            // A text longer than bcrypt takes is refused, not cut.
             bcrypt::non_truncating_hash_with_salt(text, BCRYPT_COST, salt)
                 .map(|hash| hash.format_for_version(bcrypt::Version::TwoB))
                 .map_err(|error| error.to_string())

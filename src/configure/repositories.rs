@@ -1,9 +1,10 @@
-//! Where the image's own dnf or tdnf gets the packages of the template's repositories from (dnf.conf(5),
-//! "Repo Options"), with the keys that belong to them. Those of the distribution come with a package of it.
+//! Where the image's own dnf or tdnf gets the packages of the template's repositories from (dnf.conf(5), "Repo
+//! Options"), with their keys. A package of the distribution brings the distribution's repositories.
 
 use super::error::one_line;
-use super::{ConfigureError, Context};
+use super::{ConfigureError, ImageSources};
 use crate::package::PackageFilter;
+use crate::root::Root;
 
 const FILE: &str = "package source";
 const FIELD: &str = "packageRepositories";
@@ -13,26 +14,28 @@ const KEYS: &str = "/etc/pki/rpm-gpg";
 /// A `.repo` file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DnfRepository {
-    /// Names its files, and it in messages: letters, digits and `-_.`.
+    /// The name of its files, and of the repository in messages: letters, digits and `-_.`.
     pub name: String,
     /// Base URL.
     pub url: String,
     /// Armored certificates that may sign its packages; without any, nothing is verified.
     pub keys: Option<Vec<u8>>,
-    /// Which packages are taken from it.
+    /// The packages that are taken from it.
     pub filter: PackageFilter,
 }
 
-/// Writes a `.repo` file for each.
-pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
-    for repository in context.request.dnf_repositories {
-        if let Some(keys) = &repository.keys {
-            context.root.write(key_path(repository), keys, 0o644)?;
+impl ImageSources for Vec<DnfRepository> {
+    /// Writes a `.repo` file for each repository.
+    fn write(&self, root: &Root, _os: &str) -> Result<(), ConfigureError> {
+        for repository in self {
+            if let Some(keys) = &repository.keys {
+                root.write(key_path(repository), keys, 0o644)?;
+            }
+            let path = format!("{DIRECTORY}/{}.repo", repository.name);
+            root.write(path, text(repository)?, 0o644)?;
         }
-        let path = format!("{DIRECTORY}/{}.repo", repository.name);
-        context.root.write(path, text(repository)?, 0o644)?;
+        Ok(())
     }
-    Ok(())
 }
 
 fn key_path(repository: &DnfRepository) -> String {

@@ -4,18 +4,19 @@
 use std::fmt::Write as _;
 
 use super::error::one_line;
-use super::{ConfigureError, Context};
+use super::{ConfigureError, ImageSources};
 use crate::package::PackageFilter;
+use crate::root::Root;
 
 const FILE: &str = "package source";
 const FIELD: &str = "packageRepositories";
-/// Sources of the template's repositories.
+/// The file with the sources of the template's repositories.
 const ADDED: &str = "/etc/apt/sources.list.d/package-repositories.sources";
 
 /// One stanza of a `.sources` file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AptSource {
-    /// Names its files: letters, digits and `-_.`.
+    /// The name of its files: letters, digits and `-_.`.
     pub name: String,
     /// Whether it is the distribution's own, and not added by the template.
     pub own: bool,
@@ -29,43 +30,44 @@ pub struct AptSource {
     pub signed_by: Option<String>,
     /// Binary certificates that become a keyring of the image.
     pub key: Option<Vec<u8>>,
-    /// Nothing is signed.
+    /// Whether the source is trusted without signatures.
     pub trusted: bool,
     /// Pin priority, where it is not the usual one.
     pub priority: Option<i32>,
-    /// Which packages are taken from it.
+    /// The packages that are taken from it.
     pub filter: PackageFilter,
     /// The `Pin` of its preferences.
     pub pin: String,
+    /// Whether metadata past its `Valid-Until` is taken.
+    pub expired: bool,
 }
 
-/// Writes sources in place of a `sources.list`: `{os}.sources` for the distribution's own, and
-/// another file for those that the template adds.
-pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
-    let sources = context.request.sources;
-    if sources.is_empty() {
-        return Ok(());
-    }
-    let root = &context.root;
-    root.remove("/etc/apt/sources.list")?;
-    let os = context.request.template.target.os.replace('/', "_");
-    let own_file = format!("/etc/apt/sources.list.d/{os}.sources");
-    for (path, own) in [(own_file.as_str(), true), (ADDED, false)] {
-        let mut stanzas = Vec::new();
-        for source in sources.iter().filter(|source| source.own == own) {
-            if let Some(key) = &source.key {
-                root.write(keyring(source), key, 0o644)?;
-            }
-            if let Some(text) = preferences(source)? {
-                root.write(format!("/etc/apt/preferences.d/{}", source.name), text, 0o644)?;
-            }
-            stanzas.push(stanza(source)?);
+impl ImageSources for Vec<AptSource> {
+    /// Writes sources in place of a `sources.list`: `{os}.sources` for the distribution's own, and another file for
+    /// those that the template adds. Without sources it writes no file.
+    fn write(&self, root: &Root, os: &str) -> Result<(), ConfigureError> {
+        if self.is_empty() {
+            return Ok(());
         }
-        if !stanzas.is_empty() {
-            root.write(path, stanzas.join("\n"), 0o644)?;
+        root.remove("/etc/apt/sources.list")?;
+        let own_file = format!("/etc/apt/sources.list.d/{}.sources", os.replace('/', "_"));
+        for (path, own) in [(own_file.as_str(), true), (ADDED, false)] {
+            let mut stanzas = Vec::new();
+            for source in self.iter().filter(|source| source.own == own) {
+                if let Some(key) = &source.key {
+                    root.write(keyring(source), key, 0o644)?;
+                }
+                if let Some(text) = preferences(source)? {
+                    root.write(format!("/etc/apt/preferences.d/{}", source.name), text, 0o644)?;
+                }
+                stanzas.push(stanza(source)?);
+            }
+            if !stanzas.is_empty() {
+                root.write(path, stanzas.join("\n"), 0o644)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn keyring(source: &AptSource) -> String {
@@ -77,8 +79,10 @@ fn stanza(source: &AptSource) -> Result<String, ConfigureError> {
         ("Types", "deb".to_owned()),
         ("URIs", source.uri.clone()),
         ("Suites", source.suites.join(" ")),
-        ("Components", source.components.join(" ")),
     ];
+    if !source.components.is_empty() {
+        fields.push(("Components", source.components.join(" ")));
+    }
     let signed_by = match &source.key {
         Some(_) => Some(keyring(source)),
         None => source.signed_by.clone(),
@@ -87,11 +91,14 @@ fn stanza(source: &AptSource) -> Result<String, ConfigureError> {
     if source.trusted {
         fields.push(("Trusted", "yes".to_owned()));
     }
+    if source.expired {
+        fields.push(("Check-Valid-Until", "no".to_owned()));
+    }
     text(&fields)
 }
 
-/// The priority for all packages, or for those that are allowed and none of the others; first, because the first that
-/// matches counts, none for those that are excluded.
+/// Gives the priority for all packages, or for those that are allowed and none of the others. Excluded packages get
+/// none; their rule comes first, because the first that matches counts.
 fn preferences(source: &AptSource) -> Result<Option<String>, ConfigureError> {
     let paragraph = |packages: String, priority: i32| {
         text(&[

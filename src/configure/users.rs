@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::home::{self, Entry};
 use super::password::hash;
 use super::{ConfigureError, Context};
-use crate::template::model::{Password, User};
+use crate::accounts;
+use crate::model::{Password, User};
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 /// Groups whose members may use sudo: Debian's first, that of others second.
@@ -15,7 +17,7 @@ pub(super) fn create(context: &Context<'_>) -> Result<(), ConfigureError> {
     for user in &context.request.template.system.users {
         let groups = groups(context, user)?;
         for group in &groups {
-            if !names(context, "/etc/group")?.contains(group) {
+            if !group_names(context)?.contains(group) {
                 context
                     .tool(["groupadd", "--", group])
                     .map_err(ConfigureError::user(&user.name))?;
@@ -32,7 +34,7 @@ pub(super) fn create(context: &Context<'_>) -> Result<(), ConfigureError> {
     Ok(())
 }
 
-/// Sets what takes a login shell's place; it may be one of the template's own files.
+/// Sets the programs that replace a login shell; each may be one of the template's own files.
 pub(super) fn set_startup_scripts(context: &Context<'_>) -> Result<(), ConfigureError> {
     for user in &context.request.template.system.users {
         if let Some(program) = &user.startup_script {
@@ -45,11 +47,11 @@ pub(super) fn set_startup_scripts(context: &Context<'_>) -> Result<(), Configure
     Ok(())
 }
 
-/// The supplementary groups, with that for sudo.
+/// Gives the supplementary groups of `user`, with that for sudo.
 fn groups(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureError> {
     let mut groups = user.groups.clone();
     if user.sudo {
-        let existing = names(context, "/etc/group")?;
+        let existing = group_names(context)?;
         let Some(group) = SUDO_GROUPS.into_iter().find(|group| existing.contains(*group)) else {
             return Err(ConfigureError::NoSudo {
                 user: user.name.clone(),
@@ -57,7 +59,7 @@ fn groups(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureEr
         };
         if !context.root.exists("/usr/bin/sudo")? {
             let name = &user.name;
-            context.progress.note(&format!(
+            context.work.progress.note(&format!(
                 "user {name} may use sudo, but the image has no sudo; add the package sudo"
             ));
         }
@@ -69,7 +71,8 @@ fn groups(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureEr
 }
 
 fn add(context: &Context<'_>, user: &User, groups: &[String]) -> Result<(), ConfigureError> {
-    let exists = names(context, "/etc/passwd")?.contains(&user.name);
+    let before = Entry::find(context, &user.name)?;
+    let exists = before.is_some();
     let mut argv: Vec<String> = match exists {
         true => vec!["usermod".into()],
         false => vec!["useradd".into(), "--create-home".into()],
@@ -85,7 +88,7 @@ fn add(context: &Context<'_>, user: &User, groups: &[String]) -> Result<(), Conf
     if let Some(shell) = shell {
         argv.extend(["--shell".to_owned(), shell]);
     }
-    if let Some(home) = &user.home {
+    if let Some(home) = user.home.as_ref().filter(|_| !exists) {
         argv.extend(["--home".to_owned(), home.clone()]);
     }
     if !groups.is_empty() {
@@ -94,11 +97,11 @@ fn add(context: &Context<'_>, user: &User, groups: &[String]) -> Result<(), Conf
             argv.push("--append".to_owned());
         }
     }
-    if exists && argv.len() == 1 {
-        return Ok(());
+    if !exists || argv.len() > 1 {
+        argv.extend(["--".to_owned(), user.name.clone()]);
+        context.tool(argv).map_err(ConfigureError::user(&user.name))?;
     }
-    argv.extend(["--".to_owned(), user.name.clone()]);
-    context.tool(argv).map_err(ConfigureError::user(&user.name))
+    before.map_or(Ok(()), |before| home::set(context, user, &before))
 }
 
 /// Sets the password through standard input; without one the account is locked, never empty.
@@ -119,7 +122,7 @@ fn set_password(context: &Context<'_>, user: &User) -> Result<(), ConfigureError
     result.map_err(ConfigureError::user(name))
 }
 
-/// A line for chpasswd(8).
+/// Gives a line for chpasswd(8).
 fn line(user: &User, secret: &str) -> Result<String, ConfigureError> {
     if secret.is_empty() || secret.contains(['\n', '\r', '\0']) {
         return Err(ConfigureError::Password {
@@ -139,7 +142,7 @@ fn default_shell(context: &Context<'_>) -> Result<Option<String>, ConfigureError
     Ok(None)
 }
 
-/// A program that a user starts with must be there, or nobody can log in.
+/// Checks that a program that a user starts with exists; without it the user cannot log in.
 fn require(context: &Context<'_>, user: &User, field: &'static str, program: &str) -> Result<(), ConfigureError> {
     const REGULAR: u32 = libc::S_IFREG;
     let mode = context.root.mode(program)?;
@@ -153,13 +156,9 @@ fn require(context: &Context<'_>, user: &User, field: &'static str, program: &st
     })
 }
 
-/// The names in a database of passwd(5) or group(5).
-fn names(context: &Context<'_>, file: &str) -> Result<BTreeSet<String>, ConfigureError> {
-    let bytes = context.root.read(file)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name.to_owned())
-        .collect())
+/// Gives the names of the image's groups.
+fn group_names(context: &Context<'_>) -> Result<BTreeSet<String>, ConfigureError> {
+    let text = context.root.read(accounts::GROUP)?.unwrap_or_default();
+    let names = accounts::groups(&text).map(|group| String::from_utf8_lossy(group.name).into_owned());
+    Ok(names.collect())
 }

@@ -1,9 +1,10 @@
-//! Several uppers, one above the other, seen as one: which of them shows a name, and which directories merge
-//! (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories", "redirect_dir").
+//! Several uppers, one above the other, seen as one tree: the upper that shows each name, and the directories that
+//! merge (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories", "redirect_dir").
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -14,23 +15,23 @@ use crate::durable::PathError;
 /// A directory of one of the uppers.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
-    /// The number of the upper, the topmost is 0.
+    /// The number of the upper; 0 is the topmost.
     layer: usize,
     path: PathBuf,
 }
 
-/// What the uppers show at a path.
+/// The entry that the uppers show at a path.
 #[derive(Debug)]
 pub(super) struct Shown {
-    /// The entry of the topmost upper that has one.
+    /// The path of the entry in the topmost upper that has one.
     pub path: PathBuf,
     /// Its metadata.
     pub metadata: Metadata,
-    /// Of a directory: those that merge, the topmost first.
+    /// The directories that merge to this one, the topmost first; empty for other files.
     pub parts: Vec<Part>,
-    /// Nothing of the base merges with it.
+    /// Whether nothing of the base merges with it.
     pub is_closed: bool,
-    /// Where the base has the directory that merges with it, if not at the same path.
+    /// The path in the base of the directory that merges with it, if not the same path.
     pub origin: Option<PathBuf>,
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Shown {
 pub(super) struct Stack<'a>(pub &'a [PathBuf]);
 
 impl Stack<'_> {
-    /// The root directory.
+    /// Returns the root directory that the uppers show.
     pub fn root(&self) -> Result<Shown, PathError> {
         let parts = self.0.iter().enumerate().map(|(layer, path)| Part {
             layer,
@@ -54,7 +55,7 @@ impl Stack<'_> {
         })
     }
 
-    /// What is in the directory `shown` at `path` of the tree, by name; `None` for what is hidden.
+    /// Returns the entries of the directory `shown` at `path` of the tree, by name; `None` stands for a hidden entry.
     pub fn entries(&self, path: &Path, shown: &Shown) -> Result<BTreeMap<OsString, Option<Shown>>, PathError> {
         let mut found: BTreeMap<OsString, Vec<Part>> = BTreeMap::new();
         for part in &shown.parts {
@@ -73,7 +74,7 @@ impl Stack<'_> {
         found.into_iter().map(shown).collect()
     }
 
-    /// What the entries of one name, the topmost first, show together.
+    /// Merges `candidates`, the entries of one name at `path`, the topmost first; returns `None` if the name is hidden.
     fn merge(&self, path: &Path, candidates: Vec<Part>) -> Result<Option<Shown>, PathError> {
         let mut shown: Option<Shown> = None;
         for part in candidates {
@@ -108,7 +109,7 @@ impl Stack<'_> {
         Ok(shown)
     }
 
-    /// Adds a directory to those that merge at `path`.
+    /// Adds the directory `part` to those that merge at `path`.
     fn add(&self, path: &Path, merged: &mut Shown, part: Part) -> Result<(), PathError> {
         let redirect = xattr::overlay(&part.path, "redirect")?;
         merged.is_closed = xattr::overlay(&part.path, "opaque")?.is_some_and(|value| value == b"y");
@@ -123,16 +124,20 @@ impl Stack<'_> {
         Ok(())
     }
 
-    /// Adds the directories that the uppers from number `first` on have at `origin`.
+    /// Adds to `merged` the directories at `origin` of the uppers from number `first` on.
     fn add_moved(&self, merged: &mut Shown, origin: &Path, first: usize) -> Result<(), PathError> {
         for (layer, root) in self.0.iter().enumerate().skip(first) {
             let mut at = root.clone();
             let mut is_there = true;
             for name in origin.iter().skip(1) {
                 at.push(name);
-                let Ok(metadata) = fs::symlink_metadata(&at) else {
-                    is_there = false;
-                    break;
+                let metadata = match fs::symlink_metadata(&at) {
+                    Ok(metadata) => metadata,
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                        is_there = false;
+                        break;
+                    }
+                    Err(error) => return Err(PathError::on("look at", &at)(error)),
                 };
                 let closed = xattr::overlay(&at, "opaque")?.is_some_and(|value| value == b"y");
                 merged.is_closed |= closed || !metadata.is_dir();
@@ -155,7 +160,7 @@ fn look(path: &Path) -> Result<Metadata, PathError> {
     fs::symlink_metadata(path).map_err(PathError::on("look at", path))
 }
 
-/// A character device 0:0, or an empty file that is marked.
+/// Says whether the entry is a whiteout: a character device 0:0, or an empty file with the mark of one.
 fn is_whiteout(path: &Path, metadata: &Metadata) -> Result<bool, PathError> {
     if metadata.file_type().is_char_device() {
         return Ok(metadata.rdev() == 0);

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
 
-/// Where overlayfs keeps its own; the second with the option `userxattr`.
+/// The prefixes of overlayfs's own attributes; the second with the option `userxattr`.
 const PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
-/// Linux gives no more (xattr(7), "Limits").
+/// The largest list or value of Linux (xattr(7), "Limits").
 const LIMIT_BYTES: usize = 64 * 1024;
 
-/// The value of the overlay's own attribute `name`, such as `opaque`.
+/// Returns the value of the overlay's own attribute `name`, such as `opaque`, of `path` itself.
 pub(super) fn overlay(path: &Path, name: &str) -> Result<Option<Vec<u8>>, PathError> {
     for prefix in PREFIXES {
         let found = get(path, OsStr::new(&format!("{prefix}{name}")))?;
@@ -25,10 +25,10 @@ pub(super) fn overlay(path: &Path, name: &str) -> Result<Option<Vec<u8>>, PathEr
     Ok(None)
 }
 
-/// All extended attributes of `path` itself but the overlay's own, by name (llistxattr(2)).
+/// Returns the extended attributes of `path` itself except the overlay's own, sorted by name (llistxattr(2)).
 ///
 /// # Errors
-/// If they cannot be read; a file system without any has none.
+/// If they cannot be read. On a file system without attributes, the result is empty.
 pub fn all(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>, PathError> {
     let mut names = vec![0; LIMIT_BYTES];
     let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
@@ -39,7 +39,7 @@ pub fn all(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>, PathError> {
     let mut set = Vec::new();
     for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
         let is_own = PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()));
-        if name.is_empty() || is_own {
+        if name.is_empty() || is_own || durable::is_of_file_system(name) {
             continue;
         }
         let name = OsStr::from_bytes(name);

@@ -3,18 +3,14 @@
 
 use std::collections::HashSet;
 
-use crate::progress::{Progress, TaskId, Unit};
-use crate::sandbox::ScriptFailure;
+use crate::progress::{Progress, Task, Unit};
+use crate::sandbox::{ScriptFailure, ScriptOutput};
 
-/// How much of one package's output is kept for an error.
-const KEPT_LINES: usize = 200;
-
-/// Takes a run's lines one by one, tells progress, and keeps what explains a failure.
+/// A reader of a run's lines: it reports progress, and keeps what explains a failure.
 #[derive(Debug)]
 pub struct Transcript<'a> {
-    progress: &'a dyn Progress,
-    task: TaskId,
-    output: Vec<String>,
+    task: Task<'a>,
+    output: ScriptOutput,
     failures: Vec<ScriptFailure>,
     unpacked: HashSet<String>,
     configured: HashSet<String>,
@@ -23,49 +19,45 @@ pub struct Transcript<'a> {
 impl<'a> Transcript<'a> {
     /// Starts a task of `2 × packages` steps (unpack and configure) on `progress`.
     pub fn new(progress: &'a dyn Progress, label: &str, packages: u64) -> Self {
-        let task = progress.start(label, Unit::Items, Some(packages.saturating_mul(2)));
+        let task = Task::start(progress, label, Unit::Items, Some(packages.saturating_mul(2)));
         Self {
-            progress,
             task,
-            output: Vec::new(),
+            output: ScriptOutput::default(),
             failures: Vec::new(),
             unpacked: HashSet::new(),
             configured: HashSet::new(),
         }
     }
 
-    /// Takes the next line. Status lines are counted, all others
-    /// kept until dpkg goes on to the next package.
+    /// Takes the next line. It counts status lines, and keeps all others until dpkg goes on to the next package.
     pub fn line(&mut self, line: &str) {
         if let Some(status) = line.strip_prefix("status: ") {
             self.status(status);
         } else if line.starts_with("processing: ") {
-            self.output.clear();
+            self.output = ScriptOutput::default();
         } else {
-            if self.output.len() < KEPT_LINES {
-                self.output.push(line.to_owned());
-            }
+            self.output.push(line);
         }
     }
 
-    /// How many packages became configured.
+    /// Counts the packages that became configured.
     pub fn configured(&self) -> u64 {
         self.configured.len() as u64
     }
 
-    /// How many packages were unpacked.
+    /// Counts the packages that were unpacked.
     pub fn unpacked(&self) -> u64 {
         self.unpacked.len() as u64
     }
 
-    /// The packages that failed, the first (and mostly the cause of the others) first.
+    /// Lists the packages that failed, the first (and mostly the cause of the others) first.
     pub fn failures(&self) -> &[ScriptFailure] {
         &self.failures
     }
 
-    fn count(seen: &mut HashSet<String>, package: &str, progress: &dyn Progress, task: TaskId) {
+    fn count(seen: &mut HashSet<String>, package: &str, task: &Task<'_>) {
         if seen.insert(package.to_owned()) {
-            progress.advance(task, 1);
+            task.advance(1);
         }
     }
 
@@ -74,28 +66,22 @@ impl<'a> Transcript<'a> {
             return;
         };
         match state.trim() {
-            // dpkg says both again when it configures the package, or handles its triggers.
-            "unpacked" => Self::count(&mut self.unpacked, package, self.progress, self.task),
-            // What was there before says it when its triggers ran.
+            // dpkg writes both lines again when it configures the package, or handles its triggers.
+            "unpacked" => Self::count(&mut self.unpacked, package, &self.task),
+            // Packages that were installed before have this line when their triggers ran.
             "installed" if !self.unpacked.contains(package) => {}
-            "installed" => Self::count(&mut self.configured, package, self.progress, self.task),
+            "installed" => Self::count(&mut self.configured, package, &self.task),
             _ => {
                 // `status: package : error : message`
                 if let Some(message) = state.strip_prefix("error : ") {
                     self.failures.push(ScriptFailure {
                         package: package.trim().to_owned(),
                         message: message.trim().to_owned(),
-                        output: std::mem::take(&mut self.output),
+                        output: self.output.take(),
                     });
                 }
             }
         }
-    }
-}
-
-impl Drop for Transcript<'_> {
-    fn drop(&mut self) {
-        self.progress.finish(self.task);
     }
 }
 

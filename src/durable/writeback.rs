@@ -1,15 +1,15 @@
-//! Writing to disk in slices. fsync(2) cannot be interrupted, not even by SIGKILL, and a slow disk takes minutes for what
-//! memory holds of a large file: so most of it is written before, by calls that are short.
+//! Writing to disk in slices. fsync(2) cannot be interrupted, not even by SIGKILL, and a slow disk takes minutes for
+//! the cached data of a large file. So most of it is written before, by short calls.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
 use crate::cancel::{Cancel, Cancelled};
 
-/// What is waited for at once: less than a second's work for any disk.
+/// The length of a slice: less than a second's work for any disk.
 const SLICE_BYTES: u64 = 8 << 20;
 
-/// Starts to write to disk what memory holds of `file`.
+/// Starts to write the cached data of `file` to disk.
 ///
 /// # Errors
 /// If `cancel` is set.
@@ -17,14 +17,14 @@ pub fn start_write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
     each_slice(file, cancel, |offset| write(file, offset, START))
 }
 
-/// Writes to disk what memory holds of `file`. Its metadata, and whatever could not be written, is left to fsync(2), which
-/// must follow.
+/// Writes the cached data of `file` to disk. Its metadata, and data that could not be written, are left to fsync(2),
+/// which must follow.
 ///
 /// # Errors
-/// If `cancel` is set, also meanwhile.
+/// If `cancel` is set, before or during the work.
 pub fn write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
     each_slice(file, cancel, |offset| {
-        // The next slice is on its way while this one is waited for.
+        // The disk works on the next slice while this call waits for this one.
         write(file, offset + SLICE_BYTES, START);
         write(file, offset, COMPLETE);
     })
@@ -43,8 +43,8 @@ const START: libc::c_uint = libc::SYNC_FILE_RANGE_WRITE;
 const COMPLETE: libc::c_uint =
     libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
 
-/// sync_file_range(2) of one slice. An error is not lost: fsync(2) reports those of writing, too, and does all the work
-/// itself where a file system does not know this call.
+/// Calls sync_file_range(2) for one slice. An error is not lost: fsync(2) reports failed writes, too, and does all
+/// the work itself where a file system does not support this call.
 fn write(file: &File, offset: u64, flags: libc::c_uint) {
     // SAFETY: the call takes integers and no pointer; the descriptor is open.
     #[allow(unsafe_code)]

@@ -1,18 +1,18 @@
 //! `file:` URLs: repositories in a directory of this host.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::download::Transfer;
+use super::transfer::{Transfer, each_chunk};
 use super::{FetchError, Reply, Validators};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 
-/// The path of a `file:` URL.
+/// Returns the path of a `file:` URL.
 fn path_of(url: &Url) -> Result<PathBuf, FetchError> {
     url.to_file_path().map_err(|()| FetchError::BadUrl {
         url: url.to_string(),
@@ -20,7 +20,7 @@ fn path_of(url: &Url) -> Result<PathBuf, FetchError> {
     })
 }
 
-/// Opens the regular file that `url` names.
+/// Opens the regular file that `url` names; returns its path, too.
 fn open(url: &Url) -> Result<(File, PathBuf), FetchError> {
     let path = path_of(url)?;
     // Without O_NONBLOCK, opening a FIFO would wait for its writer.
@@ -39,8 +39,8 @@ fn open(url: &Url) -> Result<(File, PathBuf), FetchError> {
     Ok((file, path))
 }
 
-/// [`super::Transport::get`] of a `file:` URL. Its validator is made of the
-/// file's size, modification time and inode.
+/// Does [`super::Transport::get`] for a `file:` URL. Its validator consists of the file's size, modification time and
+/// inode.
 pub(super) fn get(url: &Url, limit_bytes: u64, known: Option<&Validators>) -> Result<Reply, FetchError> {
     let (file, path) = open(url)?;
     let metadata = file.metadata().map_err(PathError::on("examine", &path))?;
@@ -71,25 +71,4 @@ pub(super) fn copy(url: &Url, transfer: &mut Transfer<'_>, stop: &[&Cancel]) -> 
     transfer.restart()?;
     each_chunk(file, &path, stop, |bytes| transfer.take(bytes))?;
     transfer.finish()
-}
-
-/// Gives everything that `reader` has to `take`, piece by piece, unless one of `stop` is set.
-pub(crate) fn each_chunk(
-    mut reader: impl Read,
-    path: &Path,
-    stop: &[&Cancel],
-    mut take: impl FnMut(&[u8]) -> Result<(), FetchError>,
-) -> Result<(), FetchError> {
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        for flag in stop {
-            flag.check()?;
-        }
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => take(buffer.get(..count).unwrap_or_default())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(PathError::on("read", path)(error).into()),
-        }
-    }
 }

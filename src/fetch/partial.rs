@@ -1,32 +1,30 @@
-//! A download that is under way: a file named after the digest that it must
-//! get, locked by whoever writes it, and worth keeping when it is interrupted.
+//! A download under way: a file named after its expected digest, locked by its writer, and kept when it is interrupted.
 //!
-//! Invariant: only the holder of a [`Partial`] writes the file that its path
-//! names, across threads, processes and hosts that share the directory.
+//! Invariant: only the holder of a [`Partial`] writes the file that its path names, across threads, processes and hosts
+//! that share the directory.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::FetchError;
 use crate::cancel::Cancel;
 use crate::durable::{FileLock, PathError, TEMPORARY_PREFIX};
-use crate::package::Sha256;
+use crate::package::Checksum;
 
-/// An interrupted download shorter than this is not worth a leftover file.
+/// Smallest size of an interrupted download that is kept, in bytes.
 const WORTH_KEEPING_BYTES: u64 = 1024 * 1024;
-/// Nobody resumes an interrupted download that is older.
+/// Age after which an interrupted download is removed instead of resumed.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Other temporary files are written within seconds.
+/// Age after which other temporary files are removed; they are written within seconds.
 const OTHERS_KEPT_FOR: Duration = Duration::from_secs(3600);
-/// How often a lock that somebody else holds is tried again.
+/// Interval at which a lock is tried again that another holder has.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
-/// The exclusive right to download one content into one directory, and what is
-/// there of it so far. Dropped, it keeps at least 1 MiB for a later attempt and
-/// removes less.
+/// The exclusive right to download one content into one directory, and the bytes that are already there. Dropping it
+/// keeps at least 1 MiB for a later attempt and removes less.
 #[derive(Debug)]
 pub struct Partial {
     lock: FileLock,
@@ -35,13 +33,12 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Waits for the right to download the content `digest` into `directory`.
-    /// Whoever had it before may have finished: look again before downloading.
+    /// Waits for the right to download the content `digest` into `directory`. The holder before may have finished the
+    /// download: look again before downloading.
     ///
     /// # Errors
-    /// [`FetchError::Cancelled`] when one of `stop` is set; [`FetchError::Path`]
-    /// if the file cannot be created or locked.
-    pub fn lock(directory: &Path, digest: Sha256, stop: &[&Cancel]) -> Result<Self, FetchError> {
+    /// [`FetchError::Cancelled`] if one of `stop` is set; [`FetchError::Path`] if the file cannot be created or locked.
+    pub fn lock(directory: &Path, digest: Checksum, stop: &[&Cancel]) -> Result<Self, FetchError> {
         loop {
             for flag in stop {
                 flag.check()?;
@@ -53,11 +50,11 @@ impl Partial {
         }
     }
 
-    /// As [`Self::lock`], but `None` instead of waiting.
+    /// Does the same as [`Self::lock`], but returns `None` instead of waiting.
     ///
     /// # Errors
     /// If the file cannot be created or locked.
-    pub fn try_lock(directory: &Path, digest: Sha256) -> Result<Option<Self>, PathError> {
+    pub fn try_lock(directory: &Path, digest: Checksum) -> Result<Option<Self>, PathError> {
         let path = Self::path_in(directory, digest);
         let lock = lock_if_named(&path)?;
         Ok(lock.map(|lock| Self {
@@ -67,27 +64,32 @@ impl Partial {
         }))
     }
 
-    /// Where an unfinished download of `digest` into `directory` lies.
-    pub fn path_in(directory: &Path, digest: Sha256) -> PathBuf {
+    /// Returns the path of an unfinished download of `digest` into `directory`.
+    pub fn path_in(directory: &Path, digest: Checksum) -> PathBuf {
         directory.join(format!("{TEMPORARY_PREFIX}part-{digest}"))
     }
 
-    /// The file, open for reading and writing.
+    /// Returns the file, open for reading and writing.
     pub fn file(&self) -> &File {
         self.lock.file()
     }
 
-    /// Where the file lies until it is committed.
+    /// Returns the path of the file before it is committed.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Syncs the file, gives it its final name `target` in the same directory
-    /// and syncs the directory. The lock lasts until what is returned is dropped.
+    /// Syncs the file, gives it its final name `target` in the same directory and syncs the directory. The lock lasts
+    /// until the result is dropped.
     ///
     /// # Errors
-    /// If any of the three fails; `target` is then as it was before.
+    /// If any of the three fails.
     pub fn commit(self, target: &Path) -> Result<Committed, PathError> {
+        // Packages are public; their modes must not depend on the umask.
+        let mode = Permissions::from_mode(0o644);
+        self.file()
+            .set_permissions(mode)
+            .map_err(PathError::on("set the mode of", &self.path))?;
         self.file().sync_all().map_err(PathError::on("sync", &self.path))?;
         fs::rename(&self.path, target).map_err(PathError::on("rename into place", target))?;
         let directory = target.parent().unwrap_or(Path::new("/"));
@@ -97,13 +99,13 @@ impl Partial {
         Ok(Committed { _lock: self })
     }
 
-    /// Gives the right back and removes the file.
+    /// Releases the right and removes the file.
     pub fn discard(mut self) {
         self.discard = true;
     }
 }
 
-/// A finished download whose place is still locked.
+/// A finished download whose lock is still held.
 #[derive(Debug)]
 pub struct Committed {
     _lock: Partial,
@@ -114,14 +116,14 @@ impl Drop for Partial {
         let Ok(metadata) = self.file().metadata() else { return };
         let worthless = self.discard || metadata.len() < WORTH_KEEPING_BYTES;
         if worthless && is_named(&metadata, &self.path) {
-            // Failing leaves a temporary file, which the next sweep takes.
+            // A failure leaves a temporary file, which the next sweep removes.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Removes what killed processes left in `directory`: downloads that nobody will
-/// resume and other temporary files of oic. What somebody holds locked stays.
+/// Removes the files that killed processes left in `directory`: downloads too old to be resumed and other temporary
+/// files of oic. Locked files stay.
 ///
 /// # Errors
 /// If the directory cannot be read. A leftover that cannot be removed stays.
@@ -151,16 +153,27 @@ pub(crate) fn sweep(directory: &Path) -> Result<(), PathError> {
     Ok(())
 }
 
+/// Says whether the name of `path` is that of an unfinished download, which may be resumed.
+pub(crate) fn is_download(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| download(name).is_some())
+}
+
+/// Returns the part of `name` behind the start of the names of downloads; `None` if it is another name.
+fn download(name: &str) -> Option<&str> {
+    name.strip_prefix(TEMPORARY_PREFIX)?.strip_prefix("part-")
+}
+
 fn is_younger(metadata: &fs::Metadata, age: Duration) -> bool {
     let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    // A time in the future is as good as now.
+    // A time in the future counts as now.
     SystemTime::now()
         .duration_since(changed)
         .map_or(true, |elapsed| elapsed < age)
 }
 
-/// The lock on the file that `path` names, unless somebody holds it. A file that
-/// was renamed or removed while we opened it is not the one that `path` names.
+/// Locks the file that `path` names; `None` if another holder has the lock, or if the file was renamed or removed while
+/// it was opened: it is then not the one that `path` names.
 fn lock_if_named(path: &Path) -> Result<Option<FileLock>, PathError> {
     let Some(lock) = FileLock::try_exclusive(path)? else {
         return Ok(None);
@@ -177,7 +190,7 @@ fn lock_if_named(path: &Path) -> Result<Option<FileLock>, PathError> {
     Ok(None)
 }
 
-/// Whether `path` names the very file that `metadata` describes.
+/// Returns whether `path` names the very file that `metadata` describes.
 fn is_named(metadata: &fs::Metadata, path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|named| named.dev() == metadata.dev() && named.ino() == metadata.ino())
 }

@@ -1,4 +1,4 @@
-//! When a failed attempt is worth another one, and how long to wait before it.
+//! Decides whether to retry a failed attempt, and how long to wait before that.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::FetchError;
 
-/// No wait between attempts is longer, whatever a server asks for.
+/// Longest wait between attempts, even if a server asks for more.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Why one attempt failed.
+/// The reason why one attempt failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Another attempt would fail the same way.
@@ -27,12 +27,12 @@ impl From<FetchError> for Failure {
 }
 
 impl Failure {
-    /// A failure that may pass, without a wish of the server.
+    /// Makes a failure that may pass, without a waiting time from the server.
     pub(super) fn transient(error: FetchError) -> Self {
         Self::Transient { error, wait: None }
     }
 
-    /// A failure of the connection.
+    /// Makes a failure of the connection.
     pub(super) fn network(url: &str, reason: impl Into<String>) -> Self {
         Self::transient(FetchError::Network {
             url: url.to_owned(),
@@ -40,12 +40,15 @@ impl Failure {
         })
     }
 
-    /// What reqwest reports; a refused redirect or an impossible request is final.
+    /// Converts an error of reqwest; a refused redirect or an impossible request is final.
     pub(super) fn from_client(url: &str, error: reqwest::Error) -> Self {
         let hopeless = error.is_redirect() || error.is_builder();
-        let error = FetchError::Network {
-            url: url.to_owned(),
-            reason: causes(&error.without_url()),
+        let error = error.without_url();
+        let (url, reason) = (url.to_owned(), causes(&error));
+        let error = if is_certificate(&error) {
+            FetchError::Certificate { url, reason }
+        } else {
+            FetchError::Network { url, reason }
         };
         if hopeless {
             Self::Final(error)
@@ -54,7 +57,7 @@ impl Failure {
         }
     }
 
-    /// A status that is not the one hoped for.
+    /// Converts an unexpected status.
     pub(super) fn from_status(url: &str, status: StatusCode, headers: &HeaderMap) -> Self {
         let url = url.to_owned();
         match status.as_u16() {
@@ -68,14 +71,30 @@ impl Failure {
     }
 }
 
-/// `Retry-After` in its form of seconds (RFC 9110, 10.2.3); a date falls back to our own back-off.
+/// Returns the seconds in `Retry-After` (RFC 9110, 10.2.3); a date is ignored in favour of our own back-off.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// What caused `error`, innermost last, without repetitions. The outermost text
-/// ("error sending request") says nothing unless it is alone.
+/// Returns whether the failure is that of a server's certificate, somewhere among the causes.
+fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(unwrapped)
+        .any(|error| matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// Takes an error out of the `io::Error`s around it, which return its source as their own instead of itself.
+fn unwrapped<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => unwrapped(inner),
+        None => error,
+    }
+}
+
+/// Returns the causes of `error` as a text, innermost last, without repetitions. The outermost text ("error sending
+/// request") appears only if it is alone.
 fn causes(error: &dyn std::error::Error) -> String {
     let outer = error.source().unwrap_or(error);
     let mut text = outer.to_string();
@@ -100,7 +119,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// `allowed` attempts in all (at least one); the first wait is about `first_backoff`.
+    /// Allows `allowed` attempts in all (at least one); the first wait is about `first_backoff`.
     pub(super) fn new(allowed: u32, first_backoff: Duration) -> Self {
         Self {
             allowed,
@@ -109,12 +128,12 @@ impl Attempts {
         }
     }
 
-    /// Counts from the start again, because the last attempt got somewhere.
+    /// Restarts the count, because the last attempt made progress.
     pub(super) fn renew(&mut self) {
         self.failed = 0;
     }
 
-    /// Waits until the next attempt is due, or gives the error back if there is none left.
+    /// Waits until the next attempt is due, or returns the error if none is left.
     pub(super) async fn wait_after(&mut self, failure: Failure) -> Result<(), FetchError> {
         let (error, wished) = match failure {
             Failure::Final(error) => return Err(error),
@@ -130,7 +149,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Twice as long after each failure, and a random part of up to half of it taken off.
+    /// Returns the next wait: doubled after each failure, minus a random part of up to a half.
     fn backoff(&self) -> Duration {
         let doublings = self.failed.saturating_sub(1).min(16);
         let whole = self.first_backoff.saturating_mul(1 << doublings);

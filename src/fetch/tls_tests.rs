@@ -1,10 +1,12 @@
-//! https, against `openssl s_server` with a certificate authority made for the test.
+//! Tries https against `openssl s_server` with a certificate authority made for the test.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use oic_testkit::hidden;
 
 use super::testing::{Fault, Server, fetcher};
 use super::*;
@@ -96,14 +98,12 @@ fn check(roots: &Path, cases: &[(&str, &str)]) {
         .iter()
         .map(|(url, expected)| format!("{url} {expected}"))
         .collect();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "fetch::tls_tests::with_other_roots"])
+    let mut command = hidden::command("fetch::tls_tests::with_other_roots");
+    command
         .env("OIC_TEST_CASES", cases.join("\n"))
         .env("SSL_CERT_FILE", roots)
-        .env("SSL_CERT_DIR", "/nonexistent")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        .env("SSL_CERT_DIR", "/nonexistent");
+    hidden::run(&mut command);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn https_is_verified_and_never_redirected_to_http() {
             (&tls_url("down"), "refusing a redirect from https"),
         ],
     );
-    // Without any root, http works, and https says what is missing.
+    // Without any root, http works, and the error of https names what is missing.
     check(
         Path::new("/dev/null"),
         &[(&plain_url, "over http"), (&tls_url("file"), "ca-certificates")],

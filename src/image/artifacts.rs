@@ -1,29 +1,72 @@
-//! What is delivered besides or instead of the raw image: other formats through
-//! `qemu-img convert`, and compressed files.
+//! The files delivered besides or instead of the raw image: other formats, and compressed files. All of them come from
+//! one ordered pass over the raw image, and beside them lies `SHA256SUMS`.
+//!
+//! A record keeps which chunks a compressed file consists of; the next build takes those that did not change from there.
 
-use std::ffi::OsStr;
-use std::fs::File;
+mod base_form;
+mod compressor;
+mod identity;
+mod index;
+mod output;
+mod pass;
+mod product;
+mod sums;
+
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::chunked;
-use super::raw::ImageError;
-use super::tool::{self, ToolError};
-use crate::cancel::Cancel;
-use crate::durable::{self, AtomicFile, PathError};
-use crate::progress::{Progress, Unit};
-use crate::template::model::{Artifact, Compression};
+use uuid::Uuid;
+
+use super::digest::{self, DigestTree};
+use super::error::ImageError;
+use crate::durable::{self, PathError};
+use crate::model::{Artifact, ArtifactFormat, Compression};
+use crate::package::Sha256;
+use crate::work::Work;
+
+use base_form::{BaseForm, RawDisk};
+use compressor::Compressor;
+use index::{Entry, Key, Record};
+use output::Written;
+use product::Product;
+
+pub use sums::{SUMS_NAME, write_sums};
 
 /// A file that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// Its size.
+    /// Its size in bytes.
     pub size_bytes: u64,
+    /// Its digest; none of a file that has all zeros of the disk, unless it was asked for.
+    pub sha256: Option<Sha256>,
 }
 
-/// The name of an artifact of an image called `stem` (`{image}-{version}`):
-/// `.{format}`, then `.gz`, `.xz` or `.zstd`.
+/// What to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The finished raw image.
+    pub raw: &'a Path,
+    /// The directory for the files.
+    pub directory: &'a Path,
+    /// The digests of the raw image, if they are known: then what did not change is not even read.
+    pub tree: Option<&'a DigestTree>,
+    /// The start of all names, `{image}-{version}`.
+    pub stem: &'a str,
+    /// The artifacts of the template.
+    pub artifacts: &'a [Artifact],
+    /// The record of what was delivered before, and will be.
+    pub record: &'a Path,
+    /// The identifier of the disk; those of the artifacts are derived from it.
+    pub uuid: Uuid,
+    /// Whether the digests of files that have all zeros of the disk are asked for: they cost more than the files.
+    pub with_all_digests: bool,
+}
+
+/// Returns the file name of an artifact of an image called `stem` (`{image}-{version}`): the stem, a dot and the end of
+/// its format, then `.gz`, `.xz`, `.zstd` or `.bz2` if it is compressed.
 pub fn file_name(stem: &str, artifact: &Artifact) -> String {
     let suffix = match artifact.compression {
         None => "",
@@ -32,217 +75,186 @@ pub fn file_name(stem: &str, artifact: &Artifact) -> String {
         Some(Compression::Zstd) => ".zstd",
         Some(Compression::Bzip2) => ".bz2",
     };
-    format!("{stem}.{}{suffix}", artifact.format)
+    format!("{stem}.{}{suffix}", artifact.format.suffix())
 }
 
-/// Whether the plain raw image is one of the artifacts: it is if it is asked
-/// for, and if nothing is. Otherwise it is only a step on the way.
+/// Says whether the plain raw image is one of the artifacts: if it is listed, or if the list is empty. Otherwise it is
+/// only an intermediate file.
 pub fn keeps_raw(artifacts: &[Artifact]) -> bool {
-    artifacts.is_empty() || artifacts.iter().any(|a| a.format == "raw" && a.compression.is_none())
+    artifacts.is_empty()
+        || artifacts
+            .iter()
+            .any(|a| a.format == ArtifactFormat::Raw && a.compression.is_none())
 }
 
-/// Checks, before any work starts, that all of `artifacts` can be made here.
+/// Returns the paths of what the build that wrote `record` has delivered, with the record itself.
+pub fn delivered(record: &Path) -> Vec<PathBuf> {
+    let directory = record.parent().unwrap_or(Path::new("/"));
+    let files = Record::read(record).map(|record| record.files).unwrap_or_default();
+    let names = files.iter().map(|file| file.name.as_str());
+    let mut paths: Vec<_> = names.chain([SUMS_NAME]).map(|name| directory.join(name)).collect();
+    paths.push(record.to_owned());
+    paths
+}
+
+/// Returns the files that the build that wrote `record` has delivered and that have other bytes now, although no process
+/// has written to them.
 ///
 /// # Errors
-/// [`ToolError::Missing`] if qemu-img is needed and not there.
-pub fn check_tools(artifacts: &[Artifact]) -> Result<(), ToolError> {
-    match artifacts.iter().position(|artifact| artifact.format != "raw") {
-        Some(index) => qemu_img(&format!("disk.artifacts[{index}].type")).map(drop),
-        None => Ok(()),
+/// If a file cannot be read, or the user asked to stop.
+pub fn damaged(record: &Path, work: Work<'_>) -> Result<Vec<PathBuf>, ImageError> {
+    let directory = record.parent().unwrap_or(Path::new("/"));
+    let mut damaged = Vec::new();
+    for entry in Record::read(record).unwrap_or_default().files {
+        let path = directory.join(&entry.name);
+        let known = entry.sha256.filter(|_| entry.open(directory).is_some());
+        if let Some(known) = known
+            && digest::sha256(&path, work)? != known
+        {
+            damaged.push(path);
+        }
     }
+    Ok(damaged)
 }
 
-fn qemu_img(purpose: &str) -> Result<PathBuf, ToolError> {
-    tool::find("qemu-img", "qemu-utils", purpose)
-}
-
-/// Makes all of `artifacts` from the image `raw`, beside it, with `threads`
-/// threads. The plain raw image itself is left alone.
+/// Makes all artifacts of `order` with the threads of `work`. The plain raw image itself is left alone. What was delivered
+/// before and is not wanted any more is removed; [`write_sums`] must follow.
 ///
 /// # Errors
-/// [`ImageError`]; artifacts made before it stay, each one complete.
-pub fn make(
-    raw: &Path,
-    stem: &str,
-    artifacts: &[Artifact],
-    threads: usize,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Vec<Made>, ImageError> {
-    let directory = raw.parent().unwrap_or(Path::new("/"));
-    let mut made = Vec::new();
-    for artifact in artifacts {
-        cancel.check()?;
-        let target = directory.join(file_name(stem, artifact));
-        let size_bytes = match (artifact.format.as_str(), artifact.compression) {
-            ("raw", None) => continue,
-            ("raw", Some(method)) => compress(raw, &target, method, threads, progress, cancel)?,
-            (format, None) => {
-                let mut converted = convert(raw, &target, format, progress, cancel)?;
-                durable::write_back(converted.file(), cancel)?;
-                let file = converted.commit()?;
-                file.metadata().map_err(PathError::on("read", &target))?.len()
-            }
-            (format, Some(method)) => {
-                let converted = convert(raw, &target, format, progress, cancel)?;
-                compress(converted.temporary_path(), &target, method, threads, progress, cancel)?
-            }
+/// [`ImageError`]; what was delivered before is then as it was.
+pub fn make(order: Order<'_>, work: Work<'_>) -> Result<Vec<Made>, ImageError> {
+    let directory = order.directory;
+    let earlier = Record::read(order.record).unwrap_or_default();
+    let wanted = wanted(order)?;
+    let kept: Vec<_> = wanted
+        .iter()
+        .map(|file| earlier.unchanged(file.key(), directory))
+        .collect();
+    let missing: Vec<_> = wanted.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).collect();
+    let disk = RawDisk::open(order)?;
+    let forms = missing.iter().map(|(file, _)| BaseForm::new(file, &disk, work));
+    let mut forms = forms.collect::<Result<Vec<_>, _>>()?;
+    let products = missing.iter().zip(&mut forms);
+    let products = products.map(|((file, _), form)| form.product(file, directory, &earlier));
+    let written = write(products.collect::<Result<_, _>>()?, work)?;
+    // From here on, nothing needs space for data any more. The list of digests never lies beside other files than its own.
+    write_sums(directory, [])?;
+    let mut written = written.into_iter();
+    let mut entries = Vec::new();
+    for (file, kept) in wanted.iter().zip(kept) {
+        let entry = match kept {
+            Some(entry) => Some(entry),
+            None => written.next().map(|written| deliver(written, file)).transpose()?,
         };
-        made.push(Made {
-            path: target,
-            size_bytes,
+        entries.extend(entry);
+    }
+    let record = Record { files: entries };
+    remove_others(directory, &earlier, &record)?;
+    record.write(order.record)?;
+    let made = record.files.iter().map(|entry| Made {
+        path: directory.join(&entry.name),
+        size_bytes: entry.size_bytes(),
+        sha256: entry.sha256,
+    });
+    Ok(made.collect())
+}
+
+/// Writes and syncs `products`, all in one pass. They do not have their names then.
+fn write(products: Vec<Product<'_>>, work: Work<'_>) -> Result<Vec<(Written, PathBuf)>, ImageError> {
+    pass::run(&products, work)?;
+    let files = products.into_iter().map(|product| {
+        let (mut written, path) = product.finish()?;
+        durable::write_back(written.file.file(), work.cancel)?;
+        let synced = written.file.file().sync_all();
+        synced.map_err(PathError::on("sync", &path))?;
+        Ok((written, path))
+    });
+    files.collect()
+}
+
+/// A file to make.
+struct Wanted {
+    name: String,
+    /// The name that it has when it is decompressed.
+    base_name: String,
+    format: ArtifactFormat,
+    compressor: Option<Compressor>,
+    /// Whether its digest is computed.
+    is_hashed: bool,
+    /// The digest of all that decides about its bytes and its digest but the disk's contents.
+    method: Sha256,
+    /// The digest of the disk's contents, if it is known.
+    content: Option<Sha256>,
+}
+
+impl Wanted {
+    fn new(artifact: &Artifact, name: String, order: Order<'_>) -> Result<Self, ImageError> {
+        let compression = match artifact.format {
+            ArtifactFormat::Gcp => Some(Compression::Gzip),
+            _ => artifact.compression,
+        };
+        let compressor = compression.map(|method| {
+            let level = artifact.level.unwrap_or(method.default_level());
+            Compressor::new(method, level)
         });
+        let library = compressor.as_ref().map(Compressor::fingerprint).transpose();
+        let library = library.map_err(PathError::on("compress a part of", &name))?;
+        let has_all_zeros = matches!(artifact.format, ArtifactFormat::Vhd | ArtifactFormat::Azure);
+        let is_hashed = order.with_all_digests || !has_all_zeros || compressor.is_some();
+        let version = env!("CARGO_PKG_VERSION");
+        let content = |tree: &DigestTree| Sha256::of(format!("{} {}", tree.digest(), order.uuid));
+        Ok(Self {
+            method: Sha256::of(format!("{version} {artifact:?} {library:?} {is_hashed}")),
+            is_hashed,
+            content: order.tree.map(content),
+            format: artifact.format,
+            base_name: format!("{}.{}", order.stem, artifact.format.suffix()),
+            name,
+            compressor,
+        })
     }
-    Ok(made)
+
+    fn key(&self) -> Key<'_> {
+        Key {
+            name: &self.name,
+            method: self.method,
+            content: self.content,
+        }
+    }
 }
 
-/// Compresses `source` to `target`; gives the size of the result in bytes.
-///
-/// # Errors
-/// [`ImageError`]; `target` is then as it was before.
-pub fn compress(
-    source: &Path,
-    target: &Path,
-    method: Compression,
-    threads: usize,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<u64, ImageError> {
-    let input = File::open(source).map_err(PathError::on("open", source))?;
-    let size_bytes = input.metadata().map_err(PathError::on("read", source))?.len();
-    let mut output = AtomicFile::create(target)?;
-    let task = progress.start("Compress image", Unit::Bytes, Some(size_bytes));
-    let advance = |count| progress.advance(task, count);
-    let result = chunked::compress(&input, size_bytes, method, threads, output.file(), &advance, cancel);
-    progress.finish(task);
-    cancel.check()?;
-    result.map_err(PathError::on("compress to", target))?;
-    durable::write_back(output.file(), cancel)?;
-    let file = output.commit()?;
-    Ok(file.metadata().map_err(PathError::on("read", target))?.len())
+/// Gives a written file its name, and describes it.
+fn deliver((written, path): (Written, PathBuf), file: &Wanted) -> Result<Entry, PathError> {
+    let delivered = written.file.commit()?;
+    let entry = Entry::new(file.key(), &delivered, written.sha256, written.chunks);
+    entry.map_err(PathError::on("look at", path))
 }
 
-/// Converts `raw` to `format` (a template's word) with qemu-img; not yet under its name.
-fn convert(
-    raw: &Path,
-    target: &Path,
-    format: &str,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<AtomicFile, ImageError> {
-    let program = qemu_img("disk.artifacts")?;
-    let output = AtomicFile::create(target)?;
-    // qemu-img(1): `vpc` is its word for VHD.
-    let (format, options) = match format {
-        "vhd" => ("vpc", Some("subformat=dynamic,force_size=on")),
-        "qcow2" => ("qcow2", Some("cluster_size=2M,lazy_refcounts=on")),
-        other => (other, None),
-    };
-    let mut arguments = ["convert", "-f", "raw", "-O", format].map(OsStr::new).to_vec();
-    if let Some(options) = options {
-        arguments.extend(["-o", options].map(OsStr::new));
+/// Removes the files of the `earlier` record that are not in `record`.
+fn remove_others(directory: &Path, earlier: &Record, record: &Record) -> Result<(), PathError> {
+    let is_left = |old: &&Entry| record.files.iter().all(|new| new.name != old.name);
+    for entry in earlier.files.iter().filter(is_left) {
+        let path = directory.join(&entry.name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(PathError::on("remove", &path)(error)),
+            _ => (),
+        }
     }
-    arguments.extend([raw.as_os_str(), output.temporary_path().as_os_str()]);
-    let task = progress.start("Convert image", Unit::Items, None);
-    let result = tool::run(&program, &arguments, &[], cancel);
-    progress.finish(task);
-    result?;
-    Ok(output)
+    Ok(())
+}
+
+/// Lists the files of `order`, each name once.
+fn wanted(order: Order<'_>) -> Result<Vec<Wanted>, ImageError> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for artifact in order.artifacts {
+        let name = file_name(order.stem, artifact);
+        let is_raw = artifact.format == ArtifactFormat::Raw && artifact.compression.is_none();
+        if !is_raw && wanted.iter().all(|file| file.name != name) {
+            wanted.push(Wanted::new(artifact, name, order)?);
+        }
+    }
+    Ok(wanted)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::FileExt as _;
-
-    use super::*;
-    use crate::image::tool::tests::run;
-    use crate::progress::Silent;
-
-    /// 36 MiB with data at both ends and in the middle.
-    fn raw(directory: &Path) -> PathBuf {
-        let path = directory.join("image-1.0.raw");
-        let file = File::create_new(&path).unwrap();
-        file.set_len((36 << 20) + 512).unwrap();
-        let text: Vec<u8> = (0..50_000_u32).flat_map(|i| i.wrapping_mul(i).to_le_bytes()).collect();
-        for offset in [0, 17 << 20, (36 << 20) + 512 - text.len() as u64] {
-            file.write_all_at(&text, offset).unwrap();
-        }
-        path
-    }
-
-    fn artifact(format: &str, compression: Option<Compression>) -> Artifact {
-        Artifact {
-            format: format.into(),
-            compression,
-        }
-    }
-
-    #[test]
-    fn the_usual_programs_unpack() {
-        let directory = tempfile::tempdir().unwrap();
-        let raw = raw(directory.path());
-        let wanted = [Compression::Gzip, Compression::Xz, Compression::Zstd].map(|c| artifact("raw", Some(c)));
-        let made = make(&raw, "image-1.0", &wanted, 3, &Silent, &Cancel::default()).unwrap();
-        let programs = [("gzip", ".gz"), ("xz-utils", ".xz"), ("zstd", ".zstd")];
-        for (made, (package, suffix)) in made.iter().zip(programs) {
-            let path = made.path.to_str().unwrap();
-            assert!(
-                path.ends_with(&format!("image-1.0.raw{suffix}")) && made.size_bytes < 5 << 20,
-                "{made:?}"
-            );
-            let program = package.trim_end_matches("-utils");
-            // cmp compares with what the program gives on its stdout.
-            let script = format!("{program} -dc < {path} | cmp - {}", raw.display());
-            run(package, "sh", &["-c", &script]);
-            let single = directory.path().join("single");
-            let method = wanted
-                .iter()
-                .find(|w| path.ends_with(&file_name("image-1.0", w)))
-                .unwrap()
-                .compression
-                .unwrap();
-            compress(&raw, &single, method, 1, &Silent, &Cancel::default()).unwrap();
-            assert!(std::fs::read(single).unwrap() == std::fs::read(path).unwrap());
-        }
-        assert!(!keeps_raw(&wanted) && keeps_raw(&[]) && keeps_raw(&[artifact("raw", None)]));
-    }
-
-    #[test]
-    fn qemu_formats_hold_the_same_disk() {
-        let directory = tempfile::tempdir().unwrap();
-        let raw = raw(directory.path());
-        let mut wanted: Vec<_> = ["qcow2", "vhd", "vhdx", "vmdk", "vdi"]
-            .map(|f| artifact(f, None))
-            .to_vec();
-        wanted.push(artifact("qcow2", Some(Compression::Zstd)));
-        check_tools(&wanted).unwrap();
-        let made = make(&raw, "image-1.0", &wanted, 2, &Silent, &Cancel::default()).unwrap();
-        for (made, artifact) in made.iter().zip(&wanted).take(5) {
-            let format = if artifact.format == "vhd" {
-                "vpc"
-            } else {
-                &artifact.format
-            };
-            let (raw, path) = (raw.to_str().unwrap(), made.path.to_str().unwrap());
-            run(
-                "qemu-utils",
-                "qemu-img",
-                &["compare", "-f", "raw", "-F", format, raw, path],
-            );
-        }
-        assert!(made[5].path.ends_with("image-1.0.qcow2.zstd"));
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 7);
-    }
-
-    #[test]
-    fn cancelling_leaves_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let raw = raw(directory.path());
-        let cancel = Cancel::default();
-        cancel.cancel();
-        let target = directory.path().join("x.gz");
-        let error = compress(&raw, &target, Compression::Gzip, 2, &Silent, &cancel).unwrap_err();
-        assert!(error.is_cancelled(), "{error}");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
-//! The raw file while it is written: whoever writes, writes through it.
+//! The raw file while it is written: all writers write through it.
 //!
-//! A new file is all holes, and zeros leave it so. In the file of an earlier image only what differs is written,
-//! and in the end what nobody put there is taken away. Either way the same bytes come out.
+//! A new file is all holes, and zeros leave it so. In the file of an earlier image, only bytes that differ are written,
+//! and in the end the ranges that no writer has put are cleared. Both ways give the same bytes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,16 +9,15 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FallocateFlags;
 
-use super::frontier::{Frontier, Hold};
 use super::tree::is_zero;
 use crate::durable::PathError;
 use crate::package::Sha256;
+use crate::sync::{Mutex, lock};
 
-/// What is looked at, and written or not, as a whole.
+/// The unit, in bytes, that is compared, and written or not, as a whole.
 const UNIT_BYTES: usize = 64 << 10;
 
 /// Part of a file's bytes, known by the digest of all of them.
@@ -26,18 +25,18 @@ const UNIT_BYTES: usize = 64 << 10;
 pub struct Known {
     /// SHA-256 of the file.
     pub digest: Sha256,
-    /// Where in the file the part begins.
+    /// The start of the part in the file.
     pub offset_bytes: u64,
     /// Its length, with the zeros that fill its last block.
     pub length_bytes: u64,
 }
 
-/// What is in an image, as far as it is needed to make the next one in its place.
+/// The contents of an image, as far as they are needed to make the next one in its place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drawn {
-    /// Start and end (bytes) of what was put; sorted, apart from each other. All else is zero.
+    /// Start and end (bytes) of each range that was put, sorted and not touching. All else is zero.
     pub ranges: Vec<(u64, u64)>,
-    /// Contents with known digests, by where they lie (bytes).
+    /// Contents with known digests, by their offset in the image (bytes).
     pub known: HashMap<u64, Known>,
 }
 
@@ -49,13 +48,13 @@ pub struct Canvas<'a> {
     before: Option<&'a Drawn>,
     drawn: Mutex<Drawn>,
     written_bytes: AtomicU64,
-    /// Where the first byte lies that may have changed.
-    changed_from: AtomicU64,
-    frontier: Frontier,
+    /// Start and end (bytes) of each range that was written, in no order.
+    changed: Mutex<Vec<(u64, u64)>>,
 }
 
 impl<'a> Canvas<'a> {
-    /// `file` has its size. It reads as zeros, or holds what `before` says. `path` is for messages.
+    /// Makes a canvas of `file`, which has its final size and holds what `before` says, or zeros alone. `path` is for
+    /// messages.
     pub fn new(file: &'a File, path: &'a Path, before: Option<&'a Drawn>) -> Self {
         Self {
             file,
@@ -63,33 +62,16 @@ impl<'a> Canvas<'a> {
             before,
             drawn: Mutex::default(),
             written_bytes: AtomicU64::new(0),
-            changed_from: AtomicU64::new(u64::MAX),
-            frontier: Frontier::default(),
+            changed: Mutex::default(),
         }
     }
 
-    /// The file's name.
+    /// Returns the file's path.
     pub(super) fn path(&self) -> &Path {
         self.path
     }
 
-    /// Says that something will be put at `offset_bytes` or behind it, until what is returned is dropped.
-    pub fn hold(&self, offset_bytes: u64) -> Hold<'_> {
-        self.frontier.hold(offset_bytes)
-    }
-
-    /// Waits until nobody puts anything at `offset_bytes` any more, and tells up to where that is so. `None` after
-    /// [`Self::abandon`].
-    pub(super) fn wait_beyond(&self, offset_bytes: u64) -> Option<u64> {
-        self.frontier.wait_beyond(offset_bytes)
-    }
-
-    /// Says that the file will not be finished.
-    pub(super) fn abandon(&self) {
-        self.frontier.abandon();
-    }
-
-    /// Makes the bytes from `offset_bytes` on be `bytes`.
+    /// Puts `bytes` at `offset_bytes`; only units that differ from the file are written.
     ///
     /// # Errors
     /// If reading or writing fails.
@@ -109,7 +91,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Writes the units of `bytes` for which `is_needed`, as many as stand together at once.
+    /// Writes the units of `bytes` for which `is_needed` returns true, adjacent ones in one call.
     fn write_where(
         &self,
         offset_bytes: u64,
@@ -135,13 +117,13 @@ impl<'a> Canvas<'a> {
             return Ok(());
         }
         self.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.changed_from.fetch_min(offset_bytes, Ordering::Relaxed);
+        lock(&self.changed).push((offset_bytes, offset_bytes + bytes.len() as u64));
         self.file
             .write_all_at(bytes, offset_bytes)
             .map_err(PathError::on("write", self.path))
     }
 
-    /// Whether the file has `known` at `offset_bytes` already; then nothing is to be put there. Either way it is
+    /// Says whether the file already has `known` at `offset_bytes`; then the caller need not put it. Either way it is
     /// remembered for the next image.
     pub fn has(&self, offset_bytes: u64, known: Known) -> bool {
         let is_there = self
@@ -153,7 +135,7 @@ impl<'a> Canvas<'a> {
     }
 
     fn note(&self, offset_bytes: u64, length_bytes: u64, known: Option<Known>) {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut drawn = lock(&self.drawn);
         if let Some(known) = known {
             drawn.known.insert(offset_bytes, known);
         }
@@ -167,31 +149,31 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// How many bytes were written so far.
+    /// Returns the number of bytes written so far.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes away what is left of the earlier image; tells what is in this one, and how many bytes of the file are as
-    /// they were, counted from its start.
+    /// Clears what is left of the earlier image. Returns the contents of this one, and the ranges (start and end in
+    /// bytes, sorted, not touching) in which it differs from the earlier image, or from zeros.
     ///
     /// # Errors
-    /// If that fails.
-    pub fn finish(&self) -> Result<(Drawn, u64), PathError> {
-        let mut drawn = std::mem::take(&mut *self.drawn.lock().unwrap_or_else(PoisonError::into_inner));
+    /// If clearing fails.
+    pub fn finish(&self) -> Result<(Drawn, Vec<(u64, u64)>), PathError> {
+        let mut drawn = std::mem::take(&mut *lock(&self.drawn));
         drawn.ranges = joined(drawn.ranges);
-        let mut changed_from = self.changed_from.load(Ordering::Relaxed);
+        let mut changed = std::mem::take(&mut *lock(&self.changed));
         if let Some(before) = self.before {
             for (start, end) in without(&before.ranges, &drawn.ranges) {
                 clear(self.file, start, end - start).map_err(PathError::on("clear a part of", self.path))?;
-                changed_from = changed_from.min(start);
+                changed.push((start, end));
             }
         }
-        Ok((drawn, changed_from))
+        Ok((drawn, joined(changed)))
     }
 }
 
-/// Sorted, and those that touch are one.
+/// Sorts `ranges` and joins those that touch or overlap.
 fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     ranges.sort_unstable();
     let mut joined: Vec<(u64, u64)> = Vec::new();
@@ -204,7 +186,7 @@ fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     joined
 }
 
-/// What of `ranges` is in none of `others`; both are sorted.
+/// Returns the parts of `ranges` that are in none of `others`; both are sorted.
 fn without(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut left = Vec::new();
     let mut others = others.iter().copied().peekable();
@@ -227,7 +209,7 @@ fn without(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
     left
 }
 
-/// Makes bytes of a file read as zeros.
+/// Makes `length_bytes` of `file` from `offset_bytes` on read as zeros, as a hole where the file system can.
 fn clear(file: &File, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     match rustix::fs::fallocate(file, hole, offset_bytes, length_bytes) {
@@ -271,8 +253,8 @@ mod tests {
                 canvas.put(*place, &bytes).unwrap();
             }
             let written = canvas.written_bytes();
-            let (drawn, unchanged) = canvas.finish().unwrap();
-            (drawn, written, unchanged)
+            let (drawn, changed) = canvas.finish().unwrap();
+            (drawn, written, changed)
         };
         let new = || {
             let file = tempfile::tempfile().unwrap();
@@ -280,10 +262,13 @@ mod tests {
             file
         };
         let (reused, fresh) = (new(), new());
-        let (drawn, ..) = fill(&reused, None, 1, &[0, 1 << 20, 2 << 20]);
-        assert_eq!(fill(&reused, Some(&drawn), 1, &[0, 1 << 20, 2 << 20]).2, u64::MAX);
-        let (drawn, written, unchanged) = fill(&reused, Some(&drawn), 1, &[0, 1 << 20]);
-        assert_eq!((written, unchanged), (0, 2 << 20));
+        let written_of_each = 2 * UNIT_BYTES as u64;
+        let (drawn, _, changed) = fill(&reused, None, 1, &[0, 1 << 20, 2 << 20]);
+        let places = [0, 1 << 20, 2 << 20];
+        assert_eq!(changed, places.map(|at| (at, at + written_of_each)));
+        assert_eq!(fill(&reused, Some(&drawn), 1, &places).2, []);
+        let (drawn, written, changed) = fill(&reused, Some(&drawn), 1, &[0, 1 << 20]);
+        assert_eq!((written, changed), (0, vec![(2 << 20, (2 << 20) + 200_000)]));
         fill(&reused, Some(&drawn), 2, &[4096, 3 << 20]);
         fill(&fresh, None, 2, &[4096, 3 << 20]);
         let read = |file: &File| {

@@ -1,4 +1,4 @@
-//! Where the bytes of a file come from that is put into an image.
+//! The sources of the bytes of files that are put into an image.
 
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ pub enum Source {
     Bytes(Vec<u8>),
     /// A regular file of a layer.
     File(LayerFile),
-    /// So many zero bytes.
+    /// This number of zero bytes.
     Zeros(u64),
-    /// One after the other.
+    /// Several sources, one after the other.
     Chain(Vec<Source>),
 }
 
@@ -28,12 +28,12 @@ pub struct LayerFile {
     pub node: NodeId,
     /// Its path, for messages.
     pub path: PathBuf,
-    /// Its size.
+    /// Its size in bytes.
     pub size_bytes: u64,
 }
 
 impl Source {
-    /// How many bytes it gives.
+    /// Returns the number of bytes that it gives.
     pub fn size_bytes(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -42,7 +42,8 @@ impl Source {
         }
     }
 
-    /// Reads it from the start. A file that is shorter than it should be ends early (the consumer checks the length).
+    /// Returns a reader of it from the start. A file that has become shorter ends early (the consumer checks the
+    /// length).
     pub fn reader(&self) -> Box<dyn Read + '_> {
         match self {
             Self::Bytes(bytes) => Box::new(Cursor::new(bytes)),

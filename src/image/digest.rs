@@ -1,273 +1,252 @@
-//! The SHA-256 of an image. It goes over all of the disk, holes too, one byte after the other: for most images that
-//! takes longer than all else, so a digest remembers where it was on the way, and the next one begins where the images
-//! begin to differ.
+//! The digest of an image: the one that Linux computes for a file with fs-verity, a tree of SHA-256 over blocks.
+//!
+//! A block of zeros has one known digest, whether it is a hole or written, and so has each part of the tree above zeros
+//! alone: a hole costs nothing, however long it is. The digests of the lowest level are kept in the record of an image,
+//! so the next digest costs what has changed. `docs/image-digest.md` describes it byte by byte.
 
+mod verity;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
 use sha2::Digest as _;
-use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 
-use super::raw::{ImageError, next_data};
-use crate::cancel::{Cancel, Cancelled};
+use super::error::ImageError;
+use super::holes::next_data;
 use crate::durable::PathError;
 use crate::package::Sha256;
-use crate::progress::{Progress, Unit};
+use crate::parallel;
+use crate::progress::Unit;
+use crate::sync::{Mutex, lock};
+use crate::work::Work;
 
-/// Between two states; a large image has them further apart.
-const STEP_BYTES: u64 = 16 << 20;
-const STATES_MAX: u64 = 4096;
-/// Read and hashed at once.
-const BUFFER_BYTES: usize = 1 << 20;
+use verity::{BLOCK_BYTES, Hash, UNIT_BYTES};
 
-type State = SerializedState<sha2::Sha256>;
+/// The digest of an image: its fs-verity digest with SHA-256, blocks of 4096 bytes and no salt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest([u8; 32]);
 
-/// States of a SHA-256 that went over an image.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checkpoints {
-    /// The one at `index` is that after `index + 1` steps.
-    states: Vec<State>,
-}
-
-impl Checkpoints {
-    /// Bytes of one state in [`Self::states`].
-    pub(super) const STATE_BYTES: usize = size_of::<State>();
-
-    /// The states, each of [`Self::STATE_BYTES`] bytes.
-    pub(super) fn states(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.states.iter().map(AsRef::as_ref)
-    }
-
-    /// From such states; `None` if one has another length.
-    pub(super) fn of<'a>(states: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
-        let states = states.map(|state| State::try_from(state).ok());
-        Some(Self {
-            states: states.collect::<Option<_>>()?,
-        })
-    }
-
-    /// Only those that have seen nothing but the first `unchanged_bytes` of an image of `size_bytes`.
-    pub(super) fn within(mut self, unchanged_bytes: u64, size_bytes: u64) -> Self {
-        let count = unchanged_bytes / step_bytes(size_bytes);
-        self.states.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-        self
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
 
-fn step_bytes(size_bytes: u64) -> u64 {
-    let least = size_bytes.div_ceil(STATES_MAX).next_multiple_of(BUFFER_BYTES as u64);
-    least.max(STEP_BYTES)
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
-/// The SHA-256 of the file `path`, with its holes as the zeros they stand for, and the states on the way. `known` are
-/// states of what the file begins with. Holes are not read, but every byte goes through the hash, so this is worth a
-/// thread beside other work.
+/// The tree of digests of an image, as far as it is not known from the image's size: two images are equal if their trees
+/// are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestTree {
+    size_bytes: u64,
+    /// The digests of units by their numbers. Whole units of zeros are left out, the last unit never is.
+    units: BTreeMap<u64, Hash>,
+}
+
+impl DigestTree {
+    /// Length in bytes of a unit.
+    pub(super) const UNIT_BYTES: u64 = UNIT_BYTES;
+
+    /// Returns the digests of the units that have bytes in `range` (bytes), in order; units of zeros may all have one that
+    /// no other unit has.
+    pub(super) fn units_in(&self, range: &Range<u64>) -> impl Iterator<Item = &Hash> {
+        let numbers = range.start / UNIT_BYTES..range.end.div_ceil(UNIT_BYTES);
+        numbers.map(|number| self.units.get(&number).unwrap_or(&[0; size_of::<Hash>()]))
+    }
+
+    /// Returns the tree of an image of `size_bytes` zeros.
+    pub fn of_zeros(size_bytes: u64) -> Self {
+        let mut tree = Self {
+            size_bytes,
+            units: BTreeMap::new(),
+        };
+        if let Some(last) = verity::units_of(size_bytes).checked_sub(1) {
+            tree.put(last, tree.hash(&vec![0; tree.unit_length(last)]));
+        }
+        tree
+    }
+
+    /// Makes a tree of its parts, as [`Self::units`] gives them; `None` if they are not the parts of a tree.
+    pub(super) fn of_units(size_bytes: u64, units: impl Iterator<Item = (u64, Hash)>) -> Option<Self> {
+        let count = verity::units_of(size_bytes);
+        let mut tree = Self {
+            size_bytes,
+            units: BTreeMap::new(),
+        };
+        for (number, digest) in units {
+            let is_next = tree.units.last_key_value().is_none_or(|(last, _)| *last < number);
+            if !is_next || number >= count {
+                return None;
+            }
+            tree.units.insert(number, digest);
+        }
+        let last = tree.units.last_key_value().map(|(last, _)| *last);
+        (last == count.checked_sub(1)).then_some(tree)
+    }
+
+    /// Lists the numbers and digests of the units that are not whole units of zeros, in order, and of the last one.
+    pub(super) fn units(&self) -> impl ExactSizeIterator<Item = (u64, &Hash)> {
+        self.units.iter().map(|(number, digest)| (*number, digest))
+    }
+
+    /// Lists start and end (bytes) of each range that may hold other bytes than zeros; sorted, not touching. It depends on
+    /// the bytes alone, not on the holes of a file.
+    pub(super) fn data_ranges(&self) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for number in self.units.keys() {
+            let (start, end) = (number * UNIT_BYTES, ((number + 1) * UNIT_BYTES).min(self.size_bytes));
+            match ranges.last_mut() {
+                Some((_, last)) if *last == start => *last = end,
+                _ => ranges.push((start, end)),
+            }
+        }
+        ranges
+    }
+
+    /// Returns the digest.
+    pub fn digest(&self) -> Digest {
+        Digest(verity::digest(self.size_bytes, &self.units))
+    }
+
+    /// Returns the size of the image in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Hashes the units of `file` that have bytes in the sorted `ranges` (start and end in bytes), on the threads of
+    /// `work`; the others are as in this tree. `path` is for messages.
+    ///
+    /// # Errors
+    /// If reading fails, or the user asked to stop.
+    pub(super) fn update(
+        mut self,
+        file: &File,
+        path: &Path,
+        ranges: &[(u64, u64)],
+        work: Work<'_>,
+    ) -> Result<Self, ImageError> {
+        let ranges = ranges.iter().filter(|(start, end)| start < end);
+        let numbers: BTreeSet<u64> = ranges
+            .flat_map(|(start, end)| start / UNIT_BYTES..end.min(&self.size_bytes).div_ceil(UNIT_BYTES))
+            .collect();
+        let total = numbers.len() as u64 * UNIT_BYTES;
+        let task = work.start("Hash image", Unit::Bytes, Some(total));
+        let queue = Mutex::new(numbers.into_iter());
+        let tree = &self;
+        let hash = || {
+            let (mut buffer, mut done) = (vec![0; UNIT_BYTES as usize], Vec::new());
+            loop {
+                work.cancel.check()?;
+                let Some(number) = lock(&queue).next() else {
+                    return Ok(done);
+                };
+                let bytes = &mut buffer[..tree.unit_length(number)];
+                file.read_exact_at(bytes, number * UNIT_BYTES)
+                    .map_err(PathError::on("read", path))?;
+                done.push((number, tree.hash(bytes)));
+                task.advance(UNIT_BYTES);
+            }
+        };
+        let hashed = parallel::run(work.threads.clamp(1, 64), hash).into_iter();
+        let hashed: Vec<Vec<_>> = hashed.collect::<Result<_, ImageError>>()?;
+        for (number, digest) in hashed.into_iter().flatten() {
+            self.put(number, digest);
+        }
+        Ok(self)
+    }
+
+    /// Sets the digest of unit `number`.
+    fn put(&mut self, number: u64, digest: Hash) {
+        let is_last = number + 1 == verity::units_of(self.size_bytes);
+        if verity::is_zero_unit(&digest) && !is_last {
+            self.units.remove(&number);
+        } else {
+            self.units.insert(number, digest);
+        }
+    }
+
+    /// Returns the digest of a unit of this image with the content `bytes`.
+    fn hash(&self, bytes: &[u8]) -> Hash {
+        match self.size_bytes <= BLOCK_BYTES as u64 {
+            true => verity::single_block(bytes),
+            false => verity::unit(bytes),
+        }
+    }
+
+    /// Returns the length of unit `number` in bytes.
+    fn unit_length(&self, number: u64) -> usize {
+        let start = (number * UNIT_BYTES).min(self.size_bytes);
+        (self.size_bytes - start).min(UNIT_BYTES) as usize
+    }
+}
+
+/// Hashes the file or block device `path`, on the threads of `work`; holes are not read.
 ///
 /// # Errors
-/// If reading fails or the user asked to stop.
-pub fn digest(
-    path: &Path,
-    known: Checkpoints,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<(Sha256, Checkpoints), ImageError> {
-    let file = File::open(path).map_err(PathError::on("open", path))?;
-    let size_bytes = file.metadata().map_err(PathError::on("read", path))?.len();
-    let follower = Follower {
-        file: &file,
-        path,
-        size_bytes,
-        finished: &|_| Some(u64::MAX),
-    };
-    follower.digest(known, progress, cancel)
+/// If it is something else, reading fails, or the user asked to stop.
+pub fn of_file(path: &Path, work: Work<'_>) -> Result<DigestTree, ImageError> {
+    let (file, size_bytes) = open(path).map_err(PathError::on("hash", path))?;
+    let ranges = data_ranges(&file, size_bytes).map_err(PathError::on("find the data of", path))?;
+    DigestTree::of_zeros(size_bytes).update(&file, path, &ranges, work)
 }
 
-/// The same of a file that is being filled: goes on as far as it is finished.
-pub(super) struct Follower<'a> {
-    /// The file.
-    pub(super) file: &'a File,
-    /// Its name in messages.
-    pub(super) path: &'a Path,
-    /// The size that it has already.
-    pub(super) size_bytes: u64,
-    /// Waits until more than so many bytes are final, and tells how many; `None` if there will not be more.
-    pub(super) finished: &'a (dyn Fn(u64) -> Option<u64> + Sync),
+/// Computes the SHA-256 (FIPS 180-4) of the file `path`, holes as zeros. One thread hashes every byte, so the time is
+/// that of the file's size.
+///
+/// # Errors
+/// If reading fails, or the user asked to stop.
+pub fn sha256(path: &Path, work: Work<'_>) -> Result<Sha256, ImageError> {
+    let (file, size_bytes) = open(path).map_err(PathError::on("hash", path))?;
+    let task = work.start("SHA-256 of the image", Unit::Bytes, Some(size_bytes));
+    let (mut hasher, mut buffer) = (sha2::Sha256::default(), vec![0; 1 << 20]);
+    let mut at = 0;
+    while at < size_bytes {
+        work.cancel.check()?;
+        let bytes = &mut buffer[..(size_bytes - at).min(1 << 20) as usize];
+        file.read_exact_at(bytes, at).map_err(PathError::on("read", path))?;
+        hasher.update(&*bytes);
+        at += bytes.len() as u64;
+        task.advance(bytes.len() as u64);
+    }
+    Ok(Sha256(hasher.finalize().into()))
 }
 
-impl Follower<'_> {
-    /// As [`digest`]; also ends if the file is given up.
-    pub(super) fn digest(
-        &self,
-        known: Checkpoints,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<(Sha256, Checkpoints), ImageError> {
-        let step_bytes = step_bytes(self.size_bytes);
-        let (mut hasher, mut checkpoints) = start(known);
-        let mut offset = checkpoints.states.len() as u64 * step_bytes;
-        let left = self.size_bytes.saturating_sub(offset);
-        let task = progress.start("Hash image", Unit::Bytes, Some(left));
-        let mut blocks = Blocks::new(self.file, self.size_bytes);
-        let mut finished = 0;
-        while offset < self.size_bytes && !cancel.is_cancelled() {
-            if offset >= finished {
-                finished = (self.finished)(offset).ok_or(Cancelled)?;
-                blocks.forget();
-            }
-            let limit = (step_bytes - offset % step_bytes).min(finished - offset);
-            let block = blocks.at(offset, limit).map_err(PathError::on("read", self.path))?;
-            hasher.update(block);
-            progress.advance(task, block.len() as u64);
-            offset += block.len() as u64;
-            if offset.is_multiple_of(step_bytes) {
-                checkpoints.states.push(hasher.serialize());
-            }
+/// Opens `path` and returns its size in bytes.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let kind = path.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        let problem = "it is neither a regular file nor a block device";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    let mut file = File::open(path)?;
+    // The size in the metadata of a block device is 0.
+    let size_bytes = file.seek(SeekFrom::End(0))?;
+    Ok((file, size_bytes))
+}
+
+/// Lists start and end (bytes) of each part of `file` that is no hole.
+pub(super) fn data_ranges(file: &File, size_bytes: u64) -> io::Result<Vec<(u64, u64)>> {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < size_bytes {
+        let (start, end) = next_data(file, at, size_bytes)?;
+        if start < end {
+            ranges.push((start, end));
         }
-        progress.finish(task);
-        cancel.check()?;
-        Ok((Sha256(hasher.finalize().into()), checkpoints))
+        at = end;
     }
-}
-
-/// A hasher that has seen what `known` has.
-fn start(known: Checkpoints) -> (sha2::Sha256, Checkpoints) {
-    let last = known.states.last().map(sha2::Sha256::deserialize);
-    match last {
-        Some(Ok(hasher)) => (hasher, known),
-        Some(Err(_)) | None => (sha2::Sha256::new(), Checkpoints::default()),
-    }
-}
-
-/// A file's bytes in order, those of holes without reading.
-struct Blocks<'a> {
-    file: &'a File,
-    size_bytes: u64,
-    buffer: Vec<u8>,
-    zeros: Vec<u8>,
-    /// The data at or behind where it was looked for last.
-    data: (u64, u64),
-}
-
-impl<'a> Blocks<'a> {
-    fn new(file: &'a File, size_bytes: u64) -> Self {
-        Self {
-            file,
-            size_bytes,
-            buffer: vec![0; BUFFER_BYTES],
-            zeros: vec![0; BUFFER_BYTES],
-            data: (0, 0),
-        }
-    }
-
-    /// Looks for holes anew: some may have been filled.
-    fn forget(&mut self) {
-        self.data = (0, 0);
-    }
-
-    /// The bytes at `offset`, which is before the end: some, but no more than `limit`.
-    fn at(&mut self, offset: u64, limit: u64) -> io::Result<&[u8]> {
-        if offset >= self.data.1 {
-            self.data = next_data(self.file, offset, self.size_bytes)?;
-        }
-        let (start, end) = self.data;
-        let is_hole = offset < start;
-        let length = (if is_hole { start } else { end } - offset).min(limit);
-        let length = length.min(BUFFER_BYTES as u64) as usize;
-        if is_hole {
-            return Ok(&self.zeros[..length]);
-        }
-        self.file.read_exact_at(&mut self.buffer[..length], offset)?;
-        Ok(&self.buffer[..length])
-    }
+    Ok(ranges)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::frontier::Frontier;
-    use crate::progress::Silent;
-
-    fn hash(path: &Path, known: Checkpoints) -> (Sha256, Checkpoints) {
-        digest(path, known, &Silent, &Cancel::default()).unwrap()
-    }
-
-    #[test]
-    fn it_goes_on_where_images_begin_to_differ() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("raw");
-        let file = File::create(&path).unwrap();
-        let size_bytes = 5 * STEP_BYTES + 12_345;
-        file.set_len(size_bytes).unwrap();
-        file.write_all_at(&[7; 100_000], STEP_BYTES - 50_000).unwrap();
-        file.write_all_at(b"the end", size_bytes - 7).unwrap();
-        let whole = |path| Sha256::of(std::fs::read(path).unwrap());
-        let (first, checkpoints) = hash(&path, Checkpoints::default());
-        assert_eq!(first, whole(&path));
-        assert_eq!(checkpoints.states.len(), 5);
-        assert_eq!(hash(&path, checkpoints.clone()), (first, checkpoints.clone()));
-
-        let at = 3 * STEP_BYTES + 1;
-        file.write_all_at(b"changed", at).unwrap();
-        let known = checkpoints.clone().within(at, size_bytes);
-        assert_eq!(known.states.len(), 3);
-        let (second, again) = hash(&path, known);
-        assert_eq!(second, whole(&path));
-        assert_eq!(again.states[..3], checkpoints.states[..3]);
-        assert_ne!(again.states[3..], checkpoints.states[3..]);
-        assert_eq!(hash(&path, Checkpoints::default()), (second, again));
-        assert_eq!(checkpoints.within(STEP_BYTES - 1, size_bytes), Checkpoints::default());
-    }
-
-    #[test]
-    fn it_follows_those_who_fill_the_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("raw");
-        let file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .unwrap();
-        let size_bytes = 2 * STEP_BYTES;
-        file.set_len(size_bytes).unwrap();
-        let frontier = Frontier::default();
-        let holds: Vec<_> = (0..size_bytes)
-            .step_by(1 << 20)
-            .map(|at| (at, frontier.hold(at)))
-            .collect();
-        let follower = Follower {
-            file: &file,
-            path: &path,
-            size_bytes,
-            finished: &|offset| frontier.wait_beyond(offset),
-        };
-        let (sha256, checkpoints) = std::thread::scope(|scope| {
-            let hashed = scope.spawn(|| follower.digest(Checkpoints::default(), &Silent, &Cancel::default()));
-            let (odd, even): (Vec<_>, Vec<_>) = holds.into_iter().partition(|(at, _)| at >> 20 & 1 == 1);
-            for (at, hold) in odd.into_iter().chain(even) {
-                file.write_all_at(&at.to_le_bytes(), at + 4096).unwrap();
-                drop(hold);
-            }
-            hashed.join().unwrap().unwrap()
-        });
-        assert_eq!((sha256, checkpoints), hash(&path, Checkpoints::default()));
-        assert_eq!(sha256, Sha256::of(std::fs::read(&path).unwrap()));
-        let _held = frontier.hold(0);
-        frontier.abandon();
-        assert!(
-            follower
-                .digest(Checkpoints::default(), &Silent, &Cancel::default())
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn large_images_have_few_states() {
-        assert_eq!(step_bytes(0), STEP_BYTES);
-        assert_eq!(step_bytes(64 << 30), STEP_BYTES);
-        assert!((1 << 43) / step_bytes(1 << 43) <= STATES_MAX);
-        assert_eq!(step_bytes((1 << 43) + 1) % (1 << 20), 0);
-    }
-}
+mod tests;

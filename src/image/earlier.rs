@@ -1,9 +1,10 @@
 //! The image of an earlier build, as the start of the next one.
 //!
-//! Beside an image lies a record of what is where in it. As long as the image is the very file that the record was
-//! made of (inode, size, times), the next build writes only what differs into it, and gives it its name again. A
-//! file that somebody else has open or another name for is left to them, and copied first: without copying where
-//! the file system can share blocks.
+//! Beside an image lies a record of its contents and their places. While the image is the very file that the record
+//! describes (inode, size, times), the next build writes only the differences into it, and gives it its name again. A
+//! file that another process has open, or that has another name, is left alone, and the build changes a copy; the copy
+//! shares blocks where the file system can. An image that is not delivered is kept all the same, as the state of its
+//! build ([`crate::workspace::ImageBuild::image_state`]); a delivered one is the state itself.
 
 mod record;
 
@@ -11,99 +12,180 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
 use super::canvas::Drawn;
-use super::digest::Checkpoints;
+use super::digest::{self, DigestTree};
+use super::error::ImageError;
 use crate::durable::{self, AtomicFile, PathError};
-use crate::package::Sha256;
+use crate::work::Work;
 
-/// An earlier image, set aside. Dropped, it is removed.
+/// The reason why a build does not start from the image of the build before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// A killed build may have written into it.
+    #[error("the build before it was killed")]
+    Killed,
+    /// Its record cannot be used.
+    #[error("the record of the build before it is damaged, or of another version of oic")]
+    Record,
+    /// The file is not there.
+    #[error("the file of the build before it is gone")]
+    Gone,
+    /// The file is not the one of the record.
+    #[error("the file of the build before it was changed since")]
+    Changed,
+}
+
+/// An earlier image, set aside. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Earlier {
     file: File,
+    /// The path that it was moved from.
+    home: PathBuf,
     path: TempPath,
     drawn: Drawn,
-    sha256: Sha256,
-    checkpoints: Checkpoints,
+    tree: DigestTree,
 }
 
 impl Earlier {
-    /// Takes the image `raw` to the place `aside` on the same file system, if `record` says what is in it. Whatever
-    /// speaks against that is no error: then there is no earlier image.
-    pub fn set_aside(raw: &Path, record: &Path, aside: &Path) -> Option<Self> {
-        // Left by a build that was killed: nobody knows what is in it.
-        let _ = fs::remove_file(aside);
-        let record = record::read(&fs::read(record).ok()?)?;
-        let file = File::options().read(true).write(true).open(raw).ok()?;
-        if Identity::of(&file).ok()? != record.identity {
-            return None;
+    /// Moves the one of `raws` that `record` describes to `aside` on the same file system; `None` if there is no record.
+    ///
+    /// # Errors
+    /// [`Lost`]: the build starts without an earlier image.
+    pub fn set_aside(raws: &[PathBuf], record: &Path, aside: &Path) -> Result<Option<Self>, Lost> {
+        // Its contents are unknown.
+        let was_killed = fs::remove_file(aside).is_ok();
+        let bytes = match fs::read(record) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return if was_killed { Err(Lost::Killed) } else { Ok(None) };
+            }
+            read => read.map_err(|_| Lost::Record)?,
+        };
+        let record = record::read(&bytes).ok_or(Lost::Record)?;
+        let mut lost = Lost::Gone;
+        for raw in raws {
+            let Ok(file) = File::options().read(true).write(true).open(raw) else {
+                continue;
+            };
+            if Identity::of(&file).ok() != Some(record.identity) {
+                lost = Lost::Changed;
+                continue;
+            }
+            let path = TempPath::try_from_path(aside).map_err(|_| Lost::Gone)?;
+            fs::rename(raw, aside).map_err(|_| Lost::Gone)?;
+            return Ok(Some(Self {
+                file,
+                home: raw.clone(),
+                path,
+                drawn: record.drawn,
+                tree: record.tree,
+            }));
         }
-        let path = TempPath::try_from_path(aside).ok()?;
-        fs::rename(raw, aside).ok()?;
-        Some(Self {
-            file,
+        Err(lost)
+    }
+
+    /// Moves the image back to where it was, and records it in the file `record`.
+    ///
+    /// # Errors
+    /// If that fails; the image is gone then, or has no record.
+    pub fn give_back(self, record: &Path) -> Result<(), PathError> {
+        let Self {
+            home,
             path,
-            drawn: record.drawn,
-            sha256: record.sha256,
-            checkpoints: record.checkpoints,
-        })
+            drawn,
+            tree,
+            ..
+        } = self;
+        let moved = path.persist(&home).map_err(|error| error.error);
+        moved.map_err(PathError::on("move back to", &home))?;
+        remember(&home, &drawn, &tree, record)
     }
 
-    /// What the image was, and the states of its digest.
-    pub fn digest(&self) -> (Option<Sha256>, Checkpoints) {
-        (Some(self.sha256), self.checkpoints.clone())
+    /// Returns the tree of its digest.
+    pub(super) fn tree(&self) -> DigestTree {
+        self.tree.clone()
     }
 
-    /// Makes a file of it that becomes `target`, with the content it had.
+    /// Makes a file that will become `target`, with the content of the earlier image, and returns it with that
+    /// content's description.
     ///
     /// # Errors
     /// If it has to be copied and that fails.
     pub(super) fn start(self, target: &Path) -> Result<(AtomicFile, Drawn), PathError> {
         let Self { file, path, drawn, .. } = self;
         if is_ours_alone(&file) {
-            return Ok((AtomicFile::adopt(file, path, target), drawn));
+            return Ok((AtomicFile::adopt(file, path, target)?, drawn));
         }
         let mut copy = AtomicFile::create(target)?;
         copy_ranges(&file, copy.file(), &drawn).map_err(PathError::on("copy the earlier image to", target))?;
         Ok((copy, drawn))
     }
 
-    /// Its size in bytes.
+    /// Returns its size in bytes.
     pub(super) fn size_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 }
 
-/// Remembers in the file `record` what is in the image `raw`, which is complete and has its name, with its digest and the
-/// states of that.
+/// Writes the contents `drawn` of the image `raw`, which is complete and has its name, to the file `record`, with the
+/// `tree` of its digest.
 ///
 /// # Errors
-/// If the image cannot be looked at or the record not be written.
-pub fn remember(
-    raw: &Path,
-    drawn: &Drawn,
-    (sha256, checkpoints): (Sha256, &Checkpoints),
-    record: &Path,
-) -> Result<(), PathError> {
+/// If the image cannot be opened, or the record cannot be written.
+pub fn remember(raw: &Path, drawn: &Drawn, tree: &DigestTree, record: &Path) -> Result<(), PathError> {
     let identity = File::open(raw).and_then(|file| Identity::of(&file));
     let identity = identity.map_err(PathError::on("look at", raw))?;
-    durable::write_file(record, record::write(&identity, drawn, sha256, checkpoints))
+    durable::write_file(record, record::write(&identity, drawn, tree))
 }
 
-/// Tells a file that nobody changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+/// Checks the record `record`, and the one of `disks` that it describes, unless that was written to since. Returns the
+/// damaged file and the problem, in words; `None` if both are sound or there is no record.
+///
+/// # Errors
+/// If a file cannot be read, or `cancel` is set.
+pub fn damage(disks: &[PathBuf], record: &Path, work: Work<'_>) -> Result<Option<(PathBuf, String)>, ImageError> {
+    let bytes = match fs::read(record) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(PathError::on("read", record))?,
+    };
+    let Some(known) = record::read(&bytes) else {
+        let problem = "it is damaged, or of another version";
+        return Ok(Some((record.to_owned(), problem.to_owned())));
+    };
+    for disk in disks {
+        let identity = File::open(disk).and_then(|file| Identity::of(&file));
+        if identity.map_err(PathError::on("look at", disk))? != known.identity {
+            continue;
+        }
+        if digest::of_file(disk, work)? != known.tree {
+            let problem = "its content is not what it was when it was built";
+            return Ok(Some((disk.clone(), problem.to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+/// The attributes that show that a file is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
     inode: u64,
-    size_bytes: u64,
+    /// Its size in bytes.
+    pub(super) size_bytes: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
 impl Identity {
-    fn of(file: &File) -> io::Result<Self> {
+    /// Reads the attributes of `file`.
+    ///
+    /// # Errors
+    /// If the system refuses it.
+    pub(super) fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
             inode: metadata.ino(),
@@ -114,7 +196,8 @@ impl Identity {
     }
 }
 
-/// Whether no other name leads to the file, and nobody else has it open: a virtual machine that runs from it, say.
+/// Says whether the file has no other name, and no other process (a virtual machine that runs from it, say) has it
+/// open.
 fn is_ours_alone(file: &File) -> bool {
     if file.metadata().map_or(0, |metadata| metadata.nlink()) != 1 {
         return false;
@@ -125,11 +208,11 @@ fn is_ours_alone(file: &File) -> bool {
         let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
         result == 0
     };
-    // A write lease is given only to the one who has the file open (fcntl(2)).
+    // The kernel grants a write lease only if no other descriptor has the file open (fcntl(2)).
     lease(libc::F_WRLCK) && lease(libc::F_UNLCK)
 }
 
-/// Gives `to` the bytes of `from`, of which only those in `drawn` are not zero.
+/// Copies `from` to the empty file `to`; only the ranges in `drawn` are not zero.
 fn copy_ranges(from: &File, to: &File, drawn: &Drawn) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());

@@ -1,17 +1,18 @@
-//! ext2, ext3 and ext4, written from scratch: everything is placed first, then each byte is written once, where it
-//! belongs. What comes out depends on the tree and the [`Spec`] alone.
+//! ext2, ext3 and ext4, written from scratch: all places are planned first, then each byte is written once. The result
+//! depends on the tree and the [`Spec`] alone.
 //!
-//! It has the features that a distribution uses: extents, 64 bit, flexible block groups, metadata checksums, indexed
-//! directories, a journal, room to grow. What a small change of the tree changes lies at the end ([`plan`]). Block groups
-//! in which nothing lies are marked as not initialised, and nothing is written there.
+//! The writer makes the features that distributions use: extents, 64 bit, flexible block groups, metadata checksums,
+//! indexed directories, a journal, room to grow. The parts that a small change of the tree changes lie at the end
+//! ([`plan`]). Empty block groups are marked as not initialised, and nothing is written there.
 //!
-//! Described in the kernel's `Documentation/filesystems/ext4`; judged by e2fsck, debugfs, the kernel, and
-//! `mke2fs -d` of the same tree.
+//! The format is described in the kernel's `Documentation/filesystems/ext4`; the tests compare with e2fsck, debugfs,
+//! the kernel, and `mke2fs -d` of the same tree.
 
 mod block_map;
 mod bytes;
 mod checksum;
 mod directory;
+mod disk;
 mod draft;
 mod extents;
 mod geometry;
@@ -28,15 +29,15 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::canvas::Canvas;
-use super::frontier::Hold;
 use super::labels::LabelError;
-use super::stream::{self, StreamError};
+use super::stream::{self, Contents, StreamError};
 use super::tree::{Tree, TreeError};
-use crate::cancel::{Cancel, Cancelled};
+use crate::cancel::Cancelled;
 use crate::durable::PathError;
 use crate::overlay::layer::Timestamp;
+use crate::work::Work;
 
-/// Which of the family.
+/// The file system of the ext family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Blocks in lists, no journal.
@@ -61,14 +62,14 @@ impl Kind {
     }
 }
 
-/// What a file system is made like.
+/// The parameters of a file system.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Which of the family.
+    /// The file system of the ext family.
     pub kind: Kind,
-    /// Where the partition starts in the raw file.
+    /// The start of the partition in the raw file, in bytes.
     pub offset_bytes: u64,
-    /// Its size.
+    /// Its size in bytes.
     pub size_bytes: u64,
     /// UUID of the file system.
     pub uuid: Uuid,
@@ -76,7 +77,7 @@ pub struct Spec {
     pub hash_seed: Uuid,
     /// Label, at most 16 bytes.
     pub label: Option<String>,
-    /// The time it is made at; no file in it is younger. Seconds since 1970, at least 1.
+    /// The time of its making, in seconds since 1970, at least 1; no file in it is younger.
     pub epoch_seconds: u64,
 }
 
@@ -89,7 +90,7 @@ impl Spec {
     }
 }
 
-/// Why no file system was made.
+/// The reason why no file system was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtError {
     /// The tree is larger than the partition.
@@ -99,15 +100,15 @@ pub enum ExtError {
         needed_bytes.div_ceil(1 << 20)
     )]
     Full {
-        /// Size of the partition.
+        /// Size of the partition in bytes.
         size_bytes: u64,
-        /// What it would have to be.
+        /// The size that it needs, in bytes.
         needed_bytes: u64,
     },
-    /// There is no file system of this size.
+    /// A file system of this size is impossible.
     #[error("{size_bytes} bytes are too few or too many for an ext file system")]
     Size {
-        /// Size of the partition.
+        /// Size of the partition in bytes.
         size_bytes: u64,
     },
     /// This file system cannot hold such a file.
@@ -115,7 +116,7 @@ pub enum ExtError {
     Unstorable {
         /// The file, from the top of the partition.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
     /// A file could not be read.
@@ -142,36 +143,23 @@ impl From<StreamError> for ExtError {
     }
 }
 
-/// Writes a file system with `tree` onto `canvas`; contents on `threads` threads. `hold` is at its start, and dropped as
-/// things get their place.
+/// Writes a file system with `tree` onto `canvas`; contents on the threads of `work`.
 ///
 /// Owners, modes, links, devices, extended attributes and large holes are kept; modification times later than the
 /// epoch, and all other times, become the epoch. The file system's root is the tree's; it gets a `lost+found` unless
 /// it has one.
 ///
 /// # Errors
-/// [`ExtError`]; what does not fit is found before anything is written.
-pub fn write(
-    canvas: &Canvas<'_>,
-    hold: Hold<'_>,
-    spec: &Spec,
-    tree: &Tree,
-    threads: usize,
-    cancel: &Cancel,
-) -> Result<(), ExtError> {
+/// [`ExtError`]; a tree that does not fit fails before anything is written.
+pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, work: Work<'_>) -> Result<(), ExtError> {
     let plan = plan::Plan::new(spec, tree)?;
-    // First, since it begins before all contents.
     write::metadata(canvas, spec, &plan)?;
-    let pieces = &plan.pieces;
-    Ok(stream::write(
-        canvas,
-        hold,
+    let contents = Contents {
         tree,
-        pieces,
-        geometry::BLOCK_BYTES,
-        threads,
-        cancel,
-    )?)
+        pieces: &plan.pieces,
+        block_bytes: geometry::BLOCK_BYTES,
+    };
+    Ok(stream::write(canvas, contents, work)?)
 }
 
 #[cfg(test)]

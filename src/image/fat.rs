@@ -4,6 +4,8 @@
 //! and directory is contiguous, in order of name; the same tree gives the same
 //! bytes.
 
+mod disk;
+mod fit;
 mod geometry;
 mod name;
 mod tree;
@@ -19,31 +21,31 @@ pub use write::{Spec, write};
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
 
-/// Why no FAT file system could be made.
+/// The reason why no FAT file system could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FatError {
-    /// The number of clusters that fit decides which kind of FAT it is.
-    #[error("a partition of {size_bytes} bytes is too {what}")]
+    /// The partition's size gives no valid number of clusters for this kind of FAT.
+    #[error("its {} MiB are too {what}", size_bytes >> 20)]
     Size {
-        /// Size of the partition.
+        /// Size of the partition in bytes.
         size_bytes: u64,
         /// `small for FAT32` and the like.
         what: &'static str,
     },
     /// The tree is larger than the file system.
-    #[error("{} bytes do not fit: {} is where the FAT file system is full", needed_bytes, path.display())]
+    #[error("{} does not fit into the FAT file system{}", path.display(), needs(*least_mib))]
     Full {
-        /// What was to be allocated.
-        needed_bytes: u64,
-        /// For which file or directory.
+        /// The first file or directory without a place.
         path: PathBuf,
+        /// The size in MiB of the smallest partition that takes everything, if one does.
+        least_mib: Option<u64>,
     },
-    /// FAT has no way to store this.
+    /// FAT cannot store this file or directory.
     #[error("{} cannot be stored on a FAT file system: {reason}", path.display())]
     Unstorable {
         /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         reason: &'static str,
     },
     /// A file was cut short while it was read.
@@ -55,6 +57,10 @@ pub enum FatError {
     /// The user asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+}
+
+fn needs(least_mib: Option<u64>) -> String {
+    least_mib.map_or_else(String::new, |mib| format!(", which needs {mib} MiB for everything"))
 }
 
 #[cfg(test)]

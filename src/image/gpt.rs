@@ -5,15 +5,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::plan::{ALIGNMENT_BYTES, DiskPlan, SECTOR_BYTES};
 
-/// What is at the start: the MBR, a header, 128 entries of 128 bytes.
+/// Bytes at the start of the disk: the MBR, a header, 128 entries of 128 bytes.
 const START_BYTES: usize = 34 * SECTOR_BYTES as usize;
-/// What is at the end: the same without an MBR.
+/// Bytes at the end of the disk: the same without an MBR.
 const END_BYTES: usize = 33 * SECTOR_BYTES as usize;
 
-/// The tables of `plan`: what is at the start of the disk and what is at its end, with their places in bytes.
+/// Makes the tables of `plan`: the bytes at the start and at the end of the disk, each with its offset in bytes.
 ///
 /// # Errors
-/// If the plan is none that GPT can describe.
+/// If GPT cannot describe the plan.
 pub fn tables(plan: &DiskPlan) -> io::Result<[(u64, Vec<u8>); 2]> {
     let mut disk = Ends {
         size_bytes: plan.size_bytes,
@@ -29,7 +29,7 @@ pub fn tables(plan: &DiskPlan) -> io::Result<[(u64, Vec<u8>); 2]> {
     Ok([(0, disk.start), (end, disk.end)])
 }
 
-/// The first and the last sectors of a disk, as much of it as its tables take; all else is out of reach.
+/// The first and the last sectors of a disk that its tables take; all other sectors cannot be accessed.
 struct Ends {
     size_bytes: u64,
     start: Vec<u8>,
@@ -42,7 +42,7 @@ impl Ends {
         self.size_bytes.saturating_sub(END_BYTES as u64)
     }
 
-    /// What lies at the position, up to the end of its part.
+    /// Returns the bytes from the position to the end of its part.
     fn here(&mut self) -> &mut [u8] {
         let (start, end) = (self.position as usize, self.position.checked_sub(self.end_offset()));
         match end {
@@ -112,19 +112,19 @@ mod tests {
     use super::*;
     use crate::image::plan::tests::{disk, partition, plan_of};
     use crate::image::tool::tests::run;
-    use crate::template::model::FileSystem;
+    use crate::model::{FileSystem, PartitionFlag, PartitionType};
 
     /// sgdisk (package gdisk) finds no problem and reads back what was asked for.
     #[test]
     fn sgdisk_agrees() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk.raw");
-        let mut esp = partition("boot", "esp", Some(FileSystem::Fat32), 1, Some(65));
-        esp.flags = vec!["esp".into(), "boot".into(), "no_auto".into()];
-        let mut root = partition("root", "linux-root-amd64", Some(FileSystem::Ext4), 65, None);
+        let mut esp = partition("boot", PartitionType::Esp, Some(FileSystem::Fat32), 1, Some(65));
+        esp.flags = vec![PartitionFlag::Esp, PartitionFlag::Boot, PartitionFlag::NoAuto];
+        let mut root = partition("root", PartitionType::RootAmd64, Some(FileSystem::Ext4), 65, None);
         root.mount_point = Some("/".into());
         root.name = "Wurzel ✓".into();
-        root.flags = vec!["legacy_boot".into(), "grow_file_system".into()];
+        root.flags = vec![PartitionFlag::LegacyBoot, PartitionFlag::GrowFileSystem];
         let plan = plan_of(&disk(Some(128), vec![esp, root]));
         let file = File::create_new(&path).unwrap();
         file.set_len(plan.size_bytes).unwrap();

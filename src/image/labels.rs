@@ -1,5 +1,5 @@
-//! SELinux labels, as setfiles(8) sets them: computed from the policy's file contexts (selabel_file(5)) while the image is
-//! written. No kernel takes part: that of the build host does not know the image's policy.
+//! SELinux labels, as setfiles(8) sets them: computed from the policy's file contexts (selabel_file(5)) while the image
+//! is written. The kernel takes no part: the build host's does not know the image's policy.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -11,30 +11,33 @@ use super::merged::Merged;
 use crate::durable::PathError;
 use crate::overlay::layer::FileKind;
 
-/// The attribute that has the label.
+/// The extended attribute that holds the label.
 pub const ATTRIBUTE: &str = "security.selinux";
 
 const CONFIG: &str = "/etc/selinux/config";
 const CONFIG_LIMIT_BYTES: u64 = 1 << 16;
-/// Those of whole distributions have half a megabyte.
+/// The largest file of contexts; those of whole distributions have half a megabyte.
 const CONTEXTS_LIMIT_BYTES: u64 = 16 << 20;
-/// Of one compiled expression.
-const REGEX_LIMIT_BYTES: usize = 1 << 20;
+/// The most specifications of a policy; those of whole distributions have about 7,000.
+const SPECS_MAX: usize = 1 << 15;
+/// The largest size of one compiled expression, and of what the search for it remembers: a policy of an image's author
+/// takes a bounded part of the build host's memory.
+const REGEX_LIMIT_BYTES: usize = 64 << 10;
 
-/// Why files cannot be labelled.
+/// The reason why files cannot be labelled.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     /// A file of the policy cannot be read.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A line of the policy's file contexts means nothing.
+    /// A line of the policy's file contexts is malformed.
     #[error("{file}, line {line}: {reason}")]
     Malformed {
         /// The file, from the image's root.
         file: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The defect.
         reason: String,
     },
 }
@@ -42,23 +45,23 @@ pub enum LabelError {
 /// The file contexts of a policy.
 #[derive(Debug, Default)]
 pub struct FileContexts {
-    /// Of those that match a path, the last one counts.
+    /// The specifications; the last one that matches a path counts.
     specs: Vec<Spec>,
-    /// Specifications by the text that paths start with which they match.
+    /// Specifications by the text with which all paths that they match start.
     by_prefix: HashMap<Vec<u8>, Vec<usize>>,
-    /// How long these texts are.
+    /// The lengths of these texts in bytes.
     prefix_lengths: BTreeSet<usize>,
-    /// Paths that count as others: the administrator's, then the policy's own.
+    /// Substitutions of paths: the administrator's, then the policy's own.
     substitutions: [Vec<(Vec<u8>, Vec<u8>)>; 2],
 }
 
-/// One line.
+/// A line of the file contexts.
 #[derive(Debug)]
 struct Spec {
     pattern: String,
-    /// For files of this kind; of all kinds if `None`.
+    /// The kind of files that it is for; all kinds if `None`.
     kind: Option<FileKind>,
-    /// `None`: such files have no label.
+    /// The label; `None` if such files have no label.
     context: Option<String>,
     /// File and number of the line.
     line: (String, usize),
@@ -67,21 +70,20 @@ struct Spec {
 }
 
 impl FileContexts {
-    /// The contexts of the policy that the image `merged` is configured for; `None` if it has none, or SELinux is
-    /// disabled (selinux_config(5)).
+    /// Reads the contexts of the policy that the image `merged` is configured for; `None` if it has no policy, or
+    /// SELinux is disabled (selinux_config(5)).
     ///
     /// # Errors
     /// [`LabelError`] if a file of it cannot be read, or is malformed.
     pub fn of(merged: &Merged) -> Result<Option<Self>, LabelError> {
-        if !merged.has(Path::new(CONFIG)) {
-            return Ok(None);
-        }
-        let read = |path: &str, limit| -> Result<String, LabelError> {
-            let bytes = merged.read_at_most(Path::new(path), limit)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let read = |path: &str, limit| -> Result<Option<String>, LabelError> {
+            let bytes = merged.read_if_present(Path::new(path), limit)?;
+            Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
         };
-        let config = read(CONFIG, CONFIG_LIMIT_BYTES)?;
-        // Of lines with one key the last one counts.
+        let Some(config) = read(CONFIG, CONFIG_LIMIT_BYTES)? else {
+            return Ok(None);
+        };
+        // The last of several lines with one key counts.
         let value = |key: &str| {
             let mut lines = config.lines().rev();
             lines.find_map(|line| Some(line.trim().strip_prefix(key)?.strip_prefix('=')?.trim()))
@@ -91,15 +93,13 @@ impl FileContexts {
             return Ok(None);
         };
         let base = format!("/etc/selinux/{policy}/contexts/files/file_contexts");
-        if !merged.has(Path::new(&base)) {
+        if !merged.has(Path::new(&base))? {
             return Ok(None);
         }
         let optional = |suffix: &str| {
             let path = format!("{base}{suffix}");
-            match merged.has(Path::new(&path)) {
-                true => Ok((read(&path, CONTEXTS_LIMIT_BYTES)?, path)),
-                false => Ok::<_, LabelError>((String::new(), path)),
-            }
+            let text = read(&path, CONTEXTS_LIMIT_BYTES)?;
+            Ok::<_, LabelError>((text.unwrap_or_default(), path))
         };
         let mut contexts = Self::default();
         for suffix in ["", ".homedirs", ".local"] {
@@ -111,7 +111,7 @@ impl FileContexts {
         Ok(Some(contexts))
     }
 
-    /// Reads lines `pattern [kind] context`.
+    /// Adds the lines `pattern [kind] context` of `text`; `file` is its name, for messages.
     fn add(&mut self, text: &str, file: &str) -> Result<(), LabelError> {
         for (number, line) in (1..).zip(text.lines()) {
             let malformed = |reason: &str| LabelError::Malformed {
@@ -122,6 +122,9 @@ impl FileContexts {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
+            }
+            if self.specs.len() == SPECS_MAX {
+                return Err(malformed("is one more than the largest number of contexts"));
             }
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             let (pattern, kind, context) = match words[..] {
@@ -143,7 +146,7 @@ impl FileContexts {
         Ok(())
     }
 
-    /// Puts specifications in order and makes the index. Those that are no patterns count before all that are.
+    /// Sorts the specifications and makes the index. Literal paths take precedence over patterns.
     fn index(&mut self) {
         self.specs.sort_by_key(|spec| literal_prefix(&spec.pattern).1);
         for (at, spec) in self.specs.iter().enumerate() {
@@ -153,7 +156,7 @@ impl FileContexts {
         }
     }
 
-    /// The label of the file `path`, absolute, of that kind; `None` if it gets none.
+    /// Returns the label of the file `path`, absolute, of that kind; `None` if it gets no label.
     ///
     /// # Errors
     /// [`LabelError`] if a pattern that could match is no regular expression.
@@ -171,7 +174,7 @@ impl FileContexts {
         Ok(None)
     }
 
-    /// What a path counts as.
+    /// Returns the path that the substitutions make of `path`.
     fn substituted(&self, path: &[u8]) -> Vec<u8> {
         let mut path = path.to_vec();
         for list in &self.substitutions {
@@ -192,6 +195,7 @@ impl Spec {
                 .unicode(false)
                 .dot_matches_new_line(true)
                 .size_limit(REGEX_LIMIT_BYTES)
+                .dfa_size_limit(REGEX_LIMIT_BYTES)
                 .build()
                 .map_err(|error| error.to_string())
         });
@@ -216,7 +220,7 @@ fn file_kind(word: &str) -> Option<FileKind> {
     })
 }
 
-/// What all paths that match `pattern` start with, and whether the pattern is nothing but that text.
+/// Returns the text with which all paths that match `pattern` start, and whether the pattern is that text alone.
 fn literal_prefix(pattern: &str) -> (Vec<u8>, bool) {
     let mut prefix = Vec::new();
     if has_alternatives(pattern) {
@@ -242,7 +246,7 @@ fn literal_prefix(pattern: &str) -> (Vec<u8>, bool) {
     (prefix, true)
 }
 
-/// Whether a `|` stands outside of parentheses.
+/// Says whether a `|` stands outside of parentheses.
 fn has_alternatives(pattern: &str) -> bool {
     let (mut depth, mut bytes) = (0_u32, pattern.bytes());
     while let Some(byte) = bytes.next() {
@@ -257,7 +261,7 @@ fn has_alternatives(pattern: &str) -> bool {
     false
 }
 
-/// Lines `path path`: what is below the first counts as below the second.
+/// Reads lines `path path`: a path below the first counts as one below the second.
 fn substitutions(text: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let pair = |line: &str| {

@@ -8,15 +8,14 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::content::{LayerFile, Source};
-use crate::durable::PathError;
-use crate::overlay::directory::DirectoryLayer;
+use crate::durable::{self, PathError};
 use crate::overlay::layer::{Errno, FileKind, Layer, LayerError, LayerResult};
-use crate::overlay::{Ino, Overlay, OverlayError, Stat};
+use crate::overlay::{Access, Ino, Overlay, OverlayError, Stat};
 
-/// Symbolic links followed for one path (path_resolution(7)).
+/// The most symbolic links followed for one path (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// A tree merged of layers; nobody changes it.
+/// A read-only tree merged of layers.
 #[derive(Debug, Clone)]
 pub struct Merged {
     overlay: Arc<Overlay>,
@@ -32,25 +31,35 @@ impl Merged {
         Ok(Self { overlay })
     }
 
-    /// A directory of the host.
-    ///
-    /// # Errors
-    /// If it is none.
-    pub fn of_directory(path: &Path) -> Result<Self, OverlayError> {
-        Self::new(vec![Arc::new(DirectoryLayer::open(path)?)])
-    }
-
-    /// The layers, merged.
+    /// Returns the overlay that merges the layers.
     pub fn overlay(&self) -> &Overlay {
         &self.overlay
     }
 
-    /// Whether `path` leads to something.
-    pub fn has(&self, path: &Path) -> bool {
-        self.resolve(path).is_ok()
+    /// Says whether `path` leads to a file; links are followed.
+    ///
+    /// # Errors
+    /// If a layer cannot be read, which is not the same as absent, or if the path leads into a circle of links.
+    pub fn has(&self, path: &Path) -> Result<bool, PathError> {
+        match self.resolve(path) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(failure("look at", path, error)),
+        }
     }
 
-    /// The entries of the directory `path`, sorted by name; links are not followed.
+    /// Reads the file `path` as [`Self::read_at_most`] does; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// As [`Self::has`] and [`Self::read_at_most`].
+    pub fn read_if_present(&self, path: &Path, limit_bytes: u64) -> Result<Option<Vec<u8>>, PathError> {
+        match self.has(path)? {
+            true => self.read_at_most(path, limit_bytes).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Returns the entries of the directory `path`, sorted by name, each with its own kind, also that of a link.
     ///
     /// # Errors
     /// If it is not a directory, or cannot be read.
@@ -67,16 +76,15 @@ impl Merged {
         list().map_err(|error| failure("list", path, error))
     }
 
-    /// The regular file `path`, to be read when it is needed.
+    /// Returns the regular file `path` as a source that is read later.
     ///
     /// # Errors
-    /// If it is missing or something else than a regular file.
+    /// If it is missing or not a regular file.
     pub fn file(&self, path: &Path) -> Result<Source, PathError> {
         let find = || -> LayerResult<_> {
             let stat = self.resolve(path)?;
-            if stat.kind != FileKind::Regular {
-                return Err(LayerError::new(Errno::INVAL, "not a regular file"));
-            }
+            durable::require(stat.kind.mode_bits(), libc::S_IFREG)
+                .map_err(|error| LayerError::new(Errno::INVAL, error.to_string()))?;
             let (layer, node) = self.overlay.origin(stat.ino)?;
             Ok(Source::File(LayerFile {
                 layer: Arc::clone(&self.overlay.layers()[layer]),
@@ -88,7 +96,7 @@ impl Merged {
         find().map_err(|error| failure("open", path, error))
     }
 
-    /// The contents of the regular file `path`, which may have at most `limit_bytes`.
+    /// Reads the contents of the regular file `path`, which may have at most `limit_bytes`.
     ///
     /// # Errors
     /// As [`Self::file`], and if the file is larger or cannot be read.
@@ -103,7 +111,7 @@ impl Merged {
         Ok(contents)
     }
 
-    /// Where the directory `path` really is, links resolved.
+    /// Returns the path of the directory `path` with all links resolved.
     ///
     /// # Errors
     /// If it is not a directory.
@@ -126,8 +134,8 @@ impl Merged {
         }
     }
 
-    /// The names from the root that `path` leads to, no link among them. What is looked up stays in memory as
-    /// long as this tree.
+    /// Follows `path` from the root and returns the names on the way without links, each with its attributes. Nodes
+    /// looked up stay in memory as long as this tree.
     fn walk(&self, path: &Path) -> LayerResult<Vec<(OsString, Stat)>> {
         let mut walked: Vec<(OsString, Stat)> = Vec::new();
         let mut rest: VecDeque<OsString> = names(path);
@@ -147,7 +155,7 @@ impl Merged {
             if links > LINKS_MAX {
                 return Err(Errno::LOOP.into());
             }
-            let target = PathBuf::from(OsString::from_vec(self.overlay.read_link(stat.ino)?));
+            let target = PathBuf::from(OsString::from_vec(self.overlay.read_link(stat.ino, Access::Noted)?));
             if target.is_absolute() {
                 walked.clear();
             }
@@ -159,7 +167,7 @@ impl Merged {
     }
 }
 
-/// The names in a path that count: `.` and `/` do not.
+/// Returns the names in `path`, without `.` and `/`.
 fn names(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter_map(|component| match component {
@@ -176,6 +184,14 @@ fn failure(action: &'static str, path: &Path, error: LayerError) -> PathError {
         false => io::Error::other(error.message),
     };
     PathError::on(action, Path::new("/").join(path))(source)
+}
+
+#[cfg(test)]
+impl Merged {
+    /// Shows a directory of the host.
+    pub(crate) fn of_directory(path: &Path) -> Result<Self, OverlayError> {
+        Self::new(vec![Arc::new(crate::overlay::directory::DirectoryLayer::open(path)?)])
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! Where everything lies on the disk and what it is called, decided and checked
-//! before any work starts.
+//! The places and identifiers of all partitions of a disk, decided and checked before any work starts.
 //!
 //! Invariant: the partitions of a [`DiskPlan`] lie inside the usable area, do not
 //! overlap, start and end on sectors, and exactly one is mounted at `/`.
@@ -8,14 +7,15 @@ mod check;
 
 use uuid::Uuid;
 
-use super::partition_type::{self, ESP};
 use super::seed::ImageSeed;
-use crate::package::Arch;
-use crate::template::model::{Disk, FileSystem, Partition, PartitionTable};
+use crate::hint::Hint;
+use crate::model::{Disk, FileSystem, Partition, PartitionTable, PartitionType};
+use crate::package::{Arch, Sha256};
+use crate::words::Words as _;
 
 /// Bytes of a logical sector.
 pub const SECTOR_BYTES: u64 = 512;
-/// What partitions should be aligned to.
+/// The alignment that partitions should have.
 pub const ALIGNMENT_BYTES: u64 = 1 << 20;
 /// Sectors that GPT takes at the start (MBR, header, 128 entries) and, less one, at the end.
 const TABLE_SECTORS: u64 = 34;
@@ -23,13 +23,13 @@ const TABLE_SECTORS: u64 = 34;
 /// A disk, laid out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiskPlan {
-    /// Size of the whole disk.
+    /// Size of the whole disk in bytes.
     pub size_bytes: u64,
     /// GPT disk GUID.
     pub uuid: Uuid,
-    /// In the order of the template.
+    /// The partitions, in the order of the template.
     pub partitions: Vec<PlannedPartition>,
-    /// What works but is probably not meant, each one naming its field.
+    /// Warnings about values that work but are probably not meant, each one naming its field.
     pub warnings: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ pub struct DiskPlan {
 pub struct PlannedPartition {
     /// Number in the table, from 1.
     pub number: u32,
-    /// What the template says of it.
+    /// The partition in the template.
     pub partition: Partition,
     /// First sector.
     pub first_lba: u64,
@@ -57,40 +57,43 @@ pub struct PlannedPartition {
 }
 
 impl PlannedPartition {
-    /// Its size.
+    /// Returns its size in bytes.
     pub fn size_bytes(&self) -> u64 {
         (self.last_lba - self.first_lba + 1) * SECTOR_BYTES
     }
 
-    /// Where it starts on the disk.
+    /// Returns its start on the disk in bytes.
     pub fn offset_bytes(&self) -> u64 {
         self.first_lba * SECTOR_BYTES
     }
 
-    /// FAT volume id: the first half of the file system's UUID, shortened.
+    /// Returns the FAT volume id: the first four bytes of the file system's UUID.
     pub fn fat_volume_id(&self) -> u32 {
         let [a, b, c, d, ..] = *self.fs_uuid.as_bytes();
         u32::from_be_bytes([a, b, c, d])
     }
 
-    /// Whether it is mounted at `path`.
+    /// Says whether it is mounted at `path`.
     pub fn is_mounted_at(&self, path: &str) -> bool {
         self.partition.mount_point.as_deref() == Some(path)
     }
 }
 
 impl DiskPlan {
-    /// The partition mounted at `/`; a plan from [`plan`] always has one.
+    /// Returns the partition mounted at `/`; a plan from [`plan`] always has one.
     pub fn root(&self) -> Option<&PlannedPartition> {
         self.partitions.iter().find(|p| p.is_mounted_at("/"))
     }
 
-    /// The EFI system partition, which every UEFI boot loader needs.
+    /// Returns the EFI system partition, which every UEFI boot loader needs.
     ///
     /// # Errors
-    /// [`PlanError`] if there is none.
+    /// [`PlanError`] if the plan has no such partition.
     pub fn esp(&self) -> Result<&PlannedPartition, PlanError> {
-        let esp = self.partitions.iter().find(|p| p.type_uuid == ESP);
+        let esp = self
+            .partitions
+            .iter()
+            .find(|p| p.type_uuid == PartitionType::Esp.guid());
         esp.ok_or_else(|| {
             PlanError::field(
                 "disk.partitions",
@@ -101,37 +104,37 @@ impl DiskPlan {
     }
 }
 
-/// Why a disk cannot be made as the template asks.
+/// The reason why a disk cannot be made as the template asks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A field's value cannot be.
+    /// A field's value is not possible.
     #[error("{field}: {reason}")]
     Field {
         /// The field, as a path from the template's top.
         field: String,
-        /// What is wrong with it.
+        /// The problem with its value.
         reason: String,
-        /// What to do.
+        /// The next step for the user.
         hint: Option<String>,
     },
-    /// What a field asks for is not made by this version.
+    /// This version cannot make what a field asks for.
     #[error("{field}: {what} is not supported yet")]
     Unsupported {
         /// The field, as a path from the template's top.
         field: String,
-        /// What it asks for.
+        /// The value of the field, in words.
         what: String,
-        /// What to use instead.
+        /// The value to use instead.
         hint: String,
     },
 }
 
 impl PlanError {
-    /// What the author of the template can do.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns what the author of the template can do next.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Field { hint, .. } => hint.clone(),
-            Self::Unsupported { hint, .. } => Some(hint.clone()),
+            Self::Field { hint, .. } => hint.clone().map(Hint::from),
+            Self::Unsupported { hint, .. } => Some(hint.clone().into()),
         }
     }
 
@@ -151,12 +154,20 @@ impl PlanError {
     }
 }
 
+/// Checks, before anything is installed, that `disk` can be laid out for `arch` and has an EFI system partition. The
+/// identifiers, which are derived from the installed packages later, have no influence on the result.
+///
+/// # Errors
+/// [`PlanError`], naming the field.
+pub fn check(disk: &Disk, arch: Arch) -> Result<(), PlanError> {
+    plan(disk, arch, &ImageSeed(Sha256::of("")))?.esp().map(drop)
+}
+
 /// Lays `disk` out for `arch`. Every identifier is derived from `seed`.
 ///
-/// A partition runs from `start` to `end`; one without `end` takes what is left
-/// up to the last full MiB before the backup table. Values that are no multiple
-/// of a sector are refused, those that are no multiple of 1 MiB give a warning.
-/// Without `disk.size` the disk is as large as its partitions need.
+/// A partition runs from `start` to `end`; one without `end` takes the rest of the disk up to the last full MiB before
+/// the backup table. A value that is not a multiple of a sector is an error, one that is not a multiple of 1 MiB gives
+/// a warning. Without `disk.size` the disk is as large as its partitions need.
 ///
 /// # Errors
 /// [`PlanError`], naming the field.
@@ -177,8 +188,9 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
     if disk.partitions.len() > 128 {
         return Err(PlanError::field("disk.partitions", "GPT holds at most 128 partitions"));
     }
-    let size_bytes = disk_size_bytes(disk)?;
+    let asked_bytes = disk_size_bytes(disk)?;
     let mut warnings = Vec::new();
+    let size_bytes = check::fit_artifacts(disk, asked_bytes, &mut warnings)?;
     let mut partitions = Vec::new();
     for (index, partition) in disk.partitions.iter().enumerate() {
         let field = |name: &str| format!("disk.partitions[{index}].{name} (id {:?})", partition.id);
@@ -208,7 +220,7 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
     })
 }
 
-/// `disk.size`, or what the partitions need.
+/// Returns the size of the disk in bytes: `disk.size`, or the size that the partitions need.
 fn disk_size_bytes(disk: &Disk) -> Result<u64, PlanError> {
     let size_bytes = match disk.size_bytes {
         Some(size_bytes) => size_bytes,
@@ -238,7 +250,7 @@ fn disk_size_bytes(disk: &Disk) -> Result<u64, PlanError> {
     Ok(size_bytes)
 }
 
-/// First and last sector of a partition.
+/// Returns the first and the last sector of a partition, and adds to `warnings`.
 fn extent(
     partition: &Partition,
     disk_size_bytes: u64,
@@ -288,37 +300,28 @@ fn extent(
     Ok((start / SECTOR_BYTES, end / SECTOR_BYTES - 1))
 }
 
-/// Type GUID and attribute bits.
+/// Returns the type GUID and the attribute bits of a partition.
 fn table_type(partition: &Partition, arch: Arch, field: &dyn Fn(&str) -> String) -> Result<(Uuid, u64), PlanError> {
-    let type_uuid = match partition.type_uuid {
-        Some(uuid) => uuid,
-        None if partition.kind.is_empty() => partition_type::LINUX,
-        None => match partition_type::by_name(&partition.kind) {
-            Some((_, Some(only))) if only != arch => {
-                let reason = format!("{:?} is for {only}, but target.arch is {arch}", partition.kind);
-                return Err(PlanError::field(field("type"), reason));
-            }
-            Some((uuid, _)) => uuid,
-            None => {
-                let names: Vec<_> = partition_type::NAMES.iter().map(|(name, ..)| *name).collect();
-                return Err(
-                    PlanError::field(field("type"), format!("unknown type {:?}", partition.kind))
-                        .with_hint(format!("known are {}; or give typeUUID", names.join(", "))),
-                );
-            }
-        },
+    let type_uuid = match (partition.type_uuid, partition.kind.arch()) {
+        (Some(uuid), _) => uuid,
+        (None, Some(only)) if only != arch => {
+            let reason = format!("{:?} is for {only}, but target.arch is {arch}", partition.kind.word());
+            return Err(PlanError::field(field("type"), reason));
+        }
+        (None, _) => partition.kind.guid(),
     };
     let mut attributes = 0;
     for flag in &partition.flags {
-        attributes |= partition_type::attribute_bits(flag).ok_or_else(|| {
-            PlanError::field(field("flags"), format!("unknown flag {flag:?}"))
-                .with_hint(format!("known are {}", partition_type::FLAGS))
+        attributes |= flag.attribute_bits().ok_or_else(|| PlanError::Unsupported {
+            field: field("flags"),
+            what: format!("the flag `{}`", flag.word()),
+            hint: "leave it out".into(),
         })?;
     }
     Ok((type_uuid, attributes))
 }
 
-/// Whether `file_system` can hold the root of a Linux system here.
+/// Says whether `file_system` is of the ext family, which alone can hold the root here.
 fn is_ext(file_system: Option<FileSystem>) -> bool {
     matches!(
         file_system,

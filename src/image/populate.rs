@@ -1,36 +1,41 @@
-//! Which part of the tree goes onto which partition.
+//! The division of the tree among the partitions.
 //!
 //! The directory below a mount point belongs to the partition mounted there;
 //! the partition above keeps the directory itself, empty.
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, Mode};
+
 use super::content::Source;
 use super::plan::{DiskPlan, PlanError, PlannedPartition};
 use crate::durable::PathError;
 use crate::root::Root;
 
-/// What goes onto one partition.
+/// The mode of mount points that are made.
+const MOUNT_POINT_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// The contents of one partition.
 #[derive(Debug, Clone)]
 pub struct PartitionSource {
     /// Number of the partition.
     pub number: u32,
-    /// The directory of the tree whose contents it gets, from the tree's root; `None` for none.
+    /// The directory of the tree whose contents it gets, from the tree's root; `None` if it gets no directory.
     pub path: Option<PathBuf>,
-    /// Mount points below that (from the tree's root): empty directories here.
+    /// Mount points below that directory (from the tree's root), which are empty directories here.
     pub excluded: Vec<PathBuf>,
-    /// Files besides, by their path on the partition (FAT only); they replace those of the tree.
+    /// Additional files, by their path on the partition (FAT only); they replace those of the tree.
     pub extra: Vec<(PathBuf, Source)>,
 }
 
-/// The sources of all partitions of `plan`, in its order.
+/// Returns the sources of all partitions of `plan`, in its order.
 pub fn sources(plan: &DiskPlan) -> Vec<PartitionSource> {
     let mount_points: Vec<&Path> = plan.partitions.iter().filter_map(mount_point).collect();
     plan.partitions
         .iter()
         .map(|planned| {
             let path = mount_point(planned);
-            // Below a mount point that is left out there is nothing left to exclude.
+            // A mount point below an excluded one need not be excluded.
             let inside = |inner: &Path, outer: &Path| inner != outer && inner.starts_with(outer);
             let below = |outer| mount_points.iter().copied().filter(move |inner| inside(inner, outer));
             let excluded = path.map_or(Vec::new(), |path| {
@@ -57,14 +62,16 @@ fn mount_point(planned: &PlannedPartition) -> Option<&Path> {
 /// directory in the tree at `root`; missing ones are made with mode 0755.
 ///
 /// # Errors
-/// If a mount point is something else or cannot be made.
+/// If a mount point is not a directory or cannot be made.
 pub fn ensure_mount_points(plan: &DiskPlan, root: &Root) -> Result<(), PathError> {
     for path in plan.partitions.iter().filter_map(mount_point) {
         let mut parent = PathBuf::from("/");
         for part in path.strip_prefix("/").unwrap_or(path) {
             let directory = root.open_at(&parent, rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY)?;
             parent.push(part);
-            match rustix::fs::mkdirat(&directory, part, rustix::fs::Mode::from_raw_mode(0o755)) {
+            let made = rustix::fs::mkdirat(&directory, part, MOUNT_POINT_MODE)
+                .and_then(|()| rustix::fs::chmodat(&directory, part, MOUNT_POINT_MODE, AtFlags::empty()));
+            match made {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                 Err(errno) => return Err(PathError::on("create", root.describe(&parent))(errno.into())),
             }
@@ -74,10 +81,10 @@ pub fn ensure_mount_points(plan: &DiskPlan, root: &Root) -> Result<(), PathError
     Ok(())
 }
 
-/// Puts `extra` files onto the EFI system partition of `plan`, which `sources` are of.
+/// Adds the files `extra` to the EFI system partition among `sources`, which are those of `plan`.
 ///
 /// # Errors
-/// [`PlanError`] if there is no such partition.
+/// [`PlanError`] if the plan has no such partition.
 pub fn add_to_esp(
     sources: &mut [PartitionSource],
     plan: &DiskPlan,
@@ -94,12 +101,12 @@ pub fn add_to_esp(
 mod tests {
     use super::*;
     use crate::image::plan::tests::{disk, partition, plan_of};
-    use crate::template::model::FileSystem;
+    use crate::model::{FileSystem, PartitionType};
 
     #[test]
     fn each_subtree_has_one_partition() {
         let mounted = |id: &str, at: u64, path: &str| {
-            let mut p = partition(id, "linux", Some(FileSystem::Ext4), at, Some(at + 10));
+            let mut p = partition(id, PartitionType::Linux, Some(FileSystem::Ext4), at, Some(at + 10));
             p.mount_point = Some(path.into());
             p
         };
@@ -108,7 +115,7 @@ mod tests {
             mounted("root", 11, "/"),
             mounted("boot", 21, "/boot"),
             mounted("home", 31, "/home"),
-            partition("spare", "linux", None, 41, Some(42)),
+            partition("spare", PartitionType::Linux, None, 41, Some(42)),
         ];
         let plan = plan_of(&disk(Some(100), parts));
         let found = sources(&plan);

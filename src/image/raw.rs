@@ -1,158 +1,65 @@
-//! The raw disk image: one sparse file, complete under its name or not there.
+//! The raw disk image: one sparse file, which has its name only when it is complete.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread::ScopedJoinHandle;
 
-use rustix::fs::SeekFrom;
+use uuid::Uuid;
 
 use super::canvas::{Canvas, Drawn};
-use super::digest::{Checkpoints, Follower};
+use super::digest::DigestTree;
 use super::earlier::Earlier;
+use super::error::ImageError;
 use super::ext4::{self, ExtError};
 use super::fat::{self, FatError};
-use super::frontier::Hold;
-use super::labels::{FileContexts, LabelError};
+use super::labels::FileContexts;
 use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition};
 use super::populate::PartitionSource;
-use super::tool::ToolError;
 use super::tree::{self, Tree};
 use super::{gpt, swap};
-use crate::cancel::{Cancel, Cancelled};
 use crate::durable::{self, AtomicFile, PathError};
-use crate::package::Sha256;
-use crate::progress::{Progress, Unit};
-use crate::template::model::FileSystem;
+use crate::model::FileSystem;
+use crate::parallel;
+use crate::progress::Unit;
+use crate::work::Work;
 
-/// Why no image was written. Nothing is left behind then.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// A partition could not be filled.
-    #[error("partition {id:?}: {source}")]
-    Ext {
-        /// Its id in the template.
-        id: String,
-        /// Why.
-        source: ExtError,
-    },
-    /// A partition could not be filled.
-    #[error("partition {id:?}: {source}")]
-    Fat {
-        /// Its id in the template.
-        id: String,
-        /// Why.
-        source: FatError,
-    },
-    /// Files cannot be labelled.
-    #[error("the labels of the image's SELinux policy: {0}")]
-    Labels(#[from] LabelError),
-    /// There is more for a partition than its kind can hold.
-    #[error("partition {0:?} was given files, but has no file system to put them in")]
-    NoFileSystem(String),
-    /// A helper program is missing.
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    /// Reading or writing failed.
-    #[error(transparent)]
-    Io(#[from] PathError),
-    /// The user asked to stop.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-}
-
-impl ImageError {
-    /// Whether the user asked to stop.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Cancelled(_)
-                | Self::Tool(ToolError::Cancelled(_))
-                | Self::Ext {
-                    source: ExtError::Cancelled(_),
-                    ..
-                }
-                | Self::Fat {
-                    source: FatError::Cancelled(_),
-                    ..
-                }
-        )
-    }
-
-    /// Whether the host's disk is full.
-    pub fn is_no_space(&self) -> bool {
-        match self {
-            Self::Io(error)
-            | Self::Ext {
-                source: ExtError::Io(error),
-                ..
-            }
-            | Self::Fat {
-                source: FatError::Io(error),
-                ..
-            } => error.is_no_space(),
-            _ => false,
-        }
-    }
-
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            _ if self.is_no_space() => Some("free some space, or give another --work-dir".into()),
-            Self::Tool(error) => error.hint(),
-            Self::Ext {
-                id,
-                source: ExtError::Full { .. },
-            }
-            | Self::Fat {
-                id,
-                source: FatError::Full { .. },
-            } => Some(format!(
-                "enlarge the partition {id:?} in disk.partitions, or install less"
-            )),
-            _ => None,
-        }
-    }
-}
-
-/// What was written.
+/// A summary of a written image.
 #[derive(Debug, Clone)]
 pub struct RawSummary {
-    /// Size of the image.
+    /// Size of the image in bytes.
     pub size_bytes: u64,
-    /// What it takes on the host's disk.
+    /// GUID of the disk.
+    pub uuid: Uuid,
+    /// Bytes that it takes on the host's disk.
     pub data_bytes: u64,
-    /// What was written for it; less if most was there already.
+    /// Bytes written for it; fewer if an earlier image had most of them.
     pub written_bytes: u64,
-    /// What is in it, for [`super::earlier::remember`].
+    /// Its contents, for [`super::earlier::remember`].
     pub drawn: Drawn,
-    /// Its digest, if it is known: nothing had to be changed.
-    pub sha256: Option<Sha256>,
-    /// What is known of its digest otherwise, for [`super::digest::digest`].
-    pub checkpoints: Checkpoints,
+    /// Its digest, with the tree.
+    pub tree: DigestTree,
+    /// Start and end (bytes) of each range in which it differs from the earlier image, or from zeros if there was none;
+    /// sorted, not touching.
+    pub changed: Vec<(u64, u64)>,
 }
 
-/// What an image is made from.
+/// The inputs of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     /// The disk, laid out.
     pub plan: &'a DiskPlan,
     /// The installed tree.
     pub merged: &'a Merged,
-    /// What goes onto which partition, from [`super::populate::sources`].
+    /// The contents of the partitions, from [`super::populate::sources`].
     pub sources: &'a [PartitionSource],
-    /// No time in the image is later. Seconds since 1970, UTC.
+    /// The latest time in the image, in seconds since 1970, UTC.
     pub epoch_seconds: u64,
-    /// Threads that inflate, read and write.
-    pub threads: usize,
 }
 
-/// Writes the image `target`: the tables and the filled partitions. Then the file is synced and gets its name.
-/// With an `earlier` image only what differs is written; the image is the same.
+/// Writes the image `target`: the tables and the filled partitions. Then the file is synced and gets its name. With an
+/// `earlier` image only the differences are written; the resulting bytes are the same.
 ///
 /// # Errors
 /// [`ImageError`]; `target` is then as it was before.
@@ -160,12 +67,14 @@ pub fn write(
     target: &Path,
     inputs: Inputs<'_>,
     earlier: Option<Earlier>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    work: Work<'_>,
 ) -> Result<RawSummary, ImageError> {
     let plan = inputs.plan;
     let earlier = earlier.filter(|earlier| earlier.size_bytes() == plan.size_bytes);
-    let (sha256, checkpoints) = earlier.as_ref().map(Earlier::digest).unwrap_or_default();
+    let tree = match &earlier {
+        Some(earlier) => earlier.tree(),
+        None => DigestTree::of_zeros(plan.size_bytes),
+    };
     let (mut atomic, before) = match earlier.map(|earlier| earlier.start(target)).transpose()? {
         Some((file, before)) => (file, Some(before)),
         None => (AtomicFile::create(target)?, None),
@@ -179,125 +88,85 @@ pub fn write(
         canvas: &canvas,
         inputs,
         labels: labels.as_ref(),
-        cancel,
+        work,
     };
-    let (drawn, unchanged_bytes, digest) = job.fill(&file, before.is_none(), progress)?;
-    let (sha256, checkpoints) = match digest {
-        Some((sha256, checkpoints)) => (Some(sha256), checkpoints),
-        None => (
-            sha256.filter(|_| unchanged_bytes >= plan.size_bytes),
-            checkpoints.within(unchanged_bytes, plan.size_bytes),
-        ),
-    };
+    job.fill()?;
+    let (drawn, changed) = canvas.finish()?;
+    let tree = synced(&file, target, work, || tree.update(&file, target, &changed, work))?;
     let metadata = atomic.commit()?.metadata().map_err(PathError::on("read", target))?;
     Ok(RawSummary {
         size_bytes: metadata.len(),
+        uuid: plan.uuid,
         data_bytes: metadata.blocks() * 512,
         written_bytes: canvas.written_bytes(),
         drawn,
-        sha256,
-        checkpoints,
+        tree,
+        changed,
     })
 }
 
-/// What is in the file, how much of it is as it was before, and its digest if that was made.
-type Filled = (Drawn, u64, Option<(Sha256, Checkpoints)>);
+/// Syncs `file` while `hash` runs: one waits for the disk, the other needs processors.
+fn synced<T>(
+    file: &File,
+    path: &Path,
+    work: Work<'_>,
+    hash: impl FnOnce() -> Result<T, ImageError>,
+) -> Result<T, ImageError> {
+    std::thread::scope(|scope| {
+        let synced = scope.spawn(|| {
+            durable::write_back(file, work.cancel)?;
+            file.sync_all().map_err(PathError::on("sync", path))?;
+            Ok::<_, ImageError>(())
+        });
+        let hashed = hash();
+        synced.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        hashed
+    })
+}
 
 struct Job<'a> {
     canvas: &'a Canvas<'a>,
     inputs: Inputs<'a>,
     labels: Option<&'a FileContexts>,
-    cancel: &'a Cancel,
+    work: Work<'a>,
 }
 
-impl<'a> Job<'a> {
-    /// Writes the tables; gives a hold at each partition, in their order.
-    fn begin(&self) -> Result<Vec<Hold<'a>>, ImageError> {
+impl Job<'_> {
+    /// Writes the partition tables, and fills all partitions side by side, so that one that a single thread fills does
+    /// not delay the others.
+    fn fill(&self) -> Result<(), ImageError> {
         let (plan, path) = (self.inputs.plan, self.canvas.path());
         let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", path))?;
         for (offset_bytes, bytes) in tables {
             self.canvas.put(offset_bytes, &bytes)?;
         }
-        let partitions = plan.partitions.iter();
-        Ok(partitions
-            .map(|planned| self.canvas.hold(planned.offset_bytes()))
-            .collect())
-    }
-
-    /// Fills and syncs `file`; what [`Canvas::finish`] says. The digest of a new file is made meanwhile: it begins with
-    /// what is placed first, and its holes are known long before all contents are there.
-    fn fill(&self, file: &File, is_new: bool, progress: &dyn Progress) -> Result<Filled, ImageError> {
-        let (canvas, path) = (self.canvas, self.canvas.path());
-        let holds = self.begin()?;
-        let follower = Follower {
-            file,
-            path,
-            size_bytes: self.inputs.plan.size_bytes,
-            finished: &|offset_bytes| canvas.wait_beyond(offset_bytes),
-        };
-        let follow = || follower.digest(Checkpoints::default(), progress, self.cancel);
-        std::thread::scope(|scope| {
-            let followed = is_new.then(|| scope.spawn(follow));
-            let filled = self.partitions(holds, progress).and_then(|()| {
-                self.cancel.check()?;
-                let filled = canvas.finish()?;
-                durable::write_back(file, self.cancel)?;
-                file.sync_all().map_err(PathError::on("sync", path))?;
-                Ok(filled)
-            });
-            if filled.is_err() {
-                canvas.abandon();
-            }
-            let digest = followed.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            let (drawn, unchanged_bytes) = filled?;
-            Ok((drawn, unchanged_bytes, digest.transpose()?))
-        })
-    }
-
-    /// Fills all partitions, side by side: one that a single thread fills does not hold up the others.
-    fn partitions(&self, holds: Vec<Hold<'a>>, progress: &dyn Progress) -> Result<(), ImageError> {
-        let partitions = &self.inputs.plan.partitions;
-        let task = progress.start("Write partitions", Unit::Items, Some(partitions.len() as u64));
-        let fill = |planned: &PlannedPartition, hold: Hold<'_>| {
-            self.cancel.check()?;
-            let source = self
-                .inputs
-                .sources
-                .iter()
-                .find(|source| source.number == planned.number);
-            self.partition(planned, hold, source)?;
-            progress.advance(task, 1);
+        let partitions = &plan.partitions;
+        let task = self
+            .work
+            .start("Write partitions", Unit::Items, Some(partitions.len() as u64));
+        let fill = |planned: &PlannedPartition| {
+            self.work.cancel.check()?;
+            let mut sources = self.inputs.sources.iter();
+            let source = sources.find(|source| source.number == planned.number);
+            self.partition(planned, source)?;
+            task.advance(1);
             Ok::<_, ImageError>(())
         };
-        let done = std::thread::scope(|scope| {
-            let fill = &fill;
-            let partitions = partitions.iter().zip(holds);
-            let threads = partitions.map(|(planned, hold)| scope.spawn(move || fill(planned, hold)));
-            let threads: Vec<_> = threads.collect();
-            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-            let results: Vec<Result<(), ImageError>> = threads.into_iter().map(join).collect();
-            results.into_iter().collect::<Result<(), _>>()
-        });
-        progress.finish(task);
-        done
+        parallel::try_map(partitions.len(), partitions, fill)?;
+        self.work.cancel.check()?;
+        Ok(())
     }
 
-    fn partition(
-        &self,
-        planned: &PlannedPartition,
-        hold: Hold<'_>,
-        source: Option<&PartitionSource>,
-    ) -> Result<(), ImageError> {
+    fn partition(&self, planned: &PlannedPartition, source: Option<&PartitionSource>) -> Result<(), ImageError> {
         let id = &planned.partition.id;
         let extra = source.map(|source| source.extra.as_slice()).unwrap_or_default();
         let path = source.and_then(|source| source.path.as_deref());
-        let excluded = source.map(|source| source.excluded.as_slice()).unwrap_or_default();
         let kind = planned.partition.file_system;
         if !extra.is_empty() && !matches!(kind, Some(FileSystem::Fat16 | FileSystem::Fat32)) {
             return Err(ImageError::NoFileSystem(id.clone()));
         }
         let ext = |kind| {
-            self.ext(planned, hold, kind, path, excluded)
+            self.ext(planned, kind, source)
                 .map_err(|source| ImageError::Ext { id: id.clone(), source })
         };
         match kind {
@@ -341,28 +210,28 @@ impl<'a> Job<'a> {
             label: planned.partition.label.as_deref().and_then(fat::volume_label),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        fat::write(self.canvas, &spec, &tree, self.cancel)
+        fat::write(self.canvas, &spec, &tree, self.work.cancel)
     }
 
     fn ext(
         &self,
         planned: &PlannedPartition,
-        hold: Hold<'_>,
         kind: ext4::Kind,
-        path: Option<&Path>,
-        excluded: &[PathBuf],
+        source: Option<&PartitionSource>,
     ) -> Result<(), ExtError> {
         let merged = self.inputs.merged;
-        let tree = match path {
+        let tree = match source.and_then(|source| Some((source, source.path.as_deref()?))) {
             None => Tree::empty(),
-            Some(path) => {
-                // Mount points that are not in the tree need not be left out.
-                let excluded: Vec<_> = excluded
-                    .iter()
-                    .filter_map(|path| merged.resolve_directory(path).ok())
-                    .collect();
+            Some((source, path)) => {
+                let mut left_out = Vec::new();
+                for path in &source.excluded {
+                    // Mount points that are not in the tree need not be left out.
+                    if merged.has(path)? {
+                        left_out.push(merged.resolve_directory(path)?);
+                    }
+                }
                 let at = merged.resolve_directory(path)?;
-                let mut tree = tree::collect(merged.overlay(), &at, &excluded, self.inputs.threads)?;
+                let mut tree = tree::collect(merged.overlay(), &at, &left_out, self.work.threads)?;
                 if let Some(labels) = self.labels {
                     tree.label(labels, path)?;
                 }
@@ -378,24 +247,8 @@ impl<'a> Job<'a> {
             label: planned.partition.label.clone(),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        ext4::write(self.canvas, hold, &spec, &tree, self.inputs.threads, self.cancel)
+        ext4::write(self.canvas, &spec, &tree, self.work)
     }
-}
-
-/// Start and end of the next data at or behind `offset`; both are the size if there is none.
-pub(super) fn next_data(file: &File, offset: u64, size_bytes: u64) -> io::Result<(u64, u64)> {
-    let start = match rustix::fs::seek(file.as_fd(), SeekFrom::Data(offset)) {
-        Ok(start) => start.min(size_bytes),
-        Err(rustix::io::Errno::NXIO) => size_bytes,
-        // A file system without holes.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => return Ok((offset, size_bytes)),
-        Err(errno) => return Err(errno.into()),
-    };
-    if start == size_bytes {
-        return Ok((start, start));
-    }
-    let end = rustix::fs::seek(file.as_fd(), SeekFrom::Hole(start))?.min(size_bytes);
-    Ok((start, end.max(start + 1)))
 }
 
 #[cfg(test)]

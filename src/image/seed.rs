@@ -5,13 +5,13 @@ use uuid::Uuid;
 
 use crate::package::Sha256;
 
-/// What every identifier of an image is derived from: a digest over template and lock.
+/// The digest over template and lock from which every identifier of an image is derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageSeed(pub Sha256);
 
 impl ImageSeed {
-    /// The identifier for `purpose`: a version 8 UUID (RFC 9562, section 5.8)
-    /// from SHA-256 over seed and purpose. Different purposes differ.
+    /// Returns the identifier for `purpose`: a version 8 UUID (RFC 9562, section 5.8) from SHA-256 over seed and
+    /// purpose. Different purposes differ.
     pub fn uuid(&self, purpose: &str) -> Uuid {
         let mut hasher = sha2::Sha256::new();
         hasher.update(self.0.0);

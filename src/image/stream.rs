@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::canvas::{Canvas, Known};
-use super::frontier::Hold;
 use super::tree::{Content, FileContent, Index, Tree, TreeError};
-use crate::cancel::{Cancel, Cancelled};
+use crate::cancel::Cancelled;
 use crate::durable::PathError;
 use crate::overlay::layer::{ContentReader, Errno, Layer, LayerError, LayerResult};
+use crate::parallel;
+use crate::sync::{Arc, Mutex, lock};
+use crate::work::Work;
 
-/// What a thread takes at once.
+/// Bytes that a thread takes at once.
 const UNIT_BYTES: u64 = 8 << 20;
-/// What is written at once: as much as stays in a processor's cache, and the kernel finds pages for at once.
+/// Bytes that are written at once: they fit into a processor's cache, and the kernel finds pages for them quickly.
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// Part of a file, and where it goes.
@@ -21,15 +22,15 @@ const BUFFER_BYTES: usize = 128 << 10;
 pub struct Piece {
     /// The file in its tree.
     pub file: Index,
-    /// Where in the file the part begins.
+    /// The start of the part in the file.
     pub offset_bytes: u64,
     /// Its length.
     pub length_bytes: u64,
-    /// Where in the raw file it goes.
+    /// Its place in the raw file.
     pub place_bytes: u64,
 }
 
-/// Why contents did not arrive.
+/// The reason why contents were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// A file could not be read.
@@ -43,30 +44,35 @@ pub enum StreamError {
     Cancelled(#[from] Cancelled),
 }
 
-/// Writes `pieces` of files of `tree`, in their order, on `threads` threads. What is behind the end of a piece is
-/// filled with zeros up to a multiple of `block_bytes`. `hold` is before all of them, and dropped as soon as they are known.
+/// Files, and the places of their parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// The tree with the files.
+    pub tree: &'a Tree,
+    /// The parts, in their order.
+    pub pieces: &'a [Piece],
+    /// Length of a block in bytes: the rest of the last block of a piece is filled with zeros.
+    pub block_bytes: u64,
+}
+
+/// Writes `contents`.
 ///
 /// # Errors
 /// [`StreamError`], the first one; the raw file then has some of the pieces.
-pub fn write(
-    canvas: &Canvas<'_>,
-    hold: Hold<'_>,
-    tree: &Tree,
-    pieces: &[Piece],
-    block_bytes: u64,
-    threads: usize,
-    cancel: &Cancel,
-) -> Result<(), StreamError> {
+pub fn write(canvas: &Canvas<'_>, contents: Contents<'_>, work: Work<'_>) -> Result<(), StreamError> {
+    let Contents {
+        tree,
+        pieces,
+        block_bytes,
+    } = contents;
     let wanted: Vec<Piece> = pieces
         .iter()
         .filter(|piece| !is_there(canvas, tree, piece, block_bytes))
         .copied()
         .collect();
-    let units = units(&wanted, block_bytes);
-    let holds = hold.split(units.iter().map(|unit| first_place(unit)));
-    let units = Mutex::new(units.into_iter().zip(holds));
+    let units = Mutex::new(units(&wanted, block_bytes).into_iter());
     let failed = AtomicBool::new(false);
-    let work = || {
+    let write = || {
         let mut worker = Worker {
             canvas,
             tree,
@@ -76,9 +82,9 @@ pub fn write(
             start: 0,
         };
         let mut take = || -> Result<bool, StreamError> {
-            cancel.check()?;
-            let next = units.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((unit, _hold)) = next else {
+            work.cancel.check()?;
+            let next = lock(&units).next();
+            let Some(unit) = next else {
                 return Ok(false);
             };
             unit.iter().try_for_each(|piece| worker.piece(piece))?;
@@ -97,16 +103,10 @@ pub fn write(
         }
         Ok(())
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.clamp(1, 64)).map(|_| scope.spawn(work)).collect();
-        let own = work();
-        others.into_iter().fold(own, |result, thread| {
-            result.and(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
-    })
+    parallel::run(work.threads.clamp(1, 64), write).into_iter().collect()
 }
 
-/// Whether an earlier image has the piece at its place already.
+/// Says whether an earlier image already has the piece at its place.
 fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -> bool {
     let digest = content(tree, piece.file).and_then(|content| content.digest);
     digest.is_some_and(|digest| {
@@ -119,7 +119,7 @@ fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -
     })
 }
 
-/// Cuts work into units; what is long is cut itself.
+/// Divides `pieces` into units of work of at most [`UNIT_BYTES`]; long pieces are cut.
 fn units(pieces: &[Piece], block_bytes: u64) -> Vec<Vec<Piece>> {
     let mut units = Vec::new();
     let (mut unit, mut room) = (Vec::new(), UNIT_BYTES);
@@ -143,10 +143,6 @@ fn units(pieces: &[Piece], block_bytes: u64) -> Vec<Vec<Piece>> {
     units
 }
 
-fn first_place(unit: &[Piece]) -> u64 {
-    unit.iter().map(|piece| piece.place_bytes).min().unwrap_or(u64::MAX)
-}
-
 fn content(tree: &Tree, file: Index) -> Option<&FileContent> {
     match tree.nodes().get(file).map(|node| &node.content) {
         Some(Content::File(content)) => Some(content),
@@ -158,9 +154,9 @@ struct Worker<'a> {
     canvas: &'a Canvas<'a>,
     tree: &'a Tree,
     block_bytes: u64,
-    /// By the layer's address.
+    /// Readers of layers, by the layer's address.
     readers: HashMap<*const (), Option<Box<dyn ContentReader + 'a>>>,
-    /// What is to be written from `start` on.
+    /// Bytes to be written at `start`.
     buffer: Vec<u8>,
     start: u64,
 }
@@ -191,7 +187,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Fills the buffer from `at` on.
+    /// Fills the buffer from `at` on with the bytes of `file` at `offset`.
     fn read(&mut self, file: Index, offset: u64, at: usize) -> LayerResult<()> {
         let content = content(self.tree, file).ok_or(Errno::INVAL)?;
         let layer: &Arc<dyn Layer> = self.tree.layer_of(content);

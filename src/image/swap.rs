@@ -7,7 +7,7 @@ use super::canvas::Canvas;
 use crate::durable::PathError;
 
 const PAGE_BYTES: usize = 4096;
-/// mkswap refuses less than ten pages.
+/// The smallest swap space: mkswap refuses less than ten pages.
 pub const MINIMUM_BYTES: u64 = 10 * PAGE_BYTES as u64;
 
 /// Writes the header of a swap space of `size_bytes` at `offset_bytes` of

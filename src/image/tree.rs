@@ -1,8 +1,8 @@
-//! What goes onto a partition: the merged tree below one directory, with all metadata and no content.
+//! The input of a partition: the merged tree below one directory, with all metadata and no content.
 //!
-//! It is read from the overlay itself, without a mount. Where a file's bytes are is kept beside it, so that they
-//! are read when they are written, once. A tree is the same whatever layers it is merged of: a file that was
-//! copied up and still has the bytes it has in the base counts as the base's.
+//! It is read from the overlay itself, without a mount. A node refers to the bytes of its file, which are read once,
+//! when they are written. A tree does not depend on the layers that it is merged of: a file that was copied up and
+//! still has the base's bytes counts as the base's.
 
 mod collect;
 mod holes;
@@ -19,32 +19,32 @@ use crate::package::Sha256;
 pub use collect::collect;
 pub(super) use holes::is_zero;
 
-/// A file of the tree, by its place in it; 0 is the root directory.
+/// The index of a file in its tree; 0 is the root directory.
 pub type Index = usize;
 
 /// A tree. Hard links of one file share a node.
 #[derive(Debug)]
 pub struct Tree {
-    /// Where contents are.
+    /// The layers with the contents.
     layers: Vec<Arc<dyn Layer>>,
     nodes: Vec<Node>,
 }
 
-/// A file, directory or anything else.
+/// A file of any kind.
 #[derive(Debug)]
 pub struct Node {
     /// Its metadata. `links` counts the names that it has in this tree.
     pub attributes: Attributes,
     /// Names and values of its extended attributes, sorted by name.
     pub xattrs: Vec<(OsString, Vec<u8>)>,
-    /// What is in it.
+    /// Its contents.
     pub content: Content,
     /// The directory of its first name.
     parent: Index,
     name: OsString,
 }
 
-/// What is in a node.
+/// The contents of a node.
 #[derive(Debug)]
 pub enum Content {
     /// Nothing: a device, a FIFO, a socket.
@@ -57,25 +57,25 @@ pub enum Content {
     File(FileContent),
 }
 
-/// Where a regular file's bytes are.
+/// The source of a regular file's bytes.
 #[derive(Debug, Clone)]
 pub struct FileContent {
     layer: usize,
     /// The node in that layer.
     pub node: NodeId,
-    /// What is known of the bytes without reading them.
+    /// The SHA-256 of the bytes, if it is known without reading them.
     pub digest: Option<Sha256>,
-    /// The parts that are no holes, in bytes, in order. `None`: all of it.
+    /// Start and end in bytes of the parts that are not holes, in order; `None` if all of it is data.
     pub data: Option<Vec<(u64, u64)>>,
 }
 
-/// Why a tree cannot be read.
+/// The error of reading a tree.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {} of the image: {source}", path.display())]
 pub struct TreeError {
-    /// What, from the image's root.
+    /// The file, from the image's root.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub source: LayerError,
 }
 
@@ -87,12 +87,12 @@ impl TreeError {
 }
 
 impl Tree {
-    /// All nodes. A directory stands before what is in it; [`Index`] is the place here.
+    /// Returns all nodes, at the places that [`Index`] counts. A directory stands before its contents.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The path of a node (the first one, if it has several names) below the tree's root.
+    /// Returns the path of a node (the first one, if it has several names) from the tree's root.
     pub fn path_of(&self, index: Index) -> PathBuf {
         let mut names = Vec::new();
         let mut at = index;
@@ -103,14 +103,14 @@ impl Tree {
         Path::new("/").join(names.into_iter().rev().collect::<PathBuf>())
     }
 
-    /// The layer that has the bytes of a file.
+    /// Returns the layer that has the bytes of a file.
     pub fn layer_of(&self, content: &FileContent) -> &Arc<dyn Layer> {
         // `collect` takes the number from the same overlay as the layers.
         &self.layers[content.layer]
     }
 
-    /// Gives every node the SELinux label that the policy says, and no other; `at` is the directory of the image that the
-    /// tree's root is.
+    /// Sets the SELinux label of every node to that of the policy `contexts`, or removes it; `at` is the path of the
+    /// tree's root in the image.
     ///
     /// # Errors
     /// As [`FileContexts::label`].
@@ -134,7 +134,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A tree of one empty directory.
+    /// Makes a tree of one empty directory.
     pub fn empty() -> Self {
         let attributes = Attributes {
             kind: FileKind::Directory,
@@ -162,7 +162,7 @@ impl Tree {
 
 #[cfg(test)]
 impl Tree {
-    /// Says which parts of a file are no holes.
+    /// Sets the parts of a file that are not holes.
     pub(super) fn set_data(&mut self, file: Index, data: Vec<(u64, u64)>) {
         if let Content::File(content) = &mut self.nodes[file].content {
             content.data = Some(data);

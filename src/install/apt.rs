@@ -5,52 +5,67 @@
 //! and leave nothing in the image.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Instant;
 
-use super::{InstallError, InstallReport, InstallRequest, kernel};
-use crate::cancel::Cancel;
+use super::{InstallError, InstallReport, InstallRequest, brings_uname, constant_sandbox, is_needed, kernel};
 use crate::dpkg::{self, Transcript};
-use crate::durable::{PathError, TEMPORARY_PREFIX};
+use crate::durable::{self, PathError, TEMPORARY_PREFIX};
 use crate::package::{Arch, ResolvedPackage};
 use crate::progress::Progress;
+use crate::root::Root;
 use crate::sandbox::{Bind, Command, STATUS_FD, Sandbox, SandboxError, SandboxFile, SandboxSpec, ScriptFailure};
+use crate::work::Work;
 
-/// apt's lists and caches, kept between its two runs.
+/// The directory of apt's lists and caches, kept between its two runs.
 const STATE: &str = "/run/oic-apt";
 const SOURCE_LIST: &str = "/run/oic/pool.list";
 const CONFIGURATION: &str = "/run/oic/apt.conf";
-pub(super) const PROGRAM: &str = "/usr/bin/apt-get";
+const PROGRAM: &str = "/usr/bin/apt-get";
 
-pub(super) fn install(
-    request: &InstallRequest<'_>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<InstallReport, InstallError> {
+/// Installs `request.packages`. Kernels get no initrd yet.
+///
+/// # Errors
+/// [`InstallError`]; a maintainer script that fails is named with its package and output.
+pub fn install(request: &InstallRequest<'_>, work: Work<'_>) -> Result<InstallReport, InstallError> {
+    if !is_needed(request, PROGRAM, "apt")? {
+        return Ok(InstallReport::default());
+    }
     let state = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
+        // Open to the user that apt becomes in the sandbox; the directory above is closed.
+        .permissions(Permissions::from_mode(0o755))
         .tempdir_in(request.temporary)
         .map_err(PathError::on("create a directory in", request.temporary))?;
     for directory in ["lists/partial", "cache/archives/partial", "log"] {
         let directory = state.path().join(directory);
-        std::fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
+        durable::public_directory(&directory)?;
     }
-    let sandbox = Sandbox::new(spec(request, state.path()));
+    let mut spec = spec(request, state.path())?;
+    spec.files
+        .extend(kernel::configuration(&Root::open(request.root)?, request.file_systems)?);
+    let sandbox = Sandbox::new(spec);
     let started = Instant::now();
     let mut complaints = Vec::new();
     let update = Command::new(["apt-get", "update"]);
-    if let Err(error) = sandbox.run(&update, &mut |line| listen(line, progress, &mut complaints), cancel) {
+    if let Err(error) = sandbox.run(
+        &update,
+        &mut |line| listen(line, work.progress, &mut complaints),
+        work.cancel,
+    ) {
         return Err(explain(error, None, complaints));
     }
     let index = started.elapsed();
-    let mut transcript = Transcript::new(progress, "Install", request.packages.len() as u64);
+    let mut transcript = Transcript::new(work.progress, "Install", request.packages.len() as u64);
     let run = sandbox.run(
         &command(request),
         &mut |line| {
-            listen(line, progress, &mut complaints);
+            listen(line, work.progress, &mut complaints);
             transcript.line(line);
         },
-        cancel,
+        work.cancel,
     );
     if let Err(error) = run {
         return Err(explain(error, transcript.failures().first(), complaints));
@@ -63,7 +78,7 @@ pub(super) fn install(
     })
 }
 
-/// Keeps what apt itself complains about.
+/// Adds what apt itself complains about to `complaints`.
 fn listen(line: &str, progress: &dyn Progress, complaints: &mut Vec<String>) {
     progress.detail(line);
     if let Some(complaint) = line.strip_prefix("E: ") {
@@ -71,7 +86,7 @@ fn listen(line: &str, progress: &dyn Progress, complaints: &mut Vec<String>) {
     }
 }
 
-/// The most telling of what is known about a failure: the package, then apt, then the process.
+/// Chooses the most informative error of a failure: that of the package, then apt's, then that of the process.
 fn explain(error: SandboxError, failure: Option<&ScriptFailure>, complaints: Vec<String>) -> InstallError {
     match (error, failure) {
         (SandboxError::Cancelled(cancelled), _) => cancelled.into(),
@@ -84,9 +99,9 @@ fn explain(error: SandboxError, failure: Option<&ScriptFailure>, complaints: Vec
     }
 }
 
-fn spec(request: &InstallRequest<'_>, state: &Path) -> SandboxSpec {
-    let mut spec = SandboxSpec::new(request.root);
-    spec.helper = request.helper.to_owned();
+fn spec(request: &InstallRequest<'_>, state: &Path) -> Result<SandboxSpec, PathError> {
+    let mut spec = constant_sandbox(&Root::open(request.root)?, request.helper)?;
+    spec.own_release = !brings_uname(request.packages);
     spec.env = dpkg::environment(request.epoch);
     spec.env.push(("APT_CONFIG".into(), CONFIGURATION.into()));
     spec.binds.push(Bind {
@@ -110,13 +125,14 @@ fn spec(request: &InstallRequest<'_>, state: &Path) -> SandboxSpec {
             contents: contents.into_bytes(),
         });
     }
-    // dpkg syncs its journal after every step; in memory that costs nothing, and an
-    // image whose installation was interrupted is thrown away anyhow.
+    // dpkg syncs its journal after every step; in memory that costs nothing, and an image whose installation was
+    // interrupted is discarded anyhow.
     spec.scratch.push("/var/lib/dpkg/updates".into());
-    spec
+    Ok(spec)
 }
 
-/// apt.conf(5), in place of the image's: no hook of a package changes the transaction.
+/// Gives the text of apt.conf(5) that replaces the image's: no hook of a package changes the transaction. The versions
+/// are those of the resolution, also where the base has a newer one.
 fn configuration(arch: Arch) -> String {
     format!(
         r#"Dir::Etc::Main "/dev/null";
@@ -132,9 +148,11 @@ APT::Architecture "{arch}";
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 APT::Get::Assume-Yes "true";
+APT::Get::Allow-Downgrades "true";
 APT::Color "false";
 Acquire::Languages "none";
 Quiet "1";
+DPkg::Path "";
 DPkg::Use-Pty "false";
 DPkg::Options {{ "--force-confdef"; "--force-confold"; "--force-unsafe-io"; "--status-fd"; "{STATUS_FD}"; }};
 APT::Keep-Fds {{ "{STATUS_FD}"; }};
@@ -143,7 +161,8 @@ APT::Keep-Fds {{ "{STATUS_FD}"; }};
     )
 }
 
-/// What is in the pool was verified when it was fetched: `trusted` adds no risk (sources.list(5)).
+/// Gives the line for the pool. Its contents were verified when they were fetched: `trusted` adds no risk
+/// (sources.list(5)).
 fn source_line(pool: &Path) -> String {
     format!("deb [trusted=yes] file://{} ./\n", pool.display())
 }
@@ -161,7 +180,7 @@ fn command(request: &InstallRequest<'_>) -> Command {
     command
 }
 
-/// `name=version`, with the architecture where it is not the image's own (apt-get(8), "install").
+/// Gives `name=version`, with the architecture where it is not the image's own (apt-get(8), "install").
 fn specifier(package: &ResolvedPackage, arch: Arch) -> String {
     let ResolvedPackage {
         name,

@@ -7,30 +7,37 @@
 //! kernel's hooks are run again, as its own script would.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::cancel::Cancel;
+use crate::dpkg;
 use crate::durable::PathError;
 use crate::root::Root;
-use crate::sandbox::{Command, Sandbox};
+use crate::sandbox::{Command, Sandbox, SandboxFile};
+use crate::work::Work;
 
-use super::InstallError;
+use super::{InitrdRequest, InstallError, begin_initrds};
 
-/// Set during the transaction, so that kernels do not make their initrd yet.
+/// The variable of the transaction that keeps kernels from making their initrd yet.
 pub(super) const NOT_YET: (&str, &str) = ("INITRD", "No");
 const HOOKS: &str = "/etc/kernel/postinst.d";
-/// The hooks that make an initrd.
+/// The directory of configurations of initramfs-tools.
+const CONFIGURATIONS: &str = "/etc/initramfs-tools/conf.d";
+/// The names of hooks that make an initrd.
 const GENERATORS: [&str; 2] = ["initramfs-tools", "dracut"];
 const KERNEL_PREFIX: &str = "vmlinuz-";
 
-/// Runs the hooks of every kernel that still lacks its initrd.
-pub(super) fn finish(
-    root: &Root,
-    sandbox: &Sandbox,
-    on_line: &mut dyn FnMut(&str),
-    cancel: &Cancel,
-) -> Result<(), InstallError> {
-    for version in waiting(root)? {
+/// Runs the hooks of every kernel that still lacks its initrd, as its own maintainer script would. Gives, in words,
+/// what the template asked for and cannot be done.
+///
+/// # Errors
+/// [`InstallError::Kernel`] if a kernel's hooks fail.
+pub fn make_initrds(request: &InitrdRequest<'_>, work: Work<'_>) -> Result<Vec<String>, InstallError> {
+    let (root, mut spec, warnings) = begin_initrds(request)?;
+    spec.env = dpkg::environment(request.epoch);
+    spec.files.push(dpkg::policy());
+    spec.files.extend(configuration(&root, request.file_systems)?);
+    let sandbox = Sandbox::new(spec);
+    for version in waiting(&root)? {
         let mut command = Command::new(["run-parts", "--report", "--exit-on-error"]);
         command.argv.push(format!("--arg={version}").into());
         command
@@ -40,14 +47,60 @@ pub(super) fn finish(
         command.env.push((NOT_YET.0.into(), "Yes".into()));
         command.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
         sandbox
-            .run(&command, on_line, cancel)
+            .run(&command, &mut |line| work.progress.detail(line), work.cancel)
             .map_err(|error| InstallError::of_kernel(version, error))?;
     }
-    Ok(())
+    Ok(warnings)
 }
 
-/// Versions of the kernels in `/boot` without an initrd, if something can make one.
+/// Gives the initramfs.conf(5) for every program in the sandbox that makes initrds: they check `file_systems`, as on the
+/// machine itself. There initramfs-tools finds the types by looking at the devices. Sorts first, so that all others win.
+///
+/// # Errors
+/// If the image cannot be looked at.
+pub fn configuration(root: &Root, file_systems: &[&str]) -> Result<Option<SandboxFile>, PathError> {
+    if file_systems.is_empty() || !root.exists(CONFIGURATIONS)? {
+        return Ok(None);
+    }
+    Ok(Some(SandboxFile {
+        target: Path::new(CONFIGURATIONS).join("00-oic-file-systems"),
+        mode: 0o644,
+        contents: format!("FSTYPE={}\n", file_systems.join(",")).into_bytes(),
+    }))
+}
+
+/// Lists the initrds that [`make_initrds`] would make if they were missing.
+///
+/// # Errors
+/// If the image cannot be looked at.
+pub fn made(root: &Root) -> Result<Vec<PathBuf>, PathError> {
+    let mut made = Vec::new();
+    for version in versions(root)? {
+        let initrd = initrd(&version);
+        if root.exists(&initrd)? {
+            made.push(initrd);
+        }
+    }
+    Ok(made)
+}
+
+/// Lists the versions of the kernels in `/boot` without an initrd, if the image can make one.
 fn waiting(root: &Root) -> Result<Vec<String>, PathError> {
+    let mut waiting = Vec::new();
+    for version in versions(root)? {
+        if !root.exists(initrd(&version))? {
+            waiting.push(version);
+        }
+    }
+    Ok(waiting)
+}
+
+fn initrd(version: &str) -> PathBuf {
+    Path::new("/boot").join(format!("initrd.img-{version}"))
+}
+
+/// Lists the versions of the kernels in `/boot`, if the image can make an initrd.
+fn versions(root: &Root) -> Result<Vec<String>, PathError> {
     let mut versions = Vec::new();
     let hooks = root.names(HOOKS)?;
     if !GENERATORS
@@ -63,9 +116,7 @@ fn waiting(root: &Root) -> Result<Vec<String>, PathError> {
         let Ok(version) = std::str::from_utf8(version) else {
             continue;
         };
-        if !root.exists(Path::new("/boot").join(format!("initrd.img-{version}")))? {
-            versions.push(version.to_owned());
-        }
+        versions.push(version.to_owned());
     }
     Ok(versions)
 }

@@ -1,4 +1,4 @@
-//! Marks packages as automatically installed, as apt does for what nobody asked for.
+//! Marks packages as automatically installed, as apt does for those that others need.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,30 @@ use crate::root::Root;
 /// apt's database of marks: stanzas with `Package`, `Architecture`, `Auto-Installed`.
 const STATES: &str = "/var/lib/apt/extended_states";
 
-/// Marks those of `packages` that are not among `requested`; all others count as asked for,
-/// and what was there `before` (by name) keeps its mark.
+/// Which packages the template asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Marks<'a> {
+    /// Names of the packages that were installed before: they keep their mark.
+    pub before: &'a BTreeSet<String>,
+    /// The packages that were installed.
+    pub packages: &'a [ResolvedPackage],
+    /// Names of those that the template asked for; the others are marked as automatically installed.
+    pub requested: &'a [String],
+    /// The image's architecture.
+    pub arch: Arch,
+}
+
+/// Marks packages in apt's database, as `marks` says.
 ///
 /// # Errors
-/// If apt's database of marks cannot be read or written.
-pub fn mark_automatic(
-    root: &Root,
-    before: &BTreeSet<String>,
-    packages: &[ResolvedPackage],
-    requested: &[String],
-    arch: Arch,
-) -> Result<(), PathError> {
+/// If it cannot be read or written.
+pub fn mark_automatic(root: &Root, marks: &Marks<'_>) -> Result<(), PathError> {
+    let Marks {
+        before,
+        packages,
+        requested,
+        arch,
+    } = *marks;
     let requested: BTreeSet<_> = requested.iter().map(String::as_str).collect();
     let mut automatic: BTreeSet<(String, String)> = parse(&root.read(STATES)?.unwrap_or_default());
     for package in packages {
@@ -43,7 +55,7 @@ pub fn mark_automatic(
     root.write(STATES, text, 0o644)
 }
 
-/// The packages that are marked already.
+/// Reads which packages are marked already.
 fn parse(states: &[u8]) -> BTreeSet<(String, String)> {
     let text = String::from_utf8_lossy(states);
     let stanzas = text.split("\n\n").filter_map(|stanza| {

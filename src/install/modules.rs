@@ -1,20 +1,20 @@
-//! `kernel.enableExtraModules`: modules that the initrds get and load, written to the
-//! configuration of what makes initrds before it makes them.
+//! `kernel.enableExtraModules`: modules that the initrds contain and load, written to the configuration of what makes
+//! initrds before it makes them.
 
 use std::path::Path;
 
 use crate::durable::PathError;
 use crate::root::Root;
 
-/// initramfs-tools(7): one module a line, included and loaded.
+/// The file of initramfs-tools(7): one module a line, included and loaded.
 const INITRAMFS_TOOLS: &str = "/etc/initramfs-tools/modules";
 const INITRAMFS_TOOLS_PROGRAM: &str = "/usr/sbin/mkinitramfs";
-/// dracut.conf(5).
+/// The file of dracut.conf(5).
 const DRACUT: &str = "/etc/dracut.conf.d/90-template-modules.conf";
 const DRACUT_PROGRAM: &str = "/usr/bin/dracut";
 const KERNELS: &str = "/lib/modules";
 
-/// Asks for `modules`. What no kernel of the image has is told.
+/// Requests `modules` from what makes initrds. Gives a warning for each module that a kernel of the image lacks.
 pub(super) fn request(root: &Root, modules: &[String]) -> Result<Vec<String>, PathError> {
     if modules.is_empty() {
         return Ok(Vec::new());
@@ -40,7 +40,7 @@ pub(super) fn request(root: &Root, modules: &[String]) -> Result<Vec<String>, Pa
     missing(root, modules)
 }
 
-/// `text` with a line for each module that it does not list yet.
+/// Gives `text` with a line for each module that it does not list yet.
 fn with_lines(text: &str, modules: &[String]) -> String {
     let listed: Vec<&str> = text.lines().map(str::trim).collect();
     let mut result = text.to_owned();
@@ -54,7 +54,7 @@ fn with_lines(text: &str, modules: &[String]) -> String {
     result
 }
 
-/// A sentence for each module that a kernel has neither as a file nor built in.
+/// Gives a sentence for each module that a kernel has neither as a file nor built in.
 fn missing(root: &Root, modules: &[String]) -> Result<Vec<String>, PathError> {
     let mut warnings = Vec::new();
     for version in root.names(KERNELS)? {
@@ -75,7 +75,7 @@ fn missing(root: &Root, modules: &[String]) -> Result<Vec<String>, PathError> {
     Ok(warnings)
 }
 
-/// Whether a list of module paths (modules.dep(5)) has `module`; `-` and `_` are the same in names.
+/// Says whether a list of module paths (modules.dep(5)) has `module`; `-` and `_` are the same in names.
 fn has(lists: &str, module: &str) -> bool {
     let wanted = module.replace('-', "_");
     lists.lines().any(|line| {

@@ -3,18 +3,21 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use super::{InstallError, InstallReport, InstallRequest, initrd};
-use crate::cancel::Cancel;
-use crate::progress::Progress;
+use super::{InstallError, InstallReport, InstallRequest, brings_uname, constant_sandbox, initrd, is_needed};
+use crate::durable::PathError;
+use crate::root::Root;
 use crate::rpm::{self, Transcript};
 use crate::sandbox::{Bind, Command, Sandbox, SandboxError, SandboxSpec};
+use crate::work::Work;
 
-/// Installs the packages from the pool. Scriptlets that rpm does not stop for become warnings.
-pub(super) fn install(
-    request: &InstallRequest<'_>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<InstallReport, InstallError> {
+/// Installs `request.packages` from the pool. Scriptlets that rpm does not stop for become warnings.
+///
+/// # Errors
+/// [`InstallError`]; a scriptlet that rpm stops for is named with its package and output.
+pub fn install(request: &InstallRequest<'_>, work: Work<'_>) -> Result<InstallReport, InstallError> {
+    if !is_needed(request, rpm::PROGRAM, "rpm")? {
+        return Ok(InstallReport::default());
+    }
     let started = Instant::now();
     let files = request
         .packages
@@ -22,15 +25,15 @@ pub(super) fn install(
         .map(|package| request.pool.join(package.file_name()));
     let mut command = Command::new(rpm::upgrade(None, files.map(OsString::from)));
     command.env.push(rpm::not_yet());
-    let sandbox = Sandbox::new(spec(request));
-    let mut transcript = Transcript::new(progress, "Install", request.packages);
+    let sandbox = Sandbox::new(spec(request)?);
+    let mut transcript = Transcript::new(work.progress, "Install", request.packages);
     let run = sandbox.run(
         &command,
         &mut |line| {
-            progress.detail(line);
+            work.progress.detail(line);
             transcript.line(line);
         },
-        cancel,
+        work.cancel,
     );
     if let Err(error) = run {
         return Err(explain(error, &transcript));
@@ -43,7 +46,7 @@ pub(super) fn install(
     })
 }
 
-/// The most telling of what is known about a failure: the scriptlet, then rpm, then the process.
+/// Chooses the most informative error of a failure: that of the scriptlet, then rpm's, then that of the process.
 fn explain(error: SandboxError, transcript: &Transcript<'_>) -> InstallError {
     match (error, transcript.failures().last(), transcript.complaints()) {
         (SandboxError::Cancelled(cancelled), _, _) => cancelled.into(),
@@ -56,15 +59,18 @@ fn explain(error: SandboxError, transcript: &Transcript<'_>) -> InstallError {
     }
 }
 
-fn spec(request: &InstallRequest<'_>) -> SandboxSpec {
-    let mut spec = SandboxSpec::new(request.root);
-    spec.helper = request.helper.to_owned();
+fn spec(request: &InstallRequest<'_>) -> Result<SandboxSpec, PathError> {
+    let mut spec = constant_sandbox(&Root::open(request.root)?, request.helper)?;
+    let of_dracut = initrd::of_dracut();
+    if !spec.files.iter().any(|file| file.target == of_dracut.target) {
+        spec.files.push(of_dracut);
+    }
+    spec.own_release = !brings_uname(request.packages);
     spec.env = rpm::environment(request.epoch);
-    spec.files.push(initrd::configuration());
     spec.binds.extend(request.pool_source.map(|source| Bind {
         source: source.to_owned(),
         target: request.pool.to_owned(),
         read_only: true,
     }));
-    spec
+    Ok(spec)
 }

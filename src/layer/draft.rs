@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::scan;
-use super::{Facts, Layer, LayerError, MANIFEST, Manifest, TREE};
+use super::{Facts, Layer, LayerError, MANIFEST, Manifest, SUMS, Sums, TREE};
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, PathError, TEMPORARY_PREFIX};
 
-/// Its lock says that somebody works on the draft.
+/// The file whose lock shows that a process works on the draft.
 const LOCK: &str = "lock";
 
-/// A directory of the store for a layer to be; removed when dropped, unless it was published.
+/// A directory of the store for a future layer; removed when dropped, unless it was published.
 #[derive(Debug)]
 pub struct Draft {
     directory: PathBuf,
@@ -20,10 +20,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes one in the store's directory, whose lock the caller holds.
+    /// Makes a draft in the store's directory, whose lock the caller holds.
     pub(super) fn create_in(store: &Path) -> Result<Self, PathError> {
-        let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(store);
-        let directory = made.map_err(PathError::on("create a directory in", store))?.keep();
+        let directory = durable::private_scratch(TEMPORARY_PREFIX, store)?.keep();
         let lock = FileLock::exclusive(directory.join(LOCK))?;
         Ok(Self {
             directory,
@@ -32,19 +31,19 @@ impl Draft {
         })
     }
 
-    /// Where the content goes; not there yet.
+    /// Returns the directory for the content, which does not exist yet.
     pub fn tree(&self) -> PathBuf {
         self.directory.join(TREE)
     }
 
-    /// A place on the same file system for what is needed only while the content is written.
+    /// Returns a directory on the same file system for files that are needed only while the content is written.
     pub fn work(&self) -> PathBuf {
         self.directory.join("work")
     }
 
-    /// Makes the content durable and gives it its final name, with what `facts` say. The caller holds the lock of
-    /// the key. A layer that is there already stays if it is sound, and the draft is given back: whoever uses
-    /// it as a lower layer still needs it. One that is not sound is replaced.
+    /// Makes the content durable and gives it its final name, with `facts` in its manifest. The caller holds the lock
+    /// of the key. If a sound layer exists already, it stays and the draft is returned: a caller that uses the draft
+    /// as a lower layer still needs it. An unsound layer is replaced.
     ///
     /// # Errors
     /// If something cannot be written, or `cancel` is set; the draft is then removed.
@@ -56,7 +55,8 @@ impl Draft {
                 durable::remove_tree(&path)?;
             }
         }
-        let manifest = seal(&self.tree(), facts, cancel)?;
+        let (manifest, sums) = seal(&self.tree(), facts, cancel)?;
+        sums.write(&self.directory.join(SUMS))?;
         manifest.write(&self.directory.join(MANIFEST))?;
         let key = manifest.facts.key;
         let target = store.join(key.to_string());
@@ -69,7 +69,7 @@ impl Draft {
         fs::rename(&self.directory, &target).map_err(PathError::on("rename into place", &target))?;
         self.published = true;
         durable::sync_directory(target.parent().unwrap_or(Path::new("/")))?;
-        // Nobody looks at it under this name.
+        // No process looks at it under this name.
         durable::remove_tree(&target.join(LOCK))?;
         Ok(Ok(Layer {
             manifest,
@@ -78,23 +78,20 @@ impl Draft {
     }
 }
 
-/// Writes the finished `tree` to disk, and describes it. The work directory must be gone: overlayfs keeps a link there
-/// to the whiteouts, whose removal changes them.
+/// Writes the finished `tree` to disk, and returns its manifest and the checksums of its files. The work directory
+/// must be gone: overlayfs keeps a link there to the whiteouts, whose removal changes them.
 ///
 /// # Errors
 /// If it cannot be synced or read, or `cancel` is set.
-pub fn seal(tree: &Path, facts: Facts, cancel: &Cancel) -> Result<Manifest, LayerError> {
-    // The disk works while contents are digested.
+pub fn seal(tree: &Path, facts: Facts, cancel: &Cancel) -> Result<(Manifest, Sums), LayerError> {
+    // The disk works while contents are read, which are still in memory.
     scan::each_file(tree, &|file| durable::start_write_back(file, cancel))?;
-    let content = scan::content(tree, cancel)?;
+    let (content, sums) = scan::content(tree, cancel)?;
     scan::each_file(tree, &|file| durable::write_back(file, cancel))?;
     let directory = fs::File::open(tree).map_err(PathError::on("open", tree))?;
     rustix::fs::syncfs(&directory).map_err(|errno| PathError::on("sync", tree)(errno.into()))?;
-    Ok(Manifest {
-        scan: scan::glance(tree)?,
-        content,
-        facts,
-    })
+    let scan = scan::glance(tree)?;
+    Ok((Manifest { scan, content, facts }, sums))
 }
 
 impl Drop for Draft {
@@ -108,7 +105,7 @@ impl Drop for Draft {
     }
 }
 
-/// Whether somebody works on the draft in `directory`.
+/// Returns whether a process works on the draft in `directory`.
 pub(super) fn is_used(directory: &Path) -> bool {
     let lock = directory.join(LOCK);
     lock.exists() && !matches!(FileLock::try_exclusive(&lock), Ok(Some(_)))

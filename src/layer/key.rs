@@ -1,15 +1,16 @@
-//! Keys: a digest over named inputs, none of which can be mistaken for another.
+//! Keys: a digest over named inputs. No input can be mistaken for another.
 
 use sha2::Digest as _;
 
 use crate::package::Sha256;
 
-/// Collects what goes into a step.
+/// A digest over the inputs of a step, in the making.
 #[derive(Debug, Clone)]
 pub struct KeyBuilder(sha2::Sha256);
 
 impl KeyBuilder {
-    /// For the step `step` above `parent`. `version` counts up when the same inputs would give another result.
+    /// Starts the key of the step `step` above `parent`. `version` is raised when the same inputs would give another
+    /// result.
     pub fn new(step: &str, version: u32, parent: Sha256) -> Self {
         Self(sha2::Sha256::new())
             .with("oic step layer", step)
@@ -17,7 +18,7 @@ impl KeyBuilder {
             .with("parent", parent.0)
     }
 
-    /// With the input `name`.
+    /// Adds the input `name`, and returns the builder.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.add(name, value);
@@ -32,7 +33,7 @@ impl KeyBuilder {
         }
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn finish(self) -> Sha256 {
         Sha256(self.0.finalize().into())
     }

@@ -1,5 +1,5 @@
-//! The kernel's descriptor-based mount interface: fsopen, fsconfig, fsmount, move_mount
-//! (Linux 5.2). No path or option ever needs escaping, and what goes wrong is explained.
+//! The kernel's descriptor-based mount interface: fsopen, fsconfig, fsmount, move_mount (Linux 5.2). No path or
+//! option ever needs escaping, and the kernel explains its errors.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use super::{MountError, Restrictions, SOURCE, table};
+use super::{Label, MountError, Restrictions, table};
 use crate::durable::PathError;
 
 /// A file system being configured.
@@ -24,15 +24,15 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Starts configuring a file system of this type, with our [`SOURCE`].
-    pub(super) fn open(file_system: &'static str) -> Result<Self, MountError> {
+    /// Starts configuring a file system of this type, whose source names `label`.
+    pub(super) fn open(file_system: &'static str, label: &Label) -> Result<Self, MountError> {
         let descriptor = fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(MountError::refused(format!("use the file system type {file_system}")))?;
         let context = Self {
             descriptor,
             file_system,
         };
-        context.set("source", SOURCE)?;
+        context.set("source", label.source())?;
         Ok(context)
     }
 
@@ -48,13 +48,13 @@ impl Context {
         fsconfig_set_flag(&self.descriptor, key).map_err(|errno| self.explain(&format!("set {key}"), errno))
     }
 
-    /// Sets an option to an open file; not every file system and kernel can do that.
+    /// Sets an option to an open file; not every file system and kernel supports that.
     pub(super) fn set_descriptor(&self, key: &str, value: BorrowedFd<'_>) -> Result<(), MountError> {
         fsconfig_set_fd(&self.descriptor, key, value)
             .map_err(|errno| self.explain(&format!("set {key} to a descriptor"), errno))
     }
 
-    /// Makes the file system and a mount of it that is attached nowhere yet.
+    /// Makes the file system, with a mount of it that is attached nowhere yet.
     pub(super) fn mount(self, restrictions: Restrictions) -> Result<Detached, MountError> {
         fsconfig_create(&self.descriptor).map_err(|errno| self.explain("create the file system", errno))?;
         let mut attributes = MountAttrFlags::empty();
@@ -68,7 +68,7 @@ impl Context {
         })
     }
 
-    /// The refusal with the messages that the kernel left in the context (one per read).
+    /// Returns the refusal with the messages that the kernel left in the context (one per read).
     fn explain(&self, action: &str, errno: rustix::io::Errno) -> MountError {
         let mut messages = Vec::new();
         if let Ok(clone) = self.descriptor.try_clone() {
@@ -100,7 +100,7 @@ pub struct Detached {
 #[derive(Debug)]
 enum Root {
     Mount(OwnedFd),
-    /// Who may not mount cannot have it in two steps.
+    /// A mount that is attached already: without the privilege to mount there are no two steps.
     Attached(Attached),
 }
 
@@ -113,7 +113,7 @@ impl Detached {
         self.attach_to(Target::open(mount_point)?)
     }
 
-    /// What somebody else has just attached at `mount_point` for us.
+    /// Takes over what `fusermount3` has just attached at `mount_point`.
     pub(super) fn attached_at(mount_point: &Path) -> Result<Self, MountError> {
         let mount = table::mount_at(mount_point)?.filter(table::Mount::is_ours);
         let mount = mount.ok_or_else(|| MountError::NotMounted(mount_point.to_owned()))?;
@@ -159,7 +159,7 @@ impl Target {
         Ok(Self { path, directory })
     }
 
-    /// Its canonical name.
+    /// Returns its canonical name.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -174,17 +174,17 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Where it is attached (canonical).
+    /// Returns its mount point (canonical).
     pub fn mount_point(&self) -> &Path {
         &self.mount_point
     }
 
-    /// The kernel's number for it (the first field of `/proc/self/mountinfo`).
+    /// Returns the kernel's number for it (the first field of `/proc/self/mountinfo`).
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Unmounts it; does nothing if it is not there any more.
+    /// Unmounts it; does nothing if it is gone already.
     ///
     /// # Errors
     /// [`MountError::Busy`] if it is in use; it then stays until the value is dropped.
@@ -200,7 +200,7 @@ impl Attached {
         self.kept = true;
     }
 
-    /// Whether this very mount is (still) the topmost one at its mount point.
+    /// Returns whether this very mount is still the topmost one at its mount point.
     fn is_there(&self) -> Result<bool, MountError> {
         Ok(table::mount_at(&self.mount_point)?.is_some_and(|mount| mount.id == self.id))
     }
@@ -217,13 +217,13 @@ impl Drop for Attached {
     }
 }
 
-/// Opens a directory for naming it only.
+/// Opens a directory with `O_PATH`.
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, MountError> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| PathError::on("open the directory", path)(errno.into()).into())
 }
 
-/// The id of the mount that `descriptor` lies on (proc_pid_fdinfo(5)); asks no file system.
+/// Returns the id of the mount that `descriptor` lies on (proc_pid_fdinfo(5)); asks no file system.
 fn mount_id(descriptor: BorrowedFd<'_>) -> Result<u64, MountError> {
     let path = format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd());
     let text = fs::read_to_string(&path).map_err(PathError::on("read", &path))?;

@@ -1,94 +1,79 @@
 //! The writable FUSE adapter: shows an [`Overlay`] through `fuser`, nothing else.
 //!
-//! All changes come through the mount, so the kernel may keep what it was told for good; it
-//! knows itself what its own requests change. `open` and `opendir` cost no message, because there
-//! are no handles: the overlay finds the content of a node when it is asked for. That also
-//! means that no file is ever opened with passthrough, so there is no backing file in the kernel through
-//! which a write could reach anything but the upper (`docs/decisions/0009-fuse-engine.md`).
+//! All changes come through the mount, so the kernel may keep every answer for good; it applies its own requests to
+//! its caches, except for set-id bits: it requests the mode of a file that has some each time
+//! ([`convert::lifetime`]). `open` and `opendir` cost no message, because there are no handles: the overlay finds the
+//! content of a node at each request. That also means that no file is ever opened with passthrough, so there is no
+//! backing file in the kernel through which a write could reach anything but the upper
+//! (`docs/decisions/0009-fuse-engine.md`).
 //!
-//! Permissions, locks, and `O_TRUNC` (a `SETATTR`) are the kernel's business. Set-id bits are ours
+//! Permissions, locks, and `O_TRUNC` (a `SETATTR`) are left to the kernel. Set-id bits are ours
 //! (`FUSE_HANDLE_KILLPRIV_V2`), which saves a request per `write`.
 
+mod content;
+mod control;
 mod convert;
+mod credentials;
+mod direct;
 mod filesystem;
-mod groups;
 mod pressure;
 #[cfg(test)]
 mod tests;
+mod view;
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use fuser::{Config, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, Request, Session, SessionACL};
+use fuser::{Generation, INodeNo, ReplyEmpty, ReplyEntry};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::convert::{attr, caller};
+use self::convert::{attr, lifetime};
+use self::direct::Direct;
 use self::pressure::Pressure;
-use super::lower::counters::{Counters, count};
-use super::lower::workers::Workers;
-use super::lower::{CountsReader, FOREVER, LowerOptions};
-use super::polling::Polling;
-use crate::overlay::layer::{Errno, LayerError, LayerResult};
-use crate::overlay::{Ino, NewMode, NewNode, Overlay, Stat};
+pub(super) use self::view::View;
+use super::adapter::counters::Counters;
+use super::adapter::workers::Workers;
+use super::adapter::{Call, Desk, FOREVER, ServeOptions, Server, fail};
+use crate::overlay::layer::LayerResult;
+use crate::overlay::{Ino, Overlay, Stat};
 
-/// A server that took up the connection, but answers only once [`Server::run`] is called.
-pub struct Server {
-    session: Session<Cow>,
-    counters: Arc<Counters>,
+/// Takes over the connection `device`, a `/dev/fuse` descriptor that belongs to a mount, for showing `overlay`. With
+/// `volatile`, nothing is synced. The view wants to know the mount.
+///
+/// # Errors
+/// If the kernel hung up or lacks what is needed.
+pub(super) fn server(
+    device: OwnedFd,
+    overlay: Overlay,
+    volatile: bool,
+    options: &ServeOptions,
+) -> io::Result<(Server<Cow>, Arc<View>)> {
+    let desk = Desk::open(&device, options)?;
+    let counters = Arc::clone(&desk.counters);
+    // A full disk must not keep an upper from being looked at.
+    let alignment = overlay.direct_alignment().unwrap_or_else(|error| {
+        tracing::debug!("direct I/O is not checked: {error}");
+        1
+    });
+    let direct = Arc::new(Direct::new(alignment, options.workers));
+    let view = Arc::new(View::new());
+    let cow = Cow {
+        overlay: Arc::new(overlay),
+        workers: Workers::new(options.workers),
+        volatile,
+        desk,
+        pressure: Pressure::new(),
+        direct: Arc::clone(&direct),
+        view: Arc::clone(&view),
+    };
+    let server = Server::start(device, options, cow, counters)?;
+    direct.connect(server.notifier());
+    Ok((server, view))
 }
 
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").finish_non_exhaustive()
-    }
-}
-
-impl Server {
-    /// Answers the kernel's `FUSE_INIT` on `device`, a `/dev/fuse` descriptor that belongs to a mount. With
-    /// `volatile`, nothing is synced.
-    ///
-    /// # Errors
-    /// If the kernel hung up or lacks what is needed.
-    pub fn new(device: OwnedFd, overlay: Overlay, volatile: bool, options: &LowerOptions) -> io::Result<Self> {
-        let counters = Arc::<Counters>::default();
-        let cow = Cow {
-            overlay: Arc::new(overlay),
-            workers: Workers::new(options.workers),
-            volatile,
-            counters: Arc::clone(&counters),
-            polling: Polling::new(&device, options.threads)?,
-            pressure: Pressure::new(),
-        };
-        let mut config = Config::default();
-        config.n_threads = Some(options.threads.max(1));
-        config.clone_fd = true;
-        let acl = match options.allow_other {
-            true => SessionACL::All,
-            false => SessionACL::Owner,
-        };
-        let session = Session::from_fd(cow, device, acl, config)?;
-        Ok(Self { session, counters })
-    }
-
-    /// A reader for the counters, for another thread.
-    pub fn counts(&self) -> CountsReader {
-        CountsReader(Arc::clone(&self.counters))
-    }
-
-    /// Answers requests until the file system is unmounted everywhere.
-    ///
-    /// # Errors
-    /// If the connection breaks in another way.
-    pub fn run(self) -> io::Result<()> {
-        self.session.run()
-    }
-}
-
-/// Sets up a process for serving: one descriptor is open per directory of the upper that the kernel
-/// remembers, and the kernel has applied the umask of whoever creates something.
+/// Sets up a process for serving. Raises the limit of open files, since one descriptor is open per directory of the
+/// upper that the kernel remembers, and clears the umask, which the kernel has applied already.
 pub fn prepare_process() {
     rustix::process::umask(rustix::fs::Mode::empty());
     let limit = getrlimit(Resource::Nofile);
@@ -101,103 +86,65 @@ pub fn prepare_process() {
     }
 }
 
+/// The file system of one mount.
 #[derive(Debug)]
-struct Cow {
+pub(super) struct Cow {
     overlay: Arc<Overlay>,
     workers: Workers,
     volatile: bool,
-    counters: Arc<Counters>,
-    polling: Polling,
+    desk: Desk,
     pressure: Pressure,
+    direct: Arc<Direct>,
+    view: Arc<View>,
 }
 
-/// Counts and logs what a person should know; what programs ask for all the time is no news.
-fn fail(counters: &Counters, request: &str, ino: INodeNo, error: &LayerError) -> fuser::Errno {
-    if matches!(
-        error.errno,
-        Errno::IO | Errno::STALE | Errno::NOSPC | Errno::MFILE | Errno::NFILE
-    ) {
-        count(&counters.errors, 1);
-        tracing::warn!(inode = ino.0, "{request} fails: {error}");
-    }
-    fuser::Errno::from_i32(error.errno.raw_os_error())
+/// Replies with the node of a name.
+fn enter(stat: &Stat, reply: ReplyEntry) {
+    reply.entry_with_ttls(&lifetime(stat), &FOREVER, &attr(stat), Generation(stat.generation));
 }
 
 impl Cow {
-    /// A request has come, of a kind that is counted.
-    fn asked(&self, counter: &AtomicU64) {
-        count(counter, 1);
-        self.polling.noticed();
+    /// Returns the values that a job on another thread needs.
+    fn shared(&self) -> (Arc<Overlay>, Arc<Counters>) {
+        (Arc::clone(&self.overlay), Arc::clone(&self.desk.counters))
     }
 
-    fn fail(&self, request: &str, ino: INodeNo, error: &LayerError) -> fuser::Errno {
-        fail(&self.counters, request, ino, error)
-    }
-
-    fn reply_entry(&self, request: &str, parent: INodeNo, made: LayerResult<Stat>, reply: ReplyEntry) {
+    fn reply_entry(&self, call: Call, made: LayerResult<Stat>, reply: ReplyEntry) {
         match made {
-            Ok(stat) => reply.entry(&FOREVER, &attr(&stat), Generation(stat.generation)),
-            Err(error) => reply.error(self.fail(request, parent, &error)),
+            Ok(stat) => enter(&stat, reply),
+            Err(error) => reply.error(self.desk.fail(call, &error)),
         }
     }
 
-    fn reply_empty(&self, request: &str, ino: INodeNo, done: LayerResult<()>, reply: ReplyEmpty) {
+    fn reply_empty(&self, call: Call, done: LayerResult<()>, reply: ReplyEmpty) {
         match done {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(self.fail(request, ino, &error)),
+            Err(error) => reply.error(self.desk.fail(call, &error)),
         }
     }
 
     /// Changes something about `ino`: here, or on a worker if it has to be copied up first and is large.
     fn change(&self, ino: INodeNo, work: impl FnOnce(&Overlay, &Counters) + Send + 'static) {
-        self.asked(&self.counters.changes);
+        self.desk.asked(&self.desk.counters.changes);
         if self.overlay.is_slow_to_change(Ino(ino.0)) {
-            let (overlay, counters) = (Arc::clone(&self.overlay), Arc::clone(&self.counters));
+            let (overlay, counters) = self.shared();
             self.workers.run(move || work(&overlay, &counters));
         } else {
-            work(&self.overlay, &self.counters);
+            work(&self.overlay, &self.desk.counters);
         }
     }
 
-    /// As [`Self::change`], answered with success or an error.
+    /// Changes something as [`Self::change`] does, and replies with success or an error.
     fn change_and_reply(
         &self,
-        request: &'static str,
+        call: Call,
         ino: INodeNo,
         reply: ReplyEmpty,
         work: impl FnOnce(&Overlay) -> LayerResult<()> + Send + 'static,
     ) {
         self.change(ino, move |overlay, counters| match work(overlay) {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(fail(counters, request, ino, &error)),
+            Err(error) => reply.error(fail(counters, call, &error)),
         });
-    }
-
-    fn create_node(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        node: NewNode<'_>,
-        (mode, umask): (u32, u32),
-    ) -> LayerResult<Stat> {
-        self.asked(&self.counters.changes);
-        let mode = NewMode {
-            permissions: mode & 0o7777,
-            umask,
-        };
-        self.overlay.create(caller(request), Ino(parent.0), name, node, mode)
-    }
-
-    fn reply_xattr(&self, ino: INodeNo, size: u32, value: LayerResult<Vec<u8>>, reply: ReplyXattr) {
-        self.asked(&self.counters.xattrs);
-        match value {
-            Err(error) => reply.error(self.fail("getxattr", ino, &error)),
-            Ok(value) => match u32::try_from(value.len()) {
-                Ok(length) if size == 0 => reply.size(length),
-                Ok(length) if length <= size => reply.data(&value),
-                _ => reply.error(fuser::Errno::ERANGE),
-            },
-        }
     }
 }

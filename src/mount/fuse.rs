@@ -8,30 +8,32 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid};
 
 use super::api::Context;
-use super::{Detached, MountError, Restrictions, helper};
+use super::{Detached, Label, MountError, Restrictions, helper};
 use crate::durable::PathError;
 
-/// A FUSE file system that nobody serves yet.
+/// A FUSE file system that has no server yet.
 #[derive(Debug)]
 pub struct Unserved {
-    /// For the server; while any copy of it is open, users of the mount wait for answers.
+    /// The descriptor for the server; while any copy of it is open, users of the mount wait for answers.
     pub device: OwnedFd,
-    /// For the users.
+    /// The mount for the users.
     pub mount: Detached,
 }
 
-/// As [`create`]; without the privilege to mount, through `fusermount3`, and then attached at `mount_point` already.
+/// Makes a file system as [`create`] does; without the privilege to mount, through `fusermount3`, which attaches it at
+/// `mount_point` already.
 ///
 /// # Errors
-/// As [`create`], and if `fusermount3` refuses or is not there.
+/// Those of [`create`], and if `fusermount3` refuses or is missing.
 pub(super) fn create_at(
     mount_point: &Path,
     restrictions: Restrictions,
     allow_other: bool,
+    label: &Label,
 ) -> Result<Unserved, MountError> {
-    match create(restrictions, allow_other) {
+    match create(restrictions, allow_other, label) {
         Err(error) if is_forbidden(&error) => {
-            let device = helper::mount(mount_point, restrictions, allow_other)?;
+            let device = helper::mount(mount_point, restrictions, allow_other, label)?;
             let mount = Detached::attached_at(mount_point)?;
             Ok(Unserved { device, mount })
         }
@@ -49,15 +51,15 @@ fn is_forbidden(error: &MountError) -> bool {
 }
 
 /// Makes a FUSE file system of type `fuse.oic`. Permissions are checked by the kernel
-/// (`default_permissions`); with `allow_other` not only for the calling user.
+/// (`default_permissions`); with `allow_other` not only for the calling user. Its source names `label`.
 ///
 /// # Errors
-/// If there is no `/dev/fuse` or the kernel refuses.
-pub fn create(restrictions: Restrictions, allow_other: bool) -> Result<Unserved, MountError> {
+/// If `/dev/fuse` is missing or the kernel refuses.
+pub fn create(restrictions: Restrictions, allow_other: bool, label: &Label) -> Result<Unserved, MountError> {
     let path = "/dev/fuse";
     let device = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| PathError::on("open", path)(errno.into()))?;
-    let context = Context::open("fuse")?;
+    let context = Context::open("fuse", label)?;
     context.set("subtype", "oic")?;
     context.set("fd", device.as_fd().as_raw_fd().to_string())?;
     context.set("rootmode", "40000")?;

@@ -10,23 +10,27 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::{MountError, Restrictions, SOURCE, table};
+use super::error::FUSERMOUNT;
+use super::holders::holders;
+use super::{Label, MountError, Restrictions};
 use crate::durable::PathError;
 
-/// The program, found in `PATH`.
-pub(super) const PROGRAM: &str = "fusermount3";
-
-/// Mounts at `mount_point` (canonical); the descriptor is for the server.
+/// Mounts at `mount_point` (canonical), with a source that names `label`; returns the descriptor for the server.
 ///
 /// # Errors
-/// [`MountError::Refused`] with what the program said, or that it is not there.
-pub(super) fn mount(mount_point: &Path, restrictions: Restrictions, allow_other: bool) -> Result<OwnedFd, MountError> {
+/// [`MountError::Refused`] with the program's message, or the note that it is missing.
+pub(super) fn mount(
+    mount_point: &Path,
+    restrictions: Restrictions,
+    allow_other: bool,
+    label: &Label,
+) -> Result<OwnedFd, MountError> {
     let refused = |source: io::Error, detail: String| MountError::Refused {
-        action: format!("mount at {} with {PROGRAM}", mount_point.display()),
+        action: format!("mount at {} with {FUSERMOUNT}", mount_point.display()),
         source,
         detail,
     };
-    let mut options = format!("fsname={SOURCE},subtype=oic,nosuid,nodev,default_permissions");
+    let mut options = format!("subtype=oic,nosuid,nodev,default_permissions,fsname={}", label.source());
     if restrictions.read_only {
         options += ",ro";
     }
@@ -34,16 +38,16 @@ pub(super) fn mount(mount_point: &Path, restrictions: Restrictions, allow_other:
         options += ",allow_other";
     }
     let (ours, theirs) = UnixStream::pair().map_err(|error| refused(error, String::new()))?;
-    let output = Command::new(PROGRAM)
+    let output = Command::new(FUSERMOUNT)
         .args(["-o", &options, "--"])
         .arg(mount_point)
-        // Where it sends the descriptor: its own standard input.
+        // The descriptor to which it sends the result: its own standard input.
         .env("_FUSE_COMMFD", "0")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
-        .map_err(PathError::on("run", PROGRAM))?;
+        .map_err(PathError::on("run", FUSERMOUNT))?;
     if !output.status.success() {
         return Err(refused(io::Error::from_raw_os_error(libc::EPERM), explained(&output)));
     }
@@ -55,20 +59,20 @@ pub(super) fn mount(mount_point: &Path, restrictions: Restrictions, allow_other:
 /// # Errors
 /// [`MountError::Busy`] if it is in use, [`MountError::Refused`] otherwise.
 pub(super) fn unmount(mount_point: &Path, lazy: bool) -> Result<(), MountError> {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(FUSERMOUNT);
     command.arg("-u");
     if lazy {
         command.arg("-z");
     }
     let output = command.arg("--").arg(mount_point).stdin(Stdio::null()).output();
-    let output = output.map_err(PathError::on("run", PROGRAM))?;
+    let output = output.map_err(PathError::on("run", FUSERMOUNT))?;
     if output.status.success() {
         return Ok(());
     }
-    let holders = table::holders(mount_point);
+    let holders = holders(mount_point);
     if holders.is_empty() {
         return Err(MountError::Refused {
-            action: format!("unmount {} with {PROGRAM}", mount_point.display()),
+            action: format!("unmount {} with {FUSERMOUNT}", mount_point.display()),
             source: io::Error::from_raw_os_error(libc::EPERM),
             detail: explained(&output),
         });
@@ -79,7 +83,7 @@ pub(super) fn unmount(mount_point: &Path, lazy: bool) -> Result<(), MountError> 
     })
 }
 
-/// What the program said, in parentheses.
+/// Returns the program's message, in parentheses.
 fn explained(output: &Output) -> String {
     match String::from_utf8_lossy(&output.stderr).trim() {
         "" => String::new(),
@@ -87,7 +91,7 @@ fn explained(output: &Output) -> String {
     }
 }
 
-/// The descriptor that comes with the next byte (unix(7), `SCM_RIGHTS`).
+/// Receives the descriptor that comes with the next byte (unix(7), `SCM_RIGHTS`).
 fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

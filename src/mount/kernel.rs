@@ -24,24 +24,28 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::api::{Context, open_directory};
-use super::server::path_bytes;
-use super::{Attached, Detached, MountError, Restrictions};
+use super::{Attached, Detached, Label, MountError, Restrictions};
 use crate::durable::{self, PathError};
+use crate::path_bytes;
+
+mod closed;
+
+pub(super) use closed::Room;
 
 /// The writable layer of an overlay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upper {
-    /// What was added, changed and removed, in the Linux overlayfs format.
+    /// The directory with everything added, changed and removed, in the Linux overlayfs format.
     #[serde(with = "path_bytes")]
     pub directory: PathBuf,
     /// The kernel's scratch directory, on the same file system; private to it. Beside it,
     /// with the same name and `.lock` and `.base` appended, lie two files of ours.
     #[serde(with = "path_bytes")]
     pub work: PathBuf,
-    /// Identifies what lies below (a base key, say): a new upper remembers it, an old one is
-    /// refused over anything else.
+    /// Identifies the layers below (a base key, say): a new upper remembers it, an old one is refused over anything
+    /// else.
     pub base: String,
-    /// Nothing is synced, for speed; see [`Upper::settle`].
+    /// Whether nothing is synced, for speed; see [`Upper::settle`].
     pub volatile: bool,
 }
 
@@ -50,7 +54,7 @@ pub struct Upper {
 pub struct OverlaySpec {
     /// Read-only layers, the topmost first; without an upper at least two.
     pub lower: Vec<PathBuf>,
-    /// Where changes go; without it the overlay is read-only.
+    /// The layer for changes; without it the overlay is read-only.
     pub upper: Option<Upper>,
     /// Restrictions of the mount.
     pub restrictions: Restrictions,
@@ -61,19 +65,19 @@ pub struct OverlaySpec {
 /// # Errors
 /// As [`create`], and if it cannot be attached.
 pub fn mount(spec: &OverlaySpec, mount_point: &Path) -> Result<Attached, MountError> {
-    create(spec)?.attach(mount_point)
+    create(spec, &Label::default())?.attach(mount_point)
 }
 
-/// Makes the overlay, attached nowhere yet.
+/// Makes the overlay, attached nowhere yet. Its source names `label`.
 ///
 /// # Errors
 /// [`MountError::Unsettled`] if the upper must not be used, or the kernel's refusal.
-pub fn create(spec: &OverlaySpec) -> Result<Detached, MountError> {
+pub fn create(spec: &OverlaySpec, label: &Label) -> Result<Detached, MountError> {
     if let Some(upper) = &spec.upper {
         upper.check_settled()?;
     }
     let layers = Layers::open(spec)?;
-    let context = layers.configure()?;
+    let context = layers.configure(label)?;
     for (key, value) in [
         ("index", "off"),
         ("xino", "on"),
@@ -112,20 +116,24 @@ impl Layers {
         })
     }
 
-    /// A context with the layers set, in the first way that this kernel takes.
-    fn configure(&self) -> Result<Context, MountError> {
-        self.configure_by(Self::set_by_descriptor)
-            .or_else(|_| self.configure_by(Self::set_by_name))
-            .or_else(|_| self.configure_by(Self::set_joined))
+    /// Returns a context with the layers set, in the first way that this kernel supports.
+    fn configure(&self, label: &Label) -> Result<Context, MountError> {
+        self.configure_by(Self::set_by_descriptor, label)
+            .or_else(|_| self.configure_by(Self::set_by_name, label))
+            .or_else(|_| self.configure_by(Self::set_joined, label))
     }
 
-    fn configure_by(&self, set: impl Fn(&Self, &Context) -> Result<(), MountError>) -> Result<Context, MountError> {
-        let context = Context::open("overlay")?;
+    fn configure_by(
+        &self,
+        set: impl Fn(&Self, &Context) -> Result<(), MountError>,
+        label: &Label,
+    ) -> Result<Context, MountError> {
+        let context = Context::open("overlay", label)?;
         set(self, &context)?;
         Ok(context)
     }
 
-    /// Linux 6.13.
+    /// Sets the layers by their descriptors (Linux 6.13).
     fn set_by_descriptor(&self, context: &Context) -> Result<(), MountError> {
         for lower in &self.lower {
             context.set_descriptor("lowerdir+", lower.as_fd())?;
@@ -137,7 +145,8 @@ impl Layers {
         Ok(())
     }
 
-    /// Linux 6.5. The names in `/proc` need no escaping and are short: a value has at most 255 bytes.
+    /// Sets the layers by names, one by one (Linux 6.5). The names in `/proc` need no escaping and are short: a value
+    /// has at most 255 bytes.
     fn set_by_name(&self, context: &Context) -> Result<(), MountError> {
         for lower in &self.lower {
             context.set("lowerdir+", named(lower))?;
@@ -145,7 +154,7 @@ impl Layers {
         self.set_upper_by_name(context)
     }
 
-    /// Before; a dozen layers fit.
+    /// Sets the layers by names in one value, into which a dozen fit (older kernels).
     fn set_joined(&self, context: &Context) -> Result<(), MountError> {
         let lower: Vec<_> = self.lower.iter().map(named).collect();
         context.set("lowerdir", lower.join(":"))?;
@@ -166,22 +175,23 @@ fn named(descriptor: &OwnedFd) -> String {
 }
 
 impl Upper {
-    /// The file whose lock says that the upper is in use.
+    /// Returns the file whose lock shows that the upper is in use.
     pub fn lock_file(&self) -> PathBuf {
         beside(&self.work, ".lock")
     }
 
-    /// As [`Self::prepare_for`], for the root directory `base_root`.
+    /// Prepares it as [`Self::prepare_for`] does, for the root directory `base_root`.
     ///
     /// # Errors
-    /// As [`Self::prepare_for`], and if `base_root` cannot be looked at.
+    /// As [`Self::prepare_for`], and if `base_root` cannot be examined.
     pub fn prepare(&self, base_root: &Path) -> Result<(), MountError> {
         let root = fs::metadata(base_root).map_err(PathError::on("look at", base_root))?;
         self.prepare_for(root.mode() & 0o7777, root.uid(), root.gid())
     }
 
     /// Makes the directories where they are absent. A new upper's root gets this mode and owner, which
-    /// should be those of the root below: it is what the overlay shows as its root.
+    /// should be those of the root below: it is what the overlay shows as its root. That of an old one is opened again
+    /// if a private mount has closed it.
     ///
     /// # Errors
     /// [`MountError::ForeignUpper`] if it was made over another base; or if a directory cannot be made.
@@ -189,7 +199,10 @@ impl Upper {
         let base_file = beside(&self.work, ".base");
         if self.directory.exists() {
             match fs::read_to_string(&base_file) {
-                Ok(base) if base == self.base => return make_directory(&self.work),
+                Ok(base) if base == self.base => {
+                    make_directory(&self.work)?;
+                    return Ok(closed::reopen(&self.directory, &self.work)?);
+                }
                 Ok(_) => return Err(MountError::ForeignUpper(self.directory.clone())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(MountError::ForeignUpper(self.directory.clone()));
@@ -205,6 +218,15 @@ impl Upper {
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(permissions))
             .map_err(PathError::on("set the mode of", &self.directory))?;
         Ok(())
+    }
+
+    /// Keeps other users out of what the kernel merges with it: its root directory gets mode 0700 and the calling user
+    /// as owner, until it is prepared again.
+    ///
+    /// # Errors
+    /// If mode or owner cannot be kept or set.
+    pub(super) fn close(&self) -> Result<(), MountError> {
+        Ok(closed::close(&self.directory, &self.work)?)
     }
 
     /// Refuses an upper that was used without syncing and not settled.
@@ -243,14 +265,14 @@ impl Upper {
     }
 }
 
-/// `path` with `suffix` appended to its name.
+/// Returns `path` with `suffix` appended to its name.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Makes `path` if it is absent, with nobody else allowed in.
+/// Makes `path` if it is absent, open to its owner alone.
 fn make_directory(path: &Path) -> Result<(), MountError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(()),
@@ -259,7 +281,7 @@ fn make_directory(path: &Path) -> Result<(), MountError> {
     }
 }
 
-/// Where the kernel marks what an upper was used with ("Volatile mount" in overlayfs.rst).
+/// Returns the directory in which the kernel marks how an upper was used ("Volatile mount" in overlayfs.rst).
 fn incompatible(work: &Path) -> PathBuf {
     work.join("work/incompat")
 }
@@ -271,7 +293,7 @@ mod tests {
 
     type Way = fn(&Layers, &Context) -> Result<(), MountError>;
 
-    /// This kernel takes all three, whatever characters a path has.
+    /// This kernel supports all three, with any characters in a path.
     #[test]
     fn every_way_to_name_layers() {
         let ways: [Way; 3] = [Layers::set_by_descriptor, Layers::set_by_name, Layers::set_joined];
@@ -294,7 +316,7 @@ mod tests {
                 restrictions: Restrictions::BUILD,
             };
             let look = || {
-                let context = Layers::open(&spec)?.configure_by(way)?;
+                let context = Layers::open(&spec)?.configure_by(way, &Label::default())?;
                 let mount = context.mount(spec.restrictions)?.attach(&path("at"))?;
                 assert_eq!(fs::read_to_string(path("at/file")).unwrap(), "1");
                 fs::write(path("at/file"), "3").unwrap();

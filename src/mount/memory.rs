@@ -1,17 +1,17 @@
-//! A file system in memory, for work whose result is kept elsewhere: dpkg syncs its
-//! database all the time, which costs nothing there.
+//! A file system in memory, for work whose result is kept elsewhere: dpkg syncs its database all the time, which
+//! costs nothing there.
 
 use std::fs;
 use std::path::Path;
 
 use super::api::{Attached, Context};
-use super::{MountError, Restrictions};
+use super::{Label, MountError, Restrictions};
 
-/// How much of the available memory such a file system may take at the most: one part in this many.
+/// The largest part of the available memory that such a file system may take: one part in this many.
 const SHARE: u64 = 3;
 
-/// Mounts an empty tmpfs(5) at `mount_point`, whose root is for the owner alone. `None` if this
-/// machine has not three times the memory that `size_bytes` would take.
+/// Mounts an empty tmpfs(5) at `mount_point`, whose root is for the owner alone. Returns `None` if the available
+/// memory is not three times `size_bytes`.
 ///
 /// # Errors
 /// If the kernel refuses the mount.
@@ -19,13 +19,13 @@ pub fn mount(mount_point: &Path, size_bytes: u64) -> Result<Option<Attached>, Mo
     if available_bytes().is_none_or(|available| available / SHARE < size_bytes) {
         return Ok(None);
     }
-    let context = Context::open("tmpfs")?;
+    let context = Context::open("tmpfs", &Label::default())?;
     context.set("size", size_bytes.to_string())?;
     context.set("mode", "700")?;
     context.mount(Restrictions::BUILD)?.attach(mount_point).map(Some)
 }
 
-/// `MemAvailable` of proc_meminfo(5).
+/// Returns `MemAvailable` of proc_meminfo(5).
 fn available_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,5 +1,5 @@
-//! Private mount namespaces (mount_namespaces(7)): what is mounted inside vanishes
-//! with the last process in it, also after `kill -9`.
+//! Private mount namespaces (mount_namespaces(7)): mounts made inside vanish with the last process in it, also after
+//! `kill -9`.
 
 use std::fs::File;
 use std::thread;
@@ -13,12 +13,15 @@ use crate::durable::PathError;
 /// Moves the calling thread, and with it all threads and processes that it starts later, into a
 /// new mount namespace from which nothing reaches the outside. Call it while there is only one thread.
 ///
+/// What is unmounted outside goes inside, too: a copy that stayed would keep the file system, its server and its
+/// writable layer in use. For that the copies are slaves (mount_namespaces(7)), not private.
+///
 /// # Errors
 /// Without the privilege to do so (`CAP_SYS_ADMIN`).
 pub fn enter_private() -> Result<(), MountError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| refused("make a private mount namespace", errno))?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(MountError::refused("make the mounts of the namespace private"))
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(MountError::refused("make the mounts of the namespace slaves"))
 }
 
 /// Runs `work` in a private mount namespace that ends with it, then `finish` with its

@@ -1,34 +1,31 @@
-//! What is mounted (`/proc/self/mountinfo`, proc_pid_mountinfo(5)), who uses it, and how to take it down.
+//! The table of mounts (`/proc/self/mountinfo`, proc_pid_mountinfo(5)), and unmounting.
 //!
 //! Nothing here touches the mounted file systems themselves: a dead one cannot block us.
 
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 
-use super::{MountError, SOURCE, helper};
+use super::holders::holders;
+use super::{Label, MountError, helper};
 use crate::durable::PathError;
-
-/// Not `/proc/self`: a thread can have a mount namespace of its own.
-const MOUNT_INFO: &str = "/proc/thread-self/mountinfo";
 
 /// One line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Unique among the mounts that exist now.
+    /// Its number, unique among the mounts that exist now.
     pub id: u64,
-    /// The mount it is attached to.
+    /// The number of the mount it is attached to.
     pub parent: u64,
     /// Major and minor device number of its file system.
     pub device: (u32, u32),
     /// The directory of the file system that is its root.
     pub root: PathBuf,
-    /// Where it is attached, from our root.
+    /// The path where it is attached, from our root.
     pub mount_point: PathBuf,
     /// Options of the mount, such as `ro,nosuid`.
     pub options: String,
@@ -41,22 +38,43 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Whether oic made it.
+    /// Returns whether oic made it.
     pub fn is_ours(&self) -> bool {
-        self.source == SOURCE && matches!(self.file_system.as_str(), "fuse.oic" | "overlay")
+        self.label().is_some()
+    }
+
+    /// Returns the name of what it shows; `None` if oic has not made it.
+    pub fn label(&self) -> Option<Label> {
+        let is_possible = matches!(self.file_system.as_str(), "fuse.oic" | "overlay");
+        is_possible.then(|| Label::of_source(&self.source)).flatten()
+    }
+
+    /// Returns whether nothing can be written through it.
+    pub fn is_read_only(&self) -> bool {
+        self.options.split(',').any(|option| option == "ro")
     }
 }
 
-/// All mounts of our namespace, in the order of the kernel: what covers comes behind what is covered.
+/// Returns all mounts of our namespace, in the order of the kernel: a mount that covers another comes behind it. They
+/// are those of the thread, not of `/proc/self`: a thread can have a mount namespace of its own.
 ///
 /// # Errors
-/// If `/proc` is not there.
+/// If `/proc` is missing.
 pub fn mounts() -> Result<Vec<Mount>, MountError> {
-    let text = fs::read(MOUNT_INFO).map_err(PathError::on("read", MOUNT_INFO))?;
+    mounts_of(Path::new("/proc/thread-self"))
+}
+
+/// Returns all mounts of the namespace of the process whose `/proc` directory is `process`, in the order of the kernel.
+///
+/// # Errors
+/// If the process is gone, or the caller may not examine it.
+pub(super) fn mounts_of(process: &Path) -> Result<Vec<Mount>, MountError> {
+    let path = process.join("mountinfo");
+    let text = fs::read(&path).map_err(PathError::on("read", &path))?;
     Ok(text.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
-/// The topmost mount attached exactly at `path`, which must be canonical.
+/// Finds the topmost mount attached exactly at `path`, which must be canonical.
 ///
 /// # Errors
 /// As [`mounts`].
@@ -64,7 +82,7 @@ pub fn mount_at(path: &Path) -> Result<Option<Mount>, MountError> {
     Ok(mounts()?.into_iter().rev().find(|mount| mount.mount_point == path))
 }
 
-/// Whether something is mounted exactly at `path`, which must be canonical.
+/// Returns whether a mount is attached exactly at `path`, which must be canonical.
 ///
 /// # Errors
 /// As [`mounts`].
@@ -72,7 +90,7 @@ pub fn is_mount_point(path: &Path) -> Result<bool, MountError> {
     Ok(mount_at(path)?.is_some())
 }
 
-/// The mounts at and below `path`, which must be canonical, in the order in which to unmount them.
+/// Returns the mounts at and below `path`, which must be canonical, in the order in which to unmount them.
 ///
 /// # Errors
 /// As [`mounts`].
@@ -115,7 +133,7 @@ fn number(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// Undoes the kernel's `\ooo` for space, tab, newline, backslash and `#`.
+/// Decodes the kernel's `\ooo` for space, tab, newline, backslash and `#`.
 fn unescape(field: &[u8]) -> OsString {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -137,87 +155,16 @@ fn octal_byte(digits: [u8; 3]) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()
 }
 
-/// A process that uses something below a mount point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process id.
-    pub pid: u32,
-    /// Its name (`/proc/PID/comm`).
-    pub command: String,
-    /// One of the things it uses.
-    pub path: PathBuf,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pid {}, {})", self.command, self.pid, self.path.display())
-    }
-}
-
-/// Holders as a list in words.
-pub(super) fn list(holders: &[Holder]) -> String {
-    const SHOWN: usize = 5;
-    if holders.is_empty() {
-        return "a process that cannot be seen from here, or another mount".to_owned();
-    }
-    let mut words: Vec<_> = holders.iter().take(SHOWN).map(Holder::to_string).collect();
-    if holders.len() > SHOWN {
-        words.push(format!("and {} more", holders.len() - SHOWN));
-    }
-    words.join(", ")
-}
-
-/// The processes whose working directory, root, program, open files or mappings lie at or below `path`.
-/// Processes that may not be looked at, or that end meanwhile, are left out.
-pub fn holders(path: &Path) -> Vec<Holder> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let mut found: Vec<_> = processes
-        .flatten()
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let used = used_path(&entry.path(), path)?;
-            let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            Some(Holder {
-                pid,
-                command: command.trim_end().to_owned(),
-                path: used,
-            })
-        })
-        .collect();
-    found.sort_by_key(|holder| holder.pid);
-    found
-}
-
-/// The first thing at or below `path` that the process `process` (its `/proc` directory) uses.
-fn used_path(process: &Path, path: &Path) -> Option<PathBuf> {
-    let below = |link: PathBuf| fs::read_link(link).ok().filter(|target| target.starts_with(path));
-    ["cwd", "root", "exe"]
-        .into_iter()
-        .find_map(|name| below(process.join(name)))
-        .or_else(|| {
-            let descriptors = fs::read_dir(process.join("fd")).ok()?;
-            descriptors.flatten().find_map(|entry| below(entry.path()))
-        })
-        .or_else(|| {
-            let maps = fs::read(process.join("maps")).ok()?;
-            maps.split(|&byte| byte == b'\n')
-                .filter_map(|line| line.iter().position(|&byte| byte == b'/').and_then(|at| line.get(at..)))
-                .map(|mapped| PathBuf::from(OsStr::from_bytes(mapped)))
-                .find(|mapped| mapped.starts_with(path))
-        })
-}
-
-/// Some are users for a moment only: what a process has open, its children have until they execute a program.
+/// The number of attempts. Some processes use a mount for a moment only: children keep the descriptors of their
+/// parent until they execute a program.
 const BUSY_ATTEMPTS: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Unmounts what is mounted topmost at `path` (canonical); `lazy` takes it out of sight now and ends it
-/// when its last user is done.
+/// Unmounts the topmost mount at `path` (canonical); `lazy` takes it out of sight now and ends it when its last user
+/// is done.
 ///
 /// # Errors
-/// [`MountError::NotMounted`], [`MountError::Busy`] with those who use it, or the kernel's refusal.
+/// [`MountError::NotMounted`], [`MountError::Busy`] with the processes that use it, or the kernel's refusal.
 pub fn unmount(path: &Path, lazy: bool) -> Result<(), MountError> {
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, lazy);
@@ -241,8 +188,8 @@ pub fn unmount(path: &Path, lazy: bool) -> Result<(), MountError> {
     }
 }
 
-/// Unmounts what is mounted topmost at `path` (canonical): now, or when its last user is done. Looks for nobody, and
-/// so waits for nobody.
+/// Unmounts the topmost mount at `path` (canonical): now, or when its last user is done. It looks for no holders, and
+/// so does not wait.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -284,17 +231,5 @@ mod tests {
     fn the_root_is_mounted() {
         assert!(is_mount_point(Path::new("/")).unwrap());
         assert!(mounts_below(Path::new("/proc")).unwrap().last().unwrap().file_system == "proc");
-    }
-
-    #[test]
-    fn an_open_file_has_a_holder() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = fs::canonicalize(directory.path()).unwrap();
-        assert_eq!(holders(&path), []);
-        let _file = fs::File::create(path.join("open")).unwrap();
-        let found = holders(&path);
-        assert_eq!(found[0].pid, std::process::id());
-        assert_eq!(found[0].path, path.join("open"));
-        assert!(matches!(unmount(&path, false), Err(MountError::NotMounted(_))));
     }
 }

@@ -1,39 +1,39 @@
 //! Changing metadata.
 
-use std::os::fd::OwnedFd;
-
-use rustix::fs::{Mode, fchmod, fstat, ftruncate};
+use rustix::fs::ftruncate;
 
 use super::Overlay;
 use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerResult};
 use super::node::Node;
-use super::stat::{Caller, Change, Stat};
+use super::place::Place;
+use super::privileges::{Credentials, drop_set_id, set_owner};
+use super::stat::{Change, Stat};
 use crate::sync::Arc;
 
-const SET_USER_ID: u32 = libc::S_ISUID;
-const SET_GROUP_ID: u32 = libc::S_ISGID;
-const GROUP_EXECUTE: u32 = libc::S_IXGRP;
-
 impl Overlay {
-    /// Changes what `change` names and returns the metadata after it. Set-id bits and capabilities
-    /// go where Linux takes them away (chown(2), truncate(2)).
+    /// Applies `change` and returns the metadata after it. Clears set-id bits and capabilities where Linux does so
+    /// for a change by `caller` (chown(2), truncate(2)).
     ///
     /// # Errors
-    /// `EISDIR`, `EINVAL` if the size of something without one is to be set, `EROFS`, or what the upper's file system says.
-    pub fn setattr(&self, caller: Caller, ino: Ino, change: &Change) -> LayerResult<Stat> {
+    /// `EISDIR`, `EINVAL` if the size of a node without one is to be set, `EROFS`, or what the upper's file system
+    /// says.
+    pub fn setattr(&self, caller: impl Credentials, ino: Ino, change: &Change) -> LayerResult<Stat> {
         let node = self.table.get(ino)?;
-        if *change == Change::default() {
-            return self.stat(&self.read_names(), &node);
-        }
         if let Some(size_bytes) = change.size_bytes {
-            self.set_size(caller, &node, size_bytes)?;
+            self.set_size(&caller, &node, size_bytes)?;
         }
         self.copy_up(&node, u64::MAX)?;
         let names = self.read_names();
         let place = self.place(&names, &node)?;
+        if *change == Change::default() {
+            touch(&place, node.kind)?;
+        }
         if change.uid.is_some() || change.gid.is_some() {
-            place.set_owner(change.uid, change.gid)?;
+            match node.kind {
+                FileKind::Directory => place.set_owner(change.uid, change.gid)?,
+                _ => set_owner(&place, change.uid, change.gid, &caller)?,
+            }
         }
         if let Some(permissions) = change.permissions {
             if node.kind == FileKind::Symlink {
@@ -47,7 +47,7 @@ impl Overlay {
         self.stat(&names, &node)
     }
 
-    fn set_size(&self, caller: Caller, node: &Arc<Node>, size_bytes: u64) -> LayerResult<()> {
+    fn set_size(&self, caller: &dyn Credentials, node: &Arc<Node>, size_bytes: u64) -> LayerResult<()> {
         match node.kind {
             FileKind::Regular => {}
             FileKind::Directory => return Err(Errno::ISDIR.into()),
@@ -55,24 +55,18 @@ impl Overlay {
         }
         self.copy_up(node, size_bytes)?;
         let io = self.io(node)?;
-        ftruncate(&io, size_bytes)?;
-        if !caller.keeps_set_id() {
-            drop_set_id(&io)?;
-        }
-        Ok(())
+        drop_set_id(&io, caller)?;
+        Ok(ftruncate(&io, size_bytes)?)
     }
 }
 
-/// After a change of content by somebody who must not leave set-id bits behind: takes them away.
-pub(super) fn drop_set_id(io: &OwnedFd) -> Result<(), Errno> {
-    let permissions = fstat(io)?.st_mode & 0o7777;
-    let mut kept = permissions & !SET_USER_ID;
-    // Without group execution the bit means something else (inode(7), mandatory locking).
-    if permissions & GROUP_EXECUTE != 0 {
-        kept &= !SET_GROUP_ID;
+/// Changes the time of the inode and nothing else. That is what a request for no change stands for: chown(2) with neither
+/// owner nor group, and the capabilities that a write takes away. Setting no owner would take the set-id bits away as
+/// well, which such a write leaves to a process with `CAP_FSETID`.
+fn touch(place: &Place, kind: FileKind) -> Result<(), Errno> {
+    match kind {
+        // Has neither a mode that can be set nor set-id bits.
+        FileKind::Symlink => place.set_owner(None, None),
+        _ => place.set_permissions(place.stat()?.st_mode),
     }
-    if kept != permissions {
-        fchmod(io, Mode::from_raw_mode(kept))?;
-    }
-    Ok(())
 }

@@ -1,8 +1,8 @@
 //! Copying a node from a layer to the upper, once.
 //!
-//! Content, owner, mode, times, extended attributes (with ACLs and capabilities) stay what they were; so do
-//! holes, at least: a page of zeros becomes one. Directories above are copied first.
-//! Nothing is synced: who wants a file to survive a power failure calls fsync(2) for it.
+//! Content, owner, mode, times, extended attributes (with ACLs and capabilities) stay what they were. So do holes; a
+//! page of zeros becomes one as well. Directories above are copied first. Nothing is synced: a process that wants a
+//! file to survive a power failure calls fsync(2) for it.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -26,12 +26,11 @@ use crate::sync::{Arc, Ordering};
 const CHUNK_BYTES: u64 = 1024 * 1024;
 /// A piece this long, and aligned, is left out if it is zero.
 const PAGE_BYTES: usize = 4096;
-/// What is copied up at once by whoever asks; more takes long.
+/// The largest file that the requesting thread copies up itself; more takes long.
 const QUICK_BYTES: u64 = 128 * 1024;
 
 impl Overlay {
-    /// Whether the first change of `ino` has to copy much, or to wait for content that is
-    /// not there yet.
+    /// Returns whether the first change of `ino` has to copy much, or to wait for content that is not there yet.
     pub fn is_slow_to_change(&self, ino: Ino) -> bool {
         let Some(node) = self.table.find(ino) else {
             return false;
@@ -51,7 +50,8 @@ impl Overlay {
         }
     }
 
-    /// Whether renaming `name` in the directory `parent` takes long for the reasons of [`Self::is_slow_to_change`].
+    /// Returns whether renaming `name` in the directory `parent` takes long for the reasons of
+    /// [`Self::is_slow_to_change`].
     pub fn is_slow_to_rename(&self, parent: Ino, name: &OsStr) -> bool {
         let Ok(parent) = self.directory(parent) else {
             return false;
@@ -63,8 +63,8 @@ impl Overlay {
         found.is_ok_and(|found| found.is_some_and(|found| self.is_slow_to_change(found.ino)))
     }
 
-    /// Brings `node` and the directories above it to the upper. Of a file at least the first `keep_bytes`
-    /// bytes are copied: the caller is about to cut off the rest.
+    /// Copies `node` and the directories above it to the upper. Of a file at least the first `keep_bytes` bytes are
+    /// copied: the caller is about to cut off the rest.
     pub(super) fn copy_up(&self, node: &Arc<Node>, keep_bytes: u64) -> LayerResult<()> {
         let work = self.work()?;
         if node.upper().is_some() {
@@ -97,10 +97,11 @@ impl Overlay {
         let _names = self.write_names();
         let link = self.table.first_link(node.ino);
         if node.is_directory() {
-            let (parent, name) = link.ok_or(Errno::NOENT)?;
-            put_in_place(&made, &parent, &name)?;
-            let parent = parent.upper_directory().ok_or(Errno::STALE)?;
-            let descriptor = open_directory(&parent.descriptor, &name)?;
+            let descriptor = open_directory(made.directory(), made.name())?;
+            // A deleted one stays usable for processes that have it open.
+            if let Some((parent, name)) = link {
+                put_in_place(&made, &parent, &name)?;
+            }
             return Ok(node.set_upper(Upper::Directory(UpperDirectory::new(descriptor, false, None)))?);
         }
         let links = node.links().unwrap_or(attributes.links);
@@ -132,7 +133,7 @@ impl Overlay {
                 file.pinned = itself.into();
             }
         }
-        // Who copied a file up is about to change it.
+        // A file that was copied up is about to be changed.
         let is_open = match copy {
             Place::File(io) => file.io.get_mut().map(|open| open.replace(io)).is_ok(),
             _ => false,
@@ -180,7 +181,7 @@ impl Overlay {
         Ok(copy)
     }
 
-    /// Sets what is not yet as it should be.
+    /// Sets the metadata of the copy that differs from `attributes`.
     fn copy_metadata(&self, lower: LowerRef, attributes: &Attributes, place: &Place) -> LayerResult<()> {
         let made = place.stat()?;
         let mut may_differ = made.st_mode & 0o7777 != attributes.permissions;
@@ -200,7 +201,7 @@ impl Overlay {
                 let name = name.display();
                 LayerError::new(errno, format!("cannot copy the attribute {name} to the upper: {errno}"))
             })?;
-            // An ACL has its say in the mode.
+            // An ACL affects the mode.
             may_differ = true;
         }
         if may_differ && attributes.kind != FileKind::Symlink {
@@ -234,7 +235,8 @@ impl Overlay {
     }
 }
 
-/// Writes what is not zero; returns where the last written byte ends (`written`, if nothing was).
+/// Writes the pages of `chunk` that are not zero; returns where the last written byte ends (`written`, if there was
+/// none).
 fn write_sparse(to: &OwnedFd, chunk: &[u8], offset: u64, mut written: u64) -> Result<u64, Errno> {
     let is_zero = |page: &[u8]| page.iter().all(|&byte| byte == 0);
     let mut pages = chunk.chunks(PAGE_BYTES).enumerate().peekable();
@@ -268,7 +270,8 @@ pub(super) fn write_all(to: &OwnedFd, mut data: &[u8], mut offset: u64) -> Resul
     Ok(())
 }
 
-/// Moves a copy to its name in the upper. That the name is new there is no change of the directory.
+/// Moves a copy to its name in the upper, and keeps the directory's times: that the name is new there is no change of
+/// the directory.
 fn put_in_place(made: &Temporary<'_>, parent: &Node, name: &OsStr) -> LayerResult<()> {
     let directory = &parent.upper_directory().ok_or(Errno::STALE)?.descriptor;
     let before = fstat(directory)?;
@@ -286,7 +289,7 @@ fn put_in_place(made: &Temporary<'_>, parent: &Node, name: &OsStr) -> LayerResul
     Ok(futimens(directory, &times)?)
 }
 
-/// Tells whoever looks into `directory` that its entries have notes.
+/// Marks `directory` as one whose entries have notes.
 pub(super) fn mark_impure(directory: &Node) -> LayerResult<()> {
     let upper = directory.upper_directory().ok_or(Errno::STALE)?;
     if !upper.is_impure() {

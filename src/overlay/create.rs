@@ -1,9 +1,8 @@
 //! New nodes.
 //!
-//! Where nothing is below, a node is made in place, so that the upper's file system hands down default ACLs
-//! and set-group-id as on any file system. Where something was deleted, the node is made
-//! in the work directory and replaces the whiteout in one step: killed at any
-//! time, what was deleted stays deleted.
+//! Where the layers have nothing, a node is made in place, so that the upper's file system hands down default ACLs
+//! and set-group-id as on any file system. Where something was deleted, the node is made in the work directory and
+//! replaces the whiteout in one step: killed at any time, what was deleted stays deleted.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -18,31 +17,31 @@ use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerResult};
 use super::lookup::{Found, Metadata};
 use super::mark::{Note, OPAQUE, YES};
-use super::node::{DefaultAcl, NewEntry, Node, Upper, UpperDirectory, UpperFile, lock};
+use super::node::{DefaultAcl, NewEntry, Node, Upper, UpperDirectory, UpperFile};
 use super::place::Place;
 use super::stat::{Caller, NewMode, NewNode, Stat};
 use super::work::{is_whiteout, open_directory};
 use super::{Names, Overlay, check_name};
-use crate::sync::Arc;
+use crate::sync::{Arc, lock};
 
 const DEFAULT_ACL: &str = "system.posix_acl_default";
 const SET_GROUP_ID: u32 = libc::S_ISGID;
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 
-/// What a new name finds in the upper.
+/// The state of a free name in the upper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vacancy {
     Free,
     Whiteout,
 }
 
-/// How a new node is to be.
+/// A request for a new node.
 #[derive(Debug, Clone, Copy)]
 struct Wish<'a> {
     node: NewNode<'a>,
     mode: NewMode,
     caller: Caller,
-    /// The directory's default ACL decides the permissions.
+    /// Whether the directory's default ACL decides the permissions.
     has_acl: bool,
 }
 
@@ -86,7 +85,7 @@ impl Overlay {
         let ino = found.ino;
         let (made, stat) = self.enter(&names, &parent, name, found)?;
         if let Some(listing) = parent.listing().as_deref_mut() {
-            listing.insert(name, node.kind(), ino, None);
+            listing.insert(name, node.kind(), ino);
         }
         if let (Some(io), Some(file), FileKind::Regular) = (io, made.upper_file(), made.kind) {
             *lock(&file.io) = Some(Arc::new(io));
@@ -95,7 +94,8 @@ impl Overlay {
         Ok(stat)
     }
 
-    /// Whether `name`, which must not be seen, is free in the upper; `EEXIST` if it is seen.
+    /// Checks that `name` is not visible in `directory`, and returns what the upper has there; `EEXIST` if it is
+    /// visible.
     pub(super) fn vacancy(&self, _: &Names, directory: &Node, name: &OsStr) -> LayerResult<Vacancy> {
         let upper = directory.upper_directory().ok_or(Errno::STALE)?;
         match statat(&upper.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -107,7 +107,7 @@ impl Overlay {
         }
     }
 
-    /// As [`Self::vacancy`]; `None` if no layer has the name, without looking at the upper.
+    /// Checks as [`Self::vacancy`] does; returns `None`, without looking at the upper, if no layer has the name.
     fn vacancy_unless_free(&self, names: &Names, directory: &Node, name: &OsStr) -> LayerResult<Option<Vacancy>> {
         if self.is_covering(directory, name)? {
             self.vacancy(names, directory, name).map(Some)
@@ -124,7 +124,7 @@ impl Overlay {
     ) -> LayerResult<(Option<OwnedFd>, rustix::fs::Stat)> {
         let directory = &upper.descriptor;
         if wish.has_acl {
-            // Only the directory itself hands its ACL down. (Not in one step, this once.)
+            // Only the directory itself hands its ACL down. (This case takes two steps.)
             unlinkat(directory, name, AtFlags::empty())?;
             let made = make(directory, name, wish, upper, true)?;
             if wish.node == NewNode::Directory {
@@ -143,7 +143,7 @@ impl Overlay {
         Ok(made)
     }
 
-    /// A character device 0:0 as users see it, in the work directory, for [`Self::rename`].
+    /// Makes a character device 0:0 as users see it, in the work directory, for [`Self::rename`].
     pub(super) fn make_zero_device(&self, caller: Caller) -> LayerResult<super::work::Temporary<'_>> {
         let temporary = self.work()?.temporary();
         let (directory, name) = (temporary.directory(), temporary.name());
@@ -164,8 +164,8 @@ impl Overlay {
     }
 }
 
-/// Makes a node with all that belongs to it; `in_place` is its directory in the upper, else that
-/// directory's part has to be done here.
+/// Makes a node with its metadata. With `in_place`, `directory` is its directory in the upper; otherwise this
+/// function does what that directory (`parent`) would do.
 fn make(
     directory: &Arc<OwnedFd>,
     name: &OsStr,
@@ -209,7 +209,7 @@ fn make_bare(directory: &Arc<OwnedFd>, name: &OsStr, wish: Wish<'_>) -> Result<O
     Ok(None)
 }
 
-/// Sets owner, mode and note as far as they are not what is wished.
+/// Sets owner, mode and note where they differ from `wish`.
 fn dress(
     place: &Place,
     io: Option<&OwnedFd>,
@@ -262,7 +262,7 @@ pub(super) fn zero_device_note() -> Note {
     }
 }
 
-/// A new node of the upper, as found there.
+/// Returns the new node of the upper, with its metadata `stat`.
 fn found(parent: &UpperDirectory, name: &OsStr, node: NewNode<'_>, stat: rustix::fs::Stat) -> LayerResult<Found> {
     let upper = if node == NewNode::Directory {
         Upper::Directory(UpperDirectory::new(
@@ -283,6 +283,7 @@ fn found(parent: &UpperDirectory, name: &OsStr, node: NewNode<'_>, stat: rustix:
             lowers: Vec::new(),
             upper: Some(upper),
             links: None,
+            changed: None,
         },
         metadata: Metadata::Upper(Box::new(stat)),
         is_in_upper: true,

@@ -1,12 +1,13 @@
-//! A directory of the host as a layer: a frozen upper, or a tree that was unpacked by something else.
+//! A directory of the host as a layer: a frozen upper, or a tree that another program unpacked.
 //!
-//! Nodes are numbered as its file system numbers them, and remembered by one of their names as soon as somebody
-//! looked them up or listed them. Mount points below it are not crossed.
+//! Nodes are numbered as its file system numbers them, and remembered by one of their names once they were looked up
+//! or listed. Mount points below it are not crossed.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use lru::LruCache;
@@ -15,37 +16,37 @@ use rustix::io::pread;
 
 use super::layer::{Attributes, Entry, Errno, FileKind, Layer, LayerError, LayerResult, NodeId, Summary, Timestamp};
 use super::mark::split_names;
-use super::node::lock;
 use super::place::Place;
+use super::stat::Access;
 use super::work::{names_in, open_directory};
-use crate::durable::PathError;
-use crate::sync::{Arc, Mutex};
+use crate::durable::{self, PathError};
+use crate::sync::{Arc, Mutex, lock};
 
-/// A directory of the host; nobody may change what is in it meanwhile.
+/// A directory of the host; its content must not change meanwhile.
 #[derive(Debug)]
 pub struct DirectoryLayer {
     root: Arc<OwnedFd>,
     root_id: NodeId,
     device: u64,
-    /// A directory and a name in it by which a node is found.
+    /// A directory and a name in it by which a node can be found.
     names: Mutex<HashMap<NodeId, (NodeId, OsString)>>,
-    /// The directories that were used last.
+    /// The directories used last.
     opened: Mutex<LruCache<NodeId, Arc<OwnedFd>>>,
-    /// What was found out last: whoever looks something up asks for its metadata and attributes next.
+    /// The metadata read last: a lookup is followed by requests for metadata and attributes of the same node.
     stats: Mutex<LruCache<NodeId, Stat>>,
     xattrs: Mutex<LruCache<NodeId, Arc<[u8]>>>,
 }
 
-/// How many directories are kept open.
+/// The number of directories that are kept open.
 const OPEN_DIRECTORIES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
-/// Of how many nodes it is remembered what they are.
+/// The number of nodes whose metadata and attributes are kept.
 const RECENT_NODES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 impl DirectoryLayer {
-    /// The directory at `path`.
+    /// Opens the directory at `path`.
     ///
     /// # Errors
-    /// If it is none, or cannot be opened.
+    /// If it is not a directory, or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, PathError> {
         let on = |errno: Errno| PathError::on("open the layer", path)(errno.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -62,7 +63,7 @@ impl DirectoryLayer {
         })
     }
 
-    /// A node's directory, or itself if it is the root.
+    /// Returns a node's name in its directory, or the root itself.
     fn place(&self, node: NodeId) -> LayerResult<Place> {
         if node == self.root_id {
             return Ok(Place::Open(Arc::clone(&self.root)));
@@ -71,7 +72,7 @@ impl DirectoryLayer {
         Ok(Place::Named(self.directory(parent)?, name))
     }
 
-    /// A directory, open for naming what is in it.
+    /// Returns a directory, open for access to its entries.
     fn directory(&self, node: NodeId) -> LayerResult<Arc<OwnedFd>> {
         // From the nearest directory that is open, name by name.
         let mut missing = Vec::new();
@@ -104,7 +105,7 @@ impl DirectoryLayer {
         Ok(stat)
     }
 
-    /// The names of a node's attributes, each ended by a NUL.
+    /// Returns the names of a node's attributes, each ended by a NUL.
     fn xattr_list(&self, node: NodeId) -> LayerResult<Arc<[u8]>> {
         if let Some(list) = lock(&self.xattrs).get(&node) {
             return Ok(Arc::clone(list));
@@ -112,6 +113,17 @@ impl DirectoryLayer {
         let list: Arc<[u8]> = self.place(node)?.xattr_names()?.into();
         lock(&self.xattrs).put(node, Arc::clone(&list));
         Ok(list)
+    }
+
+    /// Opens a regular file for reading, which does not change its time of last access.
+    fn open_content(&self, node: NodeId) -> LayerResult<OwnedFd> {
+        let place = self.place(node)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        Ok(match place.open(flags | OFlags::NOATIME) {
+            // The tree belongs to another user.
+            Err(Errno::PERM) => place.open(flags)?,
+            opened => opened?,
+        })
     }
 
     fn remember(&self, parent: NodeId, name: &OsStr, node: NodeId) {
@@ -152,7 +164,7 @@ impl Layer for DirectoryLayer {
         let kind = kind_of(&stat)?;
         let mut links = u32::try_from(stat.st_nlink).unwrap_or(u32::MAX);
         if kind != FileKind::Directory && links > 1 {
-            // Not counting the name that the index of an upper had for it.
+            // Without the name that the index of an upper had for it.
             links = self.place(node)?.note()?.and_then(|note| note.links).unwrap_or(links);
         }
         let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
@@ -207,7 +219,7 @@ impl Layer for DirectoryLayer {
     }
 
     fn read_link(&self, node: NodeId) -> LayerResult<Vec<u8>> {
-        Ok(self.place(node)?.read_link()?)
+        Ok(self.place(node)?.read_link(Access::Noted)?)
     }
 
     fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
@@ -220,14 +232,15 @@ impl Layer for DirectoryLayer {
 
     fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>> {
         let list = self.xattr_list(node)?;
-        Ok(split_names(&list).map(OsStr::to_owned).collect())
+        let kept = |name: &&OsStr| !durable::is_of_file_system(name.as_bytes());
+        Ok(split_names(&list).filter(kept).map(OsStr::to_owned).collect())
     }
 
     fn next_data(&self, node: NodeId, offset: u64) -> LayerResult<u64> {
-        let file = self.place(node)?.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let file = self.open_content(node)?;
         match seek(&file, SeekFrom::Data(offset)) {
             Ok(position) => Ok(position),
-            // Nothing but a hole is left.
+            // Only a hole is left.
             Err(Errno::NXIO) => Ok(u64::MAX),
             // A file system without holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(offset),
@@ -240,7 +253,7 @@ impl Layer for DirectoryLayer {
     }
 
     fn read_at(&self, node: NodeId, offset: u64, buffer: &mut [u8]) -> LayerResult<usize> {
-        let file = self.place(node)?.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let file = self.open_content(node)?;
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match pread(&file, rest, offset.saturating_add(filled as u64)) {

@@ -5,11 +5,12 @@ use super::layer::{Errno, LayerError, LayerResult, NodeId};
 
 /// Bits of a number that name the layer.
 const LAYER_BITS: u32 = 6;
-/// What was made in the upper. With the number 0 (which no file system gives out) this is the root.
+/// The code of nodes that were made in the upper. With the number 0 (which no file system gives out) this is the
+/// root.
 const UPPER_CODE: u64 = 1;
-/// The bottom layer; those above it follow.
+/// The code of the bottom layer; those above it follow.
 const FIRST_LAYER_CODE: u64 = 2;
-/// How many layers an overlay can have below its upper.
+/// The largest number of layers that an overlay can have below its upper.
 pub const MAX_LAYERS: usize = (1 << LAYER_BITS) - FIRST_LAYER_CODE as usize;
 
 /// The number of a node of the overlay, never 0; what `st_ino` shows.
@@ -20,7 +21,7 @@ impl Ino {
     /// The root directory.
     pub const ROOT: Self = Self(UPPER_CODE);
 
-    /// The number of `node` in the layer that has `height` layers below it.
+    /// Returns the number of `node` in the layer that has `height` layers below it.
     ///
     /// # Errors
     /// `EOVERFLOW` if the node's id has more than 58 bits.
@@ -28,7 +29,7 @@ impl Ino {
         Self::pack(node.0, height as u64 + FIRST_LAYER_CODE)
     }
 
-    /// The number of what the upper's file system numbers `st_ino`.
+    /// Returns the number of the node with the inode number `st_ino` in the upper's file system.
     ///
     /// # Errors
     /// As [`Self::of_layer`].
@@ -36,7 +37,7 @@ impl Ino {
         Self::pack(st_ino, UPPER_CODE)
     }
 
-    /// Whether the node began its life in the upper.
+    /// Returns whether the node began its life in the upper.
     pub(super) fn is_of_upper(self) -> bool {
         self.0 & ((1 << LAYER_BITS) - 1) == UPPER_CODE
     }

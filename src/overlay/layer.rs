@@ -1,4 +1,4 @@
-//! What a read-only layer of the overlay is: the base, the package pool, a frozen step.
+//! The interface of a read-only layer of the overlay: the base, the package pool, a frozen step.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
@@ -7,8 +7,8 @@ pub use rustix::io::Errno;
 
 use crate::package::Sha256;
 
-/// A node of one layer. Hard links of one file share it. Meaningful only to the
-/// layer that gave it out, and stable for as long as that layer's content.
+/// A node of one layer. Hard links of one file share it. Meaningful only to the layer that gave it out, and stable
+/// for as long as that layer's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u64);
 
@@ -32,7 +32,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// The `S_IFMT` bits of this kind.
+    /// Returns the `S_IFMT` bits of this kind.
     pub fn mode_bits(self) -> u32 {
         match self {
             Self::Regular => libc::S_IFREG,
@@ -45,7 +45,7 @@ impl FileKind {
         }
     }
 
-    /// The kind that the `S_IFMT` bits of `mode` name, if they name one.
+    /// Returns the kind that the `S_IFMT` bits of `mode` name; `None` for unknown bits.
     pub fn from_mode(mode: u32) -> Option<Self> {
         Some(match mode & libc::S_IFMT {
             libc::S_IFREG => Self::Regular,
@@ -103,11 +103,11 @@ pub struct Entry<'a> {
     pub cookie: u64,
 }
 
-/// What is known of a layer as a whole.
+/// Facts about a layer as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// `false` only if no node has an extended attribute: then the kernel is told
-    /// to stop asking, which saves a round trip per `execve` and per line of `ls -l`.
+    /// `false` only if no node has an extended attribute: then the server tells the kernel to stop asking, which
+    /// saves a round trip per `execve` and per line of `ls -l`.
     pub has_xattrs: bool,
     /// Number of nodes, 0 if not known.
     pub nodes: u64,
@@ -125,18 +125,18 @@ impl Default for Summary {
     }
 }
 
-/// Why a layer could not answer: an errno for the caller, a sentence for the log.
+/// A reason why a layer could not answer: an errno for the caller, a sentence for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct LayerError {
-    /// What the system call reports.
+    /// The errno that the system call reports.
     pub errno: Errno,
-    /// What a person needs to know, with the file and the repair.
+    /// An explanation for a person, with the file and the repair.
     pub message: String,
 }
 
 impl LayerError {
-    /// An error with its explanation.
+    /// Returns an error with its explanation.
     pub fn new(errno: Errno, message: impl Into<String>) -> Self {
         Self {
             errno,
@@ -159,7 +159,7 @@ pub type LayerResult<T> = Result<T, LayerError>;
 
 /// Reads the contents of a layer for one reader; see [`Layer::reader`].
 pub trait ContentReader {
-    /// As [`Layer::read_at`].
+    /// Reads as [`Layer::read_at`] does.
     ///
     /// # Errors
     /// As [`Layer::read_at`].
@@ -169,21 +169,21 @@ pub trait ContentReader {
 /// A read-only tree. All methods may be called from many threads at once and
 /// must not hold a lock over I/O. Content never changes while it is in use.
 pub trait Layer: Debug + Send + Sync {
-    /// The root directory.
+    /// Returns the root directory.
     fn root(&self) -> NodeId;
 
-    /// What is known without looking at every node. Must not block.
+    /// Returns the facts known without looking at every node. Must not block.
     fn summary(&self) -> Summary {
         Summary::default()
     }
 
-    /// The node named `name` in `directory`, or `None`.
+    /// Returns the node named `name` in `directory`, or `None`.
     ///
     /// # Errors
     /// `ENOTDIR` if `directory` is not one; `EIO` if the layer is damaged.
     fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>>;
 
-    /// The metadata of `node`.
+    /// Returns the metadata of `node`.
     ///
     /// # Errors
     /// `ESTALE` for an unknown node; `EIO` if the layer is damaged.
@@ -197,31 +197,31 @@ pub trait Layer: Debug + Send + Sync {
     /// As [`Self::lookup`].
     fn entries(&self, directory: NodeId, after: u64, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> LayerResult<()>;
 
-    /// The target of the symbolic link `node`.
+    /// Returns the target of the symbolic link `node`.
     ///
     /// # Errors
     /// `EINVAL` if it is not one.
     fn read_link(&self, node: NodeId) -> LayerResult<Vec<u8>>;
 
-    /// The value of extended attribute `name`, or `None`.
+    /// Returns the value of extended attribute `name`, or `None`.
     ///
     /// # Errors
     /// As [`Self::attributes`].
     fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>>;
 
-    /// The names of all extended attributes.
+    /// Returns the names of all extended attributes.
     ///
     /// # Errors
     /// As [`Self::attributes`].
     fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>>;
 
-    /// The regular file with content that comes after `node` for a reader who goes through the whole tree in
-    /// the order of its listings, with a greater id; `None` if there is none near, or no order.
+    /// Returns the next regular file with content after `node` for a reader that goes through the whole tree in the
+    /// order of its listings; its id is greater. `None` if no such file is near, or there is no order.
     fn following(&self, _node: NodeId) -> Option<NodeId> {
         None
     }
 
-    /// The SHA-256 of the regular file `node`, if it is known without reading the file.
+    /// Returns the SHA-256 of the regular file `node`, if it is known without reading the file.
     ///
     /// # Errors
     /// As [`Self::attributes`].
@@ -229,8 +229,8 @@ pub trait Layer: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The first byte of the regular file `node` at or behind `offset` that is not known to lie in a hole; its
-    /// size, or more, if there is none.
+    /// Returns the offset of the first byte of the regular file `node` at or behind `offset` that is not known to lie
+    /// in a hole; its size, or more, if only a hole is left.
     ///
     /// # Errors
     /// As [`Self::read_at`].
@@ -238,18 +238,18 @@ pub trait Layer: Debug + Send + Sync {
         Ok(offset)
     }
 
-    /// For going through many files once: a reader that is cheaper than [`Self::read_at`] as long as it is asked
+    /// Returns a reader for going through many files once. It is cheaper than [`Self::read_at`] as long as it is used
     /// in the order of node ids, and keeps nothing for others. `None` if there is no better way.
     fn reader(&self) -> Option<Box<dyn ContentReader + '_>> {
         None
     }
 
-    /// Whether [`Self::read_at`] would answer at once, without inflating, verifying
-    /// or fetching; a FUSE thread hands everything else to a worker.
+    /// Returns whether [`Self::read_at`] would answer at once, without inflating, verifying or fetching; a FUSE
+    /// thread hands all other reads to a worker.
     fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool;
 
-    /// Fills `buffer` from `offset` (bytes); returns the bytes read, fewer than
-    /// asked only at the end of the file. Only verified bytes are ever given.
+    /// Fills `buffer` from `offset` (bytes); returns the number of bytes read, fewer than asked only at the end of
+    /// the file. Only verified bytes are ever given.
     ///
     /// # Errors
     /// `EIO` if the content fails verification or cannot be had; `EISDIR`, `EINVAL` for other kinds.

@@ -12,7 +12,7 @@ use super::node::Node;
 use super::place::Place;
 use super::stat::Stat;
 use super::{Names, Overlay, check_name};
-use crate::sync::Arc;
+use crate::sync::{Arc, lock};
 
 impl Overlay {
     /// Makes `name` in the directory `parent` another name of `ino` and takes a reference to it.
@@ -50,12 +50,13 @@ impl Overlay {
         }
         self.table.refer(node.ino, parent.ino, name);
         if let Some(listing) = parent.listing().as_deref_mut() {
-            listing.insert(name, node.kind, node.ino, None);
+            listing.insert(name, node.kind, node.ino);
         }
         self.stat(&names, &node)
     }
 
-    /// Before a name of `node` goes: if it is the last one known, keeps hold of the inode, for whoever has it open.
+    /// Keeps hold of the inode of `node` if its last known name is about to be removed, for processes that have it
+    /// open.
     pub(super) fn pin(&self, names: &Names, node: &Node) -> LayerResult<()> {
         let Some(file) = node.upper_file() else {
             return Ok(());
@@ -63,17 +64,17 @@ impl Overlay {
         if file.pinned.get().is_some() || self.table.link_count(node.ino) > 1 {
             return Ok(());
         }
-        let io = super::node::lock(&file.io).clone();
+        let io = lock(&file.io).clone();
         let itself = match io {
             Some(io) => io,
             None => Arc::new(self.place(names, node)?.open(rustix::fs::OFlags::PATH)?),
         };
-        // Set by another thread: just as good.
+        // Another thread has set it, to the same inode.
         let _ = file.pinned.set(itself);
         Ok(())
     }
 
-    /// After a name of what `found` was is gone: counts the names that are left where the upper's inode does not.
+    /// Counts the names that are left after one of `found` was removed, where the upper's inode does not count them.
     pub(super) fn lost_name(&self, found: &Found, node: Option<&Node>) -> LayerResult<()> {
         let work = self.work()?;
         let count = match &found.metadata {
@@ -84,7 +85,12 @@ impl Overlay {
             return Ok(());
         };
         match &found.metadata {
-            Metadata::Layer(_) if left > 0 => work.put_stub(found.ino, left)?,
+            Metadata::Layer(_) if left > 0 => {
+                let time = work.put_stub(found.ino, left)?;
+                if let Some(node) = node {
+                    node.set_changed(time);
+                }
+            }
             Metadata::Upper(_) if left > 0 => note_links(&work.indexed(found.ino), left)?,
             _ if found.entry.links.is_some() => work.remove_from_index(found.ino)?,
             _ => {}
@@ -97,7 +103,7 @@ impl Overlay {
     }
 }
 
-/// Remembers with an indexed file how many names it has.
+/// Stores the number of an indexed file's names in its note.
 fn note_links(place: &Place, links: u32) -> LayerResult<()> {
     let note = Note {
         links: Some(links),

@@ -8,14 +8,14 @@ use rustix::fs::{AtFlags, fgetxattr, statat};
 use super::ino::Ino;
 use super::layer::{Attributes, Errno, FileKind, LayerResult};
 use super::mark::{IMPURE, OPAQUE, REDIRECT, YES};
-use super::node::{LowerRef, NewEntry, Node, Upper, UpperDirectory, UpperFile, lock};
+use super::node::{LowerRef, NewEntry, Node, Upper, UpperDirectory, UpperFile};
 use super::place::Place;
-use super::stat::Stat;
+use super::stat::{Access, Stat, changed};
 use super::work::{is_whiteout, open_directory};
 use super::{Names, Overlay, check_name};
-use crate::sync::{Arc, PoisonError};
+use crate::sync::{Arc, lock};
 
-/// What a name was found to name.
+/// The result of looking up a name.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) ino: Ino,
@@ -35,7 +35,7 @@ impl Overlay {
     /// Finds `name` in the directory `parent` and takes a reference to it, to be given back by [`Self::forget`].
     ///
     /// # Errors
-    /// `ESTALE`, `ENOTDIR`, `ENAMETOOLONG`, or what went wrong below.
+    /// `ESTALE`, `ENOTDIR`, `ENAMETOOLONG`, or the error of a layer or the upper.
     pub fn lookup(&self, parent: Ino, name: &OsStr) -> LayerResult<Option<Stat>> {
         check_name(name)?;
         let parent = self.directory(parent)?;
@@ -51,21 +51,21 @@ impl Overlay {
         self.table.forget(ino, count);
     }
 
-    /// The metadata of a node.
+    /// Returns the metadata of a node.
     ///
     /// # Errors
-    /// `ESTALE`, or what went wrong below.
+    /// `ESTALE`, or the error of a layer or the upper.
     pub fn getattr(&self, ino: Ino) -> LayerResult<Stat> {
         let names = self.read_names();
         let node = self.table.get(ino)?;
         self.stat(&names, &node)
     }
 
-    /// The target of a symbolic link.
+    /// Returns the target of a symbolic link.
     ///
     /// # Errors
-    /// `EINVAL` if it is not one, or what went wrong below.
-    pub fn read_link(&self, ino: Ino) -> LayerResult<Vec<u8>> {
+    /// `EINVAL` if it is not one, or the error of a layer or the upper.
+    pub fn read_link(&self, ino: Ino, access: Access) -> LayerResult<Vec<u8>> {
         let node = self.table.get(ino)?;
         if node.kind != FileKind::Symlink {
             return Err(Errno::INVAL.into());
@@ -77,12 +77,12 @@ impl Overlay {
             }
             _ => {
                 let names = self.read_names();
-                Ok(self.place(&names, &node)?.read_link()?)
+                Ok(self.place(&names, &node)?.read_link(access)?)
             }
         }
     }
 
-    /// Takes a reference to what was found.
+    /// Takes a reference to the node of `found`, and returns the node with its metadata.
     pub(super) fn enter(
         &self,
         names: &Names,
@@ -112,10 +112,14 @@ impl Overlay {
         self.shown(names, node, &metadata)
     }
 
-    /// Metadata as it is shown for `node`.
+    /// Returns `metadata` as it is shown for `node`.
     fn shown(&self, names: &Names, node: &Node, metadata: &Metadata) -> LayerResult<Stat> {
         let mut stat = match metadata {
-            Metadata::Layer(attributes) => Stat::of_layer(node.ino, node.generation, attributes),
+            Metadata::Layer(attributes) => {
+                let stat = Stat::of_layer(node.ino, node.generation, attributes);
+                let changed = node.changed().unwrap_or(stat.changed);
+                Stat { changed, ..stat }
+            }
             Metadata::Upper(stat) => Stat::of_upper(node.ino, node.generation, node.kind, stat),
         };
         if node.is_directory() {
@@ -124,13 +128,14 @@ impl Overlay {
                 let directories = self.with_listing(names, node, |listing| listing.directories())?;
                 stat.links = directories.saturating_add(2);
             }
-        } else if let Some(links) = node.links() {
+        }
+        if let Some(links) = node.links() {
             stat.links = links;
         }
         Ok(stat)
     }
 
-    /// Where a node that is in the upper lies there.
+    /// Returns the place of `node` in the upper; `EROFS` if it is not there.
     pub(super) fn place(&self, _: &Names, node: &Node) -> LayerResult<Place> {
         let file = match node.upper() {
             Some(Upper::Directory(directory)) => return Ok(Place::File(Arc::clone(&directory.descriptor))),
@@ -151,7 +156,7 @@ impl Overlay {
         Ok(Place::named(&directory.descriptor, &name))
     }
 
-    /// What `name` in `parent` names.
+    /// Finds the node that `name` in `parent` names; `None` if there is no such name.
     pub(super) fn resolve(&self, _: &Names, parent: &Node, name: &OsStr) -> LayerResult<Option<Found>> {
         if let Some(directory) = parent.upper_directory() {
             match statat(&directory.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -178,10 +183,10 @@ impl Overlay {
         stat: rustix::fs::Stat,
     ) -> LayerResult<Found> {
         let upper = open_upper_directory(open_directory(&directory.descriptor, name)?)?;
-        let redirect = upper.redirect.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let redirect = lock(&upper.redirect).clone();
         let lowers = match redirect {
             Some(path) if path.starts_with(b"/") => self.lower_directory(0, &path)?,
-            // What the kernel writes for a rename within one directory: a name.
+            // The kernel writes a bare name for a rename within one directory.
             Some(name) => {
                 self.lower_directory_in(&parent.lowers, std::os::unix::ffi::OsStrExt::from_bytes(&name[..]))?
             }
@@ -206,13 +211,14 @@ impl Overlay {
                 lowers,
                 upper: Some(Upper::Directory(upper)),
                 links: None,
+                changed: None,
             },
             metadata: Metadata::Upper(Box::new(stat)),
             is_in_upper: true,
         })
     }
 
-    /// The parts of the directory `name` in the directory merged of `parents`; empty if there is none.
+    /// Returns the parts of the directory `name` in the directory merged of `parents`; empty if it is absent.
     fn lower_directory_in(&self, parents: &[LowerRef], name: &OsStr) -> LayerResult<Vec<LowerRef>> {
         let found = self.lower_child(parents, name)?;
         Ok(found
@@ -230,6 +236,7 @@ impl Overlay {
                 lowers: refs,
                 upper: None,
                 links: None,
+                changed: None,
             },
             metadata: Metadata::Layer(attributes),
             is_in_upper: false,
@@ -243,6 +250,7 @@ impl Overlay {
         // Another of its names may have been copied up or deleted.
         if let Some((stat, note)) = work.look_up(found.ino)? {
             found.entry.links = note.links;
+            found.entry.changed = Some(changed(&stat));
             if !note.stub {
                 found.entry.upper = Some(Upper::File(UpperFile {
                     is_indexed: true,
@@ -281,16 +289,17 @@ fn upper_file_found(directory: &UpperDirectory, name: &OsStr, stat: rustix::fs::
                 ..UpperFile::default()
             })),
             links: note.links,
+            changed: None,
         },
         metadata: Metadata::Upper(Box::new(stat)),
         is_in_upper: true,
     })
 }
 
-/// What is kept with a directory of the upper.
+/// Reads the marks of a directory of the upper, and returns it with them.
 pub(super) fn open_upper_directory(descriptor: OwnedFd) -> Result<UpperDirectory, Errno> {
     let impure = has_mark(&descriptor, IMPURE)?;
-    // Long paths are rare, and the second call is not made for what has no redirect.
+    // Long paths are rare, and a directory without a redirect needs no second call.
     let redirect = match fgetxattr(&descriptor, REDIRECT, &mut [0_u8; 0][..]) {
         Ok(_) => {
             Place::File(Arc::new(descriptor.try_clone().map_err(|_| Errno::MFILE)?)).xattr(OsStr::new(REDIRECT))?
@@ -301,7 +310,7 @@ pub(super) fn open_upper_directory(descriptor: OwnedFd) -> Result<UpperDirectory
     Ok(UpperDirectory::new(descriptor, impure, redirect))
 }
 
-/// Whether a directory has the mark `name`.
+/// Returns whether a directory has the mark `name`.
 fn has_mark(directory: &OwnedFd, name: &str) -> Result<bool, Errno> {
     let mut value = [0_u8; 1];
     match fgetxattr(directory, name, &mut value[..]) {

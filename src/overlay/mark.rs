@@ -1,20 +1,21 @@
 //! Extended attributes of the upper that belong to the overlay, not to its users.
 //!
-//! Names and meaning of `opaque`, `redirect`, `impure` and of the escape are those of
-//! Linux (Documentation/filesystems/overlayfs.rst; "Nesting overlayfs mounts" for the
-//! escape). What Linux has no word for is in one attribute of our own in the same namespace,
-//! which the kernel's overlayfs hides from its users as well.
+//! Names and meaning of `opaque`, `redirect`, `impure` and of the escape are those of Linux
+//! (Documentation/filesystems/overlayfs.rst; "Nesting overlayfs mounts" for the escape). Facts for which Linux has no
+//! attribute are in one of our own in the same namespace, which the kernel's overlayfs hides from its users as well.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use crate::durable;
 
 const PREFIX: &[u8] = b"trusted.overlay.";
 const ESCAPED: &[u8] = b"trusted.overlay.overlay.";
 
 /// `y`: a directory that hides those below it.
 pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
-/// Where in the layers below a renamed directory finds its other part.
+/// The path of a renamed directory's other part in the layers below.
 pub(super) const REDIRECT: &str = "trusted.overlay.redirect";
 /// `y`: a directory with entries that have a [`Note`] or a redirect.
 pub(super) const IMPURE: &str = "trusted.overlay.impure";
@@ -23,7 +24,7 @@ pub(super) const NOTE: &str = "trusted.overlay.oic";
 /// The value of [`OPAQUE`] and [`IMPURE`].
 pub(super) const YES: &[u8] = b"y";
 
-/// The attribute name under which the user's attribute `name` is stored.
+/// Returns the attribute name under which the user's attribute `name` is stored.
 pub(super) fn stored_name(name: &OsStr) -> Cow<'_, OsStr> {
     match name.as_bytes().strip_prefix(PREFIX) {
         None => Cow::Borrowed(name),
@@ -31,32 +32,33 @@ pub(super) fn stored_name(name: &OsStr) -> Cow<'_, OsStr> {
     }
 }
 
-/// The user's name for the stored attribute `name`; `None` if it is none of theirs.
+/// Returns the user's name for the stored attribute `name`; `None` if it is not the user's.
 pub(super) fn shown_name(name: &OsStr) -> Option<Cow<'_, OsStr>> {
     let bytes = name.as_bytes();
     if let Some(rest) = bytes.strip_prefix(ESCAPED) {
         return Some(Cow::Owned(OsString::from_vec([PREFIX, rest].concat())));
     }
-    (!bytes.starts_with(PREFIX)).then_some(Cow::Borrowed(name))
+    let is_hidden = bytes.starts_with(PREFIX) || durable::is_of_file_system(bytes);
+    (!is_hidden).then_some(Cow::Borrowed(name))
 }
 
-/// The names in a listxattr(2) buffer.
+/// Returns the names in a listxattr(2) buffer.
 pub(super) fn split_names(list: &[u8]) -> impl Iterator<Item = &OsStr> {
     list.split(|&byte| byte == 0)
         .filter(|name| !name.is_empty())
         .map(OsStr::from_bytes)
 }
 
-/// What is remembered of a non-directory in the upper beside its inode.
+/// The facts kept about a non-directory in the upper beside its inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Note {
     /// The inode number it had in a layer, 0 if it comes from none.
     pub(super) ino: u64,
     /// The number of links to show, if not that of its inode.
     pub(super) links: Option<u32>,
-    /// An empty regular file that stands for the character device 0:0, which itself is a whiteout.
+    /// Whether this empty regular file stands for the character device 0:0, which itself is a whiteout.
     pub(super) zero_device: bool,
-    /// Nothing but `links` is new: all else is still in the layer.
+    /// Whether only `links` is new: all else is still in the layer.
     pub(super) stub: bool,
 }
 
@@ -68,7 +70,7 @@ const LINKS: u8 = 4;
 pub(super) const NOTE_BYTES: usize = 16;
 
 impl Note {
-    /// Version, flags, 2 zeros, links (32 bits), inode number (64 bits); little-endian.
+    /// Encodes the note: version, flags, 2 zeros, links (32 bits), inode number (64 bits); little-endian.
     pub(super) fn encode(self) -> [u8; NOTE_BYTES] {
         let mut flags = 0;
         for (flag, is_set) in [
@@ -83,7 +85,7 @@ impl Note {
         [VERSION, flags, 0, 0, a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
-    /// `None` if it was not written by [`Self::encode`].
+    /// Decodes a note; `None` if it was not written by [`Self::encode`].
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let &[VERSION, flags, 0, 0, a, b, c, d, e, f, g, h, i, j, k, l] = bytes else {
             return None;
@@ -114,6 +116,7 @@ mod tests {
         }
         assert_eq!(shown_name(OPAQUE.as_ref()), None);
         assert_eq!(shown_name(NOTE.as_ref()), None);
+        assert_eq!(shown_name("trusted.SGI_ACL_FILE".as_ref()), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the layers below the upper have in common: names found top-down, directories merged.
+//! The merged view of the layers below the upper: names found top-down, directories merged.
 //!
 //! A layer above the bottom one may be a frozen upper, so whiteouts, opaque directories and
 //! redirects count there too (overlayfs.rst).
@@ -17,12 +17,12 @@ use super::node::{LowerRef, Node, UpperDirectory};
 use super::work::{is_whiteout, names_in};
 use super::{Names, Overlay};
 
-/// Something found in the layers.
+/// The result of a lookup in the layers.
 #[derive(Debug)]
 pub(super) struct LowerFound {
-    /// A directory's parts, the topmost first; anything else alone.
+    /// The parts of a directory, the topmost first; anything else alone.
     pub(super) refs: Vec<LowerRef>,
-    /// Of the topmost.
+    /// The metadata of the topmost part.
     pub(super) attributes: Attributes,
 }
 
@@ -34,7 +34,7 @@ struct UpperItem {
 }
 
 impl Overlay {
-    /// What the layers show as `name` in the directory that is merged of `parents`.
+    /// Returns the node that the layers show as `name` in the directory merged of `parents`.
     pub(super) fn lower_child(&self, parents: &[LowerRef], name: &OsStr) -> LayerResult<Option<LowerFound>> {
         let mut found: Option<LowerFound> = None;
         for &LowerRef { layer: index, node } in parents {
@@ -71,7 +71,8 @@ impl Overlay {
         Ok(found)
     }
 
-    /// `None` if a layer's directory merges with those of the same name below it, else what it merges with.
+    /// Returns the directories that a layer's redirected or opaque directory merges with instead of those of the same
+    /// name below; `None` if it merges with those.
     fn hidden_below(&self, directory: LowerRef) -> LayerResult<Option<Vec<LowerRef>>> {
         let next = directory.layer + 1;
         if next >= self.layers.len() {
@@ -85,7 +86,7 @@ impl Overlay {
         Ok((opaque.as_deref() == Some(YES)).then(Vec::new))
     }
 
-    /// The directory that the layers from number `first` on have at `path` (absolute); empty if none.
+    /// Returns the directory that the layers from number `first` on have at `path` (absolute); empty if it is absent.
     pub(super) fn lower_directory(&self, first: usize, path: &[u8]) -> LayerResult<Vec<LowerRef>> {
         let layers = self.layers.iter().enumerate().skip(first);
         let mut refs: Vec<_> = layers
@@ -103,18 +104,18 @@ impl Overlay {
         Ok(refs)
     }
 
-    /// The inode number of a node of a layer.
+    /// Returns the inode number of a node of a layer.
     pub(super) fn lower_ino(&self, lower: LowerRef) -> LayerResult<Ino> {
         let height = self.layers.len().checked_sub(lower.layer + 1).ok_or(Errno::STALE)?;
         Ino::of_layer(height, lower.node)
     }
 
-    /// The metadata of a node of a layer.
+    /// Returns the metadata of a node of a layer.
     pub(super) fn lower_attributes(&self, lower: LowerRef) -> LayerResult<Attributes> {
         self.layers.get(lower.layer).ok_or(Errno::STALE)?.attributes(lower.node)
     }
 
-    /// Calls `work` with the listing of `directory`, made first if need be.
+    /// Calls `work` with the listing of `directory`, which is made if it does not exist yet.
     pub(super) fn with_listing<T>(
         &self,
         names: &Names,
@@ -135,7 +136,7 @@ impl Overlay {
             None => HashMap::new(),
         };
         let mut hidden: HashSet<OsString> = HashSet::new();
-        let mut listing = Listing::new();
+        let mut listing = Listing::default();
         for (depth, &lower) in directory.lowers.iter().enumerate() {
             let layer = self.layers.get(lower.layer).ok_or(Errno::STALE)?;
             let mut failure = None;
@@ -150,13 +151,13 @@ impl Overlay {
         }
         for (name, item) in &upper {
             if !item.is_whiteout {
-                listing.insert(name, item.kind, item.ino, None);
+                listing.insert(name, item.kind, item.ino);
             }
         }
         Ok(listing)
     }
 
-    /// What a directory of the upper has.
+    /// Reads the entries of a directory of the upper.
     fn upper_items(
         &self,
         names: &Names,
@@ -198,7 +199,7 @@ impl Overlay {
         })
     }
 
-    /// Adds an entry of a layer to a listing, unless something above hides it.
+    /// Adds an entry of a layer to a listing, unless an upper one hides it.
     fn add_lower(
         &self,
         listing: &mut Listing,
@@ -207,10 +208,12 @@ impl Overlay {
         (depth, layer): (usize, usize),
         entry: &super::layer::Entry<'_>,
     ) -> LayerResult<()> {
-        let cookie = (depth == 0).then_some(entry.cookie);
+        if depth == 0 {
+            listing.reserve(entry.name, entry.cookie);
+        }
         if let Some(item) = upper.get(entry.name) {
             if !item.is_whiteout && !listing.contains(entry.name) {
-                listing.insert(entry.name, item.kind, item.ino, cookie);
+                listing.insert(entry.name, item.kind, item.ino);
             }
             return Ok(());
         }
@@ -225,11 +228,11 @@ impl Overlay {
             hidden.insert(entry.name.to_owned());
             return Ok(());
         }
-        listing.insert(entry.name, entry.kind, self.lower_ino(lower)?, cookie);
+        listing.insert(entry.name, entry.kind, self.lower_ino(lower)?);
         Ok(())
     }
 
-    /// The part of a directory that the bottom layer, which has no whiteouts, has alone.
+    /// Returns the part of a directory that only the bottom layer has; no whiteout is in it.
     pub(super) fn only_part(&self, directory: &Node) -> Option<LowerRef> {
         match &*directory.lowers {
             [lower] if directory.upper().is_none() && lower.layer + 1 == self.layers.len() => Some(*lower),
@@ -237,12 +240,12 @@ impl Overlay {
         }
     }
 
-    /// Whether the layers have something that would be seen as `name` in `directory` were the upper not there.
+    /// Returns whether the layers would show `name` in `directory` without the upper.
     pub(super) fn is_covering(&self, directory: &Node, name: &OsStr) -> LayerResult<bool> {
         Ok(!directory.lowers.is_empty() && self.lower_child(&directory.lowers, name)?.is_some())
     }
 
-    /// Whether a directory shows no name.
+    /// Returns whether a directory shows no name.
     pub(super) fn is_empty(&self, names: &Names, directory: &Node) -> LayerResult<bool> {
         if let Some(lower) = self.only_part(directory) {
             let mut is_empty = true;
@@ -264,7 +267,7 @@ impl Overlay {
             .xattr(lower.node, name)
     }
 
-    /// The stored names of all attributes of a node of a layer.
+    /// Returns the stored names of all attributes of a node of a layer.
     pub(super) fn lower_xattr_names(&self, lower: LowerRef) -> LayerResult<Vec<OsString>> {
         self.layers
             .get(lower.layer)
@@ -280,7 +283,7 @@ impl Overlay {
             .read_at(lower.node, offset, buffer)
     }
 
-    /// The layer and its node.
+    /// Returns the layer and its node.
     pub(super) fn layer_of(&self, lower: LowerRef) -> Option<(&dyn super::layer::Layer, NodeId)> {
         Some((&**self.layers.get(lower.layer)?, lower.node))
     }

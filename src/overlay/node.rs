@@ -1,11 +1,11 @@
-//! A node of the overlay, in memory while somebody refers to it.
+//! A node of the overlay, in memory while it is referred to.
 
 use std::os::fd::OwnedFd;
 
 use super::ino::Ino;
-use super::layer::{Errno, FileKind, NodeId};
+use super::layer::{Errno, FileKind, NodeId, Timestamp};
 use super::listing::Listing;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, lock};
 
 /// A node of one of the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct LowerRef {
     pub(super) node: NodeId,
 }
 
-/// No number of links is remembered; see [`Node::links`].
+/// The value of `links` if no number is remembered; see [`Node::links`].
 const NO_LINKS: u32 = u32::MAX;
 
 /// A node. Once it is in the upper it stays there.
@@ -24,17 +24,20 @@ pub(super) struct Node {
     pub(super) ino: Ino,
     pub(super) generation: u64,
     pub(super) kind: FileKind,
-    /// Where it comes from: of a directory all that are merged, the topmost first; else at most one.
+    /// The nodes of layers that it comes from: all merged parts of a directory, the topmost first; else at most one.
     pub(super) lowers: Box<[LowerRef]>,
     upper: OnceLock<Upper>,
-    /// Held by the one thread that copies it up.
+    /// The lock of the one thread that copies it up.
     flight: Mutex<()>,
-    /// What a merged directory lists, once somebody asked.
+    /// The listing of a merged directory, once one was requested.
     listing: Mutex<Option<Box<Listing>>>,
     links: AtomicU32,
+    changed: Mutex<Option<Timestamp>>,
+    /// Whether its content was read since it is in memory.
+    pub(super) is_read: AtomicBool,
 }
 
-/// What a node has in the upper.
+/// The part of a node in the upper.
 #[derive(Debug)]
 pub(super) enum Upper {
     Directory(UpperDirectory),
@@ -44,11 +47,11 @@ pub(super) enum Upper {
 /// A directory of the upper.
 #[derive(Debug)]
 pub(super) struct UpperDirectory {
-    /// Open for reading.
+    /// The directory, open for reading.
     pub(super) descriptor: Arc<OwnedFd>,
-    /// [`super::mark::IMPURE`].
+    /// The mark [`super::mark::IMPURE`].
     pub(super) impure: AtomicBool,
-    /// [`super::mark::REDIRECT`].
+    /// The mark [`super::mark::REDIRECT`].
     pub(super) redirect: Mutex<Option<Vec<u8>>>,
     default_acl: AtomicU8,
 }
@@ -56,17 +59,17 @@ pub(super) struct UpperDirectory {
 /// Anything else in the upper.
 #[derive(Debug, Default)]
 pub(super) struct UpperFile {
-    /// The index has a name for it that no user can take away.
+    /// Whether the index has a name for it, which no user can remove.
     pub(super) is_indexed: bool,
-    /// It is a [`super::mark::Note::zero_device`].
+    /// Whether it is a [`super::mark::Note::zero_device`].
     pub(super) is_zero_device: bool,
-    /// Itself, once its last known name is gone.
+    /// The inode itself, once its last known name is gone.
     pub(super) pinned: OnceLock<Arc<OwnedFd>>,
-    /// Of a regular file, while it is being read or written.
+    /// The open content of a regular file, while it is being read or written.
     pub(super) io: Mutex<Option<Arc<OwnedFd>>>,
 }
 
-/// Whether a directory has a default ACL.
+/// The state of a directory's default ACL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DefaultAcl {
     Unknown,
@@ -112,6 +115,8 @@ impl Node {
             flight: Mutex::default(),
             listing: Mutex::default(),
             links: AtomicU32::new(made.links.unwrap_or(NO_LINKS)),
+            changed: Mutex::new(made.changed),
+            is_read: AtomicBool::new(false),
         }
     }
 
@@ -123,7 +128,7 @@ impl Node {
         self.upper.get()
     }
 
-    /// Its directory in the upper, if it has one.
+    /// Returns its directory in the upper; `None` if it has none.
     pub(super) fn upper_directory(&self) -> Option<&UpperDirectory> {
         match self.upper.get() {
             Some(Upper::Directory(directory)) => Some(directory),
@@ -131,7 +136,7 @@ impl Node {
         }
     }
 
-    /// Its file in the upper, if it has one.
+    /// Returns its file in the upper; `None` if it has none.
     pub(super) fn upper_file(&self) -> Option<&UpperFile> {
         match self.upper.get() {
             Some(Upper::File(file)) => Some(file),
@@ -139,12 +144,12 @@ impl Node {
         }
     }
 
-    /// From now on it is in the upper.
+    /// Records that it is in the upper from now on.
     pub(super) fn set_upper(&self, upper: Upper) -> Result<(), Errno> {
         self.upper.set(upper).map_err(|_| Errno::EXIST)
     }
 
-    /// Number of links to show, if its inode does not tell.
+    /// Returns the number of links to show; `None` if the inode's own is right.
     pub(super) fn links(&self) -> Option<u32> {
         Some(self.links.load(Ordering::Acquire)).filter(|&links| links != NO_LINKS)
     }
@@ -153,32 +158,38 @@ impl Node {
         self.links.store(links.unwrap_or(NO_LINKS), Ordering::Release);
     }
 
-    /// Waits until nobody else copies it up.
+    /// Returns when its inode was changed, if its layer does not know that.
+    pub(super) fn changed(&self) -> Option<Timestamp> {
+        *lock(&self.changed)
+    }
+
+    pub(super) fn set_changed(&self, time: Timestamp) {
+        *lock(&self.changed) = Some(time);
+    }
+
+    /// Waits until no other thread copies it up, and keeps others from doing so.
     pub(super) fn fly(&self) -> MutexGuard<'_, ()> {
-        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.flight)
     }
 
-    /// Its listing, if there is one; locked.
+    /// Locks its listing, which may not exist yet.
     pub(super) fn listing(&self) -> MutexGuard<'_, Option<Box<Listing>>> {
-        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listing)
     }
 
-    /// Whether a directory that names it has to be [`super::mark::IMPURE`].
+    /// Returns whether a directory that names it has to be [`super::mark::IMPURE`].
     pub(super) fn needs_impure_parent(&self) -> bool {
         !self.ino.is_of_upper() || self.upper_file().is_some_and(|file| file.is_zero_device)
     }
 }
 
-/// What a new [`Node`] is made of.
+/// The initial state of a new [`Node`].
 #[derive(Debug)]
 pub(super) struct NewEntry {
     pub(super) kind: FileKind,
     pub(super) lowers: Vec<LowerRef>,
     pub(super) upper: Option<Upper>,
     pub(super) links: Option<u32>,
-}
-
-/// Locks even if a thread panicked meanwhile: all our data is consistent between statements.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The time of a change of the inode that its layer does not know.
+    pub(super) changed: Option<Timestamp>,
 }

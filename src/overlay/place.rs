@@ -1,8 +1,8 @@
-//! Where something lies in the upper: a name in an open directory, or a descriptor.
-//! A file that is open anyway is changed through its descriptor, which is quicker than any name.
+//! The place of a node in the upper: a name in an open directory, or a descriptor. A file that is already open is
+//! changed through its descriptor, which is quicker than any name.
 //!
-//! No path longer than one name is ever used, so there is no limit on depth. What the
-//! kernel offers for paths only goes through `/proc/self/fd` (proc_pid_fd(5)).
+//! No path longer than one name is ever used, so there is no limit on depth. Calls that the kernel offers for paths
+//! only go through `/proc/self/fd` (proc_pid_fd(5)).
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -17,7 +17,8 @@ use rustix::fs::{
 
 use super::layer::{Errno, Timestamp};
 use super::mark::{NOTE, NOTE_BYTES, Note};
-use super::stat::SetTime;
+use super::stat::{Access, SetTime};
+use super::unnoted;
 use crate::sync::Arc;
 
 /// The largest value of an extended attribute and of a list of names (xattr(7)).
@@ -30,7 +31,7 @@ pub(super) enum Place {
     Named(Arc<OwnedFd>, OsString),
     /// The node itself, perhaps open with `O_PATH` only.
     Open(Arc<OwnedFd>),
-    /// A regular file or directory, open for more than that.
+    /// A regular file or directory, open for reading or writing.
     File(Arc<OwnedFd>),
 }
 
@@ -39,7 +40,7 @@ impl Place {
         Self::Named(Arc::clone(directory), name.to_owned())
     }
 
-    /// A path for calls that follow a last link (`Open`: it is the magic one) or do not (`Named`).
+    /// Returns a path for calls that follow a last link (`Open`: it is the magic one) or do not (`Named`).
     fn path(&self) -> PathBuf {
         match self {
             Self::Named(directory, name) => {
@@ -60,7 +61,7 @@ impl Place {
         }
     }
 
-    /// Opens it; with `O_PATH` anything, else only what may be opened.
+    /// Opens it. Without `O_PATH` the caller makes sure that its kind may be opened.
     pub(super) fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC;
         match self {
@@ -69,10 +70,15 @@ impl Place {
         }
     }
 
-    pub(super) fn read_link(&self) -> Result<Vec<u8>, Errno> {
-        let target = match self {
-            Self::Named(directory, name) => readlinkat(directory, name, Vec::new()),
-            Self::Open(descriptor) | Self::File(descriptor) => readlinkat(descriptor, c"", Vec::new()),
+    /// Returns the target of a symbolic link.
+    pub(super) fn read_link(&self, access: Access) -> Result<Vec<u8>, Errno> {
+        let target = match (self, access) {
+            (Self::Named(directory, name), Access::Noted) => readlinkat(directory, name, Vec::new()),
+            (Self::Named(..), Access::Unnoted) => {
+                return unnoted::read_link(&self.open(OFlags::PATH | OFlags::NOFOLLOW)?);
+            }
+            (Self::Open(link) | Self::File(link), Access::Noted) => readlinkat(link, c"", Vec::new()),
+            (Self::Open(link) | Self::File(link), Access::Unnoted) => return unnoted::read_link(link),
         };
         target.map(std::ffi::CString::into_bytes)
     }
@@ -86,7 +92,7 @@ impl Place {
         }
     }
 
-    /// Not for symbolic links, whose mode cannot be set.
+    /// Sets the permissions; not for symbolic links, whose mode cannot be set.
     pub(super) fn set_permissions(&self, permissions: u32) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(permissions & 0o7777);
         match self {
@@ -108,7 +114,7 @@ impl Place {
         }
     }
 
-    /// The value of an attribute, `None` if it is not there (or not supported).
+    /// Returns the value of an attribute; `None` if it is absent or not supported.
     pub(super) fn xattr(&self, name: &OsStr) -> Result<Option<Vec<u8>>, Errno> {
         let mut value = vec![0; 256];
         loop {
@@ -132,12 +138,12 @@ impl Place {
         }
     }
 
-    /// The note kept with it.
+    /// Returns the note kept with it.
     pub(super) fn note(&self) -> Result<Option<Note>, Errno> {
         let mut value = [0; NOTE_BYTES];
         match self.get_xattr(OsStr::new(NOTE), &mut value) {
             Ok(length) => Ok(Note::decode(value.get(..length).unwrap_or_default())),
-            // What another version of oic or a person wrote is not ours.
+            // A note that another version of oic or a person wrote is ignored.
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
             Err(errno) => Err(errno),
         }
@@ -147,7 +153,7 @@ impl Place {
         self.set_xattr(OsStr::new(NOTE), &note.encode(), XattrFlags::empty())
     }
 
-    /// Names as listxattr(2) gives them: each ended by a NUL.
+    /// Returns the names as listxattr(2) gives them: each ended by a NUL.
     pub(super) fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
         let mut list = vec![0; 1024];
         loop {

@@ -1,6 +1,9 @@
 //! Listing directories.
 
 use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+
+use rustix::fs::{RawDir, SeekFrom, seek};
 
 use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerError, LayerResult};
@@ -9,17 +12,17 @@ use super::stat::Stat;
 use super::{Names, Overlay};
 use crate::sync::Arc;
 
-/// A name in a directory.
+/// A name in a directory, as it is listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Listed<'a> {
     /// The name.
     pub name: &'a OsStr,
-    /// What it names.
+    /// The node that it names.
     pub ino: Ino,
     /// Its kind.
     pub kind: FileKind,
-    /// Pass this as `after` to go on behind this name; never 0, below 2^63. It stays
-    /// with the name as long as the directory is in memory and the name in it.
+    /// The value of `after` to go on behind this name; never 0, below 2^63. It stays with the name as long as the
+    /// directory is in memory and the name in it.
     pub cookie: u64,
 }
 
@@ -31,14 +34,31 @@ impl Overlay {
     /// not among them) until it returns `false`.
     ///
     /// # Errors
-    /// `ESTALE`, `ENOTDIR`, or what went wrong below.
+    /// `ESTALE`, `ENOTDIR`, or the error of a layer or the upper.
     pub fn read_dir(&self, directory: Ino, after: u64, visit: &mut dyn FnMut(Listed<'_>) -> bool) -> LayerResult<()> {
         let node = self.directory(directory)?;
         let names = self.read_names();
         self.each_name(&names, &node, after, &mut |listed| Ok(visit(listed)))
     }
 
-    /// As [`Self::read_dir`], with the metadata of each node and a reference to it; a node for which
+    /// Changes the time of last access of a directory of the upper, as far as its file system keeps it: listing alone
+    /// leaves no trace.
+    ///
+    /// # Errors
+    /// `ESTALE`, `ENOTDIR`, or what the upper's file system says.
+    pub fn note_listing(&self, directory: Ino) -> LayerResult<()> {
+        const BUFFER_BYTES: usize = 512;
+        let node = self.directory(directory)?;
+        let Some(upper) = node.upper_directory() else {
+            return Ok(());
+        };
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        seek(&upper.descriptor, SeekFrom::Start(0))?;
+        RawDir::new(&upper.descriptor, &mut buffer).next().transpose()?;
+        Ok(())
+    }
+
+    /// Lists as [`Self::read_dir`] does, with the metadata of each node and a reference to it; a node for which
     /// `visit` returns `false` is not referred to.
     ///
     /// # Errors
@@ -94,7 +114,7 @@ impl Overlay {
         }
     }
 
-    /// A directory that one layer has alone needs no listing.
+    /// Calls `visit` for the names of a directory that only one layer has, which needs no listing.
     fn each_lower_name(
         &self,
         lower: LowerRef,

@@ -12,8 +12,8 @@ use super::{Names, Overlay, check_name};
 use crate::sync::Arc;
 
 impl Overlay {
-    /// Deletes the name `name`, which is not a directory, from the directory `parent`. Who refers to the
-    /// node can go on using it.
+    /// Deletes the name `name`, which is not a directory, from the directory `parent`. A caller that has a reference
+    /// to the node can go on using it.
     ///
     /// # Errors
     /// `ENOENT`, `EISDIR`, `EROFS`, or what the upper's file system says.
@@ -50,6 +50,7 @@ impl Overlay {
                 return Err(Errno::NOTEMPTY.into());
             }
             self.take_away(upper, name, kind, is_in_upper, needs_whiteout, node.upper_directory())?;
+            node.set_links(Some(0));
         } else {
             let node = self.table.find(ino);
             if let Some(node) = &node {
@@ -65,14 +66,14 @@ impl Overlay {
         Ok(())
     }
 
-    /// The node in memory, or one for the moment.
+    /// Returns the node in memory, or a temporary one.
     pub(super) fn node_or_make(&self, ino: Ino, entry: super::node::NewEntry) -> Arc<Node> {
         self.table
             .find(ino)
             .unwrap_or_else(|| Arc::new(Node::new(ino, 0, entry)))
     }
 
-    /// Makes the upper show nothing as `name`; `itself` is what an empty directory is in the upper.
+    /// Makes the upper show nothing as `name`; `itself` is an empty directory's part in the upper.
     fn take_away(
         &self,
         upper: &UpperDirectory,
@@ -100,7 +101,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Lets a directory that shows nothing be replaced by a rename.
+    /// Prepares a directory that shows nothing for being replaced by a rename; `ENOTEMPTY` if it shows a name.
     pub(super) fn clear(&self, names: &Names, directory: &Node) -> LayerResult<()> {
         if !self.is_empty(names, directory)? {
             return Err(Errno::NOTEMPTY.into());

@@ -1,9 +1,8 @@
 //! Renaming.
 //!
-//! What moves is in the upper before it moves. A directory that is merged with one of a layer
-//! finds it afterwards through a redirect; one that comes over a deleted or replaced name
-//! becomes opaque. Where a layer shows through the old name, a whiteout is left behind by
-//! the same system call that moves.
+//! A node is copied to the upper before it moves. A directory that is merged with one of a layer finds it afterwards
+//! through a redirect; one that comes over a deleted or replaced name becomes opaque. Where a layer shows through the
+//! old name, a whiteout is left behind by the same system call that moves.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,11 +15,11 @@ use super::ino::Ino;
 use super::layer::{Errno, FileKind, LayerError, LayerResult};
 use super::lookup::Found;
 use super::mark::REDIRECT;
-use super::node::{Node, UpperDirectory, lock};
+use super::node::{Node, UpperDirectory};
 use super::stat::{Caller, RenameMode};
 use super::work::is_whiteout;
 use super::{Names, Overlay, check_name};
-use crate::sync::Arc;
+use crate::sync::{Arc, lock};
 
 /// One side of a renaming.
 struct Side<'a> {
@@ -47,7 +46,8 @@ impl Side<'_> {
 }
 
 impl Overlay {
-    /// Renames `from` (a directory and a name in it) to `to`. What is replaced can be used on by those who refer to it.
+    /// Renames `from` (a directory and a name in it) to `to`. A caller that has a reference to a replaced node can go
+    /// on using it.
     ///
     /// # Errors
     /// Those of renameat2(2); `EXDEV` if a directory's old path is too long to be remembered.
@@ -80,7 +80,7 @@ impl Overlay {
         let replaced = self.resolve(&names, &to.directory, to.name)?;
         match (&replaced, mode) {
             (None, RenameMode::Exchange) => return Err(Errno::NOENT.into()),
-            (Some(_), RenameMode::NoReplace) => return Err(Errno::EXIST.into()),
+            (Some(_), RenameMode::NoReplace | RenameMode::NoReplaceWhiteout) => return Err(Errno::EXIST.into()),
             // Two names of one file: rename(2) does nothing.
             (Some(replaced), _) if replaced.ino == found.ino => return Ok(()),
             _ => {}
@@ -110,7 +110,7 @@ impl Overlay {
         Ok(Some(Held { overlay: self, node }))
     }
 
-    /// Gives a file that the upper has only in the index its name, too.
+    /// Gives a file that the upper has only in the index its name as well.
     fn materialize(&self, side: &Side<'_>, found: &Found) -> LayerResult<()> {
         if found.is_in_upper {
             return Ok(());
@@ -129,7 +129,7 @@ impl Overlay {
             _ => {}
         }
         let Some(node) = self.table.find(replaced.ino) else {
-            // It is held by the caller.
+            // The caller holds it.
             return Err(Errno::STALE.into());
         };
         if is_directory {
@@ -150,7 +150,7 @@ impl Overlay {
     ) -> LayerResult<()> {
         let leaves_whiteout = self.is_covering(&from.directory, from.name)?;
         let device = match mode {
-            RenameMode::Whiteout => {
+            RenameMode::Whiteout | RenameMode::NoReplaceWhiteout => {
                 mark_impure(&from.directory)?;
                 Some(self.make_zero_device(caller)?)
             }
@@ -161,15 +161,18 @@ impl Overlay {
         self.book(from, to, source);
         if let Some(replaced) = replaced {
             self.table.unlink(replaced.ino, to.directory.ino, to.name);
-            if replaced.entry.kind != FileKind::Directory {
-                self.lost_name(&replaced, self.table.find(replaced.ino).as_deref())?;
+            let node = self.table.find(replaced.ino);
+            match (replaced.entry.kind, &node) {
+                (FileKind::Directory, Some(node)) => node.set_links(Some(0)),
+                (FileKind::Directory, None) => {}
+                _ => self.lost_name(&replaced, node.as_deref())?,
             }
         }
         if let Some(device) = device {
             let number = device.place().stat()?.st_ino;
             device.commit(&from.upper()?.descriptor, from.name)?;
             if let Some(listing) = from.directory.listing().as_deref_mut() {
-                listing.insert(from.name, FileKind::CharDevice, Ino::of_upper(number)?, None);
+                listing.insert(from.name, FileKind::CharDevice, Ino::of_upper(number)?);
             }
         }
         Ok(())
@@ -184,13 +187,13 @@ impl Overlay {
             self.table.link(node.ino, is.directory.ino, is.name);
             self.table.unlink(node.ino, was.directory.ino, was.name);
             if let Some(listing) = is.directory.listing().as_deref_mut() {
-                listing.insert(is.name, node.kind, node.ino, None);
+                listing.insert(is.name, node.kind, node.ino);
             }
         }
         Ok(())
     }
 
-    /// Makes a node show the same after it has moved.
+    /// Prepares a node so that it shows the same after it has moved.
     fn prepare_move(&self, node: &Node, to: &Side<'_>) -> LayerResult<()> {
         if node.needs_impure_parent() {
             mark_impure(&to.directory)?;
@@ -222,7 +225,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// The path that a merged directory has in the layers.
+    /// Returns the path that a merged directory has in the layers.
     fn lower_path(&self, node: &Node) -> LayerResult<Vec<u8>> {
         let mut names: Vec<OsString> = Vec::new();
         let mut base = Vec::new();
@@ -253,7 +256,7 @@ impl Overlay {
         Ok(base)
     }
 
-    /// Notes in memory that `source` has moved.
+    /// Records in memory that `source` has moved.
     fn book(&self, from: &Side<'_>, to: &Side<'_>, source: &Node) {
         self.table.link(source.ino, to.directory.ino, to.name);
         self.table.unlink(source.ino, from.directory.ino, from.name);
@@ -261,14 +264,12 @@ impl Overlay {
             listing.remove(from.name);
         }
         if let Some(listing) = to.directory.listing().as_deref_mut() {
-            // A new cookie: a reader must not miss the new name behind the old one.
-            listing.remove(to.name);
-            listing.insert(to.name, source.kind, source.ino, None);
+            listing.insert(to.name, source.kind, source.ino);
         }
     }
 }
 
-/// Moves in the upper, over what is there; leaves a whiteout behind if it is needed.
+/// Moves in the upper, over an existing `to`; leaves a whiteout behind if it is needed.
 fn move_in_upper(from: &Side<'_>, to: &Side<'_>, source: &Node, leaves_whiteout: bool) -> LayerResult<()> {
     let (old, new) = (&from.upper()?.descriptor, &to.upper()?.descriptor);
     let flags = if leaves_whiteout {
@@ -285,7 +286,7 @@ fn move_in_upper(from: &Side<'_>, to: &Side<'_>, source: &Node, leaves_whiteout:
     if !is_over_whiteout {
         return Ok(renameat_with(old, from.name, new, to.name, flags)?);
     }
-    // A directory cannot replace the whiteout, but change places with it.
+    // A directory cannot replace the whiteout, but it can change places with it.
     renameat_with(old, from.name, new, to.name, RenameFlags::EXCHANGE)?;
     if !leaves_whiteout {
         unlinkat(old, from.name, AtFlags::empty())?;

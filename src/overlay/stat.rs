@@ -1,4 +1,4 @@
-//! What the overlay is asked and answers: metadata, changes to it, who asks.
+//! Questions and answers of the overlay: metadata, changes to it, the caller.
 
 use rustix::fs::{Dev, major, minor};
 
@@ -10,7 +10,7 @@ use super::layer::{Attributes, FileKind, Timestamp};
 pub struct Stat {
     /// Its number; stable through copy-up, rename and remount.
     pub ino: Ino,
-    /// Tells apart nodes that had the same number one after the other.
+    /// A number that distinguishes nodes that had the same inode number one after the other.
     pub generation: u64,
     /// Kind of node.
     pub kind: FileKind,
@@ -38,11 +38,11 @@ pub struct Stat {
     pub changed: Timestamp,
 }
 
-/// Preferred size of I/O where no file system of the upper says one.
+/// Preferred size of I/O for nodes of a layer, and where the upper's file system gives none.
 const BLOCK_BYTES: u32 = 4096;
 
 impl Stat {
-    /// A node of a layer.
+    /// Returns the metadata of a node of a layer.
     pub(super) fn of_layer(ino: Ino, generation: u64, attributes: &Attributes) -> Self {
         Self {
             ino,
@@ -62,7 +62,7 @@ impl Stat {
         }
     }
 
-    /// A node of the upper, shown as `kind`.
+    /// Returns the metadata of a node of the upper, shown as `kind`.
     pub(super) fn of_upper(ino: Ino, generation: u64, kind: FileKind, stat: &rustix::fs::Stat) -> Self {
         let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
         Self {
@@ -79,9 +79,14 @@ impl Stat {
             device: if is_device { device(stat.st_rdev) } else { (0, 0) },
             accessed: timestamp(stat.st_atime, stat.st_atime_nsec),
             modified: timestamp(stat.st_mtime, stat.st_mtime_nsec),
-            changed: timestamp(stat.st_ctime, stat.st_ctime_nsec),
+            changed: changed(stat),
         }
     }
+}
+
+/// Returns the time of the last change of an inode of the upper.
+pub(super) fn changed(stat: &rustix::fs::Stat) -> Timestamp {
+    timestamp(stat.st_ctime, stat.st_ctime_nsec)
 }
 
 fn device(number: Dev) -> (u32, u32) {
@@ -95,23 +100,18 @@ fn timestamp(seconds: i64, nanoseconds: impl TryInto<u32>) -> Timestamp {
     }
 }
 
-/// On whose behalf something is done. Whether they may was decided before.
+/// The user that an operation is done for. Whether it is permitted was decided before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Owner of what is created.
+    /// Owner of new nodes.
     pub uid: u32,
-    /// Group of what is created, unless the directory hands down its own.
+    /// Group of new nodes, unless the directory hands down its own.
     pub gid: u32,
 }
 
 impl Caller {
     /// The superuser.
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
-
-    /// Whether set-id bits survive what this caller changes (`CAP_FSETID`).
-    pub(super) fn keeps_set_id(self) -> bool {
-        self.uid == 0
-    }
 }
 
 /// A time to be set (utimensat(2)).
@@ -123,7 +123,7 @@ pub enum SetTime {
     At(Timestamp),
 }
 
-/// Changes of metadata; what is `None` stays.
+/// Changes of metadata; `None` leaves a value as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Change {
     /// The lower 12 bits of `st_mode`.
@@ -140,7 +140,7 @@ pub struct Change {
     pub modified: Option<SetTime>,
 }
 
-/// What is to be created.
+/// The kind of a new node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewNode<'a> {
     /// An empty regular file.
@@ -160,7 +160,7 @@ pub enum NewNode<'a> {
 }
 
 impl NewNode<'_> {
-    /// Its kind.
+    /// Returns its kind.
     pub fn kind(self) -> FileKind {
         match self {
             Self::Regular => FileKind::Regular,
@@ -174,7 +174,7 @@ impl NewNode<'_> {
     }
 }
 
-/// Permissions of what is created (umask(2)).
+/// Permissions of a new node (umask(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewMode {
     /// The lower 12 bits of the wanted mode.
@@ -183,14 +183,25 @@ pub struct NewMode {
     pub umask: u32,
 }
 
-/// How to rename (renameat2(2)).
+/// Whether reading may change the time of last access, as far as the file system of the upper keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// As the mount of that file system says (mount(8), `relatime`).
+    Noted,
+    /// Never (open(2), `O_NOATIME`).
+    Unnoted,
+}
+
+/// A way to rename (renameat2(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RenameMode {
-    /// What has the new name is replaced.
+    /// An existing node with the new name is replaced.
     #[default]
     Replace,
-    /// Nothing may have the new name.
+    /// The new name must be free.
     NoReplace,
+    /// Both: the new name must be free, and the old name becomes a character device 0:0.
+    NoReplaceWhiteout,
     /// Both names exist and change places.
     Exchange,
     /// The old name becomes a character device 0:0.

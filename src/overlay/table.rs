@@ -1,12 +1,12 @@
-//! The nodes in memory: who refers to them and what their names are.
+//! The nodes in memory: references to them, and their names.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
 use super::ino::Ino;
 use super::layer::{Errno, LayerResult};
-use super::node::{NewEntry, Node, lock};
-use crate::sync::{Arc, Mutex};
+use super::node::{NewEntry, Node};
+use crate::sync::{Arc, Mutex, lock};
 
 /// A name of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +32,14 @@ struct Slots {
     generations: u64,
 }
 
-/// All nodes that somebody refers to, and their ancestors.
+/// All nodes that are referred to, and their ancestors.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: Mutex<Slots>,
 }
 
 impl Table {
-    /// Puts the root in; it stays for good.
+    /// Adds the root, which stays for good.
     pub(super) fn set_root(&self, root: NewEntry) {
         let node = Arc::new(Node::new(Ino::ROOT, 0, root));
         let slot = Slot {
@@ -51,18 +51,18 @@ impl Table {
         lock(&self.slots).by_ino.insert(Ino::ROOT, slot);
     }
 
-    /// The node with this number, if it is in memory.
+    /// Returns the node with this number; `None` if it is not in memory.
     pub(super) fn find(&self, ino: Ino) -> Option<Arc<Node>> {
         lock(&self.slots).by_ino.get(&ino).map(|slot| Arc::clone(&slot.node))
     }
 
-    /// The node with this number; `ESTALE` if nobody refers to it.
+    /// Returns the node with this number; `ESTALE` if it is not in memory.
     pub(super) fn get(&self, ino: Ino) -> LayerResult<Arc<Node>> {
         self.find(ino).ok_or_else(|| Errno::STALE.into())
     }
 
-    /// Takes a reference to the node with this number, which has (also) this name. It is
-    /// made of `entry` if it is not in memory.
+    /// Takes a reference to the node with this number, which has this name, perhaps besides others. The node is made
+    /// of `entry` if it is not in memory.
     pub(super) fn enter(&self, ino: Ino, parent: Ino, name: &OsStr, entry: NewEntry) -> Arc<Node> {
         let slots = &mut *lock(&self.slots);
         let generations = &mut slots.generations;
@@ -81,7 +81,7 @@ impl Table {
         node
     }
 
-    /// Takes a reference to a node in memory, which now has also this name.
+    /// Takes a reference to a node in memory, and adds this name.
     pub(super) fn refer(&self, ino: Ino, parent: Ino, name: &OsStr) {
         let mut slots = lock(&self.slots);
         if let Some(slot) = slots.by_ino.get_mut(&ino) {
@@ -105,7 +105,7 @@ impl Table {
         drop(dropped);
     }
 
-    /// The directory and name of the oldest known link.
+    /// Returns the directory and name of the oldest known link.
     pub(super) fn first_link(&self, ino: Ino) -> Option<(Arc<Node>, OsString)> {
         let slots = lock(&self.slots);
         let link = slots.by_ino.get(&ino)?.links.first()?;
@@ -113,7 +113,7 @@ impl Table {
         Some((Arc::clone(&parent.node), link.name.clone()))
     }
 
-    /// How many names are known.
+    /// Returns the number of known names.
     pub(super) fn link_count(&self, ino: Ino) -> usize {
         lock(&self.slots).by_ino.get(&ino).map_or(0, |slot| slot.links.len())
     }
@@ -142,7 +142,8 @@ impl Table {
         drop(dropped);
     }
 
-    /// How many nodes are in memory.
+    /// Returns the number of nodes in memory.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         lock(&self.slots).by_ino.len()
     }
@@ -156,6 +157,10 @@ impl Slots {
         if slot.links.iter().any(|link| link.parent == parent && link.name == name) {
             return;
         }
+        if slot.links.is_empty() {
+            // Nearly every node has one name, and there can be millions of nodes.
+            slot.links.reserve_exact(1);
+        }
         slot.links.push(Link {
             parent,
             name: name.to_owned(),
@@ -165,7 +170,7 @@ impl Slots {
         }
     }
 
-    /// Takes out `ino` if nobody refers to it, then its ancestors likewise.
+    /// Takes out `ino` if it is not referred to, then its ancestors likewise.
     fn drop_unused(&mut self, ino: Ino) -> Vec<Slot> {
         let mut dropped = Vec::new();
         let mut candidates = vec![ino];
@@ -200,11 +205,12 @@ mod tests {
             lowers: Vec::new(),
             upper: None,
             links: None,
+            changed: None,
         }
     }
 
     #[test]
-    fn ancestors_stay_as_long_as_somebody_refers_to_a_descendant() {
+    fn ancestors_stay_as_long_as_a_descendant_is_referred_to() {
         let table = Table::default();
         table.set_root(entry(FileKind::Directory));
         let name = OsStr::new("x");

@@ -2,5 +2,6 @@
 
 mod behaviour;
 pub(crate) mod differential;
+mod listings;
 pub(crate) mod memory_layer;
 pub(crate) mod target;

@@ -1,9 +1,8 @@
-//! The work directory beside the upper: things in the making, and the index of hard links.
+//! The work directory beside the upper: unfinished nodes, and the index of hard links.
 //!
-//! Nothing in `oic-tmp` matters after a crash. `oic-index` has a name for every file of a layer
-//! with several names that was copied up: the inode number it has in the overlay, in
-//! decimal. It is a further hard link of the copy, so that all names of the layer find it; or a
-//! stub that only tells how many of these names are left.
+//! Nothing in `oic-tmp` matters after a crash. `oic-index` has a name for every file of a layer with several names
+//! that was copied up: the inode number it has in the overlay, in decimal. It is a further hard link of the copy, so
+//! that all names of the layer find it; or a stub that only records how many of these names are left.
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -18,21 +17,23 @@ use rustix::fs::{
 
 use super::OverlayError;
 use super::ino::Ino;
-use super::layer::{Errno, FileKind};
+use super::layer::{Errno, FileKind, Timestamp};
 use super::mark::{Note, OPAQUE};
 use super::place::Place;
+use super::stat::changed;
+use super::unnoted::open_unnoted;
 use crate::durable::PathError;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 
 const TEMPORARY: &str = "oic-tmp";
 const INDEX: &str = "oic-index";
-/// A whiteout in [`TEMPORARY`], of which others are hard links: cheaper than new inodes.
+/// A whiteout in [`TEMPORARY`]. Others are hard links of it, which are cheaper than new inodes.
 const WHITEOUT: &str = "whiteout";
 
 /// The open work directory; locked against other overlays.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// Holds the lock.
+    /// The descriptor that holds the lock.
     _directory: OwnedFd,
     temporary: Arc<OwnedFd>,
     index: Arc<OwnedFd>,
@@ -40,7 +41,7 @@ pub(super) struct Work {
     names: AtomicU64,
 }
 
-/// A name in the directory for things in the making. Dropped, whatever has it is deleted.
+/// A name in the directory for unfinished nodes. Dropping it deletes the node with that name.
 #[derive(Debug)]
 pub(super) struct Temporary<'a> {
     work: &'a Work,
@@ -48,7 +49,7 @@ pub(super) struct Temporary<'a> {
     is_gone: Cell<bool>,
 }
 
-/// How often and after what pauses the lock is tried again: half a second in all.
+/// The number of attempts to take the lock, with pauses: half a second in all.
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -57,7 +58,7 @@ impl Work {
         let on = |action| move |errno: Errno| PathError::on(action, path)(errno.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(path, flags, Mode::empty()).map_err(on("open the work directory"))?;
-        // A child that another thread has just forked holds what it inherited until it executes its program.
+        // A child that another thread has just forked holds the inherited descriptors until it executes its program.
         let mut patience = LOCK_ATTEMPTS;
         loop {
             match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -91,7 +92,7 @@ impl Work {
         })
     }
 
-    /// A fresh name.
+    /// Returns an unused name.
     pub(super) fn temporary(&self) -> Temporary<'_> {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
         Temporary {
@@ -107,18 +108,18 @@ impl Work {
             match linkat(&self.temporary, WHITEOUT, directory, name, AtFlags::empty()) {
                 Ok(()) => return Ok(()),
                 Err(Errno::NOENT) => {}
-                // It has as many links as the file system allows: go on with another one.
+                // It has as many links as the file system allows: continue with a new one.
                 Err(Errno::MLINK) => unlinkat(&self.temporary, WHITEOUT, AtFlags::empty())?,
                 Err(Errno::EXIST) => return Err(Errno::EXIST),
                 Err(_) => break,
             }
             make_whiteout(&self.temporary, OsStr::new(WHITEOUT))?;
         }
-        // A file system without hard links of devices, or another thread was quicker.
+        // The file system has no hard links of devices, or another thread was quicker.
         make_whiteout(directory, name)
     }
 
-    /// Replaces what `name` in `directory` names by a whiteout.
+    /// Replaces the node that `name` in `directory` names by a whiteout.
     pub(super) fn replace_by_whiteout(&self, directory: &OwnedFd, name: &OsStr, kind: FileKind) -> Result<(), Errno> {
         let temporary = self.temporary();
         self.put_whiteout(&self.temporary, &temporary.name)?;
@@ -128,12 +129,12 @@ impl Work {
         }
     }
 
-    /// Where the index has, or would have, the file with this number.
+    /// Returns the place of the file with this number in the index, which may not exist.
     pub(super) fn indexed(&self, ino: Ino) -> Place {
         Place::named(&self.index, &index_name(ino))
     }
 
-    /// What the index tells of the file with this number.
+    /// Returns metadata and note of the file with this number in the index.
     pub(super) fn look_up(&self, ino: Ino) -> Result<Option<(rustix::fs::Stat, Note)>, Errno> {
         if !self.has_index.load(Ordering::Acquire) {
             return Ok(None);
@@ -146,7 +147,7 @@ impl Work {
         }
     }
 
-    /// Puts what `made` names into the index too, replacing a stub.
+    /// Adds the node that `made` names to the index as well, replacing a stub.
     pub(super) fn add_to_index(&self, ino: Ino, made: &Temporary<'_>) -> Result<(), Errno> {
         let link = self.temporary();
         made.place().link_to(&self.temporary, &link.name)?;
@@ -155,8 +156,9 @@ impl Work {
         Ok(())
     }
 
-    /// Remembers that only `links` of the names of a file that is not copied up are left.
-    pub(super) fn put_stub(&self, ino: Ino, links: u32) -> Result<(), Errno> {
+    /// Records that only `links` of the names of a file that is not copied up are left; returns the time of that
+    /// change.
+    pub(super) fn put_stub(&self, ino: Ino, links: u32) -> Result<Timestamp, Errno> {
         let note = Note {
             ino: ino.0,
             links: Some(links),
@@ -168,7 +170,7 @@ impl Work {
         stub.place().set_note(note)?;
         stub.commit(&self.index, &index_name(ino))?;
         self.has_index.store(true, Ordering::Release);
-        Ok(())
+        Ok(changed(&self.indexed(ino).stat()?))
     }
 
     pub(super) fn remove_from_index(&self, ino: Ino) -> Result<(), Errno> {
@@ -192,21 +194,21 @@ impl Temporary<'_> {
         Place::named(&self.work.temporary, &self.name)
     }
 
-    /// Moves it to `name` in `directory`, over a non-directory if there is one.
+    /// Moves it to `name` in `directory`, over an existing non-directory.
     pub(super) fn commit(&self, directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
         renameat_with(self.directory(), &self.name, directory, name, RenameFlags::empty())?;
         self.is_gone.set(true);
         Ok(())
     }
 
-    /// Moves it to `name` in `directory`, where nothing is.
+    /// Moves it to `name` in `directory`, where nothing may exist.
     pub(super) fn commit_new(&self, directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
         renameat_with(self.directory(), &self.name, directory, name, RenameFlags::NOREPLACE)?;
         self.is_gone.set(true);
         Ok(())
     }
 
-    /// Moves it to `name` in `directory` and what was there here.
+    /// Exchanges it with the node at `name` in `directory`.
     pub(super) fn exchange(&self, directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
         renameat_with(self.directory(), &self.name, directory, name, RenameFlags::EXCHANGE)
     }
@@ -227,7 +229,7 @@ fn index_name(ino: Ino) -> OsString {
     ino.0.to_string().into()
 }
 
-/// Whether `stat` is that of a whiteout (overlayfs.rst, "whiteouts and opaque directories").
+/// Returns whether `stat` is that of a whiteout (overlayfs.rst, "whiteouts and opaque directories").
 pub(super) fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
@@ -242,12 +244,16 @@ pub(super) fn open_directory(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, 
     openat(parent, name, flags, Mode::empty())
 }
 
-/// The entries of a directory without `.` and `..`: name and type, which can be unknown.
+/// Returns the entries of a directory without `.` and `..`: name, type (which can be unknown) and inode number.
 pub(super) fn names_in(
     directory: &OwnedFd,
 ) -> Result<impl Iterator<Item = Result<(OsString, FileType, u64), Errno>> + use<>, Errno> {
     // Its own position in the directory.
-    let entries = Dir::new(open_directory(directory, OsStr::new("."))?)?;
+    let entries = Dir::new(open_unnoted(
+        directory,
+        OsStr::new("."),
+        OFlags::RDONLY | OFlags::DIRECTORY,
+    )?)?;
     Ok(entries.filter_map(|entry| match entry {
         Ok(entry) => {
             let name = entry.file_name().to_bytes();
@@ -258,10 +264,15 @@ pub(super) fn names_in(
     }))
 }
 
-/// Deletes the whiteouts in a directory that shows nothing. Until it is done the directory
-/// is opaque: what the whiteouts hide stays hidden if we are killed.
+/// Deletes the whiteouts in a directory that shows nothing. Until the end the directory is opaque: names hidden by
+/// the whiteouts stay hidden if this process is killed.
 pub(super) fn clear_whiteouts(directory: &Arc<OwnedFd>) -> Result<(), Errno> {
-    let mut is_opaque = fgetxattr(directory, OPAQUE, &mut [0_u8; 1][..]).is_ok();
+    let mut is_opaque = match fgetxattr(directory, OPAQUE, &mut [0_u8; 1][..]) {
+        Ok(_) => true,
+        // A longer value is no mark of overlayfs.
+        Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => false,
+        Err(errno) => return Err(errno),
+    };
     for entry in names_in(directory)? {
         let (name, _, _) = entry?;
         let stat = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -281,15 +292,14 @@ pub(super) fn clear_whiteouts(directory: &Arc<OwnedFd>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Deletes `name` in `directory` with all below it, if it is there. Only for our own temporary files.
+/// Deletes `name` in `directory` with all below it, if it exists. Only for our own temporary files.
 fn remove_tree(directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     match unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(errno) => return Err(errno),
     }
-    // Directories yet to be emptied, the innermost last; each is looked at again after its
-    // subdirectories are gone.
+    // Directories yet to be emptied, the innermost last; each is read again after its subdirectories are gone.
     let mut open = vec![(open_directory(directory, name)?, name.to_owned())];
     while let Some((current, _)) = open.last() {
         let mut inner = None;

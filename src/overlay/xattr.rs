@@ -1,4 +1,4 @@
-//! Extended attributes, without those that are the overlay's own.
+//! Extended attributes, without the overlay's own.
 
 use std::ffi::{OsStr, OsString};
 
@@ -11,14 +11,35 @@ use super::mark::{shown_name, split_names, stored_name};
 use super::node::DefaultAcl;
 
 const DEFAULT_ACL: &str = "system.posix_acl_default";
+const ACCESS_ACL: &str = "system.posix_acl_access";
+/// The namespaces in which users can name attributes (xattr(7)).
+const NAMESPACES: [&str; 3] = ["user.", "trusted.", "security."];
+
+fn is_acl(name: &OsStr) -> bool {
+    name == ACCESS_ACL || name == DEFAULT_ACL
+}
+
+/// Refuses names that no file system for an upper has: `EOPNOTSUPP`, and `EINVAL` for a namespace alone.
+fn check_namespace(name: &OsStr) -> Result<(), Errno> {
+    if is_acl(name) {
+        return Ok(());
+    }
+    let bytes = name.as_encoded_bytes();
+    match NAMESPACES.iter().find_map(|space| bytes.strip_prefix(space.as_bytes())) {
+        None => Err(Errno::OPNOTSUPP),
+        Some([]) => Err(Errno::INVAL),
+        Some(_) => Ok(()),
+    }
+}
 
 impl Overlay {
-    /// The value of an attribute, or `None`.
+    /// Returns the value of an attribute, or `None`.
     ///
     /// # Errors
-    /// `ESTALE`, or what went wrong below.
+    /// `ESTALE`, `EOPNOTSUPP` and `EINVAL` for a name that cannot exist, or the error of a layer or the upper.
     pub fn xattr(&self, ino: Ino, name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
         let node = self.table.get(ino)?;
+        check_namespace(name)?;
         let stored = stored_name(name);
         match (node.upper(), node.lowers.first()) {
             (None, Some(&lower)) => self.lower_xattr(lower, &stored),
@@ -29,7 +50,7 @@ impl Overlay {
         }
     }
 
-    /// The names of all attributes.
+    /// Returns the names of all attributes.
     ///
     /// # Errors
     /// As [`Self::xattr`].
@@ -60,11 +81,15 @@ impl Overlay {
     /// Removes an attribute.
     ///
     /// # Errors
-    /// `ENODATA` if it is not there, `EROFS`, or what the upper's file system says.
+    /// `ENODATA` if it is absent and no ACL, `EROFS`, or what the upper's file system says.
     pub fn remove_xattr(&self, ino: Ino, name: &OsStr) -> LayerResult<()> {
         if self.xattr(ino, name)?.is_none() {
             self.work()?;
-            return Err(Errno::NODATA.into());
+            return match is_acl(name) {
+                // Its absence means the permissions alone.
+                true => Ok(()),
+                false => Err(Errno::NODATA.into()),
+            };
         }
         self.change_xattr(ino, name, super::place::Place::remove_xattr)
     }

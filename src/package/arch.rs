@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::{Words, words};
+
 /// A target architecture, written as in templates (`target.arch`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Arch {
@@ -24,20 +26,22 @@ pub enum Arch {
 #[error("unknown architecture {0:?}: expected x86_64, aarch64 or armv7hl")]
 pub struct UnknownArch(pub String);
 
+words!(Arch {
+    (Self::X86_64): "x86_64",
+    (Self::Aarch64): "aarch64",
+    (Self::Armv7hl): "armv7hl",
+});
+
 impl Arch {
     /// Every architecture, in the order of the schema.
     pub const ALL: [Self; 3] = [Self::X86_64, Self::Aarch64, Self::Armv7hl];
 
-    /// The name in templates and provider ids.
+    /// Returns the name in templates and provider ids.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-            Self::Armv7hl => "armv7hl",
-        }
+        self.word()
     }
 
-    /// The dpkg architecture name (deb-src-control(5), "Architecture").
+    /// Returns the dpkg architecture name (deb-src-control(5), "Architecture").
     pub fn deb(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
@@ -46,12 +50,12 @@ impl Arch {
         }
     }
 
-    /// The name in RPM packages (rpm's `arch` tag): as in templates.
+    /// Returns the name in RPM packages (rpm's `arch` tag), which is that of the templates.
     pub fn rpm(self) -> &'static str {
         self.as_str()
     }
 
-    /// The suffix of UEFI binaries, as in `BOOTX64.EFI` (UEFI 2.10, 3.5.1.1), in lower case.
+    /// Returns the suffix of UEFI binaries, as in `BOOTX64.EFI` (UEFI 2.10, 3.5.1.1), in lower case.
     pub fn efi(self) -> &'static str {
         match self {
             Self::X86_64 => "x64",
@@ -60,7 +64,7 @@ impl Arch {
         }
     }
 
-    /// The architecture of the machine that this program runs on, if it is a supported one.
+    /// Returns the architecture of the machine that this program runs on; `None` if it is not a supported one.
     pub fn host() -> Option<Self> {
         match std::env::consts::ARCH {
             "x86_64" => Some(Self::X86_64),
@@ -81,9 +85,6 @@ impl FromStr for Arch {
     type Err = UnknownArch;
 
     fn from_str(text: &str) -> Result<Self, UnknownArch> {
-        Self::ALL
-            .into_iter()
-            .find(|arch| arch.as_str() == text)
-            .ok_or_else(|| UnknownArch(text.to_owned()))
+        Self::named(text).ok_or_else(|| UnknownArch(text.to_owned()))
     }
 }

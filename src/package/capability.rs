@@ -1,26 +1,26 @@
-//! What RPM packages provide and need: `name`, or `name op [epoch:]version[-release]`
+//! Capabilities that RPM packages provide and need: `name`, or `name op [epoch:]version[-release]`
 //! (rpm-dependencies(7)), and rich dependencies over them.
 
 use std::fmt;
 
 use super::{Evr, Operator};
 
-/// A name with the versions that are meant.
+/// A name with a range of versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capability<'a> {
     /// A package name, a soname such as `libc.so.6(GLIBC_2.4)(64bit)`, a path, or any other word.
     pub name: &'a str,
-    /// Which versions; without, all.
+    /// The accepted versions; all if absent.
     pub range: Option<(Operator, Evr<'a>)>,
 }
 
-/// A dependency is malformed.
+/// The error for a malformed dependency.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} in {text:?}")]
 pub struct CapabilityError {
-    /// The dependency.
+    /// The dependency as written.
     pub text: String,
-    /// What is wrong with it.
+    /// The mistake in it.
     pub reason: &'static str,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Capability<'a> {
     /// Reads `name` or `name op evr`.
     ///
     /// # Errors
-    /// If there is anything but one word or three, or an unknown operator.
+    /// If the text has neither one word nor three, or an unknown operator.
     pub fn parse(text: &'a str) -> Result<Self, CapabilityError> {
         let error = |reason| CapabilityError {
             text: text.to_owned(),
@@ -50,13 +50,14 @@ impl<'a> Capability<'a> {
         }
     }
 
-    /// Whether both name the same thing and some version is in both ranges: what a package
-    /// provides then satisfies (or hits) what another needs (or excludes).
+    /// Returns whether both have the same name and some version is in both ranges: what a package provides then
+    /// satisfies (or hits) what another needs (or excludes).
     pub fn overlaps(&self, other: &Self) -> bool {
         self.name == other.name && self.ranges_overlap(other)
     }
 
-    /// [`Self::overlaps`], the names left aside. Without a version on either side all match, as in rpm.
+    /// Returns whether some version is in both ranges; the names are not compared. Without a version on either side all
+    /// match, as in rpm.
     pub fn ranges_overlap(&self, other: &Self) -> bool {
         let (Some((ours, own)), Some((theirs, bound))) = (&self.range, &other.range) else {
             return true;
@@ -84,7 +85,7 @@ impl fmt::Display for Capability<'_> {
     }
 }
 
-/// rpm's sign for an operator.
+/// Returns rpm's sign for an operator.
 fn rpm_sign(operator: Operator) -> &'static str {
     match operator {
         Operator::Less => "<",
@@ -122,7 +123,7 @@ fn includes_bound(operator: Operator) -> bool {
 /// "Boolean dependencies").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RpmDependency<'a> {
-    /// A plain one.
+    /// A plain capability.
     Plain(Capability<'a>),
     /// `(a and b and …)`
     And(Vec<Self>),
@@ -130,20 +131,20 @@ pub enum RpmDependency<'a> {
     Or(Vec<Self>),
     /// `(then if condition [else otherwise])`
     If {
-        /// What must hold if the condition does.
+        /// The dependency that must hold if the condition does.
         then: Box<Self>,
         /// The condition.
         condition: Box<Self>,
-        /// What must hold if it does not.
+        /// The dependency that must hold if the condition does not.
         otherwise: Option<Box<Self>>,
     },
     /// `(then unless condition [else otherwise])`
     Unless {
-        /// What is meant unless the condition holds.
+        /// The dependency that must hold unless the condition does.
         then: Box<Self>,
         /// The condition.
         condition: Box<Self>,
-        /// What is meant if it holds.
+        /// The dependency that must hold if the condition does.
         otherwise: Option<Box<Self>>,
     },
     /// `(a with b with …)`: one package that satisfies all of them.
@@ -152,14 +153,14 @@ pub enum RpmDependency<'a> {
     Without(Box<Self>, Box<Self>),
 }
 
-/// Deeper expressions are refused; real ones have three levels.
+/// The depth of nesting beyond which expressions are refused; real ones have three levels.
 const DEPTH_LIMIT: usize = 24;
 
 impl<'a> RpmDependency<'a> {
     /// Reads a dependency; one that starts with a parenthesis is an expression.
     ///
     /// # Errors
-    /// [`CapabilityError`] for what rpm would refuse as well, and for nesting beyond sense.
+    /// [`CapabilityError`] for what rpm would refuse as well, and for nesting deeper than 24 levels.
     pub fn parse(text: &'a str) -> Result<Self, CapabilityError> {
         let trimmed = text.trim();
         if !trimmed.starts_with('(') {
@@ -175,7 +176,7 @@ impl<'a> RpmDependency<'a> {
 }
 
 struct Parser<'a> {
-    /// All of it, for messages.
+    /// The whole dependency, for messages.
     text: &'a str,
     rest: &'a str,
 }
@@ -188,8 +189,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The next word up to a blank; parentheses inside it must match, so `libc.so.6()(64bit))` ends
-    /// before the last one.
+    /// Splits off the next word, up to a blank; parentheses inside it must match, so `libc.so.6()(64bit))` ends before
+    /// the last one.
     fn word(&mut self) -> &'a str {
         self.rest = self.rest.trim_start();
         let mut open = 0_usize;
@@ -219,7 +220,7 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// `( operand [operator operand …] )`
+    /// Parses `( operand [operator operand …] )`.
     fn expression(&mut self, depth: usize) -> Result<RpmDependency<'a>, CapabilityError> {
         if depth > DEPTH_LIMIT {
             return Err(self.error("too many levels"));

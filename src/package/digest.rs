@@ -12,18 +12,18 @@ use sha2::Digest as _;
 #[serde(try_from = "String", into = "String")]
 pub struct Sha256(pub [u8; 32]);
 
-/// The text is not a SHA-256 digest.
+/// The error for a text that is not a SHA-256 digest.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0:?} is not a SHA-256 digest (64 hexadecimal digits)")]
 pub struct BadDigest(pub String);
 
 impl Sha256 {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(sha2::Sha256::digest(bytes.as_ref()).into())
     }
 
-    /// The digest of everything `reader` gives, and how many bytes that was.
+    /// Reads `reader` to its end and returns the digest of the bytes and their number.
     ///
     /// # Errors
     /// Those of `reader`.

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-/// `[epoch:]version[-release]`, borrowed from wherever it was read. Any text has a place in the order.
+/// `[epoch:]version[-release]`, borrowed from the text it was read from. Any text has a place in the order.
 ///
 /// As the version of a package it is complete. As the bound of a dependency it may lack the release;
 /// see [`Evr::cmp_bound`].
@@ -15,12 +15,12 @@ pub struct Evr<'a> {
     pub epoch: &'a str,
     /// The version.
     pub version: &'a str,
-    /// What follows the last hyphen.
+    /// The part after the last hyphen.
     pub release: Option<&'a str>,
 }
 
 impl<'a> Evr<'a> {
-    /// Splits `text` as rpm does: the epoch is what stands before a colon if it is nothing but digits.
+    /// Splits `text` as rpm does: the epoch is the part before a colon if that has only digits.
     pub fn new(text: &'a str) -> Self {
         let (epoch, rest) = match text.split_once(':') {
             Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => (epoch, rest),
@@ -37,8 +37,8 @@ impl<'a> Evr<'a> {
         }
     }
 
-    /// The order of two versions where either may be the bound of a dependency: a release counts
-    /// only if both have one (rpm-dependencies(7)).
+    /// Compares two versions, either of which may be the bound of a dependency: a release counts only if both have one
+    /// (rpm-dependencies(7)).
     pub fn cmp_bound(&self, other: &Self) -> Ordering {
         match (self.release, other.release) {
             (Some(_), Some(_)) => self.cmp(other),
@@ -53,7 +53,7 @@ impl<'a> Evr<'a> {
     }
 }
 
-/// Epochs, versions and releases in turn.
+/// Compares epochs, then versions, then releases.
 fn compare(a: &Evr<'_>, b: &Evr<'_>) -> Ordering {
     // Numbers of any length: the longer one is greater.
     let (first, second) = (a.epoch.trim_start_matches('0'), b.epoch.trim_start_matches('0'));
@@ -77,19 +77,7 @@ impl Ord for Evr<'_> {
     }
 }
 
-impl PartialOrd for Evr<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Evr<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Evr<'_> {}
+compared_by_ord!(Evr);
 
 impl fmt::Display for Evr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,7 +129,7 @@ mod tests {
         assert_eq!(bound("0:1.0-5", "1.0"), Ordering::Equal);
     }
 
-    /// Plausible versions that differ little, so that ties and near ties abound; deterministic.
+    /// Makes plausible versions that differ little, so that ties and near ties abound; deterministic.
     fn versions(count: usize) -> Vec<String> {
         let pieces = [
             "", "0", "1", "01", "10", "a", "b", "~", "~rc", ".", "_", "+b1", "^", "^git1", ".0", "~~", "..", "A",

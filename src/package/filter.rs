@@ -1,19 +1,19 @@
-//! Which packages of a repository may be taken: `allowPackages` and `excludePackages`.
+//! The filter over the packages of a repository: `allowPackages` and `excludePackages`.
 
 use super::glob;
 
-/// Packages by name. What is both allowed and excluded is excluded, as with dnf (dnf.conf(5),
+/// A choice of packages by name. Packages that are both allowed and excluded are excluded, as with dnf (dnf.conf(5),
 /// `includepkgs` and `excludepkgs`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackageFilter {
-    /// Only these: names, how names begin, or patterns; empty means all.
+    /// The only packages taken: names, prefixes of names, or patterns; empty means all.
     pub allow: Vec<String>,
-    /// None of these: names or patterns; of `.rpm` packages also names with version, architecture or both.
+    /// The packages never taken: names or patterns; of `.rpm` packages also names with version, architecture or both.
     pub exclude: Vec<String>,
 }
 
 impl PackageFilter {
-    /// Whether the package `name` may be taken; `longer` gives the longer names that `exclude` may call it by.
+    /// Returns whether the package `name` may be taken; `longer` gives the longer names that `exclude` may call it by.
     pub fn takes(&self, name: &str, longer: impl FnOnce() -> Vec<String>) -> bool {
         (self.allow.is_empty() || self.allow.iter().any(|entry| allows(entry, name)))
             && (self.exclude.is_empty() || !self.excludes(name, &longer()))
@@ -24,7 +24,8 @@ impl PackageFilter {
         names.any(|name| self.exclude.iter().any(|entry| glob::matches(entry, name)))
     }
 
-    /// The fields of a template that say so, with their entries; `None` if all packages may be taken.
+    /// Describes the fields of a template that limit the packages, with their entries; `None` if all packages may be
+    /// taken.
     pub fn describe(&self) -> Option<String> {
         let field = |name, entries: &[String]| (!entries.is_empty()).then(|| format!("{name}: {}", entries.join(", ")));
         let fields = [
@@ -35,7 +36,7 @@ impl PackageFilter {
         (!fields.is_empty()).then(|| fields.join(" and "))
     }
 
-    /// `allow` as patterns alone, as package managers take them.
+    /// Returns `allow` as patterns alone, as package managers take them.
     pub fn allow_patterns(&self) -> Vec<String> {
         let pattern = |entry: &String| match glob::is_pattern(entry) {
             true => entry.clone(),
@@ -45,7 +46,8 @@ impl PackageFilter {
     }
 }
 
-/// As a pattern, or as how the name begins, which is how the templates of the older tool name a family of packages.
+/// Returns whether `entry` matches `name`, as a pattern or as a prefix, which is how the templates of the older tool
+/// name a family of packages.
 fn allows(entry: &str, name: &str) -> bool {
     glob::matches(entry, name) || (!glob::is_pattern(entry) && name.starts_with(entry))
 }

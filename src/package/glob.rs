@@ -1,11 +1,11 @@
 //! Shell patterns over package names: `*`, `?`, `[a-z]`, `[!a-z]` (glob(7), without a meaning for `/`).
 
-/// Whether `text` has any of the characters that make it a pattern.
+/// Returns whether `text` has any of the characters that make it a pattern.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Whether the whole of `name` matches `pattern`. An unclosed `[` stands for itself.
+/// Returns whether the whole of `name` matches `pattern`. An unclosed `[` stands for itself.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut done) = (0, 0);
@@ -31,10 +31,10 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// What the head of a pattern says to one byte.
+/// The answer of the head of a pattern to one byte.
 enum Step {
     Star,
-    /// It matches, and this many bytes of the pattern said so.
+    /// It matches; the number is the length of this head in bytes.
     Taken(usize),
     Differs,
 }
@@ -55,7 +55,7 @@ fn step(pattern: &[u8], byte: u8) -> Step {
     }
 }
 
-/// The length of the class up to and with its `]`, and whether it has the byte.
+/// Returns the length in bytes of the class with its `]`, and whether it has `byte`.
 fn class(rest: &[u8], byte: u8) -> Option<(usize, bool)> {
     let negated = matches!(rest, [b'!' | b'^', ..]);
     let body = &rest[usize::from(negated)..];
@@ -124,7 +124,7 @@ mod tests {
         "libx-dev",
     ];
 
-    /// What fnmatch(3) says.
+    /// Returns the answer of fnmatch(3).
     #[allow(unsafe_code)]
     fn oracle(pattern: &str, name: &str) -> bool {
         let (p, n) = (CString::new(pattern).unwrap(), CString::new(name).unwrap());

@@ -1,12 +1,12 @@
-//! What a repository index says about a package, and what a resolution keeps of it.
+//! The record of a package in a repository index, and the part that a resolution keeps.
 
 use std::sync::Arc as Shared;
 
 use serde::{Deserialize, Serialize};
 
-use super::Sha256;
+use super::Checksum;
 
-/// The `Multi-Arch` field (deb-control(5)).
+/// Values of the `Multi-Arch` field (deb-control(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MultiArch {
     /// Absent or `no`: satisfies only its own architecture.
@@ -30,7 +30,7 @@ pub struct PackageRecord {
     pub version: Box<str>,
     /// Architecture as the package system writes it (`amd64`, `all`).
     pub architecture: Box<str>,
-    /// How it behaves towards other architectures.
+    /// Its behaviour towards other architectures.
     pub multi_arch: MultiArch,
     /// `Essential: yes`.
     pub essential: bool,
@@ -50,14 +50,14 @@ pub struct PackageRecord {
     pub breaks: Box<str>,
     /// `Replaces`, unparsed.
     pub replaces: Box<str>,
-    /// Where the file lies, relative to the repository's base URL.
+    /// Path of the file, relative to the repository's base URL.
     pub path: Box<str>,
     /// Size of the package file in bytes.
     pub size_bytes: u64,
-    /// Space that its files take when installed, in bytes (the field itself counts KiB).
+    /// Space that its files take when installed, in bytes (the field itself is in KiB).
     pub installed_size_bytes: u64,
     /// Digest of the package file.
-    pub sha256: Sha256,
+    pub checksum: Checksum,
     /// Id of the repository that offers it (`repo::Repository::id`).
     pub repository: Shared<str>,
     /// Pin priority of that repository (apt_preferences(5)); 500 is the default.
@@ -75,14 +75,14 @@ pub struct Stanza {
 }
 
 impl Stanza {
-    /// The bytes `range` of `text`; clamped to what `text` has, so it cannot fail later.
+    /// Takes the bytes `range` of `text`, clamped to the length of `text`, so that it cannot fail later.
     pub fn new(text: Shared<str>, range: std::ops::Range<usize>) -> Self {
         let valid = text.get(range.clone()).is_some();
         let (start, end) = if valid { (range.start, range.end) } else { (0, 0) };
         Self { text, start, end }
     }
 
-    /// The stanza's text, without the empty line that ends it.
+    /// Returns the stanza's text, without the empty line that ends it.
     pub fn as_str(&self) -> &str {
         &self.text[self.start..self.end]
     }
@@ -94,7 +94,7 @@ impl std::fmt::Debug for Stanza {
     }
 }
 
-/// One package of a resolution: all that is needed to fetch, verify and name it.
+/// One package of a resolution: all that oic needs to fetch, verify and name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedPackage {
     /// Package name.
@@ -105,72 +105,69 @@ pub struct ResolvedPackage {
     pub architecture: String,
     /// Id of the repository that offers it.
     pub repository: String,
-    /// Where the file lies, relative to the repository's base URL.
+    /// Path of the file, relative to the repository's base URL.
     pub path: String,
     /// Size of the package file in bytes.
     pub size_bytes: u64,
     /// Space that its files take when installed, in bytes.
     pub installed_size_bytes: u64,
-    /// Digest of the package file.
-    pub sha256: Sha256,
+    /// Digest of the package file; in JSON, its field has the name of the algorithm.
+    #[serde(flatten, with = "super::checksum::named")]
+    pub checksum: Checksum,
     /// The index's stanza, for the pool's own index; not part of a lockfile.
     #[serde(skip)]
     pub stanza: String,
 }
 
 impl ResolvedPackage {
-    /// The name of the file in the package cache: complete, flat, and the same
-    /// as in apt's archive directory (`:` of an epoch becomes `%3a`).
+    /// Returns the name of the file in the package cache: complete, flat, and the same as in apt's archive directory
+    /// (`:` of an epoch becomes `%3a`), or as rpm names files, with the extension of the path.
     pub fn file_name(&self) -> String {
         let version = self.version.replace(':', "%3a");
+        let is_extension = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());
         match self.path.rsplit_once('.') {
-            Some((_, "rpm")) => format!("{}-{version}.{}.rpm", self.name, self.architecture),
+            Some((_, extension)) if is_extension(extension) && !extension.ends_with("deb") => {
+                format!("{}-{version}.{}.{extension}", self.name, self.architecture)
+            }
             _ => format!("{}_{version}_{}.deb", self.name, self.architecture),
         }
     }
 }
 
-/// Why one package of a resolution needs another.
+/// The kind of need that one package of a resolution has for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DependencyKind {
-    /// Must be configured before the dependent is unpacked.
+    /// The needed package must be configured before the dependent is unpacked.
     PreDepends,
-    /// Must be configured before the dependent is configured.
+    /// The needed package must be configured before the dependent is configured.
     Depends,
 }
 
 /// An edge between two packages of a resolution, by their index in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dependency {
-    /// The package that needs.
+    /// Index of the package that needs.
     pub from: usize,
-    /// The package that is needed.
+    /// Index of the package that is needed.
     pub to: usize,
-    /// The field that says so.
+    /// The field that states the need.
     pub kind: DependencyKind,
 }
 
 /// The exact set of packages for a request, in installation order.
 #[derive(Debug, Clone, Default)]
 pub struct Resolution {
-    /// The packages; what a package needs comes before it, except in cycles.
+    /// The packages; the needs of a package come before it, except in cycles.
     pub packages: Vec<ResolvedPackage>,
     /// The edges between them.
     pub dependencies: Vec<Dependency>,
-    /// Indices of the packages that were asked for by name.
+    /// Indices of the packages that were requested by name.
     pub requested: Vec<usize>,
 }
 
 impl Resolution {
-    /// Sum of the package files' sizes in bytes.
-    pub fn download_size_bytes(&self) -> u64 {
-        self.packages
-            .iter()
-            .fold(0, |sum, package| sum.saturating_add(package.size_bytes))
-    }
-
-    /// Sum of the installed sizes in bytes.
+    /// Returns the sum of the installed sizes in bytes.
     pub fn installed_size_bytes(&self) -> u64 {
         self.packages
             .iter()

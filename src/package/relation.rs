@@ -1,12 +1,12 @@
 //! Relation fields such as `Depends: a (>= 1) | b:any [amd64], c <!nocheck>`
 //! (deb-control(5), deb-src-control(5)).
 //!
-//! What a restriction list excludes for the target is left out while parsing, so
-//! the result holds only relations that apply.
+//! While parsing, alternatives whose restriction list excludes the target are left out, so the result holds only
+//! relations that apply.
 
 use super::{Arch, DebVersion};
 
-/// How a version in a relation limits the one that satisfies it.
+/// The comparison that a relation makes with a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// `<<`
@@ -22,7 +22,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Whether `version` stands in this relation to `bound`.
+    /// Returns whether `version` stands in this relation to `bound`.
     pub fn accepts(self, version: &str, bound: &str) -> bool {
         let order = DebVersion::new(version).cmp(&DebVersion::new(bound));
         match self {
@@ -40,7 +40,7 @@ impl Operator {
 pub struct Relation<'a> {
     /// The package or virtual package.
     pub name: &'a str,
-    /// What follows the colon: `any`, `native` or an architecture.
+    /// The part after the colon: `any`, `native` or an architecture.
     pub qualifier: Option<&'a str>,
     /// The bound on the version.
     pub version: Option<(Operator, &'a str)>,
@@ -49,9 +49,8 @@ pub struct Relation<'a> {
 }
 
 impl Relation<'_> {
-    /// Whether a package (or versioned `Provides`) of this version fits; `None` is
-    /// an unversioned `Provides`, which satisfies only unversioned relations
-    /// (Debian Policy 7.5).
+    /// Returns whether a package (or versioned `Provides`) of this version satisfies the relation; `None` is an
+    /// unversioned `Provides`, which satisfies only unversioned relations (Debian Policy 7.5).
     pub fn accepts(&self, version: Option<&str>) -> bool {
         match (self.version, version) {
             (None, _) => true,
@@ -61,7 +60,7 @@ impl Relation<'_> {
     }
 }
 
-/// One element of a relation field: any of its alternatives satisfies it.
+/// One element of a relation field; any of its alternatives satisfies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrGroup<'a> {
     /// The alternatives, preferred first; never empty.
@@ -70,13 +69,13 @@ pub struct OrGroup<'a> {
     pub text: &'a str,
 }
 
-/// A relation field is malformed.
+/// The error for a malformed relation field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} at byte {position}")]
 pub struct RelationError {
-    /// Where in the field, in bytes from its start.
+    /// Position in the field, in bytes from its start.
     pub position: usize,
-    /// What is wrong there.
+    /// The mistake there.
     pub reason: &'static str,
 }
 
@@ -87,7 +86,7 @@ pub struct RelationError {
 /// profile is active.
 ///
 /// # Errors
-/// The place and kind of the first mistake.
+/// [`RelationError`] with the place and kind of the first mistake.
 pub fn parse_relations(field: &str, target: Arch) -> Result<Vec<OrGroup<'_>>, RelationError> {
     let mut groups = Vec::new();
     let mut start = 0;
@@ -122,7 +121,7 @@ fn parse_alternatives(element: &str, mut start: usize, target: Arch) -> Result<V
 /// Parses one alternative of a relation field; `None` if a restriction excludes it for `target`.
 ///
 /// # Errors
-/// The place and kind of the first mistake.
+/// [`RelationError`] with the place and kind of the first mistake.
 pub fn parse_relation(text: &str, target: Arch) -> Result<Option<Relation<'_>>, RelationError> {
     let mut cursor = Cursor {
         rest: text,
@@ -133,14 +132,15 @@ pub fn parse_relation(text: &str, target: Arch) -> Result<Option<Relation<'_>>, 
     Ok(applies.then_some(Relation { text, ..relation }))
 }
 
-/// What is left of an alternative, and where in the field it ends.
+/// The unread rest of an alternative, with the position in the field where it ends.
 struct Cursor<'a> {
     rest: &'a str,
     end: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// `name[:qualifier] [(op version)] [[arches]] [<profiles>]…`, and whether its restrictions hold.
+    /// Parses `name[:qualifier] [(op version)] [[arches]] [<profiles>]…`, and returns also whether its restrictions
+    /// hold.
     fn relation(&mut self, target: Arch) -> Result<(Relation<'a>, bool), RelationError> {
         self.skip_space();
         let name = self.take_while(is_name_byte);
@@ -184,7 +184,7 @@ impl<'a> Cursor<'a> {
         Ok((relation, applies && profiles.unwrap_or(true)))
     }
 
-    /// The inside of the parentheses, the opening one already eaten.
+    /// Parses the inside of the parentheses, after the opening one.
     fn version(&mut self) -> Result<(Operator, &'a str), RelationError> {
         self.skip_space();
         let operator = match self.take_while(|byte| matches!(byte, b'<' | b'>' | b'=')) {
@@ -252,8 +252,8 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_')
 }
 
-/// Whether an architecture list such as `amd64 linux-any` or `!armhf` admits `target`
-/// (deb-src-control(5), "architecture-restriction").
+/// Returns whether an architecture list such as `amd64 linux-any` or `!armhf` admits `target` (deb-src-control(5),
+/// "architecture-restriction").
 fn architectures_hold(list: &str, target: Arch) -> bool {
     let mut positive = None;
     for word in list.split_ascii_whitespace() {
@@ -266,9 +266,9 @@ fn architectures_hold(list: &str, target: Arch) -> bool {
     positive.unwrap_or(true)
 }
 
-/// Whether an architecture or wildcard (`any`, `linux-any`, `any-arm64`, `gnu-any-any`) covers `target`.
+/// Returns whether an architecture or wildcard (`any`, `linux-any`, `any-arm64`, `gnu-any-any`) covers `target`.
 fn wildcard_matches(word: &str, target: Arch) -> bool {
-    // ABI, libc, operating system, CPU: the columns of dpkg-architecture(1) for the targets we have.
+    // ABI, libc, operating system, CPU: the columns of dpkg-architecture(1) for oic's targets.
     let (abi, cpu) = match target {
         Arch::X86_64 => ("base", "amd64"),
         Arch::Aarch64 => ("base", "arm64"),

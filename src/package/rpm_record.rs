@@ -1,8 +1,8 @@
-//! What the index of an RPM repository says about a package.
+//! The record of a package in the index of an RPM repository.
 
 use std::sync::Arc as Shared;
 
-use super::{ResolvedPackage, Sha256};
+use super::{Checksum, ResolvedPackage};
 
 /// One package version as one RPM repository offers it.
 ///
@@ -16,6 +16,8 @@ pub struct RpmRecord {
     pub evr: Box<str>,
     /// Architecture as rpm writes it (`x86_64`, `noarch`).
     pub arch: Box<str>,
+    /// What it is, in one line.
+    pub summary: Box<str>,
     /// `Requires` that must hold before the package's scripts run (`Requires(pre)` and its like).
     pub requires_pre: Box<str>,
     /// All other `Requires`.
@@ -26,18 +28,18 @@ pub struct RpmRecord {
     pub conflicts: Box<str>,
     /// `Obsoletes`.
     pub obsoletes: Box<str>,
-    /// Those of its files that the primary index lists, one path per line: configuration and commands.
+    /// The files that the primary index lists, one path per line: configuration and commands.
     pub files: Box<str>,
-    /// Where the file lies, relative to the repository's base URL.
+    /// Path of the file, relative to the repository's base URL.
     pub path: Box<str>,
     /// Size of the package file in bytes.
     pub size_bytes: u64,
     /// Space that its files take when installed, in bytes.
     pub installed_size_bytes: u64,
-    /// When it was built, in seconds since 1970.
+    /// Time of the build, in seconds since 1970.
     pub built_at: u64,
     /// Digest of the package file.
-    pub sha256: Sha256,
+    pub checksum: Checksum,
     /// Id of the repository that offers it (`repo::Repository::id`).
     pub repository: Shared<str>,
     /// Priority of that repository: the greater is preferred; 500 is the default.
@@ -45,8 +47,8 @@ pub struct RpmRecord {
 }
 
 impl RpmRecord {
-    /// What a user may call it by besides its name, as dnf takes it: with its version, its release and its epoch, and each
-    /// of these, or the name, with its architecture.
+    /// Returns the names that a user may call it by besides its name, as with dnf: with its version, its release and
+    /// its epoch, and each of these, or the name, with its architecture.
     pub fn longer_names(&self) -> Vec<String> {
         let Self { name, evr, arch, .. } = self;
         let without_epoch = evr.split_once(':').map_or(&**evr, |(_, rest)| rest);
@@ -63,7 +65,7 @@ impl RpmRecord {
         names
     }
 
-    /// What a resolution keeps of it.
+    /// Returns what a resolution keeps of it.
     pub fn resolved(&self) -> ResolvedPackage {
         ResolvedPackage {
             name: self.name.to_string(),
@@ -73,7 +75,7 @@ impl RpmRecord {
             path: self.path.to_string(),
             size_bytes: self.size_bytes,
             installed_size_bytes: self.installed_size_bytes,
-            sha256: self.sha256,
+            checksum: self.checksum,
             stanza: String::new(),
         }
     }

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A version `[epoch:]upstream[-revision]`, borrowed from wherever it was read.
+/// A version `[epoch:]upstream[-revision]`, borrowed from the text it was read from.
 ///
 /// Equality is that of the order: `1.0`, `0:1.0` and `1.0-0` are equal.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,12 @@ impl<'a> DebVersion<'a> {
         Self(text)
     }
 
-    /// The text that this was made from.
+    /// Returns the text as it was given to [`Self::new`].
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// Epoch (empty if absent), upstream version, revision (empty if absent).
+    /// Splits into epoch (empty if absent), upstream version, revision (empty if absent).
     fn parts(self) -> (&'a str, &'a str, &'a str) {
         let (epoch, rest) = match self.0.split_once(':') {
             Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => (epoch, rest),
@@ -46,19 +46,7 @@ impl Ord for DebVersion<'_> {
     }
 }
 
-impl PartialOrd for DebVersion<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for DebVersion<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for DebVersion<'_> {}
+compared_by_ord!(DebVersion);
 
 impl fmt::Display for DebVersion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +86,7 @@ fn compare_text(a: &[u8], b: &[u8]) -> Ordering {
         .unwrap_or(Ordering::Equal)
 }
 
-/// Splits off the longest head of `rest` whose bytes all are `wanted`.
+/// Splits off the longest head of `rest` of bytes that are `wanted`.
 fn take_while<'a>(rest: &mut &'a [u8], wanted: impl Fn(u8) -> bool) -> &'a [u8] {
     let end = rest.iter().position(|byte| !wanted(*byte)).unwrap_or(rest.len());
     let (head, tail) = rest.split_at(end);
@@ -140,7 +128,7 @@ mod tests {
         }
     }
 
-    /// A deterministic stream of plausible versions that differ little, so that ties and near ties abound.
+    /// Makes a deterministic stream of plausible versions that differ little, so that ties and near ties abound.
     fn versions(count: usize) -> Vec<String> {
         let pieces = [
             "", "0", "1", "01", "10", "a", "b", "~", "~rc", ".", "+", "+b1", "-", "-1", ".0", "~~",

@@ -1,46 +1,80 @@
 //! What the steps of a build do, and what their keys are made of.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+pub mod base;
+mod canonical;
+pub mod dates;
+mod mounted;
+pub mod steps;
 
-use crate::configure::{self, ConfigureRequest, Part};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::configure::{self, ConfigureRequest, FstabEntry, Part};
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
-use crate::install::{self, InitrdRequest, InstallRequest};
+use crate::install::{InitrdRequest, InstallRequest, Marks, inputs};
 use crate::layer::{KeyBuilder, Layer};
+use crate::model::FileSystem;
 use crate::mount::session::THIS_PROGRAM;
-use crate::package::{ResolvedPackage, Sha256};
+use crate::package::{Checksum, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
-use crate::provider::PackageSystem;
 use crate::root::Root;
+use crate::secrets;
 use crate::workspace::ImageBuild;
 
-use super::dates::Dates;
-use super::packages::Selection;
-use super::steps::{Step, Steps};
-use super::{BuildError, Context, compose, plain};
+use crate::pipeline::context::Context;
+use crate::pipeline::error::BuildError;
+use crate::pipeline::packages::Cached;
+use crate::pipeline::select::selection::Selection;
+use dates::Dates;
+use steps::{Filled, Step, Steps};
 
-/// Counts up when the same packages would become another tree.
-const INSTALL_VERSION: u32 = 1;
+/// The version of the installation; it counts up when the same packages would become another tree.
+const INSTALL_VERSION: u32 = 3;
 /// The same for the initrd, and for each part of configuring.
-const INITRD_VERSION: u32 = 1;
-const ACCOUNTS_VERSION: u32 = 1;
-const SETTINGS_VERSION: u32 = 1;
+const INITRD_VERSION: u32 = 2;
+const ACCOUNTS_VERSION: u32 = 2;
+const SETTINGS_VERSION: u32 = 3;
 
-/// What the steps of one build are about.
-pub(super) struct Assembly<'a> {
+const FSTAB: &str = "/etc/fstab";
+
+/// What the steps of one build work with.
+pub struct Assembly<'a> {
+    /// What the rooms of the build share.
     pub context: &'a Context<'a>,
+    /// The directory of the image.
     pub output: &'a ImageBuild,
+    /// The packages, and where they come from.
     pub selection: &'a Selection,
+    /// The dates that stand for the clock.
     pub dates: Dates,
+    /// The layout of the disk.
     pub plan: &'a DiskPlan,
+}
+
+/// An installation of packages, which becomes a step.
+struct Transaction<'a> {
+    /// Name of the step.
+    name: &'static str,
+    /// The layer above which the result holds `installed`, if that is not the layer below the step.
+    ground: Option<Sha256>,
+    /// What is installed.
+    packages: &'a [ResolvedPackage],
+    /// What is there afterwards.
+    installed: &'a [ResolvedPackage],
 }
 
 impl Assembly<'_> {
     /// Installs what the base does not bring: what images of the provider have in common, their initrd, the rest.
     pub fn install(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
         let (system, others) = self.selection.in_steps();
-        self.transaction(steps, "system", None, &system, &system)?;
+        let whole = |name, packages| Transaction {
+            name,
+            ground: None,
+            packages,
+            installed: packages,
+        };
+        self.transaction(steps, &whole("system", &system))?;
         self.initrd(steps)?;
         if others.is_empty() {
             return Ok(());
@@ -51,22 +85,26 @@ impl Assembly<'_> {
         }
         let ground = steps.top();
         let Some(chain) = self.best_match(steps, &others)? else {
-            return self.transaction(steps, "packages", None, &others, &others);
+            return self.transaction(steps, &whole("packages", &others));
         };
         let (done, missing) = split(&chain, &others);
         steps.reuse(&chain, done)?;
-        self.transaction(steps, "packages", Some(ground), &missing, &others)
+        let rest = Transaction {
+            ground: Some(ground),
+            packages: &missing,
+            ..whole("packages", &others)
+        };
+        self.transaction(steps, &rest)
     }
 
-    /// Installs `packages`, after which `installed` are there above `ground`.
-    fn transaction(
-        &self,
-        steps: &mut Steps<'_>,
-        name: &'static str,
-        ground: Option<Sha256>,
-        packages: &[ResolvedPackage],
-        installed: &[ResolvedPackage],
-    ) -> Result<(), BuildError> {
+    /// Installs the packages of a transaction from the pool.
+    fn transaction(&self, steps: &mut Steps<'_>, transaction: &Transaction<'_>) -> Result<(), BuildError> {
+        let Transaction {
+            name,
+            ground,
+            packages,
+            installed,
+        } = *transaction;
         if packages.is_empty() {
             return Ok(());
         }
@@ -75,25 +113,30 @@ impl Assembly<'_> {
             key: self.package_key(steps.key(name, INSTALL_VERSION), packages),
             ground,
             packages,
-            installed: installed.iter().map(|package| package.sha256).collect(),
+            installed: installed.iter().map(|package| package.checksum).collect(),
+            epoch_seconds: self.dates.scripts,
         };
-        steps.step(&step, |root, packages| {
+        steps.step(&step, |&Filled { root, upper, packages }| {
             let request = InstallRequest {
-                system: self.system(),
                 root,
                 packages,
                 pool: &Path::new("/").join(POOL_DIRECTORY),
                 pool_source: None,
                 temporary: self.output.directory(),
-                arch: self.context.request.loaded.template.target.arch,
+                arch: self.context.loaded().template.target.arch,
+                file_systems: &checked(self.plan),
                 epoch: self.dates.scripts,
                 helper: Path::new(THIS_PROGRAM),
             };
-            let mut warnings = install::install(&request, self.context.progress, self.context.cancel)?.warnings;
+            let Context { system, work, .. } = *self.context;
+            let mut warnings = system.install(&request, work)?.warnings;
             if name == "packages" {
-                // Of kernels that are not part of the system.
+                // The initrds of kernels that are not part of the system.
                 warnings.extend(self.make_initrds(root)?);
+                self.renew_initrds_of_packages(&Root::open(root)?, &Root::open(upper)?)?;
             }
+            let allowed = &self.context.loaded().template.system.allow_secrets;
+            secrets::reset(&Root::open(root)?.sparing(allowed))?;
             Ok(warnings)
         })
     }
@@ -101,10 +144,14 @@ impl Assembly<'_> {
     fn package_key(&self, key: KeyBuilder, packages: &[ResolvedPackage]) -> Sha256 {
         let request = self.context.request;
         let mut key = key
-            .with("arch", request.loaded.template.target.arch.deb())
+            .with("arch", request.loaded().template.target.arch.deb())
             .with("epoch", self.dates.scripts.to_le_bytes());
         for package in packages {
-            key.add("package", package.sha256.0);
+            key.add("package", package.checksum.as_bytes());
+        }
+        let allowed = &request.loaded().template.system.allow_secrets;
+        for path in allowed.iter().filter(|path| secrets::is_known(path)) {
+            key.add("allowed secret", path);
         }
         key.finish()
     }
@@ -115,75 +162,82 @@ impl Assembly<'_> {
         for module in self.modules() {
             key.add("module", module);
         }
+        for file_system in &checked(self.plan) {
+            key.add("file system", file_system);
+        }
         let step = Step {
             name: "initrd",
             key: key.with("epoch", self.dates.scripts.to_le_bytes()).finish(),
             ground: None,
             packages: &[],
             installed: Vec::new(),
+            epoch_seconds: self.dates.scripts,
         };
-        steps.step(&step, |root, _| self.make_initrds(root))
+        steps.step(&step, |filled| self.make_initrds(filled.root))
     }
 
     fn make_initrds(&self, root: &Path) -> Result<Vec<String>, BuildError> {
         let request = InitrdRequest {
-            system: self.system(),
             root,
             modules: self.modules(),
+            file_systems: &checked(self.plan),
             epoch: self.dates.scripts,
             helper: Path::new(THIS_PROGRAM),
         };
-        Ok(install::make_initrds(
-            &request,
-            self.context.progress,
-            self.context.cancel,
-        )?)
-    }
-
-    fn system(&self) -> PackageSystem {
-        self.context.request.loaded.provider.package_system
+        let Context { system, work, .. } = *self.context;
+        Ok(system.make_initrds(&request, work)?)
     }
 
     fn modules(&self) -> &[String] {
-        &self.context.request.loaded.template.system.kernel.extra_modules
+        &self.context.loaded().template.system.kernel.extra_modules
     }
 
-    /// The layers in which most of `wanted` is installed already, and nothing else, if what is missing can come later with
-    /// the same result.
+    /// Finds the layers that hold most of `wanted` and nothing else, if the missing packages can be installed later
+    /// with the same result.
     fn best_match(&self, steps: &mut Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
-        if self.system() == PackageSystem::Rpm {
-            // Any package may bring a file trigger, and scriptlets may ask rpm's database.
-            return Ok(None);
-        }
-        let wanted_digests: BTreeSet<_> = wanted.iter().map(|package| package.sha256).collect();
+        let wanted_digests: BTreeSet<_> = wanted.iter().map(|package| package.checksum).collect();
         let mut chains = steps.done_above("packages")?;
         chains.retain(|chain| installed(chain).all(|digest| wanted_digests.contains(&digest)));
         chains.sort_by_key(|chain| std::cmp::Reverse(installed(chain).count()));
         for chain in chains {
             let (_, missing) = split(&chain, wanted);
-            if plain::are_plain(self.context, &missing, steps.cached())? && steps.are_sound(&chain)? {
+            if self.are_plain(&missing, &steps.obtain(&missing)?)? && steps.are_sound(&chain)? {
                 return Ok(Some(chain));
             }
         }
         Ok(None)
     }
 
+    /// Says whether each of `packages` can be installed later than others with the same result.
+    fn are_plain(&self, packages: &[ResolvedPackage], cached: &Cached) -> Result<bool, BuildError> {
+        for package in packages {
+            self.context.work.cancel.check()?;
+            if !self.context.system.is_plain(package, cached.path(package)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Applies the template's settings.
     pub fn configure(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
-        let fstab = compose::fstab(self.plan);
+        let fstab = fstab(self.plan);
+        let system = self.context.system;
+        let (env, policy) = (system.environment(self.dates.image), system.policy());
         let request = ConfigureRequest {
-            system: self.system(),
+            env: &env,
+            policy: policy.as_ref(),
+            initrd: None,
             root: Path::new("/"),
-            template: &self.context.request.loaded.template,
+            template: &self.context.loaded().template,
             fstab: &fstab,
-            sources: &self.selection.apt_sources,
-            dnf_repositories: &self.selection.dnf_repositories,
+            sources: &*self.selection.sources,
             epoch: self.dates.image,
             seed: self.selection.lockfile.seed(),
             network: false,
             helper: Path::new(THIS_PROGRAM),
         };
-        let (progress, cancel) = (self.context.progress, self.context.cancel);
+        let work = self.context.work;
         let mut key = steps.key("accounts", ACCOUNTS_VERSION);
         request.add_inputs(Part::Accounts, &mut key)?;
         let step = Step {
@@ -192,9 +246,10 @@ impl Assembly<'_> {
             ground: None,
             packages: &[],
             installed: Vec::new(),
+            epoch_seconds: self.dates.image,
         };
-        steps.step(&step, |root, _| {
-            configure::configure(&ConfigureRequest { root, ..request }, Part::Accounts, progress, cancel)?;
+        steps.step(&step, |&Filled { root, .. }| {
+            configure::configure(&ConfigureRequest { root, ..request }, Part::Accounts, work)?;
             Ok(Vec::new())
         })?;
         let mut key = steps.key("settings", SETTINGS_VERSION);
@@ -206,20 +261,64 @@ impl Assembly<'_> {
         for partition in &self.plan.partitions {
             key.add("mount point", format!("{:?}", partition.partition.mount_point));
         }
-        steps.upper(key.finish(), |root| {
+        steps.upper(key.finish(), self.dates.image, |root| {
             let opened = Root::open(root)?;
             populate::ensure_mount_points(self.plan, &opened)?;
             self.mark(&opened)?;
-            configure::configure(&ConfigureRequest { root, ..request }, Part::Settings, progress, cancel)?;
-            Ok(())
+            let initrd = system.initrd_configuration(&opened, &checked(self.plan))?;
+            let request = ConfigureRequest {
+                root,
+                initrd: initrd.as_ref(),
+                ..request
+            };
+            configure::configure(&request, Part::Settings, work)?;
+            self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)
         })
     }
 
-    /// Tells the image's own apt which packages nobody asked for.
-    fn mark(&self, root: &Root) -> Result<(), BuildError> {
-        if self.system() == PackageSystem::Rpm {
+    /// Makes the initrds again if packages have brought something that goes into them, and no trigger of theirs has made
+    /// the initrds again already. `upper` holds what the packages have written.
+    fn renew_initrds_of_packages(&self, root: &Root, upper: &Root) -> Result<(), BuildError> {
+        let Some(changed) = inputs::brought(upper)? else {
+            return Ok(());
+        };
+        let mut stale = Vec::new();
+        for initrd in self.context.system.made_initrds(root)? {
+            if !upper.exists(&initrd)? {
+                stale.push(initrd);
+            }
+        }
+        self.renew_initrds(root, &stale, &changed)
+    }
+
+    /// Makes the initrds again if a file or command of the template has changed something that goes into them. `fstab` is
+    /// what oic itself has written to `/etc/fstab`.
+    fn renew_initrds_of_template(&self, root: &Root, fstab: &str) -> Result<(), BuildError> {
+        let changed = match inputs::changed(&Root::open(&self.output.upper())?)? {
+            Some(changed) => changed,
+            None if root.read(FSTAB)?.is_some_and(|text| text != fstab.as_bytes()) => PathBuf::from(FSTAB),
+            None => return Ok(()),
+        };
+        let template = &self.context.loaded().template;
+        let spared = root.sparing(template.system.destinations());
+        let mut stale = self.context.system.made_initrds(&spared)?;
+        stale.retain(|initrd| !spared.is_spared(initrd));
+        self.renew_initrds(root, &stale, &changed)
+    }
+
+    /// Makes the initrds `stale` again, because `changed` has changed since.
+    fn renew_initrds(&self, root: &Root, stale: &[PathBuf], changed: &Path) -> Result<(), BuildError> {
+        if stale.is_empty() {
             return Ok(());
         }
+        let progress = self.context.work.progress;
+        progress.note(&format!("the initrd is made again: {} has changed", changed.display()));
+        stale.iter().try_for_each(|initrd| root.remove(initrd))?;
+        self.make_initrds(root.path()).map(drop)
+    }
+
+    /// Tells the image's own package manager which packages the template asked for.
+    fn mark(&self, root: &Root) -> Result<(), BuildError> {
         let selection = self.selection;
         let before = selection
             .base
@@ -227,27 +326,60 @@ impl Assembly<'_> {
             .iter()
             .map(|package| package.name.clone())
             .collect();
-        let arch = self.context.request.loaded.template.target.arch;
-        let packages = selection.beyond_base();
-        install::mark_automatic(root, &before, &packages, &selection.requested_names(), arch)?;
-        Ok(())
+        let marks = Marks {
+            before: &before,
+            packages: &selection.beyond_base(),
+            requested: &selection.requested_names(),
+            arch: self.context.loaded().template.target.arch,
+        };
+        Ok(self.context.system.mark(root, &marks)?)
     }
 }
 
-/// Digests of all packages that the topmost of `chain` has above its ground.
-fn installed(chain: &[Layer]) -> impl Iterator<Item = Sha256> + '_ {
+/// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)).
+fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
+    let used = plan.partitions.iter().filter_map(|planned| {
+        let partition = &planned.partition;
+        let file_system = partition.file_system?;
+        let (mount_point, pass) = match (file_system, partition.mount_point.as_deref()) {
+            (FileSystem::Swap, _) => ("none", 0),
+            (_, Some("/")) => ("/", 1),
+            (_, Some(path)) => (path, 2),
+            (_, None) => return None,
+        };
+        Some(FstabEntry {
+            source: format!("PARTUUID={}", planned.uuid),
+            mount_point: mount_point.to_owned(),
+            fs_type: file_system.fstab_type().to_owned(),
+            options: partition.mount_options.clone(),
+            pass,
+        })
+    });
+    used.collect()
+}
+
+/// Lists the types of the file systems that the initrd mounts, and checks before.
+fn checked(plan: &DiskPlan) -> Vec<&'static str> {
+    let partitions = plan.partitions.iter().map(|planned| &planned.partition);
+    let mounted = partitions.filter(|partition| matches!(partition.mount_point.as_deref(), Some("/" | "/usr")));
+    let types = mounted.filter_map(|partition| partition.file_system.map(FileSystem::fstab_type));
+    types.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Lists the digests of all packages that the topmost layer of `chain` holds above its ground.
+fn installed(chain: &[Layer]) -> impl Iterator<Item = Checksum> + '_ {
     chain
         .first()
         .into_iter()
         .flat_map(|layer| layer.manifest.facts.packages.iter().copied())
 }
 
-/// How many of `wanted` the layers have, and those that they have not.
+/// Counts the packages of `wanted` that the layers hold, and gives those that they do not hold.
 fn split(chain: &[Layer], wanted: &[ResolvedPackage]) -> (usize, Vec<ResolvedPackage>) {
     let there: BTreeSet<_> = installed(chain).collect();
     let missing: Vec<_> = wanted
         .iter()
-        .filter(|package| !there.contains(&package.sha256))
+        .filter(|package| !there.contains(&package.checksum))
         .cloned()
         .collect();
     (wanted.len() - missing.len(), missing)

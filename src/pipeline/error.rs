@@ -1,6 +1,8 @@
 //! Why a build failed: the stages' own errors, with their next steps.
 
 use crate::cancel::Cancelled;
+use crate::durable::{FullDisk, LockError};
+use crate::hint::{Hint, Means};
 use crate::yaml::Findings;
 
 /// Why a build failed.
@@ -13,7 +15,19 @@ pub enum BuildError {
     /// A package is not where the cache stage put it.
     #[error("{0} vanished from the package cache during the build")]
     NotCached(String),
-    /// A lockfile of another provider was handed in.
+    /// What earlier builds left was damaged; this build has removed it.
+    #[error("{}", super::damaged::told(.0))]
+    Damaged(Vec<super::damaged::Damaged>),
+    /// A disk is full, and the build failed at what it then could not do.
+    #[error("{full}: {error}")]
+    Full {
+        /// What failed.
+        error: Box<BuildError>,
+        /// The full file system.
+        #[source]
+        full: FullDisk,
+    },
+    /// The request's lockfile is of another provider.
     #[error("the lockfile is of {found}, but the template is of {wanted}")]
     ForeignLock {
         /// The template's provider.
@@ -30,19 +44,6 @@ pub enum BuildError {
     /// Packages of the lockfile are not at their mirrors any more.
     #[error("{} packages of the lockfile are not at their mirrors any more:\n  {}", .0.len(), .0.join("\n  "))]
     Gone(Vec<String>),
-    /// Nothing vouches for the packages of a directory.
-    #[error("{} is a plain directory of packages, which nobody signed", .0.display())]
-    Unsigned(std::path::PathBuf),
-    /// A package of a local directory cannot be used.
-    #[error("{} {reason}", path.display())]
-    LocalPackage {
-        /// The package or the directory.
-        path: std::path::PathBuf,
-        /// What is wrong, to follow the name.
-        reason: String,
-    },
-    #[error(transparent)]
-    Archive(#[from] crate::archive::ArchiveError),
     #[error(transparent)]
     Key(#[from] crate::verify::VerifyError),
     #[error(transparent)]
@@ -50,22 +51,26 @@ pub enum BuildError {
     #[error(transparent)]
     Path(#[from] crate::durable::PathError),
     #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
     Repositories(#[from] crate::provider::RepositoryError),
     #[error(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
     #[error(transparent)]
-    Repo(#[from] crate::repo::deb::RepoError),
+    System(#[from] crate::system::SystemError),
     #[error(transparent)]
-    RpmRepo(#[from] crate::repo::rpm::RepoError),
+    Repo(#[from] crate::repo::RepoError),
     #[error(transparent)]
-    Resolve(#[from] crate::resolve::ResolveError),
-    /// The same, where repositories do not give all that they have.
-    #[error("{error}")]
-    ResolveFiltered {
+    Archive(#[from] crate::archive::ArchiveError),
+    /// The request cannot be resolved.
+    #[error("{error}{}", askers.iter().map(|asker| format!("\n  {asker}")).collect::<String>())]
+    Resolve {
         /// Why it cannot be resolved.
-        error: crate::resolve::ResolveError,
-        /// What limits the packages of each of those repositories, in words.
+        error: Box<crate::resolve::ResolveError>,
+        /// What limits the packages of the repositories that do not offer all of theirs, in words.
         filters: Vec<String>,
+        /// What asks for the packages that it is about, in words.
+        askers: Vec<String>,
     },
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -75,6 +80,8 @@ pub enum BuildError {
     Snapshot(#[from] crate::snapshot::SnapshotError),
     #[error(transparent)]
     Lockfile(#[from] crate::resolve::lockfile::LockfileError),
+    #[error(transparent)]
+    Below(#[from] crate::layer::BelowError),
     #[error(transparent)]
     Layer(#[from] crate::layer::LayerError),
     #[error(transparent)]
@@ -88,40 +95,24 @@ pub enum BuildError {
     #[error(transparent)]
     Plan(#[from] crate::image::plan::PlanError),
     #[error(transparent)]
-    Tool(#[from] crate::image::tool::ToolError),
-    #[error(transparent)]
     Boot(#[from] crate::boot::BootError),
     #[error(transparent)]
-    Image(#[from] crate::image::raw::ImageError),
-}
-
-impl From<crate::durable::LockError> for BuildError {
-    fn from(error: crate::durable::LockError) -> Self {
-        match error {
-            crate::durable::LockError::Path(error) => Self::Path(error),
-            crate::durable::LockError::Cancelled(error) => Self::Cancelled(error),
-        }
-    }
+    Image(#[from] crate::image::ImageError),
 }
 
 impl BuildError {
-    /// What to do next, if there is something.
-    pub fn hint(&self) -> Option<String> {
+    /// Says what to do next, where something can be done.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Repositories(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Repo(error) => error.hint(),
-            Self::RpmRepo(error) => error.hint(),
-            Self::Resolve(error) => error.hint(),
-            Self::ResolveFiltered { error, filters } => Some(
-                error
-                    .hint()
-                    .iter()
-                    .chain(filters)
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            ),
+            Self::System(error) => error.hint(),
+            Self::Resolve { error, filters, .. } => {
+                let hint = error.hint().map(|hint| hint.to_string());
+                let hints: Vec<String> = hint.into_iter().chain(filters.iter().cloned()).collect();
+                (!hints.is_empty()).then(|| hints.join("; ").into())
+            }
             Self::Cache(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
@@ -131,23 +122,29 @@ impl BuildError {
             Self::Install(error) => error.hint(),
             Self::Configure(error) => error.hint(),
             Self::Plan(error) => error.hint(),
-            Self::Tool(error) => error.hint(),
             Self::Boot(error) => error.hint(),
             Self::Image(error) => error.hint(),
-            Self::Path(error) if error.is_no_space() => {
-                Some("free some space there, or choose another place with --work-dir or --cache-dir".to_owned())
-            }
             Self::Key(error) => error.hint(),
-            Self::Unsigned(_) => {
-                Some("give the repository pkey: \"[trusted=yes]\" to take its packages all the same".to_owned())
+            Self::ForeignLock { .. } | Self::LockWithoutBase => Some(Hint::new("make it anew").by(Means::UpdateLock)),
+            Self::UnknownRepository(_) => Some("give the template the packageRepositories that it had then".into()),
+            Self::Gone(_) => {
+                let text = "name a mirror that keeps old packages, or resolve anew";
+                Some(Hint::new(text).by(Means::Mirror).by(Means::UpdateLock))
             }
-            Self::ForeignLock { .. } | Self::LockWithoutBase => Some("write it anew with --update-lock".to_owned()),
-            Self::UnknownRepository(_) => Some("give the template the packageRepositories that it had then".to_owned()),
-            Self::Gone(_) => Some(
-                "name a mirror that keeps old packages with --mirror, or resolve anew with --update-lock".to_owned(),
-            ),
-            Self::LocalPackage { .. } | Self::Archive(_) => None,
-            Self::NotCached(_) | Self::NotBuildable(_) | Self::Cancelled(_) | Self::Path(_) | Self::Overlay(_) => None,
+            Self::Damaged(_) => {
+                Some("check the disk that has it: it gives back other bytes than were written, again and again".into())
+            }
+            Self::Below(_) => Some("build the image again".into()),
+            Self::NotCached(_) => {
+                Some("another program removes packages from the cache: stop it, and build again".into())
+            }
+            Self::Full { .. }
+            | Self::Archive(_)
+            | Self::NotBuildable(_)
+            | Self::Cancelled(_)
+            | Self::Path(_)
+            | Self::Lock(_)
+            | Self::Overlay(_) => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a build tells at its end: for people as a table, for machines as JSON.
+//! What a build reports at its end: for people as a table, for machines as JSON.
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::image::digest::Digest;
 use crate::package::Sha256;
 
 /// Version of the JSON form; changes when a field changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The report of one build.
 #[derive(Debug, Clone, Serialize)]
@@ -21,7 +22,7 @@ pub struct BuildReport {
     pub provider: String,
     /// `systemConfig.name`.
     pub system_config: String,
-    /// No time in the image is later, in seconds since 1970.
+    /// Upper limit of all times in the image, in seconds since 1970.
     pub epoch_seconds: u64,
     /// How long each stage took, in order.
     pub stages: Vec<StageTime>,
@@ -33,13 +34,15 @@ pub struct BuildReport {
     pub layers: Vec<LayerUse>,
     /// The image.
     pub image: ImageFile,
-    /// Other forms of it.
+    /// Paths of its other forms.
     pub artifacts: Vec<PathBuf>,
+    /// Path of `SHA256SUMS`, the digests of the delivered files, if there are any.
+    pub sums: Option<PathBuf>,
     /// The lockfile.
     pub lockfile: PathBuf,
     /// What the user should know.
     pub warnings: Vec<String>,
-    /// All packages of the image. They are in the lockfile; so not in the JSON form.
+    /// All packages of the image. The JSON form leaves them out, because the lockfile has them.
     #[serde(skip)]
     pub package_list: Vec<ReportedPackage>,
 }
@@ -53,7 +56,7 @@ pub struct StageTime {
     pub start_seconds: f64,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// It ran during other stages, or is a part of one: not to be added up.
+    /// Whether it ran during other stages, or is a part of one, so that sums leave it out.
     pub is_inner: bool,
 }
 
@@ -73,13 +76,15 @@ pub struct ReportedPackage {
 /// What happened to the packages of the resolution.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PackageCounts {
-    /// All of them.
+    /// Number of all packages.
     pub total: usize,
-    /// Already in the cache, and verified.
+    /// Number of those that nothing needed: the layers that have them were there.
+    pub unneeded: usize,
+    /// Number of those that were in the cache already, and verified.
     pub reused: usize,
-    /// Downloaded.
+    /// Number of those that were downloaded.
     pub fetched: usize,
-    /// In the cache but bad: deleted and downloaded again.
+    /// Number of those that were in the cache but bad: deleted and downloaded again.
     pub refetched: usize,
     /// Bytes downloaded.
     pub fetched_bytes: u64,
@@ -90,25 +95,25 @@ pub struct PackageCounts {
 pub struct BaseUse {
     /// Whether an earlier build's base served.
     pub reused: bool,
-    /// Packages in it.
+    /// Number of its packages.
     pub packages: usize,
-    /// Files in it.
+    /// Number of its files.
     pub files: u64,
-    /// Files whose contents were read.
+    /// Number of files whose contents were read.
     pub files_read: u64,
     /// Bytes of contents in it.
     pub bytes: u64,
     /// Bytes that this build inflated.
     pub inflated_bytes: u64,
-    /// Parts that it is packed in.
+    /// Number of parts that it is packed in.
     pub parts: u64,
-    /// Parts that this build inflated.
+    /// Number of parts that this build inflated.
     pub parts_inflated: u64,
-    /// Parts that it found inflated, by itself or another.
+    /// Number of parts that were inflated already, by this build or another.
     pub parts_reused: u64,
-    /// Parts that were ready before they were needed.
+    /// Number of parts that were ready before they were needed.
     pub parts_ahead: u64,
-    /// Packages that were opened through the pool.
+    /// Number of packages that were opened through the pool.
     pub packages_opened: u64,
 }
 
@@ -119,7 +124,7 @@ pub struct LayerUse {
     pub step: String,
     /// Whether an earlier build, or one at the same time, has done it.
     pub reused: bool,
-    /// Packages that it stands for.
+    /// Number of packages that it holds.
     pub packages: usize,
     /// Bytes of its files.
     pub size_bytes: u64,
@@ -130,17 +135,22 @@ pub struct LayerUse {
 pub struct ImageFile {
     /// Where it is.
     pub path: PathBuf,
+    /// Whether the template asks for it; if not, it is the state from which the next build starts.
+    pub is_delivered: bool,
     /// Its apparent size in bytes.
     pub size_bytes: u64,
-    /// What it takes on disk, in bytes.
+    /// Space that it takes on disk, in bytes.
     pub data_bytes: u64,
-    /// What this build wrote of it, in bytes; the rest was there already.
+    /// Bytes of it that this build wrote; the rest was there already.
     pub written_bytes: u64,
-    /// Its digest.
-    pub sha256: Sha256,
+    /// Its digest, which `docs/image-digest.md` describes.
+    pub digest: Digest,
+    /// The SHA-256 of the raw image, if it is delivered and the request asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
 }
 
-/// Measures stages one after the other, and what runs meanwhile. Clones share it.
+/// Measures of stages that come one after the other, and of what runs meanwhile. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     begun: Instant,
@@ -168,7 +178,7 @@ impl Timeline {
         }
     }
 
-    /// The time since the last lap belongs to `stage`.
+    /// Counts the time since the last lap as that of `stage`.
     pub fn lap(&self, stage: &str) {
         let mut state = self.lock();
         let (from, to) = (state.lap, Instant::now());
@@ -184,12 +194,12 @@ impl Timeline {
         result
     }
 
-    /// What ran beside stages since `from` and is over now is measured as `stage`.
+    /// Counts the time from `from` until now as that of `stage`, which ran beside other stages.
     pub fn beside(&self, stage: &str, from: Instant) {
         self.push(&mut self.lock(), stage, (from, Instant::now()), true);
     }
 
-    /// All stages, by their beginning; those that others are a part of come first.
+    /// Gives all stages, by their beginning; a stage comes before its parts.
     pub fn finish(&self) -> Vec<StageTime> {
         let mut stages = self.lock().stages.clone();
         stages.sort_by(|a, b| {

@@ -1,41 +1,45 @@
-//! Several builds at once. What they have in common is done by the first that comes to it; the others wait for
-//! just that: the base and each step layer have a lock.
+//! Several builds at once. The first build that comes to shared work does it; the others wait for just that: the base
+//! and each step layer have a lock.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::cancel::Cancel;
 use crate::progress::{Progress, TaskId, Unit};
 
-use super::metadata::Shared;
-use super::report::BuildReport;
-use super::{BuildError, BuildRequest, build, build_one};
+use crate::pipeline::build::{build, build_one};
+use crate::pipeline::error::BuildError;
+use crate::pipeline::report::BuildReport;
+use crate::pipeline::request::BuildRequest;
+use crate::pipeline::shared::Shared;
+use crate::work::Work;
 
-/// Builds all `requests`, at most `jobs` at a time, and gives their results in the same order. One that fails does
-/// not stop the others. What a build tells is preceded by its `systemConfig.name`.
-pub fn build_all(
-    requests: &[BuildRequest],
-    jobs: usize,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Vec<Result<BuildReport, BuildError>> {
+/// Builds all `requests`, as many at a time as `work` has threads, and gives their results in the same order. One that fails does not
+/// stop the others. The messages of a build begin with its `systemConfig.name`.
+pub fn build_all(requests: &[BuildRequest], work: Work<'_>) -> Vec<Result<BuildReport, BuildError>> {
     if let [request] = requests {
-        return vec![build(request, progress, cancel)];
+        return vec![build(request, work)];
     }
     let shared = Shared::among(requests.len());
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..requests.len()).collect());
     let results: Mutex<Vec<(usize, Result<BuildReport, BuildError>)>> = Mutex::default();
-    let work = || {
+    let builder = || {
         loop {
             let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some((number, request)) = next.and_then(|number| Some((number, requests.get(number)?))) else {
                 return;
             };
             let named = Named {
-                name: &request.loaded.template.system.name,
-                shown: progress,
+                name: &request.loaded().template.system.name,
+                shown: work.progress,
             };
-            let result = build_one(request, &shared, &named, cancel);
+            let result = build_one(
+                request,
+                &shared,
+                Work {
+                    progress: &named,
+                    ..work
+                },
+            );
             results
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -43,8 +47,8 @@ pub fn build_all(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, requests.len().max(1)) {
-            scope.spawn(work);
+        for _ in 0..work.threads.clamp(1, requests.len().max(1)) {
+            scope.spawn(builder);
         }
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +56,7 @@ pub fn build_all(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Says which build something is about.
+/// A progress display that adds the name of the build.
 #[derive(Debug)]
 struct Named<'a> {
     name: &'a str,

@@ -10,7 +10,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// The index of those `packages` that are `.deb`s; `None` if none is.
+    /// Makes the index of those `packages` that are `.deb`s; `None` if none is.
     pub(super) fn of(packages: &[ResolvedPackage]) -> Option<Self> {
         let mut text = String::new();
         for package in packages {
@@ -22,7 +22,7 @@ impl Index {
         if text.is_empty() {
             return None;
         }
-        // apt asks for nothing more of a source that is `[trusted=yes]`; the digest makes it verify what it reads.
+        // apt needs no more fields for a source that is `[trusted=yes]`; the digest makes it verify the file.
         let release = format!(
             "Origin: oic\nLabel: oic\nDescription: packages of this build\nSHA256:\n {} {} Packages\n",
             Sha256::of(&text),
@@ -35,13 +35,18 @@ impl Index {
     }
 }
 
-/// Writes the stanza of the repository with `Filename` (deb-control(5) syntax: a field's
-/// further lines start with a blank) set to where the file is here.
+/// Writes the stanza of the repository with `Filename` (deb-control(5) syntax: a field's further lines start with a
+/// blank) set to `file_name`.
 fn write_stanza(text: &mut String, package: &ResolvedPackage, file_name: &str) {
     if package.stanza.trim().is_empty() {
         text.push_str(&format!(
-            "Package: {}\nVersion: {}\nArchitecture: {}\nSize: {}\nSHA256: {}\n",
-            package.name, package.version, package.architecture, package.size_bytes, package.sha256
+            "Package: {}\nVersion: {}\nArchitecture: {}\nSize: {}\n{}: {}\n",
+            package.name,
+            package.version,
+            package.architecture,
+            package.size_bytes,
+            package.checksum.algorithm().field(),
+            package.checksum
         ));
     }
     let mut skipping = false;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::package::Sha256;
 
-/// Gives out files of the right size, or fails, and counts.
+/// A source that gives out files of the right size, or fails, and counts.
 #[derive(Debug, Default)]
 struct Source {
     opened: AtomicUsize,
@@ -41,7 +41,7 @@ fn package(name: &str, version: &str, stanza: &str) -> ResolvedPackage {
         path: format!("pool/{name}.deb"),
         size_bytes: 1000,
         installed_size_bytes: 0,
-        sha256: Sha256::of(name),
+        checksum: Sha256::of(name).into(),
         stanza: stanza.to_owned(),
     }
 }

@@ -2,37 +2,39 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::data;
+use crate::durable;
 use crate::yaml::{Finding, Findings, Source, read_source};
 
-/// A key file larger than this is none.
+/// The largest accepted key file, in bytes.
 const MAX_KEY_BYTES: u64 = 4 << 20;
 const PROVIDERS: &str = "providers";
 const DESCRIPTION: &str = "provider.yml";
 
-/// Where provider data is looked up.
+/// The two places of provider data: the embedded files and an overlay.
 #[derive(Debug)]
 pub(super) struct Files {
     overlay: Option<PathBuf>,
 }
 
 impl Files {
-    /// Looks into `overlay` first.
+    /// Makes the lookup, in which `overlay` comes first.
     pub fn new(overlay: Option<&Path>) -> Self {
         Self {
             overlay: overlay.map(Path::to_owned),
         }
     }
 
-    /// `path` in the overlay, whether or not it is there.
+    /// Returns the location of `path` in the overlay, whether or not it exists.
     pub fn overlaid(&self, path: &str) -> Option<PathBuf> {
         self.overlay.as_ref().map(|overlay| overlay.join(path))
     }
 
-    /// The directories that have a description, as `providers/OS/DIST`, sorted.
+    /// Returns the directories that have a description, as `providers/OS/DIST`, sorted.
     ///
     /// # Errors
     /// If the overlay cannot be listed.
@@ -44,7 +46,7 @@ impl Files {
         };
         for (os, path) in subdirectories(&root)? {
             for (dist, path) in subdirectories(&path)? {
-                if path.join(DESCRIPTION).symlink_metadata().is_ok() {
+                if is_there(&path.join(DESCRIPTION))? {
                     directories.insert(format!("{PROVIDERS}/{os}/{dist}"));
                 }
             }
@@ -52,12 +54,14 @@ impl Files {
         Ok(directories)
     }
 
-    /// The text of a YAML file.
+    /// Returns the text of a YAML file.
     ///
     /// # Errors
-    /// If it is not there or cannot be read.
+    /// If the file does not exist or cannot be read.
     pub fn text(&self, path: &str) -> Result<Arc<Source>, Findings> {
-        if let Some(overlaid) = self.overlaid(path).filter(|file| file.symlink_metadata().is_ok()) {
+        if let Some(overlaid) = self.overlaid(path)
+            && is_there(&overlaid)?
+        {
             return read_source(&overlaid);
         }
         let fail = |message: &str| Findings::from(Finding::without_position(path, "", message));
@@ -66,10 +70,10 @@ impl Files {
         Ok(Source::new(format!("oic:{path}"), text))
     }
 
-    /// The key file `name`.
+    /// Returns the key file `name`.
     ///
     /// # Errors
-    /// In words.
+    /// The cause in words.
     pub fn key(&self, name: &str) -> Result<Vec<u8>, String> {
         let path = format!("keys/{name}");
         match self.overlaid(&path).filter(|file| file.exists()) {
@@ -81,7 +85,7 @@ impl Files {
     }
 }
 
-/// The directories in `parent` whose names a template can have.
+/// Returns the subdirectories of `parent` whose names a template can have, with their paths.
 fn subdirectories(parent: &Path) -> Result<Vec<(String, PathBuf)>, Findings> {
     let fail = |error: std::io::Error| Findings::from(Finding::without_position(parent, "", error.to_string()));
     let mut found = Vec::new();
@@ -98,19 +102,20 @@ fn subdirectories(parent: &Path) -> Result<Vec<(String, PathBuf)>, Findings> {
     Ok(found)
 }
 
-/// The content of a key file of the host.
+/// Returns whether a file of any type exists at `path`.
+fn is_there(path: &Path) -> Result<bool, Findings> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(Finding::without_position(path, "", format!("cannot be looked at: {error}")).into()),
+    }
+}
+
+/// Reads a key file of the host.
 ///
 /// # Errors
-/// In words.
+/// The cause in words.
 pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_KEY_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_KEY_BYTES {
-        return Err(format!("is larger than {MAX_KEY_BYTES} bytes"));
-    }
-    Ok(bytes)
+    let file = durable::open_regular(path).map_err(|error| error.to_string())?;
+    durable::read_at_most(file, MAX_KEY_BYTES).map_err(|error| error.to_string())
 }

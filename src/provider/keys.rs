@@ -1,57 +1,103 @@
-//! Where the certificates of a repository come from, and which of them count.
+//! The sources of a repository's certificates, and the rules for which of them count.
 
 use std::path::PathBuf;
 
 use super::files::read_key;
-use crate::verify;
+use crate::verify::{self, Keyring};
 
-/// Downloads what is at a URL, or says in words why it cannot.
+/// A function that downloads the content of a URL, or says in words why it cannot.
 pub(super) type FetchKey<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
+
+/// The reason why a key of a repository cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyProblem {
+    /// The key would be downloaded, and no fingerprint says which certificate is right.
+    #[error("it is not pinned: any server that answers there could sign anything{}", sent_text(.sent.as_deref()))]
+    NotPinned {
+        /// The fingerprints of the certificates that the server sent, with commas between them; `None` if it was not asked
+        /// or did not answer.
+        sent: Option<String>,
+    },
+    /// The distribution's keyring is not installed.
+    #[error("there is no such keyring on this host")]
+    NotOnHost,
+    /// The key cannot be read or downloaded, or is not the pinned one.
+    #[error("{0}")]
+    Unusable(String),
+}
 
 /// One key of a provider's repository: at least one of `content`, `path` and `url`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderKey {
-    /// Certificates that came with the provider data.
+    /// Certificates embedded in the provider data.
     pub content: Option<Vec<u8>>,
-    /// A keyring on the build host, if it is there.
+    /// A keyring on the build host, used if it exists.
     pub path: Option<PathBuf>,
-    /// Where it can be fetched.
+    /// URL of the certificates.
     pub url: Option<String>,
-    /// Only certificates with these fingerprints count; upper-case hexadecimal digits.
+    /// The only fingerprints that count, in upper-case hexadecimal digits.
     pub fingerprints: Vec<String>,
+    /// Fingerprints that the user trusts, and that count where none is pinned; in upper-case hexadecimal digits.
+    pub trusted: Vec<String>,
+}
+
+/// Says which keys a server sent.
+fn sent_text(sent: Option<&str>) -> String {
+    sent.map_or_else(String::new, |sent| format!("; this one sent the key {sent}"))
 }
 
 impl ProviderKey {
-    /// The certificates.
+    /// Returns the problem that shows before anything is downloaded, with the name of the key.
+    pub(super) fn problem(&self) -> Option<(String, KeyProblem)> {
+        if self.content.is_some() || self.path.as_ref().is_some_and(|path| path.exists()) {
+            return None;
+        }
+        let Some(url) = &self.url else {
+            return Some((self.missing(), KeyProblem::NotOnHost));
+        };
+        let is_unknown = self.fingerprints.is_empty() && self.trusted.is_empty();
+        is_unknown.then(|| (url.clone(), KeyProblem::NotPinned { sent: None }))
+    }
+
+    /// Returns the name of the keyring that is not on the host.
+    fn missing(&self) -> String {
+        let path = self.path.as_ref();
+        path.map(|path| path.display().to_string()).unwrap_or_default()
+    }
+
+    /// Reads or downloads the certificates.
     ///
     /// # Errors
-    /// Name of the key and what is wrong, in words.
-    pub(super) fn obtain(&self, fetch: FetchKey<'_>) -> Result<Vec<u8>, (String, String)> {
+    /// The name of the key, and the problem.
+    pub(super) fn obtain(&self, fetch: FetchKey<'_>) -> Result<Vec<u8>, (String, KeyProblem)> {
         if let Some(content) = &self.content {
             return self
                 .pinned(content.clone())
-                .map_err(|reason| ("file".to_owned(), reason));
+                .map_err(|reason| ("file".to_owned(), KeyProblem::Unusable(reason)));
         }
         if let Some(path) = self.path.as_ref().filter(|path| path.exists()) {
-            let fail = |reason| (path.display().to_string(), reason);
+            let fail = |reason| (path.display().to_string(), KeyProblem::Unusable(reason));
             return read_key(path).and_then(|key| self.pinned(key)).map_err(fail);
         }
-        let missing = || {
-            self.path
-                .as_ref()
-                .map(|path| path.display().to_string())
-                .unwrap_or_default()
-        };
         let Some(url) = &self.url else {
-            return Err((missing(), "there is no such keyring on this host".to_owned()));
+            return Err((self.missing(), KeyProblem::NotOnHost));
         };
-        let fail = |reason| (url.clone(), reason);
         if self.fingerprints.is_empty() {
-            return Err(fail(
-                "it is not pinned: whoever answers there could sign anything".to_owned(),
-            ));
+            return self
+                .trusted(url, fetch)
+                .map_err(|sent| (url.clone(), KeyProblem::NotPinned { sent }));
         }
+        let fail = |reason| (url.clone(), KeyProblem::Unusable(reason));
         fetch(url).and_then(|key| self.pinned(key)).map_err(fail)
+    }
+
+    /// Downloads the certificates, and returns those that the user trusts; otherwise the fingerprints of those that came.
+    fn trusted(&self, url: &str, fetch: FetchKey<'_>) -> Result<Vec<u8>, Option<String>> {
+        let key = fetch(url).map_err(|_| None)?;
+        let found = Keyring::from_certificates(&[key.as_slice()])
+            .map_err(|_| None)?
+            .fingerprints();
+        verify::select(&key, &self.trusted).map_err(|_| Some(found.join(", ")))
     }
 
     fn pinned(&self, key: Vec<u8>) -> Result<Vec<u8>, String> {
@@ -62,11 +108,11 @@ impl ProviderKey {
     }
 }
 
-/// The certificates at a template's `pkey`: `https://…`, `file:///…` or a path, each possibly
-/// with `#FINGERPRINT` behind it, which pins it.
+/// Reads or downloads the certificates of a template's `pkey`: `https://…`, `file:///…` or a path, each possibly with
+/// `#FINGERPRINT` at its end, which pins it.
 ///
 /// # Errors
-/// In words.
+/// The cause in words.
 pub(super) fn of_template(key: &str, fetch: FetchKey<'_>) -> Result<Vec<u8>, String> {
     let (place, fingerprint) = match key.split_once('#') {
         Some((place, fingerprint)) => (place, Some(fingerprint)),
@@ -95,7 +141,6 @@ pub(super) fn of_template(key: &str, fetch: FetchKey<'_>) -> Result<Vec<u8>, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::Keyring;
     use crate::verify::gpg::Gpg;
 
     #[test]
@@ -114,15 +159,27 @@ mod tests {
         };
         let (name, reason) = key.obtain(&fetch).unwrap_err();
         assert_eq!(name, "https://keys.example/k");
-        assert!(reason.contains("not pinned"), "{reason}");
+        let both = format!("{}, {}", fingerprint(&first), fingerprint(&second));
+        assert!(
+            matches!(&reason, KeyProblem::NotPinned { sent: Some(sent) } if *sent == both),
+            "{reason}"
+        );
+        key.trusted = vec!["0".repeat(40), fingerprint(&first)];
+        assert_eq!(fingerprint(&key.obtain(&fetch).unwrap()), fingerprint(&first));
+        let refuse = |_: &str| Err("gone".to_owned());
+        assert!(matches!(
+            key.obtain(&refuse).unwrap_err().1,
+            KeyProblem::NotPinned { sent: None }
+        ));
         key.fingerprints = vec![fingerprint(&second)];
         let pinned = key.obtain(&fetch).unwrap();
         assert_eq!(fingerprint(&pinned), fingerprint(&second));
         assert_eq!(Keyring::from_certificates(&[pinned]).unwrap().fingerprints().len(), 1);
         key.fingerprints = vec!["0".repeat(40)];
-        assert!(key.obtain(&fetch).unwrap_err().1.contains(&fingerprint(&first)));
+        let (_, reason) = key.obtain(&fetch).unwrap_err();
+        assert!(reason.to_string().contains(&fingerprint(&first)), "{reason}");
         key.url = None;
-        assert!(key.obtain(&fetch).unwrap_err().1.contains("no such keyring"));
+        assert!(matches!(key.obtain(&fetch).unwrap_err().1, KeyProblem::NotOnHost));
 
         let pin = format!("https://k.example/k#{}", fingerprint(&first).to_lowercase());
         assert_eq!(fingerprint(&of_template(&pin, &fetch).unwrap()), fingerprint(&first));

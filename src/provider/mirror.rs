@@ -1,4 +1,4 @@
-//! Which server each archive is fetched from.
+//! The choice of the server of each archive.
 //!
 //! Provider data names no mirror of Debian. In this order the base URL of an archive comes from
 //! `--mirror`, the environment (`OIC_MIRROR_DEBIAN`), `mirrors:` of the configuration, the
@@ -8,12 +8,14 @@
 use std::ffi::OsString;
 use std::fmt;
 
+use crate::fetch::{Credentials, shown};
+use crate::hint::{Hint, Means};
+use crate::model::{PackageRepository, Template};
 use crate::provider::{Provider, ProviderRepository};
-use crate::template::model::{PackageRepository, Template};
 
 const PREFIX: &str = "OIC_MIRROR_";
 
-/// What said where an archive is, in the order of precedence.
+/// The sources of a mirror, in the order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// `--mirror`.
@@ -33,7 +35,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Flag => "--mirror",
+            Self::Flag => "the command line",
             Self::Environment => "the environment",
             Self::Config => "the configuration file",
             Self::Template => "the template",
@@ -43,15 +45,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// No mirror is known, or one cannot be used.
+/// An error in a mirror, or the lack of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorError {
-    /// Nothing says where the archive is.
-    #[error(
-        "no mirror is known for the archive {archive}: give --mirror {archive}=URL, set {variable}, \
-         write \"mirrors: {{{archive}: URL}}\" into the configuration file, add a repository with the codename {suite} \
-         and a url to packageRepositories of the template, or build on a host whose apt sources have the archive"
-    )]
+    /// No source names a mirror of the archive.
+    #[error("no mirror is known for the archive {archive}")]
     Unknown {
         /// The archive.
         archive: String,
@@ -60,22 +58,40 @@ pub enum MirrorError {
         /// A suite of the archive.
         suite: String,
     },
-    /// The text is no URL.
+    /// The text is not a URL.
     #[error("{origin}: {url:?} is not a mirror: it must start with http://, https:// or file:///")]
     BadUrl {
-        /// The text.
+        /// The text, without name and password.
         url: String,
-        /// Where it was given.
+        /// The source of the text.
         origin: Origin,
     },
     /// A name without a URL, or the other way round.
-    #[error(
-        "--mirror {0:?} is not a mirror: give URL, or NAME=URL such as debian-security=https://example.org/debian-security"
-    )]
+    #[error("{0:?} is not a mirror: give URL, or NAME=URL such as debian-security=https://example.org/debian-security")]
     BadFlag(String),
 }
 
-/// The environment variable that names the mirror of an archive, such as `OIC_MIRROR_DEBIAN_SECURITY`.
+impl MirrorError {
+    /// Returns a hint on the next step of the user, if anything helps.
+    pub fn hint(&self) -> Option<Hint> {
+        let Self::Unknown {
+            archive,
+            variable,
+            suite,
+        } = self
+        else {
+            return None;
+        };
+        let text = format!(
+            "name it on the command line as {archive}=URL, set {variable}, write \"mirrors: {{{archive}: URL}}\" into the \
+             configuration file, add a repository with the codename {suite} and a url to packageRepositories of the \
+             template, or build on a host whose apt sources have the archive"
+        );
+        Some(Hint::new(text).by(Means::Mirror))
+    }
+}
+
+/// Returns the environment variable that names the mirror of an archive, such as `OIC_MIRROR_DEBIAN_SECURITY`.
 pub fn variable(archive: &str) -> String {
     let name: String = archive
         .chars()
@@ -90,15 +106,17 @@ pub fn variable(archive: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// The mirrors that a program run was given. The template's are added by [`Mirrors::resolve`].
+/// The mirrors that a program run was started with. [`Mirrors::resolve`] adds those of the template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mirrors {
-    /// Archive name (`None`: the main archive of whatever provider), URL, origin.
+    /// Archive name (`None`: the main archive of any provider), URL, origin.
     entries: Vec<(Option<String>, String, Origin)>,
+    /// Names and passwords from their URLs, which nothing shows.
+    credentials: Credentials,
 }
 
 impl Mirrors {
-    /// No mirrors yet.
+    /// Makes an empty list of mirrors.
     pub fn new() -> Self {
         Self::default()
     }
@@ -108,7 +126,7 @@ impl Mirrors {
     /// # Errors
     /// [`MirrorError`] if it is neither.
     pub fn add_flag(&mut self, argument: &str) -> Result<(), MirrorError> {
-        let bad = || MirrorError::BadFlag(argument.to_owned());
+        let bad = || MirrorError::BadFlag(shown(argument));
         let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         match argument.split_once('=') {
             Some((name, url)) if is_name(name) => self.add(Some(name), url, Origin::Flag),
@@ -117,10 +135,10 @@ impl Mirrors {
         }
     }
 
-    /// Adds every `OIC_MIRROR_*` of the environment; other variables are not looked at.
+    /// Adds every `OIC_MIRROR_*` of the environment; other variables are ignored.
     ///
     /// # Errors
-    /// [`MirrorError::BadUrl`].
+    /// [`MirrorError::BadUrl`] for a value that is not a URL.
     pub fn add_environment(&mut self, variables: &[(OsString, OsString)]) -> Result<(), MirrorError> {
         for (name, url) in variables.iter().filter(|(_, url)| !url.is_empty()) {
             let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
@@ -135,7 +153,7 @@ impl Mirrors {
     /// Adds the mirror of one archive.
     ///
     /// # Errors
-    /// [`MirrorError::BadUrl`].
+    /// [`MirrorError::BadUrl`] if `url` is not one.
     pub fn add_archive(&mut self, archive: &str, url: &str, origin: Origin) -> Result<(), MirrorError> {
         self.add(Some(archive), url, origin)
     }
@@ -147,18 +165,23 @@ impl Mirrors {
         });
         if !usable {
             return Err(MirrorError::BadUrl {
-                url: url.to_owned(),
+                url: shown(url),
                 origin,
             });
         }
-        self.entries
-            .push((archive.map(str::to_owned), url.trim_end_matches('/').to_owned(), origin));
+        let url = self.credentials.take_from(url.trim_end_matches('/'));
+        self.entries.push((archive.map(str::to_owned), url, origin));
         Ok(())
     }
 
-    /// The base URL (without a slash at the end) of one of the provider's archives, and what
-    /// said so. For another archive than the main one, what names it counts first; else it is
-    /// taken to lie beside the main one ([`sibling`]). A plain `--mirror URL` outranks both.
+    /// Returns the names and passwords that the URLs had.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Returns the base URL (without a slash at the end) of one of the provider's archives, and its origin. For another
+    /// archive than the main one, a mirror of its own counts first; without one, the archive is assumed to lie beside
+    /// the main one ([`sibling`]). A plain `--mirror URL` outranks both.
     ///
     /// # Errors
     /// [`MirrorError::Unknown`] with all the ways to name a mirror.
@@ -189,7 +212,7 @@ impl Mirrors {
             .iter()
             .find(|(name, ..)| *name == archive)
             .map(|(_, url, origin)| ((*url).to_owned(), *origin));
-        // What has a server of its own is no part of the main archive's server.
+        // An archive with a server of its own is not on the main archive's server.
         let has_own = provider
             .repositories
             .iter()
@@ -223,8 +246,8 @@ fn unknown(provider: &Provider, archive: &str) -> MirrorError {
     }
 }
 
-/// The URL of `archive` on the server of `main_url`: the last path component that is called as
-/// the main archive is exchanged (`…/debian` and `…/debian/20250101T000000Z` both work).
+/// Returns the URL of `archive` on the server of `main_url`: the last path component with the name of the main archive
+/// is replaced (`…/debian` and `…/debian/20250101T000000Z` both work).
 fn sibling(main_url: &str, main: &str, archive: &str) -> Option<String> {
     let mut parts: Vec<&str> = main_url.split('/').collect();
     // Scheme, nothing, host: the path starts after them.
@@ -233,8 +256,8 @@ fn sibling(main_url: &str, main: &str, archive: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The provider's repository that a repository of the template is only a mirror of: it has its
-/// codename and brings no key of its own, so it can only be verified with the provider's keys.
+/// Returns the provider's repository that `repository` of the template is only a mirror of: both have one codename, and
+/// the template's brings no key of its own, so it can only be verified with the provider's keys.
 pub(super) fn mirrored<'a>(repository: &PackageRepository, provider: &'a Provider) -> Option<&'a ProviderRepository> {
     if !repository.keys.is_empty() || repository.trusted || repository.url.starts_with('/') {
         return None;

@@ -1,19 +1,20 @@
 //! The repositories of one build: the provider's from their mirrors, then the template's.
 
-use super::keys::{FetchKey, of_template};
+use super::keys::{FetchKey, KeyProblem, of_template};
 use super::mirror::{MirrorError, Mirrors, mirrored};
-use super::{PackageSystem, Provider, ProviderRepository};
+use super::{Provider, ProviderRepository};
+use crate::hint::{Hint, Means};
+use crate::model::{PackageRepository, Template};
 use crate::package::PackageFilter;
-use crate::repo::{Repository, Signed};
-use crate::template::model::{PackageRepository, Template};
+use crate::repo::{Checks, Repository};
 
-/// A repository of the build cannot be set up.
+/// The error for a repository of the build that cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// Its mirror.
+    /// The mirror is unknown or unusable.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
-    /// It has no key, so nothing of it could be verified.
+    /// The repository has no key, so none of its data could be verified.
     #[error("the repository {codename} ({url}) of the template has no key")]
     NoKey {
         /// Its codename.
@@ -21,45 +22,45 @@ pub enum RepositoryError {
         /// Its URL.
         url: String,
     },
-    /// A key could not be had, or is not the one that is pinned.
-    #[error("the key {key} of the repository {codename}: {reason}")]
+    /// A key cannot be obtained, or is not the pinned one.
+    #[error("the key {key} of the repository {codename}: {problem}")]
     Key {
         /// The repository's codename.
         codename: String,
-        /// Where the key should be.
+        /// The location of the key.
         key: String,
         /// The cause.
-        reason: String,
+        problem: KeyProblem,
     },
 }
 
 impl RepositoryError {
-    /// What to do.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns a hint on the next step of the user, if anything helps.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
+            Self::Mirror(error) => error.hint(),
             Self::NoKey { .. } => {
-                Some("give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified".to_owned())
+                Some("give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified".into())
             }
-            Self::Key { reason, .. } if reason.contains("not pinned") => Some(
-                "ask the vendor for the key's fingerprint and write it into a provider.yml of your own, \
-                 see docs/providers.md"
-                    .to_owned(),
-            ),
-            Self::Key { reason, .. } if reason.contains("on this host") => {
-                Some("install the distribution's keyring package".to_owned())
-            }
-            Self::Mirror(_) | Self::Key { .. } => None,
+            Self::Key { problem, .. } => match problem {
+                KeyProblem::NotPinned { .. } => {
+                    let text = "ask the vendor for the key's fingerprint; trust it if it is that one, or pin it in a \
+                                provider.yml of your own, see docs/providers.md";
+                    Some(Hint::new(text).by(Means::TrustKey))
+                }
+                KeyProblem::NotOnHost => Some("install the distribution's keyring package".into()),
+                KeyProblem::Unusable(_) => None,
+            },
         }
     }
 }
 
-/// The repositories of a build in their order: the provider's, then the template's, with ids
-/// that are unique. `fetch_key` downloads the key at an `http:` or `https:` URL; it says in
-/// words why it cannot.
+/// Returns the repositories of a build in their order: the provider's, then the template's, with unique ids.
+/// `fetch_key` downloads the key at an `http:` or `https:` URL, or says in words why it cannot.
 ///
 /// # Errors
-/// [`RepositoryError`] for the first repository that cannot be used: one that is left out
-/// would make an image of other, perhaps older, packages.
+/// [`RepositoryError`] for the first repository that cannot be used: an image built without it would have other,
+/// perhaps older, packages.
 pub fn repositories(
     provider: &Provider,
     mirrors: &Mirrors,
@@ -68,7 +69,7 @@ pub fn repositories(
 ) -> Result<Vec<Repository>, RepositoryError> {
     let mut all: Vec<Repository> = Vec::new();
     for repository in &provider.repositories {
-        // A mirror that somebody names counts before the vendor's list of them.
+        // A mirror that the user names outranks the vendor's list.
         let (base_url, mirror_list) = match (
             mirrors.resolve(provider, template, &repository.archive),
             &repository.mirror_list,
@@ -84,10 +85,7 @@ pub fn repositories(
             id: repository.id.clone(),
             base_url,
             mirror_list,
-            signed: match provider.package_system {
-                PackageSystem::Deb => Signed::Metadata,
-                PackageSystem::Rpm => repository.signed,
-            },
+            signed: repository.signed,
             suite: repository.suite.clone(),
             components: repository.components.clone(),
             keys: provider_keys(repository, fetch_key)?,
@@ -97,20 +95,22 @@ pub fn repositories(
                 allow: Vec::new(),
                 exclude: repository.exclude_packages.clone(),
             },
+            checks: Checks::default(),
         });
     }
     for repository in &template.repositories {
         match mirrored(repository, provider) {
-            // The same archive once more: it can only add components, and leave packages out.
+            // The same archive again: it can add components, exclude packages, and say that the archive is an old one.
             Some(same) => {
                 for known in all.iter_mut().filter(|known| known.id == same.id) {
                     let more = repository.components.iter().filter(|c| !same.components.contains(c));
                     known.components.extend(more.cloned());
                     known.filter.exclude.extend(repository.filter.exclude.iter().cloned());
+                    known.checks.valid_until &= repository.check_valid_until;
                 }
             }
             None => {
-                let id = unique_id(&repository.codename, &all);
+                let id = unique_id(name(repository), &all);
                 all.push(additional(provider, repository, id, fetch_key)?);
             }
         }
@@ -118,12 +118,32 @@ pub fn repositories(
     Ok(all)
 }
 
-fn provider_keys(repository: &ProviderRepository, fetch_key: FetchKey<'_>) -> Result<Vec<Vec<u8>>, RepositoryError> {
-    let obtain = |key: &super::ProviderKey| {
-        key.obtain(fetch_key).map_err(|(key, reason)| RepositoryError::Key {
+/// Returns what keeps repositories of the provider from being used and shows before anything is downloaded: mirrors that
+/// are unknown, keys that are not there.
+pub fn known_problems(provider: &Provider, mirrors: &Mirrors, template: &Template) -> Vec<RepositoryError> {
+    let mut problems = Vec::new();
+    for repository in &provider.repositories {
+        if repository.mirror_list.is_none()
+            && let Err(error) = mirrors.resolve(provider, template, &repository.archive)
+        {
+            problems.push(error.into());
+        }
+        let keys = repository.keys.iter().filter_map(super::ProviderKey::problem);
+        problems.extend(keys.map(|(key, problem)| RepositoryError::Key {
             codename: repository.id.clone(),
             key,
-            reason,
+            problem,
+        }));
+    }
+    problems
+}
+
+fn provider_keys(repository: &ProviderRepository, fetch_key: FetchKey<'_>) -> Result<Vec<Vec<u8>>, RepositoryError> {
+    let obtain = |key: &super::ProviderKey| {
+        key.obtain(fetch_key).map_err(|(key, problem)| RepositoryError::Key {
+            codename: repository.id.clone(),
+            key,
+            problem,
         })
     };
     repository.keys.iter().map(obtain).collect()
@@ -146,10 +166,11 @@ fn additional(
         keys.push(of_template(key, fetch_key).map_err(|reason| RepositoryError::Key {
             codename: repository.codename.clone(),
             key: key.clone(),
-            reason,
+            problem: KeyProblem::Unusable(reason),
         })?);
     }
     let is_directory = repository.url.starts_with('/');
+    let is_flat = repository.codename.ends_with('/');
     Ok(Repository {
         id,
         base_url: if is_directory {
@@ -158,21 +179,38 @@ fn additional(
             repository.url.clone()
         },
         mirror_list: None,
-        // As dnf does with a repository that somebody adds: its packages are signed.
-        signed: match provider.package_system {
-            PackageSystem::Deb => Signed::Metadata,
-            PackageSystem::Rpm => Signed::Packages,
-        },
+        signed: provider.packages.added,
         suite: repository.codename.clone(),
-        components: repository.components.clone(),
+        components: if is_flat {
+            Vec::new()
+        } else {
+            repository.components.clone()
+        },
         keys,
         trusted: repository.trusted,
         priority: repository.priority,
         filter: repository.filter.clone(),
+        checks: Checks {
+            // Vendors serve one archive under several names. Its key signs nothing of the provider's.
+            suite: false,
+            valid_until: repository.check_valid_until,
+        },
     })
 }
 
-/// Several repositories may have one codename; lockfiles need to tell them apart.
+/// Returns the name of the template's repository in messages: its suite, or for a flat one the end of its URL.
+fn name(repository: &PackageRepository) -> &str {
+    match repository.codename.trim_start_matches("./").trim_end_matches('/') {
+        "" => repository
+            .url
+            .rsplit(['/', '@'])
+            .find(|part| !part.is_empty())
+            .unwrap_or("flat"),
+        _ => &repository.codename,
+    }
+}
+
+/// Returns an id that no other repository has: several may have one codename, and lockfiles tell them apart by id.
 fn unique_id(codename: &str, taken: &[Repository]) -> String {
     let is_free = |id: &str| taken.iter().all(|repository| repository.id != id);
     if is_free(codename) {

@@ -1,13 +1,17 @@
-//! The host's apt sources (sources.list(5)), as a last resort for where a Debian mirror is.
+//! The host's apt sources (sources.list(5)), the last resort to find a Debian mirror.
 //!
-//! Parsing is pure; only [`debian_mirrors`] reads files. Nothing here is trusted:
-//! it gives URLs, and signatures decide what may be used from there.
+//! Parsing is pure; only [`debian_mirrors`] reads files. The result is not trusted: it is a list of URLs, and
+//! signatures decide which of their files may be used.
 
 use std::fs;
 use std::path::Path;
 
 use super::deb::ParseError;
 use super::deb::deb822::{Scanner, Token};
+use crate::durable;
+
+/// Largest file of apt sources that is read, in bytes.
+const SOURCES_LIMIT_BYTES: u64 = 1 << 20;
 
 /// One archive of binary packages that a source file names: one URI and one suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +35,9 @@ pub struct MirrorHints {
     pub debian_security: Option<String>,
 }
 
-/// Where Debian's archives are according to `sources.list` and `sources.list.d`
-/// below `etc_apt` (`/etc/apt`). Files that are absent or malformed are passed
-/// over, as are disabled sources, other archives, and transports other than
-/// `http`, `https` and `file`.
+/// Finds Debian's archives in `sources.list` and `sources.list.d` below `etc_apt` (`/etc/apt`). Files that are absent
+/// or malformed are ignored, as are disabled sources, other archives, and transports other than `http`, `https` and
+/// `file`.
 pub fn debian_mirrors(etc_apt: &Path) -> MirrorHints {
     let mut files = vec![etc_apt.join("sources.list")];
     let parts = fs::read_dir(etc_apt.join("sources.list.d"))
@@ -53,7 +56,7 @@ pub fn debian_mirrors(etc_apt: &Path) -> MirrorHints {
         else {
             continue;
         };
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let Some(text) = text_of(&path) else { continue };
         match parse(name, &text) {
             Ok(found) => sources.extend(found),
             Err(error) => tracing::debug!(path = %path.display(), %error, "apt sources that cannot be read"),
@@ -62,7 +65,19 @@ pub fn debian_mirrors(etc_apt: &Path) -> MirrorHints {
     choose(&sources)
 }
 
-/// The enabled binary sources of a file; its name's extension (`sources`, `list`) says which syntax it has.
+/// Reads an apt sources file; `None`, which the log explains, if it cannot be read.
+fn text_of(path: &Path) -> Option<String> {
+    let read = durable::open_regular(path).and_then(|file| durable::read_at_most(file, SOURCES_LIMIT_BYTES));
+    match read {
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "apt sources that cannot be read");
+            None
+        }
+    }
+}
+
+/// Parses the enabled binary sources of a file; its name's extension (`sources`, `list`) tells its syntax.
 ///
 /// # Errors
 /// [`ParseError`] if it does not have that syntax.
@@ -74,7 +89,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Vec<Source>, ParseError> {
     }
 }
 
-/// The first of each kind.
+/// Returns the first source of each archive.
 fn choose(sources: &[Source]) -> MirrorHints {
     let first = |kind| {
         sources
@@ -88,14 +103,14 @@ fn choose(sources: &[Source]) -> MirrorHints {
     }
 }
 
-/// An archive of Debian itself.
+/// The archives of Debian itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Archive {
     Debian,
     Security,
 }
 
-/// Which of Debian's archives a source is, if it is one.
+/// Returns Debian's archive that a source names, if it names one.
 fn archive(source: &Source) -> Option<Archive> {
     const RELEASES: [&str; 11] = [
         "buster",
@@ -127,7 +142,7 @@ fn archive(source: &Source) -> Option<Archive> {
         Archive::Security => "/debian-security",
     };
     let keyed = match &source.signed_by {
-        // A key of its own says that it is somebody else's, whatever the path.
+        // Another key means another vendor, whatever the path.
         Some(key) => key.contains("debian-archive"),
         None => source.uri.ends_with(directory),
     };
@@ -139,7 +154,7 @@ fn archive(source: &Source) -> Option<Archive> {
     (keyed && has_main && areas).then_some(archive)
 }
 
-/// `Types`, `URIs`, `Suites`, `Components`, `Enabled`, `Signed-By` (sources.list(5), "DEB822-style format").
+/// Parses `Types`, `URIs`, `Suites`, `Components`, `Enabled`, `Signed-By` (sources.list(5), "DEB822-style format").
 fn parse_deb822(text: &str) -> Result<Vec<Source>, ParseError> {
     let mut scanner = Scanner::with_comments(text);
     let mut sources = Vec::new();
@@ -183,7 +198,7 @@ fn from_fields(fields: &[(String, String)]) -> Vec<Source> {
         .collect()
 }
 
-/// `deb [option=value …] uri suite [component …]` (sources.list(5), "One-line-style format").
+/// Parses `deb [option=value …] uri suite [component …]` (sources.list(5), "One-line-style format").
 fn parse_one_line(text: &str) -> Result<Vec<Source>, ParseError> {
     let mut sources = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -227,7 +242,7 @@ fn parse_one_line(text: &str) -> Result<Vec<Source>, ParseError> {
     Ok(sources)
 }
 
-/// Which files apt reads: letters, digits and `-_.`, and the extension `list` or `sources`.
+/// Returns whether apt reads a file of this name: letters, digits and `-_.`, and the extension `list` or `sources`.
 fn is_file_name(name: &str) -> bool {
     (name.ends_with(".list") || name.ends_with(".sources"))
         && name
@@ -350,7 +365,7 @@ mod tests {
         assert_eq!(debian_mirrors(etc).debian.unwrap(), "http://first.example/debian");
     }
 
-    /// apt's own reader: which indexes it would fetch for the same file.
+    /// Compares with apt's own reader: the indexes that it would download for the same file.
     #[test]
     fn apt_reads_the_same_sources() {
         let directory = tempfile::tempdir().unwrap();

@@ -4,9 +4,9 @@
 //! {metadata_dir}/{id}-{16 hex digits}/
 //!     lock                    held while the repository is being loaded
 //!     current                 pointer: form, digests, URL and validators of the root of the metadata
-//!     Release.{sha256}        what it points to: InRelease, Release or (as Repomd) repomd.xml, as it came,
+//!     Release.{sha256}        its target: InRelease, Release or (as Repomd) repomd.xml, as downloaded,
 //!     Signature.{sha256}      and its detached signature
-//!     Packages.{sha256}[.xz]  indexes, named by the digest that the root lists, by whatever algorithm
+//!     Packages.{sha256}[.xz]  indexes, named by the digest that the root lists, of any algorithm
 //! ```
 //!
 //! Invariant: an object's content has the digest in its name, and is checked
@@ -24,15 +24,17 @@ use serde::{Deserialize, Serialize};
 use crate::cancel::Cancel;
 use crate::durable::{self, FileLock, LockError, PathError};
 use crate::fetch::Validators;
-use crate::package::{Checksum, Sha256};
+use crate::package::{Checksum, Sha256, sealed};
 use crate::repo::Repository;
 
 /// Magic and version of `current`; the digest of the rest follows on the line.
-const HEADER: &str = "oic-metadata 1";
-/// The pointer is a few hundred bytes.
+const HEADER: &str = "oic-metadata 1 ";
+/// The name of the pointer file.
+pub const POINTER: &str = "current";
+/// Upper limit of the pointer in bytes; a real one has a few hundred.
 const POINTER_LIMIT_BYTES: u64 = 64 << 10;
 
-/// How the root of the metadata is signed.
+/// The ways in which the root of the metadata is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Form {
     /// `InRelease`.
@@ -41,7 +43,7 @@ pub(super) enum Form {
     Detached,
 }
 
-/// What `current` points to, as it came.
+/// The root that `current` points to, as it was downloaded.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) pointer: Pointer,
@@ -49,11 +51,11 @@ pub(super) struct Root {
     pub(super) signature: Option<Vec<u8>>,
 }
 
-/// What `current` holds.
+/// The content of `current`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pointer {
     pub(super) form: Form,
-    /// Where the root came from; validators mean something only there.
+    /// URL of the root; validators are valid only for this URL.
     pub(super) url: String,
     pub(super) validators: Validators,
     pub(super) release: Sha256,
@@ -68,10 +70,10 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens and locks the repository's directory, and sweeps what killed processes left.
+    /// Opens and locks the repository's directory, and removes the temporary files of killed processes.
     pub(super) fn open(metadata_dir: &Path, repository: &Repository, cancel: &Cancel) -> Result<Self, LockError> {
         let directory = metadata_dir.join(directory_name(repository));
-        fs::create_dir_all(&directory).map_err(PathError::on("create", &directory))?;
+        durable::public_directory(&directory)?;
         let path = directory.join("lock");
         let mut waits = false;
         let lock = loop {
@@ -89,26 +91,21 @@ impl Store {
         Ok(Self { directory, _lock: lock })
     }
 
-    /// The pointer, unless there is none, or it is damaged or of another version.
+    /// Reads the pointer; `None` if it is absent, damaged or of another version.
     pub(super) fn pointer(&self) -> Option<Pointer> {
-        let text = read_bounded(&self.directory.join("current"), POINTER_LIMIT_BYTES)?;
-        let text = String::from_utf8(text).ok()?;
-        let (header, body) = text.split_once('\n')?;
-        let digest = header.strip_prefix(HEADER)?.trim().parse::<Sha256>().ok()?;
-        (digest == Sha256::of(body))
-            .then(|| serde_json::from_str(body).ok())
-            .flatten()
+        parse_pointer(&read_bounded(&self.directory.join(POINTER), POINTER_LIMIT_BYTES)?)
     }
 
-    /// Replaces the pointer; what it names was written before.
+    /// Replaces the pointer; the objects that it names must be written before.
     pub(super) fn point(&self, pointer: &Pointer) -> Result<(), PathError> {
-        let path = self.directory.join("current");
+        let path = self.directory.join(POINTER);
         let body =
             serde_json::to_string_pretty(pointer).map_err(|error| PathError::on("write", &path)(error.into()))?;
-        durable::write_file(&path, format!("{HEADER} {}\n{body}", Sha256::of(&body)))
+        durable::write_public_file(&path, sealed::seal(HEADER, &body))
     }
 
-    /// The root of the metadata, of `kind`, and its detached signature if it has one; `None` unless all of it is there.
+    /// Reads the root of the metadata, of `kind`, and its detached signature if it has one; `None` unless all of it is
+    /// cached.
     pub(super) fn root(&self, kind: Kind, limit_bytes: u64, signature_limit_bytes: u64) -> Option<Root> {
         let pointer = self.pointer()?;
         let bytes = self.read(kind, pointer.release, limit_bytes)?;
@@ -123,8 +120,8 @@ impl Store {
         })
     }
 
-    /// The object `kind` with that digest, or `None` if it is absent, larger than
-    /// `limit_bytes` or damaged (then it is deleted).
+    /// Reads the object `kind` with that digest; `None` if it is absent, larger than `limit_bytes` or damaged (then it
+    /// is deleted).
     pub(super) fn read(&self, kind: Kind, digest: impl Into<Checksum>, limit_bytes: u64) -> Option<Vec<u8>> {
         let digest = digest.into();
         let path = self.directory.join(kind.file_name(&digest));
@@ -133,19 +130,19 @@ impl Store {
             return Some(bytes);
         }
         tracing::warn!(path = %path.display(), "cached metadata is damaged; it is fetched again");
-        // If it cannot be deleted, it is refused again next time.
+        // If the file cannot be deleted, it is refused again next time.
         let _ = fs::remove_file(&path);
         None
     }
 
-    /// Whether there is such an object, whatever its content is.
+    /// Returns whether the object exists, whatever its content.
     pub(super) fn has(&self, kind: Kind, digest: impl Into<Checksum>) -> bool {
         self.directory.join(kind.file_name(&digest.into())).exists()
     }
 
     /// Stores an object under its digest.
     pub(super) fn write(&self, kind: Kind, digest: impl Into<Checksum>, bytes: &[u8]) -> Result<(), PathError> {
-        durable::write_file(self.directory.join(kind.file_name(&digest.into())), bytes)
+        durable::write_public_file(self.directory.join(kind.file_name(&digest.into())), bytes)
     }
 
     /// Deletes objects that neither `pointer` names nor its root lists.
@@ -168,7 +165,7 @@ impl Store {
     }
 }
 
-/// What an object is: its file name is stem, digest and suffix.
+/// The kind of an object: its file name is stem, digest and suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     stem: &'static str,
@@ -180,7 +177,7 @@ impl Kind {
     pub(super) const REPOMD: Self = Self::index("Repomd", "");
     pub(super) const SIGNATURE: Self = Self::index("Signature", "");
 
-    /// An index, in the form with that suffix.
+    /// Makes the kind of an index, in the form with that suffix.
     pub(super) const fn index(stem: &'static str, suffix: &'static str) -> Self {
         Self { stem, suffix }
     }
@@ -188,6 +185,15 @@ impl Kind {
     fn file_name(self, digest: &Checksum) -> String {
         format!("{}.{digest}{}", self.stem, self.suffix)
     }
+}
+
+/// Returns whether `text` is that of a whole file [`POINTER`].
+pub fn is_pointer(text: &[u8]) -> bool {
+    parse_pointer(text).is_some()
+}
+
+fn parse_pointer(text: &[u8]) -> Option<Pointer> {
+    serde_json::from_str(sealed::open(HEADER, text).ok()?).ok()
 }
 
 fn read_bounded(path: &Path, limit_bytes: u64) -> Option<Vec<u8>> {
@@ -201,9 +207,9 @@ fn read_bounded(path: &Path, limit_bytes: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// One directory per id, suite, keys and path on the server. The host is left
-/// out, so that another mirror finds the same cache: the signature, not the host,
-/// says what it is. Without a signature the whole URL counts.
+/// Returns the name of the directory: one per id, suite, keys and path on the server. The host is omitted, so that
+/// another mirror uses the same cache: the signature, not the host, identifies the content. Without a signature the
+/// whole URL counts.
 fn directory_name(repository: &Repository) -> String {
     let id: String = repository
         .id

@@ -1,34 +1,34 @@
-//! From what was proposed and asked for to a resolution: what holds for every package format.
+//! Makes a resolution from a proposal and a request, by the rules of every package format.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
 
 use super::order::install_order;
-use super::solver::{self, Contradiction, PackageId, Wanted};
+use super::solver::{self, Conditions, Contradiction, PackageId};
 
-/// What a resolution needs to know of packages, besides what the solver does.
+/// The packages as a resolution sees them, beyond what the solver needs.
 pub(super) trait Catalogue: solver::Universe {
-    /// For each need of `package` the first of `chosen` that satisfies it.
+    /// Returns, for each need of `package`, the first of `chosen` that satisfies it.
     fn satisfiers(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<(PackageId, DependencyKind)>;
-    /// The package's name.
+    /// Returns the package's name.
     fn label(&self, package: PackageId) -> &str;
-    /// Whether it, with what it needs, comes before all others.
+    /// Returns whether the package, with its needs, comes before all others.
     fn goes_first(&self, package: PackageId) -> bool;
-    /// What the resolution keeps of it.
+    /// Returns what the resolution keeps of the package.
     fn resolved(&self, package: PackageId) -> ResolvedPackage;
-    /// Whether it can be installed, rather than being a helper of the encoding.
+    /// Returns whether the package can be installed, rather than being a helper of the encoding.
     fn is_real(&self, package: PackageId) -> bool;
 }
 
-/// Something that must be in the resolution.
+/// A requirement of the request.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
-    /// What fulfils it, best first; never empty.
+    /// The packages that fulfil it, best first; never empty.
     pub(super) candidates: Vec<PackageId>,
-    /// Nobody asked for it by name; it is essential.
+    /// The requirement comes from an essential package, not from a requested name.
     pub(super) implied: bool,
-    /// A version was asked for.
+    /// The request names a version.
     pub(super) exact: bool,
 }
 
@@ -41,18 +41,18 @@ impl Root {
         }
     }
 
-    /// The candidate that is taken if nothing speaks against it.
+    /// Returns the candidate that is chosen if nothing excludes it.
     pub(super) fn preferred(&self) -> PackageId {
         self.candidates.first().copied().unwrap_or_default()
     }
 
-    /// The best candidate among `chosen`.
+    /// Returns the best candidate among `chosen`.
     pub(super) fn fulfilled_by(&self, chosen: &HashSet<PackageId>) -> Option<PackageId> {
         self.candidates.iter().copied().find(|id| chosen.contains(id))
     }
 }
 
-/// A version that is asked for also counts where the name alone is asked for.
+/// Applies a requested version also to the requests for the same name alone.
 pub(super) fn unify(universe: &impl Catalogue, roots: &mut [Root]) {
     let exact: HashMap<_, _> = roots
         .iter()
@@ -66,7 +66,7 @@ pub(super) fn unify(universe: &impl Catalogue, roots: &mut [Root]) {
     }
 }
 
-/// The proposal if it holds, else a solution that departs from it only where it must.
+/// Returns the proposal if it holds, else a solution that departs from it only where it must.
 pub(super) fn decide(
     universe: &impl Catalogue,
     roots: &[Root],
@@ -74,7 +74,7 @@ pub(super) fn decide(
 ) -> Result<HashSet<PackageId>, Contradiction> {
     let mut all: Vec<_> = proposal.iter().map(|package| vec![*package]).collect();
     all.sort_unstable();
-    let exactly = Wanted {
+    let exactly = Conditions {
         roots: all,
         favoured: HashSet::new(),
     };
@@ -91,7 +91,7 @@ pub(super) fn decide(
         return Ok(proposal);
     }
     tracing::debug!("the first choice does not hold; searching for a solution near it");
-    let near = Wanted {
+    let near = Conditions {
         roots: roots.iter().map(|root| root.candidates.clone()).collect(),
         favoured: proposal,
     };
@@ -99,7 +99,7 @@ pub(super) fn decide(
     Ok(needed(universe, roots, &real(packages)))
 }
 
-/// Those of `chosen` that the roots lead to; the solver may keep leftovers of its search.
+/// Returns the packages of `chosen` that the roots lead to; the solver may keep leftovers of its search.
 fn needed(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>) -> HashSet<PackageId> {
     let mut queue: Vec<_> = roots.iter().filter_map(|root| root.fulfilled_by(chosen)).collect();
     let mut needed: HashSet<_> = queue.iter().copied().collect();
@@ -113,10 +113,10 @@ fn needed(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>
     needed
 }
 
-/// The needs of each package, with what satisfies them.
+/// The needs of each package, with the packages that satisfy them.
 type Edges = HashMap<PackageId, Vec<(PackageId, DependencyKind)>>;
 
-/// Puts the chosen packages in order and names the edges between them.
+/// Puts the chosen packages in the order of installation and finds the edges between them.
 pub(super) fn arrange(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>) -> Resolution {
     let mut packages: Vec<_> = chosen.iter().copied().collect();
     packages.sort_unstable();
@@ -159,7 +159,7 @@ pub(super) fn arrange(universe: &impl Catalogue, roots: &[Root], chosen: &HashSe
     }
 }
 
-/// What goes first, with all that it needs.
+/// Returns the packages that go first, with all their needs.
 fn closure(universe: &impl Catalogue, packages: &[PackageId], edges: &Edges) -> HashSet<PackageId> {
     let mut queue: Vec<_> = packages.iter().copied().filter(|id| universe.goes_first(*id)).collect();
     let mut closure: HashSet<_> = queue.iter().copied().collect();

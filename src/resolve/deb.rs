@@ -1,8 +1,8 @@
-//! Resolution of deb packages: all that Debian Policy chapter 7 and
-//! apt_preferences(5) say, with apt's choice where there are several answers.
+//! Resolution of deb packages, by the rules of Debian Policy chapter 7 and apt_preferences(5), with apt's choice where
+//! there are several answers.
 //!
-//! First a walk finds out what apt would choose, then the solver checks that and,
-//! where it does not hold, finds what does while staying close to it.
+//! First a walk proposes the packages that apt would choose. Then the solver checks the proposal and, where it does not
+//! hold, finds a solution close to it.
 
 mod facts;
 mod index;
@@ -18,24 +18,23 @@ use super::explain::unsolvable;
 use super::{Request, ResolveError, Wanted};
 use universe::Universe;
 
-/// What several requests are resolved from: records, indexed once.
+/// A resolver of several requests over the same records, which are indexed once.
 #[derive(Debug)]
 pub struct Resolver<'a>(Universe<'a>);
 
 impl<'a> Resolver<'a> {
-    /// Indexes `records`, those of all repositories for `arch`, in the order of the repositories;
-    /// a version that several offer is taken from the first.
+    /// Indexes `records`, those of all repositories for `arch`, in the order of the repositories; a version that
+    /// several offer is taken from the first.
     pub fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
         Self(Universe::new(arch, records))
     }
 
-    /// Finds the packages to install for `wanted`, which is for the same architecture. The packages of the
-    /// result are in the order of installation: what a package needs comes before it,
-    /// essential packages with what they need come before all others.
+    /// Finds the packages to install for `wanted`, which is for the same architecture. They are in the order of
+    /// installation: a package's needs come before it, and essential packages with their needs come before all others.
     ///
     /// # Errors
-    /// If something is asked for that does not exist, or if no set of packages
-    /// fulfils the request; the error says who needs or excludes whom.
+    /// If a requested package does not exist, or if no set of packages fulfils the request; the error says which
+    /// package needs or excludes which.
     pub fn resolve(&self, wanted: &Wanted<'_>) -> Result<Resolution, ResolveError> {
         let universe = &self.0;
         let roots = request::roots(universe, wanted)?;
@@ -47,10 +46,10 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// [`Resolver::resolve`] for one request.
+/// Does the same as [`Resolver::resolve`] for one request.
 ///
 /// # Errors
-/// As there.
+/// Those of [`Resolver::resolve`].
 pub fn resolve(request: &Request, records: &[PackageRecord]) -> Result<Resolution, ResolveError> {
     Resolver::new(request.arch, records).resolve(&request.wanted())
 }
@@ -64,7 +63,7 @@ fn resolved(record: &PackageRecord) -> ResolvedPackage {
         path: record.path.to_string(),
         size_bytes: record.size_bytes,
         installed_size_bytes: record.installed_size_bytes,
-        sha256: record.sha256,
+        checksum: record.checksum,
         stanza: record.stanza.as_str().to_owned(),
     }
 }

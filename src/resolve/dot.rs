@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 
 use crate::package::Resolution;
 
-/// The graph in the DOT language: one node per package, one edge per dependency, in
-/// the order of the names.
+/// Returns the graph in the DOT language: one node per package, one edge per dependency, in the order of the names.
 ///
-/// With `roots`, only the packages of those names and what they need (directly or
-/// not) are drawn; names that are not part of the resolution are ignored.
+/// With `roots`, only the packages of those names and their needs (direct or not) are drawn; names that are not part of
+/// the resolution are ignored.
 pub fn dot(resolution: &Resolution, roots: Option<&[&str]>) -> String {
     let shown = roots.map(|roots| reachable(resolution, roots));
     let is_shown = |at: &usize| shown.as_ref().is_none_or(|shown| shown.contains(at));
@@ -36,7 +35,7 @@ pub fn dot(resolution: &Resolution, roots: Option<&[&str]>) -> String {
     text
 }
 
-/// What the packages called `roots` lead to, with them.
+/// Returns the packages called `roots` with all that they lead to.
 fn reachable(resolution: &Resolution, roots: &[&str]) -> BTreeSet<usize> {
     let packages = resolution.packages.iter().enumerate();
     let start = packages
@@ -61,7 +60,7 @@ fn reachable(resolution: &Resolution, roots: &[&str]) -> BTreeSet<usize> {
     reached
 }
 
-/// A quoted identifier of the DOT language.
+/// Returns `name` as a quoted identifier of the DOT language.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }

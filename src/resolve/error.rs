@@ -1,28 +1,30 @@
-//! Why a request cannot be resolved, in words.
+//! The reasons why a request cannot be resolved, in words.
 
-/// A request cannot be resolved.
+use crate::hint::Hint;
+
+/// The error for a request that cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// No repository has a package of this name.
     #[error("no repository has a package named {name}")]
     UnknownPackage {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// Names that differ little from it, nearest first.
+        /// Similar names, nearest first.
         similar: Vec<String>,
     },
     /// No repository has a group of this id.
     #[error("no repository has a group named {id}")]
     UnknownGroup {
-        /// The id asked for, without `@`.
+        /// The requested id, without `@`.
         id: String,
-        /// Ids that differ little from it, nearest first.
+        /// Similar ids, nearest first.
         similar: Vec<String>,
     },
     /// The name is virtual and several packages provide it.
     #[error("{name} is a virtual package that {} provide", providers.join(", "))]
     Virtual {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The packages that provide it, by name.
         providers: Vec<String>,
@@ -30,9 +32,9 @@ pub enum ResolveError {
     /// The package exists, but not in this version.
     #[error("no repository has version {version} of {name}")]
     NoSuchVersion {
-        /// The package asked for.
+        /// The requested package.
         name: String,
-        /// The version asked for.
+        /// The requested version.
         version: String,
         /// The versions that exist, best first.
         available: Vec<String>,
@@ -40,76 +42,91 @@ pub enum ResolveError {
     /// The pattern matches no package.
     #[error("no package matches {pattern}")]
     NothingMatches {
-        /// The pattern asked for.
+        /// The requested pattern.
         pattern: String,
     },
     /// The request names another architecture than the target's.
     #[error("{text}: the target is {target}, not {architecture}")]
     OtherArchitecture {
-        /// The package as asked for.
+        /// The package as requested.
         text: String,
-        /// The architecture asked for.
+        /// The requested architecture.
         architecture: String,
         /// The target's architecture.
         target: &'static str,
     },
-    /// The request is no package name.
+    /// The request is not a package name.
     #[error("{text:?} is not a package: expected name, name=version or name:architecture")]
     Malformed {
-        /// What was asked for.
+        /// The request as written.
         text: String,
     },
-    /// The packages asked for cannot be together.
+    /// The requested packages cannot be installed together.
     #[error("the packages cannot be installed together:\n  {}", reasons.join("\n  "))]
     Unsolvable {
-        /// Who needs or excludes whom: sentences that lead from the request to the contradiction.
+        /// The chain of needs and exclusions: sentences that lead from the request to the contradiction.
         reasons: Vec<String>,
-        /// What could be done about it.
+        /// The requested packages that take part in it, by name.
+        asked_for: Vec<String>,
+        /// Advice for the user.
         hint: Option<String>,
     },
 }
 
 impl ResolveError {
-    /// What the user can do next, if there is something.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns the parts of the request that it is about: names, patterns and texts as requested.
+    pub fn asked_for(&self) -> Vec<&str> {
+        match self {
+            Self::UnknownPackage { name, .. } | Self::Virtual { name, .. } | Self::NoSuchVersion { name, .. } => {
+                vec![name]
+            }
+            Self::UnknownGroup { id, .. } => vec![id],
+            Self::NothingMatches { pattern } => vec![pattern],
+            Self::OtherArchitecture { text, .. } | Self::Malformed { text } => vec![text],
+            Self::Unsolvable { asked_for, .. } => asked_for.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Returns a hint on the next step of the user, if anything helps.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::UnknownPackage { similar, .. } if similar.is_empty() => {
-                Some("check the name, and that its repository and component are in the template".to_owned())
+                Some("check the name, and that its repository and component are in the template".into())
             }
-            Self::UnknownPackage { similar, .. } => Some(format!("did you mean {}?", similar.join(" or "))),
+            Self::UnknownPackage { similar, .. } => Some(format!("did you mean {}?", similar.join(" or ")).into()),
             Self::UnknownGroup { similar, .. } if similar.is_empty() => {
-                Some("check the group's id: `dnf group list --ids` shows those of a system".to_owned())
+                Some("check the group's id: those of a repository stand in its comps file".into())
             }
-            Self::UnknownGroup { similar, .. } => Some(format!("did you mean @{}?", similar.join(" or @"))),
+            Self::UnknownGroup { similar, .. } => Some(format!("did you mean @{}?", similar.join(" or @")).into()),
             Self::Virtual { providers, .. } => {
                 let first = providers.first()?;
-                Some(format!("ask for one of them, such as {first}"))
+                Some(format!("ask for one of them, such as {first}").into())
             }
             Self::NoSuchVersion { name, available, .. } => {
-                Some(format!("{name} is available as {}", available.join(", ")))
+                Some(format!("{name} is available as {}", available.join(", ")).into())
             }
             Self::NothingMatches { .. } => None,
             Self::OtherArchitecture { text, .. } => {
                 let name = text.split(':').next()?;
-                Some(format!("write {name} without an architecture"))
+                Some(format!("write {name} without an architecture").into())
             }
             Self::Malformed { .. } => None,
-            Self::Unsolvable { hint, .. } => hint.clone(),
+            Self::Unsolvable { hint, .. } => hint.clone().map(Hint::from),
         }
     }
 }
 
-/// At most three of `names` that differ from `wanted` by a slip or two, nearest first.
+/// Returns at most three of `names` that differ from `wanted` by a slip or two, nearest first.
 pub(super) fn similar<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let limit = (wanted.len() / 4).clamp(1, 3);
     let near = |name: &&str| name.len().abs_diff(wanted.len()) <= limit;
     let mut found: Vec<_> = names.filter(near).map(|name| (distance(wanted, name), name)).collect();
     found.retain(|(distance, _)| *distance <= limit);
     found.sort_unstable();
-    found.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+    found.into_iter().take(3).map(|(_, name)| name.into()).collect()
 }
 
-/// How many bytes must be inserted, deleted, replaced or swapped with their neighbour.
+/// Returns the number of bytes that must be inserted, deleted, replaced or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut two_ago = vec![0; b.len() + 1];

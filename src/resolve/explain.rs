@@ -1,4 +1,4 @@
-//! Turns the part of a problem that contradicts itself into sentences.
+//! Turns a contradiction in the problem into sentences.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,24 +6,24 @@ use super::ResolveError;
 use super::answer::{Catalogue, Root};
 use super::solver::{Contradiction, PackageId};
 
-/// What a story needs to know of packages.
+/// The packages as an explanation sees them.
 pub(super) trait Facts: Catalogue {
-    /// The version, as a reader knows it.
+    /// Returns the version, as shown to a reader.
     fn version(&self, package: PackageId) -> &str;
-    /// The need of `parent` that `needed` satisfies, as written.
+    /// Returns the need of `parent` that `needed` satisfies, as written.
     fn need_text(&self, parent: PackageId, needed: PackageId) -> String;
-    /// What `package` needs and nobody has, or why it cannot be installed at all: sentences.
+    /// Returns sentences on the needs of `package` that no package satisfies, or on why it cannot be installed at all.
     fn missing(&self, package: PackageId) -> Vec<String>;
-    /// Why `a` excludes `b`: the field and the relation as written.
+    /// Returns the reason why `a` excludes `b`: the field and the relation as written.
     fn clash_text(&self, a: PackageId, b: PackageId) -> Option<String>;
-    /// The package that a helper of the encoding belongs to; a package belongs to itself.
+    /// Returns the package that a helper of the encoding belongs to; a package belongs to itself.
     fn owner(&self, package: PackageId) -> PackageId;
 }
 
-/// More causes than this do not help a reader.
+/// The number of causes shown; more do not help a reader.
 const CAUSES_SHOWN: usize = 4;
 
-/// The error for a request without a solution: for each cause the chain that leads to it.
+/// Makes the error for a request without a solution: for each cause the chain that leads to it.
 pub(super) fn unsolvable(universe: &impl Facts, roots: &[Root], contradiction: &Contradiction) -> ResolveError {
     let contradiction = &between_owners(universe, contradiction);
     let mut story = Story {
@@ -73,11 +73,12 @@ pub(super) fn unsolvable(universe: &impl Facts, roots: &[Root], contradiction: &
     }
     ResolveError::Unsolvable {
         reasons: story.lines,
+        asked_for: story.asked_for,
         hint,
     }
 }
 
-/// The contradiction with every helper of the encoding replaced by the package that it belongs to.
+/// Returns the contradiction with every helper of the encoding replaced by the package that it belongs to.
 fn between_owners(universe: &impl Facts, contradiction: &Contradiction) -> Contradiction {
     let owner = |id: PackageId| universe.owner(id);
     let pairs = |pairs: &[(PackageId, PackageId)]| -> Vec<_> {
@@ -99,7 +100,7 @@ fn between_owners(universe: &impl Facts, contradiction: &Contradiction) -> Contr
     }
 }
 
-/// For every package of the contradiction the nearest one that needs it (`None`: it was asked for).
+/// Returns, for every package of the contradiction, the nearest one that needs it (`None`: the request itself).
 fn reached_from(contradiction: &Contradiction) -> HashMap<PackageId, Option<PackageId>> {
     let mut reached = HashMap::new();
     let mut queue = VecDeque::from([None]);
@@ -120,7 +121,7 @@ struct Story<'s, U> {
     universe: &'s U,
     reached_from: HashMap<PackageId, Option<PackageId>>,
     lines: Vec<String>,
-    /// Names at the start of the chains told.
+    /// Names at the start of the chains so far.
     asked_for: Vec<String>,
 }
 
@@ -139,7 +140,7 @@ impl<'s, U: Facts> Story<'s, U> {
         }
     }
 
-    /// Who wants `package`, from the request down to it.
+    /// Adds the chain of needs from the request down to `package`.
     fn tell_chain(&mut self, package: PackageId) {
         let mut chain = vec![package];
         while let Some(Some(parent)) = chain.last().and_then(|last| self.reached_from.get(last)) {

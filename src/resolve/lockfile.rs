@@ -1,63 +1,76 @@
-//! The lockfile: a resolution written down, so that another build uses exactly the
-//! same packages.
+//! The lockfile: a resolution written down, so that another build uses exactly the same packages.
 //!
-//! JSON: `format` (the magic), `version`, `provider`, `repositories`, `requested`,
-//! `packages` in the order of installation, `steps` (which of them are installed when), and
-//! `checksum`, the SHA-256 of the compact JSON of all that stands before it. The same content
-//! gives the same bytes.
+//! JSON: `format` (the magic), `version`, `provider`, `repositories`, `requested`, `packages` in the order of
+//! installation, `steps` (the packages of each step of the installation), `newest` (the dates of the newest packages; a
+//! lockfile may lack it), and `checksum`, the SHA-256 of the compact JSON of all fields before it. The same content gives
+//! the same bytes.
 //!
-//! Invariant: a [`Lockfile`] that was read is whole and what [`Lockfile::to_json`]
-//! wrote, and its packages have names and paths that stay inside their directories.
+//! Invariant: a [`Lockfile`] that was read is complete and has the content that [`Lockfile::to_json`] wrote, and its
+//! packages have names and paths that stay inside their directories.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::hint::{Hint, Means};
 use crate::package::{ResolvedPackage, Sha256};
 
 const FORMAT: &str = "oic-lockfile";
 const VERSION: u32 = 2;
-/// A lockfile of 60,000 packages has 30 MB.
+/// Upper limit of a lockfile in bytes; one of 60,000 packages has 30 MB.
 const SIZE_LIMIT_BYTES: usize = 64 * 1024 * 1024;
-/// Larger than any package file that a repository could sensibly offer.
+/// Upper limit of a package file in bytes, beyond any real one.
 const PACKAGE_LIMIT_BYTES: u64 = 1 << 40;
 
-/// What a lockfile says.
+/// The content of a lockfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lockfile {
     /// Provider id, such as `debian-debian13-x86_64`.
     pub provider: String,
     /// The repositories that the packages come from.
     pub repositories: Vec<LockedRepository>,
-    /// What was asked for, as written.
+    /// The requested packages, as written.
     pub requested: Vec<String>,
     /// The packages in the order of installation.
     pub packages: Vec<ResolvedPackage>,
-    /// When they are installed.
+    /// The steps of their installation.
     pub steps: Steps,
+    /// The dates of its newest packages, once a build has read them from the packages.
+    pub newest: Option<Newest>,
 }
 
-/// What is installed when, by [`label`]: two images of the same packages are the same only if they came in the same
-/// steps.
+/// The dates of the newest packages, in seconds since 1970. With them, the keys of all layers are known before any
+/// package is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Newest {
+    /// Of those in the base.
+    pub base_seconds: u64,
+    /// Of all.
+    pub image_seconds: u64,
+}
+
+/// The packages of each step of the installation, by [`label`]: two images of the same packages are equal only if the
+/// packages came in the same steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Steps {
     /// Packages of the base, in the order of installation.
     pub base: Vec<String>,
-    /// Those of the base that the image has in another version.
+    /// Packages of the base that the image has in another version.
     pub replaced: Vec<ResolvedPackage>,
     /// Packages that are installed before the initrd is made. All others come after it.
     pub system: Vec<String>,
-    /// Packages that were asked for, rather than needed by others.
+    /// Packages that were requested, rather than needed by others.
     pub manual: Vec<String>,
 }
 
-/// How [`Steps`] name a package: `name:architecture`.
+/// Returns the label by which [`Steps`] name a package: `name:architecture`.
 pub fn label(package: &ResolvedPackage) -> String {
     format!("{}:{}", package.name, package.architecture)
 }
 
-/// The state of a repository when it was resolved, without where it was read from.
+/// The state of a repository at the time of the resolution, without its URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedRepository {
@@ -73,7 +86,7 @@ pub struct LockedRepository {
     pub digest: String,
 }
 
-/// A lockfile cannot be read.
+/// The error for a lockfile that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LockfileError {
     /// It is larger than any lockfile.
@@ -82,7 +95,7 @@ pub enum LockfileError {
         /// Its size in bytes.
         size_bytes: usize,
     },
-    /// It is not JSON, or not what a lockfile looks like.
+    /// It is not JSON, or not of the form of a lockfile.
     #[error("the lockfile is malformed: {0}")]
     Malformed(#[from] serde_json::Error),
     /// It is JSON of some other kind.
@@ -91,36 +104,35 @@ pub enum LockfileError {
     /// It has a version that this program does not know.
     #[error("the lockfile has version {0}; this program reads version {VERSION}")]
     OtherVersion(u32),
-    /// Its content is not what its checksum says.
+    /// Its content does not have its checksum.
     #[error("the lockfile was changed or damaged: its checksum is {expected}, its content has {found}")]
     Checksum {
-        /// What the lockfile says.
+        /// The checksum in the lockfile.
         expected: Sha256,
-        /// What the content has.
+        /// The checksum of the content.
         found: Sha256,
     },
-    /// A package entry says something impossible.
+    /// A package entry is impossible.
     #[error("the lockfile's entry for package {name:?} is not valid: {reason}")]
     Package {
         /// The package's name.
         name: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         reason: &'static str,
     },
 }
 
 impl LockfileError {
-    /// What the user can do next.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::OtherFormat(_) | Self::TooLarge { .. } => "name the file that a build wrote beside its image",
-            _ => "write it anew with --update-lock",
-        };
-        Some(hint.to_owned())
+    /// Returns a hint on the next step of the user.
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::OtherFormat(_) | Self::TooLarge { .. } => "name the file that a build wrote beside its image".into(),
+            _ => Hint::new("make it anew").by(Means::UpdateLock),
+        })
     }
 }
 
-/// Everything but the checksum.
+/// All fields but the checksum.
 #[derive(Serialize)]
 struct Body<'a> {
     format: &'a str,
@@ -130,6 +142,8 @@ struct Body<'a> {
     requested: &'a [String],
     packages: &'a [ResolvedPackage],
     steps: &'a Steps,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<Newest>,
 }
 
 #[derive(Serialize)]
@@ -157,6 +171,8 @@ struct Read {
     requested: Vec<String>,
     packages: Vec<ResolvedPackage>,
     steps: Steps,
+    #[serde(default)]
+    newest: Option<Newest>,
     checksum: Sha256,
 }
 
@@ -170,23 +186,24 @@ impl Lockfile {
             requested: &self.requested,
             packages: &self.packages,
             steps: &self.steps,
+            newest: self.newest,
         }
     }
 
-    /// The digest of the content, the same as the file's checksum.
+    /// Returns the digest of the content, the same as the file's checksum.
     pub fn digest(&self) -> Sha256 {
         // Strings, numbers and lists always have a JSON form.
         Sha256::of(serde_json::to_vec(&self.body()).unwrap_or_default())
     }
 
-    /// The digest of what is installed, and when: the same for as long as the packages are, whatever state the
-    /// repositories are in.
+    /// Returns the digest of the provider, the packages and the steps of their installation. It does not depend on the
+    /// state of the repositories.
     pub fn seed(&self) -> Sha256 {
         // As above.
         Sha256::of(serde_json::to_vec(&(&self.provider, &self.packages, &self.steps)).unwrap_or_default())
     }
 
-    /// The lockfile's text.
+    /// Returns the lockfile's text.
     pub fn to_json(&self) -> String {
         let whole = Whole {
             body: self.body(),
@@ -197,11 +214,10 @@ impl Lockfile {
         text
     }
 
-    /// Reads a lockfile's text.
+    /// Parses a lockfile's text.
     ///
     /// # Errors
-    /// If it is no lockfile of a known version, was changed, or has entries that no
-    /// repository could have offered.
+    /// If it is not a lockfile of a known version, was changed, or has entries that no repository could have offered.
     pub fn from_json(text: &[u8]) -> Result<Self, LockfileError> {
         if text.len() > SIZE_LIMIT_BYTES {
             return Err(LockfileError::TooLarge { size_bytes: text.len() });
@@ -220,6 +236,7 @@ impl Lockfile {
             requested: read.requested,
             packages: read.packages,
             steps: read.steps,
+            newest: read.newest,
         };
         let found = lockfile.digest();
         if found != read.checksum {
@@ -232,7 +249,7 @@ impl Lockfile {
         Ok(lockfile)
     }
 
-    /// The packages of the base, in the order of installation. `None` if one is not listed.
+    /// Returns the packages of the base, in the order of installation; `None` if one is not listed.
     pub fn base(&self) -> Option<Vec<ResolvedPackage>> {
         let all: HashMap<String, &ResolvedPackage> = self
             .packages
@@ -277,14 +294,14 @@ impl Lockfile {
     }
 }
 
-/// Whether `text` begins with a letter or digit and has only those and `others`.
+/// Returns whether `text` begins with a letter or digit and has only those and `others`.
 fn is_word(text: &str, others: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
 fn stays_inside(path: &str) -> bool {
-    !path.is_empty() && !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | ".."))
+    !path.is_empty() && !path.contains('\0') && !path.starts_with('/') && path.split('/').all(|part| part != "..")
 }
 
 #[cfg(test)]
@@ -306,7 +323,23 @@ mod tests {
             requested: vec!["b".to_owned()],
             packages: resolution(&["a", "b"], &[(1, 0)], &[1]).packages,
             steps: Steps::default(),
+            newest: None,
         }
+    }
+
+    #[test]
+    fn dates_change_neither_the_seed_nor_what_older_files_say() {
+        let newest = Newest {
+            base_seconds: 1,
+            image_seconds: 2,
+        };
+        let dated = Lockfile {
+            newest: Some(newest),
+            ..sample()
+        };
+        assert_eq!(dated.seed(), sample().seed());
+        assert_eq!(Lockfile::from_json(dated.to_json().as_bytes()).unwrap(), dated);
+        assert!(!sample().to_json().contains("newest"));
     }
 
     #[test]
@@ -349,6 +382,8 @@ mod tests {
         };
         assert!(refused(|package| package.path = "../../etc/passwd".to_owned()));
         assert!(refused(|package| package.path = "/etc/passwd".to_owned()));
+        assert!(refused(|package| package.path = "pool//../../a.deb".to_owned()));
+        assert!(!refused(|package| package.path = "pool//a.deb".to_owned()));
         assert!(refused(|package| package.name = "a/b".to_owned()));
         assert!(refused(|package| package.name = "..".to_owned()));
         assert!(refused(|package| package.version = "1/0".to_owned()));
@@ -378,8 +413,14 @@ mod tests {
         }
 
         #[test]
-        fn never_panics(text in "[{}\",:a-z0-9 ]{0,60}") {
-            let _ = Lockfile::from_json(text.as_bytes());
+        fn changed_text_is_read_or_refused(at in 0..100_usize, with in "[\\[\\]{}\",:a-z0-9 -]{0,3}", removed in 0..4_usize) {
+            let text = sample().to_json();
+            let at = text.len() * at / 100;
+            let changed = [&text[..at], &with, &text[(at + removed).min(text.len())..]].concat();
+            // A parsed lockfile equals its text: written again, it is parsed as the same.
+            if let Ok(read) = Lockfile::from_json(changed.as_bytes()) {
+                prop_assert_eq!(Lockfile::from_json(read.to_json().as_bytes()).unwrap(), read);
+            }
         }
     }
 }

@@ -1,17 +1,18 @@
-//! Remembers what was resolved: a resolution is a function of what was asked for and of what the repositories offer, so
-//! the same inputs need not be read and resolved again.
+//! Remembers resolutions: a resolution is a function of the request and of the content of the repositories, so oic need
+//! not read and resolve the same inputs again.
 //!
 //! ```text
 //! {directory}/
-//!     lock                 held by who writes or removes
+//!     lock                 held by a process that writes or removes
 //!     {key}                one answer; the key is a digest over all inputs, made by the caller
 //! ```
 //!
-//! A file is text: a line `oic-resolution 2 ` and the SHA-256 of the rest; a line of JSON with what a lockfile does not
-//! have (edges, what was asked for by name, with packages in the place of groups, warnings); the lockfile. Anything else is made again. A file's time of last
-//! modification is when it was last used; the [`KEPT`] files used last are kept.
+//! A file is text: a line `oic-resolution 2 ` and the SHA-256 of the rest; a line of JSON with the data that a lockfile
+//! lacks (edges, packages requested by name, with packages in the place of groups, warnings); the lockfile. Any other
+//! file is ignored, and its answer is made again. A file's time of last modification is when it was last used; the
+//! [`KEPT`] files used last are kept.
 //!
-//! Invariant: an answer that is given is whole, and the one that was kept under that key.
+//! Invariant: a returned answer is complete, and it is the one that was kept under that key.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -21,17 +22,17 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, FileLock, PathError};
-use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256};
+use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256, sealed};
 
 use super::lockfile::Lockfile;
 
 const HEADER: &str = "oic-resolution 2 ";
-/// Answers that are kept.
+/// The number of answers kept.
 pub const KEPT: usize = 32;
-/// Twice the largest lockfile.
+/// Upper limit of a file in bytes, twice the largest lockfile.
 const SIZE_LIMIT_BYTES: u64 = 128 << 20;
 
-/// What was resolved for one image. Its packages have no stanzas: they come from the package files.
+/// The resolution of one image. Its packages have no stanzas: they come from the package files.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The base: the same for all templates of the provider.
@@ -40,13 +41,13 @@ pub struct Answer {
     pub image: Resolution,
     /// The lockfile of `image`.
     pub lockfile: Lockfile,
-    /// What the template names, with packages in the place of groups.
+    /// The packages that the template names, with packages in the place of groups.
     pub named: Vec<String>,
-    /// What is not as the template asks.
+    /// Departures from the template's wishes.
     pub warnings: Vec<String>,
 }
 
-/// What a lockfile does not have.
+/// The data that a lockfile lacks.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rest {
@@ -70,19 +71,19 @@ pub struct Memo {
 }
 
 impl Memo {
-    /// That in `directory`, which need not exist.
+    /// Opens the memo in `directory`, which need not exist.
     pub fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// The answer that was kept under `key`; `None` if there is none, or it is damaged.
+    /// Returns the answer kept under `key`; `None` if it is absent or damaged.
     pub fn get(&self, key: Sha256) -> Option<Answer> {
         let path = self.path(key);
         let file = File::open(&path).ok()?;
         let answer = read(&file).ok()?;
         match &answer {
             Some(_) => {
-                // Without a fresh date it only goes sooner.
+                // Without a fresh date it is only removed sooner.
                 let _ = file.set_modified(SystemTime::now());
             }
             None => tracing::warn!(path = %path.display(), "a remembered resolution is damaged; it is made again"),
@@ -90,7 +91,7 @@ impl Memo {
         answer
     }
 
-    /// Whether the file at `path`, one of [`Self::list`], is whole.
+    /// Returns whether the file at `path`, one of [`Self::list`], is complete and undamaged.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -100,15 +101,15 @@ impl Memo {
         Ok(answer.is_some())
     }
 
-    /// Keeps `answer` under `key`, and lets the answers go that were not used for longest.
+    /// Keeps `answer` under `key`, and removes the answers unused for longest.
     ///
     /// # Errors
-    /// If the directory cannot be written to; nothing but time is lost then.
+    /// If the directory cannot be written to; the only loss is time.
     pub fn put(&self, key: Sha256, answer: &Answer) -> Result<(), PathError> {
-        fs::create_dir_all(&self.directory).map_err(PathError::on("create", &self.directory))?;
+        durable::public_directory(&self.directory)?;
         let _lock = FileLock::exclusive(self.directory.join("lock"))?;
         durable::sweep_temporaries(&self.directory)?;
-        durable::write_file(self.path(key), render(answer))?;
+        durable::write_public_file(self.path(key), render(answer))?;
         let mut kept = self.list()?;
         kept.sort_by_key(|(_, last_used)| std::cmp::Reverse(*last_used));
         for (path, _) in kept.iter().skip(KEPT) {
@@ -117,7 +118,7 @@ impl Memo {
         Ok(())
     }
 
-    /// The files of all answers, and when each was last used.
+    /// Returns the files of all answers, and the time of the last use of each.
     ///
     /// # Errors
     /// If the directory cannot be read; one that does not exist is empty.
@@ -134,7 +135,7 @@ impl Memo {
                 .file_name()
                 .to_str()
                 .is_some_and(|name| name.parse::<Sha256>().is_ok());
-            // One that somebody removed meanwhile is no answer any more.
+            // A file that another process removed meanwhile is not an answer any more.
             if let Ok(metadata) = entry.metadata()
                 && is_answer
             {
@@ -160,10 +161,10 @@ fn render(answer: &Answer) -> String {
     // Strings, numbers and lists always have a JSON form.
     let rest = serde_json::to_string(&rest).unwrap_or_default();
     let body = format!("{rest}\n{}", answer.lockfile.to_json());
-    format!("{HEADER}{}\n{body}", Sha256::of(&body))
+    sealed::seal(HEADER, &body)
 }
 
-/// `None` for what is damaged, too large, or of another version.
+/// Reads an answer; `None` if it is damaged, too large, or of another version.
 fn read(file: &File) -> io::Result<Option<Answer>> {
     let mut text = Vec::new();
     file.take(SIZE_LIMIT_BYTES).read_to_end(&mut text)?;
@@ -171,12 +172,7 @@ fn read(file: &File) -> io::Result<Option<Answer>> {
 }
 
 fn parse(text: &[u8]) -> Option<Answer> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (header, body) = text.split_once('\n')?;
-    let digest: Sha256 = header.strip_prefix(HEADER)?.parse().ok()?;
-    if digest != Sha256::of(body) {
-        return None;
-    }
+    let body = sealed::open(HEADER, text).ok()?;
     let (rest, lockfile) = body.split_once('\n')?;
     let rest: Rest = serde_json::from_str(rest).ok()?;
     let lockfile = Lockfile::from_json(lockfile.as_bytes()).ok()?;
@@ -198,7 +194,7 @@ impl Graph {
         }
     }
 
-    /// `None` if an index leads to no package.
+    /// Makes the resolution of `packages`; `None` if an index leads to no package.
     fn resolution(self, packages: Vec<ResolvedPackage>) -> Option<Resolution> {
         let edges = self.dependencies.iter();
         let dependencies: Vec<_> = edges.map(|&(from, to, kind)| Dependency { from, to, kind }).collect();
@@ -242,6 +238,7 @@ mod tests {
                     base: vec!["a:amd64".to_owned(), "b:amd64".to_owned()],
                     ..Steps::default()
                 },
+                newest: None,
             },
             image,
             named: vec!["c".to_owned()],
@@ -290,8 +287,20 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn never_panics(body in "[{}\\[\\]\",:a-z0-9 \n]{0,80}") {
-            let _ = parse(format!("{HEADER}{}\n{body}", Sha256::of(&body)).as_bytes());
+        fn changed_answers_are_read_or_refused(
+            at in 0..100_usize,
+            with in "[{}\\[\\]\",:a-z0-9 \n]{0,3}",
+            removed in 0..4_usize,
+        ) {
+            let whole = render(&answer());
+            let body = whole.strip_prefix(HEADER).and_then(|rest| rest.split_once('\n')).unwrap().1;
+            let at = body.len() * at / 100;
+            let changed = [&body[..at], &with, &body[(at + removed).min(body.len())..]].concat();
+            let signed = format!("{HEADER}{}\n{changed}", Sha256::of(&changed));
+            // Its digest is right, so that the parser reads its content.
+            if let Some(read) = parse(signed.as_bytes()) {
+                proptest::prop_assert!(parse(render(&read).as_bytes()).is_some());
+            }
         }
     }
 

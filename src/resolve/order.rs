@@ -1,8 +1,7 @@
 //! The order in which packages are installed.
 //!
-//! Invariant: what a package needs comes before it, except inside a cycle of
-//! dependencies; there the order breaks as few needs as it can, `Pre-Depends` last.
-//! The same input gives the same order.
+//! Invariant: a package's needs come before it, except inside a cycle of dependencies; there the order breaks as few
+//! needs as it can, `Pre-Depends` last. The same input gives the same order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +11,8 @@ use petgraph::visit::EdgeRef as _;
 
 use crate::package::{Dependency, DependencyKind};
 
-/// Orders the packages `0..count`: of those that could come next the smallest number does.
-/// Edges that lead outside are ignored.
+/// Orders the packages `0..count`: of those that could come next the smallest number does. Edges that lead outside are
+/// ignored.
 pub(super) fn install_order(count: usize, dependencies: &[Dependency]) -> Vec<usize> {
     let mut graph = DiGraph::<(), DependencyKind>::with_capacity(count, dependencies.len());
     for _ in 0..count {
@@ -121,7 +120,7 @@ mod tests {
     fn a_cycle_keeps_its_pre_depends() {
         assert_eq!(install_order(2, &[pre_needs(0, 1), needs(1, 0)]), [1, 0]);
         assert_eq!(install_order(2, &[needs(0, 1), pre_needs(1, 0)]), [0, 1]);
-        // Something outside that needs the cycle still comes after it.
+        // A package outside that needs the cycle still comes after it.
         assert_eq!(install_order(3, &[needs(0, 1), needs(1, 2), needs(2, 1)]), [1, 2, 0]);
     }
 

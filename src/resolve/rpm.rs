@@ -1,8 +1,8 @@
-//! Resolution of RPM packages: all that rpm-dependencies(7) says but weak dependencies, with dnf's
-//! choice where that is unique.
+//! Resolution of RPM packages, by the rules of rpm-dependencies(7) without weak dependencies, with dnf's choice where
+//! that is unique.
 //!
-//! As for deb, a walk proposes what dnf would choose, then the solver checks that and, where it does
-//! not hold, finds what does while staying close to it. Rich dependencies become clauses, see `clause`.
+//! As for deb, a walk proposes the packages that dnf would choose. Then the solver checks the proposal and, where it
+//! does not hold, finds a solution close to it. Rich dependencies become clauses, see `clause`.
 
 mod clause;
 mod facts;
@@ -22,7 +22,7 @@ use super::explain::unsolvable;
 use super::{Request, ResolveError, Wanted};
 use universe::Universe;
 
-/// What several requests are resolved from: records, indexed once.
+/// A resolver of several requests over the same records, which are indexed once.
 #[derive(Debug)]
 pub struct Resolver<'a>(Universe<'a>);
 
@@ -35,20 +35,20 @@ impl<'a> Resolver<'a> {
 
     /// Finds the packages to install for `wanted`, which is for the same architecture, without weak dependencies.
     ///
-    /// Of several providers the one from the repository of greatest priority is taken, then the newest version, then
-    /// what the repositories list first. `find_files` is asked, at most a few times, who has files that somebody needs
-    /// and that primary indexes do not list ([`crate::repo::rpm::lists_file`]).
+    /// Of several providers the resolver takes the one from the repository of greatest priority, then the newest
+    /// version, then the one that the repositories list first. It calls `find_files`, at most a few times, to find the
+    /// owners of files that packages need and that primary indexes do not list ([`crate::repo::rpm::lists_file`]).
     ///
     /// # Errors
-    /// If something is asked for that does not exist, or if no set of packages fulfils the request (the
-    /// error says who needs or excludes whom), or what `find_files` says.
+    /// If a requested package does not exist, or if no set of packages fulfils the request (the error says which
+    /// package needs or excludes which), or the errors of `find_files`.
     pub fn resolve<E: From<ResolveError>>(
         &mut self,
         wanted: &Wanted<'_>,
         mut find_files: impl FnMut(&BTreeSet<String>) -> Result<FileOwners, E>,
     ) -> Result<Resolution, E> {
         let universe = &mut self.0;
-        // The answer must not depend on what was asked before.
+        // The answer must not depend on earlier requests.
         universe.forget();
         loop {
             let answer = resolve_once(wanted, universe);
@@ -62,10 +62,10 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// [`Resolver::resolve`] for one request.
+/// Does the same as [`Resolver::resolve`] for one request.
 ///
 /// # Errors
-/// As there.
+/// Those of [`Resolver::resolve`].
 pub fn resolve<E: From<ResolveError>>(
     request: &Request,
     records: &[RpmRecord],
@@ -74,7 +74,7 @@ pub fn resolve<E: From<ResolveError>>(
     Resolver::new(request.arch, records).resolve(&request.wanted(), find_files)
 }
 
-/// The answer as far as files are known.
+/// Resolves `wanted` with the owners of files known so far.
 fn resolve_once(wanted: &Wanted<'_>, universe: &Universe<'_>) -> Result<Resolution, ResolveError> {
     let texts = wanted.packages.iter().map(String::as_str);
     let (mut conditional, mut asked): (Vec<_>, Vec<_>) = texts.partition(|text| request::conditional(text).is_some());

@@ -1,8 +1,8 @@
 //! The SAT solver behind a resolution, without the meaning of any package format.
 //!
-//! A [`Universe`] says which packages exist, what each requires (lists of
-//! candidates, preferred first) and what each excludes; [`solve`] finds a set that
-//! fulfils all of it. Only what is reachable from the roots is ever asked for.
+//! A [`Universe`] says which packages exist, what each requires (lists of candidates, preferred first) and what each
+//! excludes; [`solve`] finds a set that fulfils all of it. The solver asks only for packages that can be reached from
+//! the roots.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -15,40 +15,40 @@ use resolvo::{
     VersionSetUnionId,
 };
 
-/// A package version: an index into whatever the universe is made of.
+/// A package version: an index into the records of the universe.
 pub(super) type PackageId = u32;
-/// What excludes each other: all versions of a package share one.
+/// A name; all versions of a package share it and exclude each other.
 pub(super) type NameId = u32;
 
-/// What the solver needs to know of packages.
+/// The packages as the solver sees them.
 pub(super) trait Universe {
-    /// A name that has no packages.
+    /// Returns a name without packages.
     fn no_name(&self) -> NameId;
-    /// The name of a package; at most one package of a name is in a solution.
+    /// Returns the name of a package; a solution has at most one package of a name.
     fn name(&self, package: PackageId) -> NameId;
-    /// All packages of a name, best first.
+    /// Returns all packages of a name, best first.
     fn versions(&self, name: NameId) -> Vec<PackageId>;
-    /// For every requirement its candidates, preferred first; an empty list cannot be fulfilled.
+    /// Returns the candidates of every requirement, preferred first; an empty list cannot be fulfilled.
     fn requirements(&self, package: PackageId) -> Vec<Vec<PackageId>>;
-    /// The packages that cannot be together with `package`.
+    /// Returns the packages that `package` excludes.
     fn exclusions(&self, package: PackageId) -> Vec<PackageId>;
-    /// For the solver's own log.
+    /// Describes a package for the solver's own log.
     fn describe(&self, package: PackageId) -> String;
 }
 
-/// What a solution must have.
+/// The conditions of a solution.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
+pub(super) struct Conditions {
     /// One candidate of each must be in the solution.
     pub(super) roots: Vec<Vec<PackageId>>,
-    /// Candidates that go before all others.
+    /// Candidates that come before all others.
     pub(super) favoured: HashSet<PackageId>,
 }
 
-/// Who needs or excludes whom, in the part of the problem that has no solution.
+/// The needs and exclusions of the part of the problem that has no solution.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contradiction {
-    /// Requirements; `None` as parent is the request itself, no candidates mean that none exists.
+    /// Requirements; `None` as parent is the request itself; without candidates, none exists.
     pub(super) needs: Vec<(Option<PackageId>, Vec<PackageId>)>,
     /// Pairs in which the first excludes the second.
     pub(super) excludes: Vec<(PackageId, PackageId)>,
@@ -59,8 +59,8 @@ pub(super) struct Contradiction {
 /// Finds packages that fulfil `wanted`, in ascending order.
 ///
 /// # Errors
-/// The part of the problem that contradicts itself.
-pub(super) fn solve(universe: &impl Universe, wanted: &Wanted) -> Result<Vec<PackageId>, Contradiction> {
+/// [`Contradiction`]: the part of the problem that contradicts itself.
+pub(super) fn solve(universe: &impl Universe, wanted: &Conditions) -> Result<Vec<PackageId>, Contradiction> {
     let provider = Provider {
         universe,
         favoured: &wanted.favoured,
@@ -79,7 +79,7 @@ pub(super) fn solve(universe: &impl Universe, wanted: &Wanted) -> Result<Vec<Pac
             Ok(packages)
         }
         Err(UnsolvableOrCancelled::Unsolvable(conflict)) => Err(contradiction(&conflict, &solver)),
-        // Nothing of ours ever cancels the solver.
+        // oic never cancels the solver.
         Err(UnsolvableOrCancelled::Cancelled(_)) => Err(Contradiction::default()),
     }
 }
@@ -107,7 +107,7 @@ struct Tables {
     union_ids: HashMap<Vec<VersionSetId>, VersionSetUnionId>,
 }
 
-/// Translates between the universe and resolvo's questions.
+/// A translator between the universe and resolvo's questions.
 struct Provider<'u, U> {
     universe: &'u U,
     favoured: &'u HashSet<PackageId>,
@@ -115,7 +115,7 @@ struct Provider<'u, U> {
 }
 
 impl<U: Universe> Provider<'_, U> {
-    /// One list of candidates as resolvo's union of sets, each of one name, in the order of preference.
+    /// Returns one list of candidates as resolvo's union of sets, each of one name, in the order of preference.
     fn requirement(&self, candidates: &[PackageId]) -> ConditionalRequirement {
         let mut ordered = candidates.to_vec();
         let mut seen = HashSet::new();
@@ -133,7 +133,7 @@ impl<U: Universe> Provider<'_, U> {
         requirement.into()
     }
 
-    /// What `package` excludes, as sets that the others of the same name must be in.
+    /// Returns the exclusions of `package`, as sets that the others of the same name must be in.
     fn exclusions(&self, package: PackageId) -> Vec<VersionSetId> {
         let mut excluded = self.universe.exclusions(package);
         excluded.sort_unstable_by_key(|other| (self.universe.name(*other), *other));
@@ -166,7 +166,7 @@ impl<U: Universe> Provider<'_, U> {
     }
 }
 
-/// Table sizes stay far below this limit: there are fewer sets than relations in memory.
+/// Converts a table index into an id; tables stay far below this limit: there are fewer sets than relations in memory.
 fn to_u32(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
@@ -207,7 +207,7 @@ impl<U: Universe> Interner for Provider<'_, U> {
     }
 
     fn resolve_condition(&self, _condition: ConditionId) -> Condition {
-        // No requirement that we make has a condition.
+        // oic makes no requirement with a condition.
         Condition::Requirement(VersionSetId(0))
     }
 }

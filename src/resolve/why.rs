@@ -1,13 +1,12 @@
-//! Why a package is part of a resolution.
+//! Finds the reason why a package is part of a resolution.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::package::{Dependency, Resolution};
 
-/// The shortest chain of dependencies from a package that was asked for to the one
-/// called `name`: empty if that was asked for itself, `None` if it is not part of
-/// the resolution or if nothing asked for leads to it (it is essential, or an
-/// essential package needs it).
+/// Returns the shortest chain of dependencies from a requested package to the one called `name`. It is empty if that
+/// package was requested itself, and `None` if it is not part of the resolution or if no requested package leads to it
+/// (it is essential, or an essential package needs it).
 pub fn why(resolution: &Resolution, name: &str) -> Option<Vec<Dependency>> {
     let target = resolution.packages.iter().position(|package| package.name == name)?;
     let mut outgoing: HashMap<usize, Vec<&Dependency>> = HashMap::new();
@@ -41,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_shortest_chain_is_told() {
-        // 3 and 4 were asked for; 3 → 2 → 1 → 0, 4 → 1.
+        // 3 and 4 are requested; 3 → 2 → 1 → 0, 4 → 1.
         let resolution = resolution(
             &["a", "b", "c", "d", "e", "f"],
             &[(3, 2), (2, 1), (1, 0), (4, 1)],

@@ -9,7 +9,7 @@ use super::Root;
 use crate::durable::PathError;
 
 impl Root {
-    /// `path` as a person finds it on the host, for messages.
+    /// Returns `path` as a person finds it on the host, for messages.
     pub fn describe(&self, path: &Path) -> PathBuf {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }
@@ -34,7 +34,7 @@ impl Root {
         .map_err(|errno| PathError::on("open", self.describe(path))(errno.into()))
     }
 
-    /// Where the directory `path` really lies on the host, links resolved inside the root.
+    /// Returns the path of the directory `path` on the host, links resolved inside the root.
     ///
     /// # Errors
     /// If it is not a directory.

@@ -1,27 +1,24 @@
-//! Follows an rpm transaction by its lines: rpm names a package when it unpacks it, and what
-//! scriptlets write stands between.
+//! Follows an rpm transaction by its lines: rpm names a package when it unpacks it, and the output of scriptlets stands
+//! between.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::package::ResolvedPackage;
-use crate::progress::{Progress, TaskId, Unit};
-use crate::sandbox::ScriptFailure;
+use crate::progress::{Progress, Task, Unit};
+use crate::sandbox::{ScriptFailure, ScriptOutput};
 
-/// How much of one package's output is kept for an error.
-const KEPT_LINES: usize = 200;
-/// How many complaints are kept.
+/// Number of complaints that are kept.
 const KEPT_COMPLAINTS: usize = 50;
 
-/// Takes a run's lines one by one, tells progress, and keeps what explains a failure.
+/// A reader of a run's lines: it reports progress, and keeps what explains a failure.
 #[derive(Debug)]
 pub struct Transcript<'a> {
-    progress: &'a dyn Progress,
-    task: TaskId,
+    task: Task<'a>,
     /// The packages that rpm has yet to begin with.
     awaited: HashSet<String>,
     installed: u64,
-    output: Vec<String>,
+    output: ScriptOutput,
     failures: Vec<ScriptFailure>,
     complaints: Vec<String>,
 }
@@ -35,11 +32,10 @@ impl<'a> Transcript<'a> {
     ) -> Self {
         let awaited: HashSet<_> = packages.into_iter().map(label_of).collect();
         Self {
-            progress,
-            task: progress.start(label, Unit::Items, Some(awaited.len() as u64)),
+            task: Task::start(progress, label, Unit::Items, Some(awaited.len() as u64)),
             awaited,
             installed: 0,
-            output: Vec::new(),
+            output: ScriptOutput::default(),
             failures: Vec::new(),
             complaints: Vec::new(),
         }
@@ -48,54 +44,48 @@ impl<'a> Transcript<'a> {
     /// Takes the next line.
     pub fn line(&mut self, line: &str) {
         if self.awaited.remove(without_epoch(line).as_ref()) {
-            self.output.clear();
+            self.output = ScriptOutput::default();
             self.installed += 1;
-            self.progress.advance(self.task, 1);
+            self.task.advance(1);
         } else if let Some((package, message)) = scriptlet(line) {
             self.failures.push(ScriptFailure {
                 package: package.to_owned(),
                 message: message.to_owned(),
-                output: std::mem::take(&mut self.output),
+                output: self.output.take(),
             });
         } else if let Some(complaint) = complaint(line, self.complaints.is_empty()) {
             if self.complaints.len() < KEPT_COMPLAINTS {
                 self.complaints.push(complaint.to_owned());
             }
-        } else if self.output.len() < KEPT_LINES {
-            self.output.push(line.to_owned());
+        } else {
+            self.output.push(line);
         }
     }
 
-    /// How many packages rpm has begun with.
+    /// Counts the packages that rpm has begun with.
     pub fn installed(&self) -> u64 {
         self.installed
     }
 
-    /// The scriptlets that failed. rpm goes on behind most of them: only one that runs before its
-    /// package is unpacked ends the transaction.
+    /// Lists the scriptlets that failed. rpm continues after most of them: only one that runs before its package is
+    /// unpacked ends the transaction.
     pub fn failures(&self) -> &[ScriptFailure] {
         &self.failures
     }
 
-    /// What rpm itself says is wrong.
+    /// Gives the errors of rpm itself.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
 }
 
-impl Drop for Transcript<'_> {
-    fn drop(&mut self) {
-        self.progress.finish(self.task);
-    }
-}
-
-/// The package's name, version and architecture in one word.
+/// Gives the package's name, version and architecture in one word.
 fn label_of(package: &ResolvedPackage) -> String {
     let label = format!("{}-{}.{}", package.name, package.version, package.architecture);
     without_epoch(&label).into_owned()
 }
 
-/// A package's label without its epoch, which only newer versions of rpm write.
+/// Gives a package's label without its epoch, which only newer versions of rpm write.
 fn without_epoch(label: &str) -> Cow<'_, str> {
     let Some((before, after)) = label.split_once(':') else {
         return label.into();
@@ -106,7 +96,7 @@ fn without_epoch(label: &str) -> Cow<'_, str> {
     }
 }
 
-/// The package and the message of a line such as `warning: %post(a-1-1.noarch) scriptlet failed, exit status 1`.
+/// Splits a line such as `warning: %post(a-1-1.noarch) scriptlet failed, exit status 1` into package and message.
 fn scriptlet(line: &str) -> Option<(&str, &str)> {
     let message = line.strip_prefix("warning: ").or(line.strip_prefix("error: "))?;
     let (kind, rest) = message.split_once('(')?;
@@ -115,7 +105,7 @@ fn scriptlet(line: &str) -> Option<(&str, &str)> {
     (is_scriptlet && end.contains("failed")).then_some((package, message))
 }
 
-/// What an `error:` line says, or a line that is set in below one.
+/// Gives the text of an `error:` line, or of a line that is indented below one.
 fn complaint(line: &str, is_first: bool) -> Option<&str> {
     match line.strip_prefix("error: ") {
         Some(complaint) => Some(complaint),
@@ -138,7 +128,7 @@ mod tests {
             path: format!("{name}.rpm"),
             size_bytes: 1,
             installed_size_bytes: 1,
-            sha256: Sha256::of(name),
+            checksum: Sha256::of(name).into(),
             stanza: String::new(),
         }
     }

@@ -8,10 +8,12 @@ const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// Magic, number of entries, length of the store.
 const INTRO_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 16;
-/// rpm's own limit.
+/// Upper limit, that of rpm.
 const ENTRIES_LIMIT: u32 = 0xffff;
+/// Upper limit for the values of one tag: as many files as a package may have when it is unpacked.
+const VALUES_LIMIT: u32 = 4_000_000;
 
-/// How a value is stored.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,
@@ -34,15 +36,15 @@ pub struct Header {
     bytes: Vec<u8>,
     /// Sorted by tag.
     entries: Vec<Entry>,
-    /// Where the store starts in `bytes`.
+    /// Offset of the store in `bytes`.
     store: usize,
 }
 
 impl Header {
-    /// Reads a header whose store has at most `limit_bytes`; `part` is what messages call it.
+    /// Reads a header whose store has at most `limit_bytes`; `part` is its name in messages.
     ///
     /// # Errors
-    /// [`RpmFileError`] if it is cut off or its index is malformed. Values are checked when asked for.
+    /// [`RpmFileError`] if it is cut off or its index is malformed. Values are checked when they are read.
     pub fn read(reader: &mut impl Read, part: &'static str, limit_bytes: u32) -> Result<Self, RpmFileError> {
         let malformed = |reason: &str| RpmFileError::malformed(part, reason);
         let mut bytes = vec![0; INTRO_BYTES];
@@ -59,7 +61,7 @@ impl Header {
         }
         let index_bytes = entries as usize * ENTRY_BYTES;
         let length = index_bytes + store_bytes as usize;
-        // Grows with what really comes, not with what is claimed.
+        // The buffer grows with the bytes that come, not with the claimed length.
         let read = reader.take(length as u64).read_to_end(&mut bytes)?;
         if read < length {
             return Err(malformed("ends too early"));
@@ -82,20 +84,20 @@ impl Header {
         })
     }
 
-    /// The whole header as it lies in the file, magic included: what its digest and signatures are over.
+    /// Returns the whole header as it lies in the file, magic included: the bytes that its digest and signatures cover.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Holds that all of the header lies in the region `tag`, which is its first entry: nothing that is
-    /// read from it can then stand outside of what was signed.
+    /// Checks that all of the header lies in the region `tag`, which is its first entry: no value outside of the signed
+    /// bytes can then be read.
     pub(super) fn check_region(&self, tag: Tag) -> Result<(), RpmFileError> {
         let malformed = |reason: &str| Err(RpmFileError::malformed(self.part, reason));
         let count = be32(&self.bytes, 8);
         if count == 0 || be32(&self.bytes, INTRO_BYTES) != tag.0 {
             return malformed("has no immutable region");
         }
-        // The region's trailer: an entry that lies at the end of the store and points back to the start.
+        // The region's trailer: an entry at the end of the store that points back to the start.
         let offset = be32(&self.bytes, INTRO_BYTES + 8) as usize;
         let store = self.store();
         let trailer = store.get(offset..).filter(|trailer| trailer.len() == ENTRY_BYTES);
@@ -113,7 +115,7 @@ impl Header {
         self.bytes.get(self.store..).unwrap_or_default()
     }
 
-    /// Whether it has a value for `tag`.
+    /// Returns whether it has a value for `tag`.
     pub fn has(&self, tag: Tag) -> bool {
         self.find(tag).is_some()
     }
@@ -127,7 +129,7 @@ impl Header {
         RpmFileError::malformed(self.part, format!("has a value {} {reason}", tag.0))
     }
 
-    /// The store from where the value starts.
+    /// Returns the store from the start of the value; `wanted` checks the value's kind.
     fn value(&self, entry: Entry, wanted: fn(Kind) -> bool) -> Result<&[u8], RpmFileError> {
         let kind = match entry.kind {
             1..=5 => Kind::Number,
@@ -142,7 +144,15 @@ impl Header {
         value.ok_or_else(|| self.bad(entry.tag, "beyond its end"))
     }
 
-    /// The string, or the first of the strings, of `tag`; `None` if it has none.
+    /// Returns `count`, the number of values to take of `entry`, unless it is too large.
+    fn count(&self, entry: Entry, count: u32) -> Result<usize, RpmFileError> {
+        match count > VALUES_LIMIT {
+            true => Err(self.bad(entry.tag, "with more values than are taken")),
+            false => Ok(count as usize),
+        }
+    }
+
+    /// Returns the string, or the first of the strings, of `tag`; `None` if it has no value.
     ///
     /// # Errors
     /// If the value is of another kind, cut off or not UTF-8.
@@ -156,7 +166,7 @@ impl Header {
         }
     }
 
-    /// The strings of `tag`; none if it has no value.
+    /// Returns the strings of `tag`; none if it has no value.
     ///
     /// # Errors
     /// If the value is of another kind, cut off or not UTF-8.
@@ -167,7 +177,7 @@ impl Header {
             .map_err(|_| self.bad(tag, "that is not UTF-8"))
     }
 
-    /// The strings of `tag` as bytes, such as file names; none if it has no value.
+    /// Returns the strings of `tag` as bytes, such as file names; none if it has no value.
     ///
     /// # Errors
     /// If the value is of another kind or cut off.
@@ -180,7 +190,7 @@ impl Header {
             return Ok(Vec::new());
         };
         let value = self.value(entry, |kind| kind == Kind::Text)?;
-        let count = entry.count.min(limit) as usize;
+        let count = self.count(entry, entry.count.min(limit))?;
         let mut strings = Vec::new();
         let mut rest = value;
         while strings.len() < count {
@@ -193,7 +203,7 @@ impl Header {
         Ok(strings)
     }
 
-    /// The numbers of `tag`, of whatever width; none if it has no value.
+    /// Returns the numbers of `tag`, of any width; none if it has no value.
     ///
     /// # Errors
     /// If the value is of another kind or cut off.
@@ -208,14 +218,14 @@ impl Header {
             5 => 8,
             _ => 1,
         };
-        let length = (entry.count as usize).checked_mul(bytes);
+        let length = self.count(entry, entry.count)?.checked_mul(bytes);
         let value = length.and_then(|length| value.get(..length));
         let value = value.ok_or_else(|| self.bad(tag, "that is cut off"))?;
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         Ok(value.chunks_exact(bytes).map(number).collect())
     }
 
-    /// The bytes of `tag`; `None` if it has no value.
+    /// Returns the bytes of `tag`; `None` if it has no value.
     ///
     /// # Errors
     /// If the value is of another kind or cut off.
@@ -229,7 +239,7 @@ impl Header {
     }
 }
 
-/// The big-endian number at `at`; 0 beyond the end, where no caller looks.
+/// Returns the big-endian number at `at`; 0 beyond the end, where no caller looks.
 fn be32(bytes: &[u8], at: usize) -> u32 {
     let number = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     number.map_or(0, u32::from_be_bytes)

@@ -13,7 +13,7 @@ macro_rules! tags {
 }
 
 tags! {
-    /// The region of the main header that signatures are over.
+    /// The region of the main header that signatures cover.
     HEADER_IMMUTABLE = 63;
 
     /// Package name.
@@ -24,13 +24,13 @@ tags! {
     RELEASE = 1002;
     /// Epoch; a number.
     EPOCH = 1003;
-    /// One line about it.
+    /// Summary: one line.
     SUMMARY = 1004;
-    /// When it was built; seconds since 1970.
+    /// Build time in seconds since 1970.
     BUILD_TIME = 1006;
     /// Sum of its files' sizes; see `LONG_SIZE`.
     SIZE = 1009;
-    /// Who made it.
+    /// Vendor.
     VENDOR = 1011;
     /// Licence.
     LICENSE = 1014;
@@ -52,7 +52,7 @@ tags! {
     FILE_RDEVS = 1033;
     /// Modification time of each file.
     FILE_MTIMES = 1034;
-    /// Digest of each file in hexadecimal; empty for what is not a regular file.
+    /// Digest of each file in hexadecimal; empty for other than regular files.
     FILE_DIGESTS = 1035;
     /// Target of each symbolic link.
     FILE_LINK_TOS = 1036;
@@ -64,33 +64,33 @@ tags! {
     FILE_GROUP_NAME = 1040;
     /// The source package.
     SOURCE_RPM = 1044;
-    /// Names of what it provides.
+    /// Names that it provides.
     PROVIDE_NAME = 1047;
-    /// Operators and kinds of what it needs.
+    /// Operators and kinds of its requirements.
     REQUIRE_FLAGS = 1048;
-    /// Names of what it needs.
+    /// Names of its requirements.
     REQUIRE_NAME = 1049;
-    /// Versions of what it needs.
+    /// Versions of its requirements.
     REQUIRE_VERSION = 1050;
-    /// Operators of what it conflicts with.
+    /// Operators of its conflicts.
     CONFLICT_FLAGS = 1053;
-    /// Names of what it conflicts with.
+    /// Names of its conflicts.
     CONFLICT_NAME = 1054;
-    /// Versions of what it conflicts with.
+    /// Versions of its conflicts.
     CONFLICT_VERSION = 1055;
-    /// Names of what it replaces.
+    /// Names of the packages that it replaces.
     OBSOLETE_NAME = 1090;
-    /// File system of each file while it was built; with `FILE_INODES` it tells hard links.
+    /// File system of each file at build time; together with `FILE_INODES` it identifies hard links.
     FILE_DEVICES = 1095;
-    /// Inode of each file while it was built.
+    /// Inode of each file at build time.
     FILE_INODES = 1096;
-    /// Operators of what it provides.
+    /// Operators of the names that it provides.
     PROVIDE_FLAGS = 1112;
-    /// Versions of what it provides.
+    /// Versions of the names that it provides.
     PROVIDE_VERSION = 1113;
-    /// Operators of what it replaces.
+    /// Operators of the packages that it replaces.
     OBSOLETE_FLAGS = 1114;
-    /// Versions of what it replaces.
+    /// Versions of the packages that it replaces.
     OBSOLETE_VERSION = 1115;
     /// Directory of each file, an index into `DIR_NAMES`.
     DIR_INDEXES = 1116;
@@ -98,9 +98,11 @@ tags! {
     BASE_NAMES = 1117;
     /// Directories, with a slash at the end.
     DIR_NAMES = 1118;
+    /// Script after the whole transaction.
+    POST_TRANS = 1152;
     /// Form of the payload: `cpio`.
     PAYLOAD_FORMAT = 1124;
-    /// How the payload is compressed: `gzip`, `bzip2`, `xz`, `lzma`, `zstd`; absent: gzip.
+    /// Compression of the payload: `gzip`, `bzip2`, `xz`, `lzma`, `zstd`; absent: gzip.
     PAYLOAD_COMPRESSOR = 1125;
     /// Size of each file where some are 4 GiB or larger.
     LONG_FILE_SIZES = 5008;

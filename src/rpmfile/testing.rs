@@ -1,16 +1,16 @@
-//! Packages for tests, made by `rpmbuild`.
+//! Makes packages for tests with `rpmbuild`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{RpmHead, Tag};
 
-/// Builds the one package of `spec` below `directory` (`{name}.rpm` files in `RPMS`) and gives its path.
+/// Builds the one package of `spec` below `directory` (`{name}.rpm` files in `RPMS`) and returns its path.
 pub(crate) fn build(directory: &Path, spec: &str) -> PathBuf {
     build_with(directory, spec, &[])
 }
 
-/// [`build`] with macros, such as `_binary_payload w9.gzdio`.
+/// Does the same as [`build`] with macros, such as `_binary_payload w9.gzdio`.
 pub(crate) fn build_with(directory: &Path, spec: &str, macros: &[&str]) -> PathBuf {
     let scratch = tempfile::tempdir_in(directory).unwrap();
     let path = scratch.path().join("package.spec");
@@ -49,7 +49,7 @@ pub(crate) fn build_with(directory: &Path, spec: &str, macros: &[&str]) -> PathB
     built.expect("the spec has a package with files")
 }
 
-/// `package` with other signatures, and with the digest of its header as the signature header states it.
+/// Returns `package` with other signatures, and with `sha256` as the header digest in its signature header.
 pub(crate) fn with_signatures(package: &[u8], signatures: &[(Tag, &[u8])], sha256: Option<&str>) -> Vec<u8> {
     let head = RpmHead::read(&mut &package[..]).unwrap();
     let (mut index, mut store): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Heads that `rpmbuild` wrote, and heads that nobody would write.
+//! Heads written by `rpmbuild`, and malformed heads.
 
 use std::io::Cursor;
 
@@ -26,13 +26,13 @@ fn a_head_says_what_rpm_says() {
     assert_eq!(head.header.numbers(Tag::FILE_SIZES).unwrap()[1], 5);
     assert!(strings(Tag::PROVIDE_NAME).contains(&"virtual"));
     assert_eq!(head.header.string(Tag::PRE_IN).unwrap(), None);
-    // The digest that rpmbuild wrote is over exactly the bytes that we take for the header.
+    // rpmbuild's digest covers exactly the bytes that we take for the header.
     let digest = crate::package::Sha256::of(head.header.as_bytes()).to_string();
     assert_eq!(
         head.signature.string(Tag::SIGNATURE_SHA256).unwrap(),
         Some(digest.as_str())
     );
-    // The payload's digest is over the rest of the file.
+    // The payload's digest covers the rest of the file.
     let payload = &bytes[usize::try_from(head.payload_offset).unwrap()..];
     let digest = crate::package::Sha256::of(payload).to_string();
     assert_eq!(strings(Tag::PAYLOAD_DIGEST), [digest.as_str()]);

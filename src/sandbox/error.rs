@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use crate::cancel::Cancelled;
+use crate::hint::Hint;
 
 /// How a command ended, if not with success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +30,19 @@ impl fmt::Display for Ended {
     }
 }
 
+/// What a program of an image may have missed in a sandbox, for hints.
+pub const CONFINED: &str = "if it needs more than the sandbox gives: there is no network, and no right to mount, to use \
+                            devices or kernel modules, or to set attributes (chattr); see docs/troubleshooting.md";
+
 /// Why [`super::Sandbox::run`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The helper program could not be started or talked to.
+    /// The helper program could not be started or did not answer.
     #[error("cannot start the sandbox helper {}: {source}", helper.display())]
     Start {
         /// The `oic` executable.
         helper: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The namespaces or mounts could not be made.
@@ -45,6 +52,8 @@ pub enum SandboxError {
         root: PathBuf,
         /// What failed, in words.
         reason: String,
+        /// The system's error number (errno(3)), if a system call failed.
+        errno: Option<i32>,
     },
     /// The program does not exist inside.
     #[error("cannot run `{command}`: the image has no such program (or not the interpreter it names)")]
@@ -68,25 +77,28 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    /// What to do about it, where something can be done.
-    pub fn hint(&self) -> Option<String> {
+    /// Says what to do about it, where something can be done.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Setup { reason, .. } if reason.contains("Operation not permitted") => Some(
-                "namespaces and mounts need root; in a container, it must run privileged (CAP_SYS_ADMIN)".to_owned(),
-            ),
-            Self::Setup { reason, .. } if reason.contains("Exec format error") => Some(
-                "programs of another architecture need qemu-user and its binfmt_misc entry: \
-                 install qemu-user-static and binfmt-support"
-                    .to_owned(),
-            ),
+            Self::Setup { errno, .. } => setup_hint(Errno::from_raw((*errno)?)).map(Hint::from),
             Self::NotFound { command } => {
                 let program = command.split(' ').next().unwrap_or(command);
-                Some(format!(
-                    "add the package that contains {program} to systemConfig.packages"
-                ))
+                Some(format!("add the package that contains {program} to systemConfig.packages").into())
             }
             _ => None,
         }
+    }
+}
+
+/// Says what to do about a setup that failed with `errno`.
+fn setup_hint(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::EPERM => Some("namespaces and mounts need root; in a container, it must run privileged (CAP_SYS_ADMIN)"),
+        Errno::ENOEXEC => Some(
+            "programs of another architecture need qemu-user and its binfmt_misc entry: \
+             install qemu-user-static and binfmt-support",
+        ),
+        _ => None,
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::io::{ErrorKind, Read};
 
-/// Longer lines are cut into pieces of this size.
-const LIMIT_BYTES: usize = 64 << 10;
+/// Longest piece of a line, in bytes; longer lines are cut into pieces of this size.
+pub const LIMIT_BYTES: usize = 64 << 10;
 
-/// Reads `source` to its end and calls `emit` for every line: without its end,
-/// invalid UTF-8 replaced, and of what a carriage return overwrites only the last.
-pub(super) fn read_lines(mut source: impl Read, mut emit: impl FnMut(String)) {
+/// Reads `source` to its end and calls `emit` for every line: without its end, invalid UTF-8 replaced, and of what a
+/// carriage return overwrites only the last.
+pub fn read_lines(mut source: impl Read, mut emit: impl FnMut(String)) {
     let mut pending = Vec::new();
     let mut buffer = vec![0; 16 << 10];
     loop {

@@ -13,24 +13,24 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::job::{Job, Outcome};
 use super::lines::read_lines;
+use super::protocol::{Failure, Job, Outcome};
 use super::{CHILD_COMMAND, Command, Ended, SandboxError, SandboxSpec};
 use crate::cancel::{Cancel, Cancelled};
 
-/// How many of the last output lines an error shows.
+/// Number of last output lines that an error shows.
 const TAIL_LINES: usize = 20;
-/// How often a silent command's cancellation is looked at.
+/// Time between two looks at the cancellation of a silent command.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
 /// Largest answer of a child, in bytes.
 const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
 
-/// What a successful command left besides its effects.
+/// The result of a successful command, besides its effects.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
     /// The last lines of output, at most 20.
     pub tail: Vec<String>,
-    /// How long it took.
+    /// Time that the command took.
     pub elapsed: Duration,
 }
 
@@ -41,18 +41,18 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox like `spec`; nothing is set up before [`Self::run`].
+    /// Makes a sandbox as `spec` describes; nothing is set up before [`Self::run`].
     pub fn new(spec: SandboxSpec) -> Self {
         Self { spec }
     }
 
-    /// What this sandbox is like.
+    /// Gives the properties of this sandbox.
     pub fn spec(&self) -> &SandboxSpec {
         &self.spec
     }
 
-    /// Runs `command` to its end. `on_line` gets every line of output as it comes.
-    /// Standard error is standard output: what explains a failure stands before the line that tells of it.
+    /// Runs `command` to its end. `on_line` gets every line of output as it comes. Standard error is standard output:
+    /// the explanation of a failure stands before the line that reports it.
     ///
     /// When `cancel` fires, everything inside is killed within a second.
     ///
@@ -87,7 +87,7 @@ impl Sandbox {
                     command: command.display(),
                 });
             }
-            Outcome::Setup(reason) => return Err(self.cannot_set_up(reason)),
+            Outcome::Setup(failure) => return Err(self.cannot_set_up(failure)),
         };
         Err(SandboxError::Failed {
             command: command.display(),
@@ -96,7 +96,7 @@ impl Sandbox {
         })
     }
 
-    /// Starts the outer child and hands it the job; returns what it answers and what is written inside.
+    /// Starts the outer child and hands it the job; returns its answer and the output from inside.
     fn start(&self, command: &Command) -> Result<(Child, UnixStream, PipeReader), SandboxError> {
         let cannot_start = |source| self.cannot_start(source);
         let (mut ours, theirs) = UnixStream::pair().map_err(cannot_start)?;
@@ -137,10 +137,13 @@ impl Sandbox {
         if let Err(error) = control.take(ANSWER_LIMIT_BYTES).read_to_end(&mut bytes) {
             tracing::debug!(%error, "the sandbox closed the connection");
         }
-        // The first answer counts: whoever fails later only reports the consequence.
+        // The first answer counts: a later failure is only its consequence.
         match serde_json::Deserializer::from_slice(&bytes).into_iter().next() {
             Some(Ok(outcome)) => Ok(outcome),
-            _ => Err(self.cannot_set_up("the helper ended without an answer; was it killed?".to_owned())),
+            _ => {
+                let silent = "the helper ended without an answer; was it killed?";
+                Err(self.cannot_set_up(Failure::new(silent)))
+            }
         }
     }
 
@@ -151,10 +154,11 @@ impl Sandbox {
         }
     }
 
-    fn cannot_set_up(&self, reason: String) -> SandboxError {
+    fn cannot_set_up(&self, failure: Failure) -> SandboxError {
         SandboxError::Setup {
             root: self.spec.root.clone(),
-            reason,
+            reason: failure.reason,
+            errno: failure.errno,
         }
     }
 }
@@ -165,7 +169,7 @@ fn forward(child: &Child, output: PipeReader, on_line: &mut dyn FnMut(&str), can
     let mut tail = VecDeque::with_capacity(TAIL_LINES);
     let mut cancelled = false;
     std::thread::scope(|scope| {
-        // Lines behind the end of the receiver have nobody to go to.
+        // Lines after the end of the receiver are dropped.
         scope.spawn(move || read_lines(output, |line| drop(sender.send(line))));
         loop {
             match lines.recv_timeout(CANCEL_INTERVAL) {
@@ -196,7 +200,7 @@ fn stop(child: &Child) {
     }
 }
 
-/// Ends the sandbox when `run` is left early, by a panic in `on_line` for instance.
+/// A guard that ends the sandbox when `run` is left early, by a panic in `on_line` for instance.
 struct Guard(Child);
 
 impl Drop for Guard {

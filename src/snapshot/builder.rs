@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use zerocopy::IntoBytes as _;
+
+use super::disk;
 use super::format::{BLOCK_BYTES, Dirent, Extent, Header, Member, NONE, Node, Packing, Record, Section};
+use crate::archive::stream::Xattrs;
 use crate::package::Sha256;
 
-/// Names and values, sorted by name.
-pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// More of something than the format can number.
+/// The error for a tree with more items than the format can number.
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
@@ -32,6 +33,7 @@ pub(super) struct Child {
 }
 
 impl Builder {
+    /// Starts an empty index.
     pub(super) fn new() -> Self {
         Self {
             nodes: Vec::new(),
@@ -45,12 +47,12 @@ impl Builder {
         }
     }
 
-    /// Number of nodes so far.
+    /// Returns the number of nodes so far.
     pub(super) fn nodes(&self) -> u32 {
         self.nodes.len() as u32
     }
 
-    /// Adds a node with its attributes, and gives its number.
+    /// Adds a node with its attributes; returns its number.
     pub(super) fn add(&mut self, mut node: Node, xattrs: Xattrs) -> Result<u32, TooLarge> {
         if !xattrs.is_empty() {
             node.xattrs = self.xattr_set(xattrs)?;
@@ -64,14 +66,14 @@ impl Builder {
         Ok(id)
     }
 
-    /// Adds a symbolic link's node.
+    /// Adds a symbolic link's node; returns its number.
     pub(super) fn add_symlink(&mut self, mut node: Node, target: &[u8], xattrs: Xattrs) -> Result<u32, TooLarge> {
         node.data = self.heap.len() as u64;
         self.heap.extend(target);
         self.add(node, xattrs)
     }
 
-    /// Records where the content of the regular file `id` lies and its digest.
+    /// Records the content of the regular file `id`: its offset in the tar stream and its digest.
     pub(super) fn content(&mut self, id: u32, tar_offset: u64, digest: Sha256) {
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.data = tar_offset;
@@ -82,9 +84,9 @@ impl Builder {
         }
     }
 
-    /// Records the stored parts of the sparse file `id`. It has no digest: its holes can be larger than any disk.
+    /// Records the stored parts of the sparse file `id`. It gets no digest: its holes can be larger than any disk.
     pub(super) fn sparse(&mut self, id: u32, extents: &[Extent]) -> Result<(), TooLarge> {
-        // Where none is stored, one that is empty tells it from a file that lies in one piece.
+        // An empty part distinguishes a file of holes only from a file in one piece.
         let none = [Extent {
             offset: 0,
             length: 0,
@@ -93,7 +95,7 @@ impl Builder {
         let extents = if extents.is_empty() { &none } else { extents };
         let (offset, count) = (self.heap.len() as u64, extents.len());
         for extent in extents {
-            extent.encode(&mut self.heap);
+            self.heap.extend(extent.to_raw().as_bytes());
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.data = offset;
@@ -111,7 +113,7 @@ impl Builder {
         }
     }
 
-    /// Completes the directory `id`: `children` are sorted by name.
+    /// Completes the directory `id` with `children`, which are sorted by name.
     pub(super) fn directory(&mut self, id: u32, children: Vec<Child>) -> Result<(), TooLarge> {
         let first = u32::try_from(self.dirents.len()).map_err(|_| TooLarge)?;
         let count = u32::try_from(children.len()).map_err(|_| TooLarge)?;
@@ -148,10 +150,13 @@ impl Builder {
         if let Some(offset) = self.xattr_sets.get(&xattrs) {
             return Ok(*offset);
         }
-        let mut set = Vec::new();
+        let mut set: Vec<u8> = Vec::new();
         for (name, value) in &xattrs {
-            set.extend(u16::try_from(name.len()).map_err(|_| TooLarge)?.to_le_bytes());
-            set.extend(u32::try_from(value.len()).map_err(|_| TooLarge)?.to_le_bytes());
+            let head = disk::Attribute {
+                name_bytes: u16::try_from(name.len()).map_err(|_| TooLarge)?.into(),
+                value_bytes: u32::try_from(value.len()).map_err(|_| TooLarge)?.into(),
+            };
+            set.extend(head.as_bytes());
             set.extend(name);
             set.extend(value);
         }
@@ -163,7 +168,7 @@ impl Builder {
         Ok(offset)
     }
 
-    /// Adds the windows of [`Packing::Deflate`] members, which are then counted from the start of the heap.
+    /// Adds the windows of [`Packing::Deflate`] members to the heap, and adjusts the members' window offsets.
     pub(super) fn windows(&mut self, windows: &[u8], members: &mut [Member]) {
         let start = self.heap.len() as u64;
         self.heap.extend(windows);
@@ -174,7 +179,7 @@ impl Builder {
         }
     }
 
-    /// The complete index; its header does not know the tarball's size yet.
+    /// Lays out the complete index; its header lacks the tarball's size.
     pub(super) fn finish(self, base_key: Sha256, members: &[Member]) -> Layout {
         let mut body = Vec::new();
         let nodes = table(&mut body, &self.nodes);
@@ -216,7 +221,7 @@ impl Builder {
     }
 }
 
-/// A laid-out index: its header, and the bytes behind that.
+/// A laid-out index: its header, and the bytes behind it.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) header: Header,
@@ -226,7 +231,7 @@ pub(super) struct Layout {
 fn table<T: Record>(body: &mut Vec<u8>, records: &[T]) -> Section {
     let offset = body.len() as u64;
     for record in records {
-        record.encode(body);
+        body.extend(record.to_raw().as_bytes());
     }
     Section {
         offset,

@@ -1,4 +1,4 @@
-//! Looks at every byte of a snapshot, to find damage before a build does.
+//! Verifies every byte of a snapshot, to find damage before a build does.
 
 use std::path::PathBuf;
 
@@ -6,33 +6,33 @@ use crate::cancel::{Cancel, Cancelled};
 use crate::overlay::layer::FileKind;
 
 use super::SnapshotError;
-use super::format::{Member, MemberId, NONE, Packing};
+use super::format::{Member, Packing};
+use super::member_id::MemberId;
 use super::reader::Snapshot;
-use super::unpacking::Unpacking;
 
-/// Files named for one damaged member.
+/// Upper limit for the files named for one damaged member.
 const NAMED_MAX: usize = 5;
 
-/// What [`Snapshot::check`] found.
+/// The result of [`Snapshot::check`].
 #[derive(Debug, Default)]
-pub struct Check {
+pub(super) struct Check {
     /// Members whose bytes were verified.
     pub members: u64,
-    /// Compressed bytes that were read.
+    /// Compressed bytes read.
     pub bytes: u64,
-    /// Damaged members of the tarball: what is wrong, and some files that are lost with it.
+    /// Damaged members of the tarball: what is wrong, and some of the lost files.
     pub damaged: Vec<(String, Vec<PathBuf>)>,
-    /// Members whose copy in the backing store is not what it should be.
+    /// Members with a damaged copy in the backing store.
     pub damaged_copies: Vec<MemberId>,
 }
 
 impl Snapshot {
-    /// Reads and verifies all members, and what the backing store keeps of them; `advance` is told
-    /// of the compressed bytes as they are read.
+    /// Reads and verifies all members and their copies in the backing store; `advance` gets the number of compressed
+    /// bytes as they are read.
     ///
     /// # Errors
     /// If the index is damaged, or `cancel` is set.
-    pub fn check(&self, advance: &dyn Fn(u64), cancel: &Cancel) -> Result<Check, SnapshotError> {
+    pub(super) fn check(&self, advance: &dyn Fn(u64), cancel: &Cancel) -> Result<Check, SnapshotError> {
         let mut check = Check::default();
         for number in 0..self.index.members() {
             cancel
@@ -40,7 +40,7 @@ impl Snapshot {
                 .map_err(|Cancelled| SnapshotError::Cancelled(Cancelled))?;
             let id = MemberId(number);
             let member = self.index.member(id)?;
-            if let Err(error) = Unpacking::new(self, id, member).bytes() {
+            if let Err(error) = self.unpacking(id, member).bytes() {
                 check.damaged.push((error.to_string(), self.files_in(&member)?));
             }
             let copied = member.packing != Packing::Stored && self.store.is_marked(id);
@@ -51,22 +51,7 @@ impl Snapshot {
             check.bytes += u64::from(member.compressed_bytes);
             advance(member.compressed_bytes.into());
         }
-        // Every record once: the checksums of all blocks of the index are compared.
-        for number in 0..self.index.nodes() {
-            let node = self.index.node(number)?;
-            self.index.path_of(&node)?;
-            self.index.xattrs(&node)?;
-            for number in 0..if node.kind() == Some(FileKind::Regular) {
-                node.entries
-            } else {
-                0
-            } {
-                self.index.extent(&node, number)?;
-            }
-            if node.digest != NONE {
-                self.index.digest(node.digest)?;
-            }
-        }
+        self.index.check()?;
         Ok(check)
     }
 
@@ -74,11 +59,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If the backing store cannot be written.
-    pub fn forget_copies(&self, members: &[MemberId]) -> Result<(), SnapshotError> {
+    pub(super) fn forget_copies(&self, members: &[MemberId]) -> Result<(), SnapshotError> {
         members.iter().try_for_each(|id| Ok(self.store.unmark(*id)?))
     }
 
-    /// Some of the files whose content lies in `member`.
+    /// Finds up to [`NAMED_MAX`] files with content in `member`.
     fn files_in(&self, member: &Member) -> Result<Vec<PathBuf>, SnapshotError> {
         let end = member.tar_offset.saturating_add(member.tar_bytes.into());
         let mut files = Vec::new();

@@ -1,15 +1,16 @@
-//! An index as text, one line per name, for people and tests.
+//! Writes an index as text, one line per name, for people and tests.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::SnapshotError;
-use super::format::{MemberId, NONE, Node, Packing};
+use super::format::{NONE, Node, Packing};
 use super::index::Index;
+use super::member_id::MemberId;
 use crate::durable::PathError;
 use crate::overlay::layer::FileKind;
 
-/// Deeper is a loop in a damaged index.
+/// Largest depth of a tree; more is a loop in a damaged index.
 const DEPTH_MAX: usize = 4096;
 
 /// Writes the index at `path` to `out`: header, tree with metadata and digests, members.
@@ -28,7 +29,7 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<(), SnapshotError> {
         header.tarball_bytes, header.tar_bytes, header.files, header.content_bytes
     )
     .map_err(failed())?;
-    if let Some(identity) = header.identity() {
+    if let Some(identity) = header.foreign {
         writeln!(
             out,
             "from elsewhere, mtime {}.{:09}, last bytes sha256 {}",
@@ -46,7 +47,7 @@ pub fn dump(path: &Path, out: &mut dyn Write) -> Result<(), SnapshotError> {
         if depth == DEPTH_MAX {
             return Err(index.damage("its directories form a loop"));
         }
-        // Backwards, so that the stack gives them in order.
+        // Backwards, so that the stack returns them in order.
         for entry in index.entries(&node)?.rev() {
             let dirent = index.dirent(entry)?;
             let mut child = name.clone();

@@ -1,19 +1,18 @@
-//! Tar headers: POSIX ustar, with a PAX extended header where a value does not fit
-//! (POSIX.1-2018 pax) and `SCHILY.xattr.` records for extended attributes, as GNU tar,
-//! bsdtar and Python read them.
+//! Encodes tar headers: POSIX ustar, with a PAX extended header where a value does not fit (POSIX.1-2018 pax) and
+//! `SCHILY.xattr.` records for extended attributes, as GNU tar, bsdtar and Python read them.
 
 use crate::overlay::layer::Timestamp;
 
-/// A tar block.
+/// Size of a tar block in bytes.
 pub(super) const TAR_BLOCK_BYTES: u64 = 512;
-/// What fits the name and link name fields.
+/// Length of the name and link name fields, in bytes.
 const NAME_BYTES_MAX: usize = 100;
-/// What seven octal digits hold.
+/// Largest number in seven octal digits.
 const ID_MAX: u32 = 0o7_777_777;
-/// What eleven octal digits hold.
+/// Largest number in eleven octal digits.
 const NUMBER_MAX: u64 = 0o77_777_777_777;
 
-/// What a tar header says.
+/// The values of a tar header.
 #[derive(Debug)]
 pub(super) struct TarEntry<'a> {
     /// `./etc/passwd`; a directory's ends in a slash.
@@ -31,7 +30,7 @@ pub(super) struct TarEntry<'a> {
 }
 
 impl TarEntry<'_> {
-    /// The header blocks of this entry; the error says what does not fit.
+    /// Encodes the header blocks of this entry; the error says what does not fit.
     pub(super) fn encode(&self) -> Result<Vec<u8>, String> {
         let mut out = Vec::with_capacity(512);
         let records = self.pax_records();
@@ -102,12 +101,12 @@ impl TarEntry<'_> {
     }
 }
 
-/// Zeros up to the next block boundary.
+/// Appends zeros up to the next block boundary.
 pub(super) fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(TAR_BLOCK_BYTES as usize), 0);
 }
 
-/// Numbers too large for their octal digits are written in base 256, beside their PAX record.
+/// Sets the numbers; those too large for their octal digits are in base 256, beside their PAX record.
 fn numbers(header: &mut tar::Header, uid: u32, gid: u32, size_bytes: u64, mtime: u64) {
     header.set_uid(uid.into());
     header.set_gid(gid.into());
@@ -121,7 +120,7 @@ fn set_field(field: &mut [u8; NAME_BYTES_MAX], value: &[u8]) {
     }
 }
 
-/// `LENGTH KEY=VALUE\n`, where LENGTH counts itself.
+/// Appends `LENGTH KEY=VALUE\n`, where LENGTH counts itself.
 fn record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -136,7 +135,7 @@ fn record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     out.push(b'\n');
 }
 
-/// Seconds with a fraction that counts away from zero: -1.5 is half a second before -1.
+/// Formats seconds with a fraction that counts away from zero: -1.5 is half a second before -1.
 fn decimal_time(time: Timestamp) -> String {
     let (sign, seconds, nanoseconds) = match (time.seconds < 0, time.nanoseconds) {
         (true, 0) => ("-", time.seconds.unsigned_abs(), 0),

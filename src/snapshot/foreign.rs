@@ -1,4 +1,4 @@
-//! Tarballs that came from elsewhere: `.tar`, `.tar.gz` and `.tar.zst`, as tar(1), bsdtar(1) and Python make them.
+//! Tarballs from elsewhere: `.tar`, `.tar.gz` and `.tar.zst`, as tar(1), bsdtar(1) and Python make them.
 //!
 //! One pass over the whole tarball makes an index for it; afterwards it is read as lazily as one of oic's own.
 //! Invariant: a tarball that cannot be shown as a whole is refused, with the member and the reason.
@@ -14,36 +14,44 @@ use super::SnapshotError;
 use super::builder::TooLarge;
 use super::format::{Identity, Member};
 use super::index::Index;
-use super::reader::SnapshotPaths;
+use super::paths::SnapshotPaths;
 use super::toc;
 use crate::archive::ArchiveError;
-use crate::archive::stream::{self, Kind, Stream};
+use crate::archive::stream::{self, Rules, Stream};
 use crate::cancel::{Cancel, Cancelled};
 use crate::durable::{FileLock, PathError};
 use crate::overlay::layer::Timestamp;
 use crate::package::Sha256;
 
+mod accounts;
 mod gzip;
+mod inode;
 mod input;
+mod kind;
+mod layout;
 mod plain;
 mod spans;
 mod tree;
 mod zstd;
 
 use input::Input;
+use kind::Format;
+pub use kind::Kind;
 use tree::Tree;
 
-/// Bytes at the end of a tarball that its identity covers.
+/// Most bytes behind the mark at the end of a tar stream, such as the rest of a tape's block or of a partition.
+const REST_BYTES_MAX: u64 = 4 << 30;
+/// Length of the end of a tarball that its identity covers, in bytes.
 const TAIL_BYTES: u64 = 4096;
 
-/// Bounds for a tarball from elsewhere.
+/// Upper limits for a tarball from elsewhere.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Refuse a tar stream that is longer, in bytes.
+    /// Length of the tar stream, in bytes.
     pub tar_bytes_max: u64,
-    /// Refuse a tree with more files and directories.
+    /// Number of files and directories.
     pub nodes_max: u32,
-    /// Refuse more names, link targets and attributes together, in bytes.
+    /// Names, link targets and attributes together, in bytes.
     pub names_bytes_max: u64,
 }
 
@@ -57,14 +65,14 @@ impl Default for Limits {
     }
 }
 
-/// How to make an index.
+/// The settings for making an index.
 #[derive(Default)]
 pub struct PrepareOptions<'a> {
-    /// What is refused.
+    /// Upper limits.
     pub limits: Limits,
-    /// Told of the tarball's bytes as they are read.
+    /// Callback for the number of the tarball's bytes, as they are read.
     pub advance: Option<&'a dyn Fn(u64)>,
-    /// Stops the work.
+    /// The flag that stops the work.
     pub cancel: Cancel,
 }
 
@@ -76,46 +84,18 @@ impl std::fmt::Debug for PrepareOptions<'_> {
     }
 }
 
-/// The compressions of a tarball, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Gzip,
-    Zstd,
-    Plain,
-}
-
-impl Format {
-    /// What a file that starts with `bytes` (a tar block, if there are so many) is; the error is a sentence's end.
-    fn of(bytes: &[u8]) -> Result<Self, String> {
-        match bytes {
-            // RFC 1952, section 2.3.1: deflate is the only method.
-            [0x1f, 0x8b, 8, ..] => Ok(Self::Gzip),
-            // RFC 8878, sections 3.1.1 and 3.1.2: a frame, or one to be skipped.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', ..] | [b'B', b'Z', b'h', ..] => Err(
-                "it is compressed by xz or bzip2, which cannot be read in parts: compress it by zstd or gzip".into(),
-            ),
-            bytes if stream::starts_with_header(bytes) => Ok(Self::Plain),
-            _ => Err("it is not a tar, .tar.gz or .tar.zst file".into()),
-        }
-    }
-}
-
-/// Whether the file at `path` looks like a tarball that [`prepare`] takes (or one of oic's own).
+/// Returns whether the file at `path` looks like a tarball that [`prepare`] accepts (or like one of oic's own).
 pub fn is_tarball(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    let mut start = Vec::new();
-    let read = (&file).take(stream::HEADER_BYTES as u64).read_to_end(&mut start);
-    file.metadata().is_ok_and(|metadata| metadata.is_file()) && read.is_ok() && Format::of(&start).is_ok()
+    matches!(Kind::of(path), Kind::Tarball)
 }
 
-/// Makes sure that [`Snapshot::open`](super::Snapshot::open) finds what it needs: a tarball that oic has not written
-/// gets an index, at `paths.index`, unless the one that is there belongs to it. Of several processes that want it
-/// at the same time, one makes it. Whether it was made now.
+/// Makes the index that [`Snapshot::open`](super::Snapshot::open) needs for a tarball from elsewhere, at `paths.index`,
+/// unless the index there belongs to the tarball. If several processes want it at the same time, one makes it. Returns
+/// whether this call made it.
 ///
 /// # Errors
-/// [`SnapshotError::Foreign`] if the tarball is damaged or cut short, exceeds the limits, or holds what cannot be
-/// shown; [`SnapshotError::Path`] if reading or writing fails; [`SnapshotError::Cancelled`].
+/// [`SnapshotError::NotTarball`] if it is another kind of file; [`SnapshotError::Foreign`] if it is damaged or cut
+/// short, exceeds the limits, or has content that cannot be shown; [`SnapshotError::Path`] if reading or writing fails; [`SnapshotError::Cancelled`].
 pub fn prepare(paths: &SnapshotPaths, options: &PrepareOptions<'_>) -> Result<bool, SnapshotError> {
     let file = File::open(&paths.tarball).map_err(PathError::on("open", &paths.tarball))?;
     if toc::footer(&file, &paths.tarball).is_ok() || index_of(&file, paths).is_some() {
@@ -131,7 +111,7 @@ pub fn prepare(paths: &SnapshotPaths, options: &PrepareOptions<'_>) -> Result<bo
     Ok(true)
 }
 
-/// Writes an index for `tarball` to the file `index`: from the table of contents of one of oic's own, else by
+/// Writes an index for `tarball` to the file `index`: from the table of contents of one of oic's own, otherwise by
 /// reading all of it.
 ///
 /// # Errors
@@ -144,10 +124,10 @@ pub fn index_tarball(tarball: &Path, index: &Path, options: &PrepareOptions<'_>)
     }
 }
 
-/// The index at `paths.index`, if it belongs to the open tarball.
+/// Opens the index at `paths.index`, if it belongs to the open tarball.
 pub(super) fn index_of(tarball: &File, paths: &SnapshotPaths) -> Option<Index> {
     let index = Index::open(&paths.index).ok()?;
-    let found = index.header().identity()?;
+    let found = index.header().foreign?;
     (Identity::of(tarball).ok()? == found).then_some(index)
 }
 
@@ -169,17 +149,17 @@ impl Identity {
     }
 }
 
-/// A tar stream that is unpacked, and the places noted where it can be entered.
+/// A tar stream that is being unpacked, and that records the places where it can be entered.
 trait Packed: Read {
-    /// What was noted. The whole of the stream must have been read.
+    /// Returns the recorded places, after the stream was read to its end.
     fn finish(self: Box<Self>) -> Places;
 }
 
-/// Where a tar stream can be entered.
+/// The places where a tar stream can be entered.
 #[derive(Debug)]
 struct Places {
     members: Vec<Member>,
-    /// What the windows of the members refer to.
+    /// The windows that members refer to.
     windows: Vec<u8>,
 }
 
@@ -189,10 +169,8 @@ fn make_index(file: &File, tarball: &Path, index: &Path, options: &PrepareOption
         problem,
     };
     let before = Identity::of(file).map_err(PathError::on("read", tarball))?;
-    let mut start = vec![0; before.size_bytes.min(stream::HEADER_BYTES as u64) as usize];
-    file.read_exact_at(&mut start, 0)
-        .map_err(PathError::on("read", tarball))?;
-    let format = Format::of(&start).map_err(refused)?;
+    let start = kind::start(file).map_err(PathError::on("read", tarball))?;
+    let format = Format::of(&start, file).map_err(|found| found.of(tarball))?;
     let input = Input::new(file, options);
     let limit = options.limits.tar_bytes_max;
     let packed: Box<dyn Packed + '_> = match format {
@@ -200,25 +178,33 @@ fn make_index(file: &File, tarball: &Path, index: &Path, options: &PrepareOption
         Format::Zstd => Box::new(zstd::Unzstd::new(input, limit).map_err(PathError::on("read", tarball))?),
         Format::Plain => Box::new(plain::Plain::new(input, limit)),
     };
-    let mut stream = Stream::new(packed, tarball);
+    let mut stream = Stream::new(packed, tarball, Rules::Tar);
     let tree = read_tree(&mut stream, options).map_err(|failure| failure.explain(tarball))?;
     let mut packed = stream.into_inner();
-    // The checksums of the compression stand behind what tar itself reads.
-    io::copy(&mut packed, &mut io::sink()).map_err(|error| Failure::from(error).explain(tarball))?;
+    // The checksums of the compression follow the bytes that tar itself reads.
+    let rest = io::copy(&mut (&mut packed).take(REST_BYTES_MAX), &mut io::sink());
+    if rest.map_err(|error| Failure::from(error).explain(tarball))? == REST_BYTES_MAX {
+        return Err(refused("its stream goes on far behind its end".into()));
+    }
     if Identity::of(file).map_err(PathError::on("read", tarball))? != before {
         return Err(refused("it changed while it was read".into()));
     }
     let Places { mut members, windows } = packed.finish();
-    let mut builder = tree.build().map_err(|TooLarge| Failure::TooLarge.explain(tarball))?;
+    let (mut builder, left_out) = tree.build().map_err(|TooLarge| Failure::TooLarge.explain(tarball))?;
+    if left_out > 0 {
+        tracing::warn!(
+            "{tarball:?}: {left_out} access control lists are left out: they are malformed, or name unknown accounts"
+        );
+    }
     builder.windows(&windows, &mut members);
     let digests: Vec<u8> = members.iter().flat_map(|member| member.digest.0).collect();
     let mut layout = builder.finish(Sha256::of(digests), &members);
     layout.header.tarball_bytes = before.size_bytes;
-    layout.header.foreign = Some((before.modified, before.tail));
+    layout.header.foreign = Some(before);
     toc::write_index(&layout, index)
 }
 
-/// Why a pass ended early.
+/// The reason why a pass ended early.
 #[derive(Debug)]
 enum Failure {
     Archive(ArchiveError),
@@ -253,7 +239,7 @@ impl Failure {
             }
             Self::Archive(ArchiveError::Malformed { problem, .. }) => problem,
             Self::Read(error) | Self::Archive(ArchiveError::Read { source: error, .. }) => match error.kind() {
-                // Ours, and those of the decoders.
+                // Our own errors, and those of the decoders.
                 io::ErrorKind::InvalidData | io::ErrorKind::Other => error.to_string(),
                 io::ErrorKind::UnexpectedEof => "it ends early: it is cut short".into(),
                 _ => return PathError::on("read", tarball)(error).into(),
@@ -274,9 +260,10 @@ fn read_tree(stream: &mut Stream<Box<dyn Packed + '_>>, options: &PrepareOptions
     while let Some(member) = stream.next_member()? {
         options.cancel.check().map_err(ArchiveError::from)?;
         let position = stream.position();
-        let hashed = member.kind == Kind::Regular && member.sparse.is_none();
+        let hashed = member.kind == stream::Kind::Regular && member.sparse.is_none();
         let digest = if hashed {
-            Some(digest(stream, member.size_bytes, &mut buffer)?)
+            let keep = tree.accounts().place(&member.path, member.size_bytes);
+            Some(digest(stream, member.size_bytes, &mut buffer, keep)?)
         } else {
             None
         };
@@ -294,15 +281,24 @@ fn read_tree(stream: &mut Stream<Box<dyn Packed + '_>>, options: &PrepareOptions
     }
 }
 
-/// The SHA-256 of the `size_bytes` bytes of content that come next.
-fn digest(content: &mut impl Read, size_bytes: u64, buffer: &mut [u8]) -> Result<Sha256, Failure> {
+/// Returns the SHA-256 of the next `size_bytes` bytes of content, and appends them to `keep`.
+fn digest(
+    content: &mut impl Read,
+    size_bytes: u64,
+    buffer: &mut [u8],
+    mut keep: Option<&mut Vec<u8>>,
+) -> Result<Sha256, Failure> {
     let (mut hasher, mut left) = (sha2::Sha256::new(), size_bytes);
     while left > 0 {
         let count = content.read(buffer)?;
         if count == 0 {
             return Err(Failure::Read(io::ErrorKind::UnexpectedEof.into()));
         }
-        hasher.update(buffer.get(..count).unwrap_or_default());
+        let bytes = buffer.get(..count).unwrap_or_default();
+        hasher.update(bytes);
+        if let Some(keep) = &mut keep {
+            keep.extend(bytes);
+        }
         left = left.saturating_sub(count as u64);
     }
     Ok(Sha256(hasher.finalize().into()))

@@ -1,82 +1,79 @@
-//! What the users of a snapshot tell about their reading, and what follows from it: which member to unpack next.
+//! Derives from the reads of a snapshot which member to unpack next.
 
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use super::member_id::MemberId;
+use crate::sync::{Condvar, Mutex, lock, wait};
 
-/// How many members a sequential reader is led by; 1 MiB at most each.
+/// Upper limit for the members unpacked ahead of a sequential reader; each has 1 MiB at most.
 const WINDOW_MAX: u32 = 16;
-/// A step this far forward still counts as reading in order: small files are skipped, threads overtake.
+/// Largest step between two members that still counts as reading in order: small files are skipped, threads overtake.
 const STEP_MAX: u32 = 2;
 
-/// What a snapshot's users tell about their reading.
+/// The course of the reads of a snapshot's users.
 #[derive(Debug, Default)]
 pub struct Hints {
-    state: Mutex<State>,
+    course: Mutex<Course>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Course {
     last: Option<u32>,
     window: u32,
-    /// Members to unpack: `next..end`.
+    /// The next member to unpack, of `next..end`.
     next: u32,
     end: u32,
-    /// Somebody listens.
+    /// Whether a thread takes the hints.
     open: bool,
 }
 
 impl Hints {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A member was used for the first time.
-    pub fn used(&self, id: u32) {
-        let mut state = self.lock();
-        if !state.open {
+    /// Records the first use of a member.
+    pub fn used(&self, id: MemberId) {
+        let mut course = lock(&self.course);
+        if !course.open {
             return;
         }
-        let step = state.last.and_then(|last| id.checked_sub(last));
+        let step = course.last.and_then(|last| id.0.checked_sub(last));
         let in_order = step.is_some_and(|step| (1..=STEP_MAX).contains(&step));
-        state.last = Some(id);
+        course.last = Some(id.0);
         if !in_order {
-            (state.window, state.next, state.end) = (0, 0, 0);
+            (course.window, course.next, course.end) = (0, 0, 0);
             return;
         }
-        state.window = (state.window * 2).clamp(2, WINDOW_MAX);
-        state.next = state.next.max(id.saturating_add(1));
-        state.end = id.saturating_add(1).saturating_add(state.window);
-        drop(state);
+        course.window = (course.window * 2).clamp(2, WINDOW_MAX);
+        course.next = course.next.max(id.0.saturating_add(1));
+        course.end = id.0.saturating_add(1).saturating_add(course.window);
+        drop(course);
         self.wake.notify_one();
     }
 
-    /// The next member to unpack: what a sequential reader needs goes before `recorded`.
-    /// `None` once this is closed; waits if there is nothing to do.
-    pub fn next(&self, recorded: &mut impl Iterator<Item = u32>) -> Option<u32> {
-        let mut state = self.lock();
+    /// Waits for the next member to unpack: those that a sequential reader needs go before `recorded`. Returns `None`
+    /// after [`Self::close`].
+    pub fn next(&self, recorded: &mut impl Iterator<Item = MemberId>) -> Option<MemberId> {
+        let mut course = lock(&self.course);
         loop {
-            if !state.open {
+            if !course.open {
                 return None;
             }
-            if state.next < state.end {
-                state.next += 1;
-                return Some(state.next - 1);
+            if course.next < course.end {
+                course.next += 1;
+                return Some(MemberId(course.next - 1));
             }
             if let Some(id) = recorded.next() {
                 return Some(id);
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            course = wait(&self.wake, course);
         }
     }
 
-    /// From now on somebody listens.
+    /// Starts collecting hints, for the thread that calls [`Self::next`].
     pub fn open(&self) {
-        self.lock().open = true;
+        lock(&self.course).open = true;
     }
 
-    /// Nobody listens any more.
+    /// Stops collecting hints, and ends the thread that waits in [`Self::next`].
     pub fn close(&self) {
-        self.lock().open = false;
+        lock(&self.course).open = false;
         self.wake.notify_all();
     }
 }

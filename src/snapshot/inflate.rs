@@ -8,12 +8,12 @@ use miniz_oxide::inflate::core::inflate_flags::{
 };
 use miniz_oxide::inflate::core::{BlockBoundaryState, DecompressorOxide, decompress};
 
-/// How far back a deflate stream can refer (RFC 1951, section 2).
+/// Distance in bytes to which a deflate stream can refer back (RFC 1951, section 2).
 pub(super) const WINDOW_BYTES: usize = 32 << 10;
-/// What is inflated at once, at most.
+/// Upper limit for the bytes inflated by one step.
 const OUTPUT_BYTES: usize = 256 << 10;
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// There is more of the block.
@@ -26,18 +26,18 @@ pub(super) enum Step {
     Damaged,
 }
 
-/// A deflate stream under way.
+/// A deflate stream that is being inflated.
 pub(super) struct Inflater {
     decoder: Box<DecompressorOxide>,
-    /// What was inflated last, at least a window of it if there is so much.
+    /// The last inflated bytes, with at least a window of them once enough were inflated.
     output: Vec<u8>,
-    /// Up to where it was given out, and up to where it is filled.
+    /// End of the part that was given out; `filled` is the end of the inflated part.
     given: usize,
     filled: usize,
 }
 
 impl Inflater {
-    /// At the start of a stream.
+    /// Starts at the beginning of a stream.
     pub(super) fn new() -> Self {
         Self {
             decoder: Box::default(),
@@ -47,8 +47,8 @@ impl Inflater {
         }
     }
 
-    /// At the block that starts at bit `bit` of the byte `first`; `window` is what came before it. What follows
-    /// is the next byte if `bit` is not 0, else that very byte.
+    /// Starts at the block that begins at bit `bit` of the byte `first`; `window` is the output before it. The input
+    /// goes on with the next byte if `bit` is not 0, otherwise with that very byte.
     pub(super) fn at_block(first: u8, bit: u8, window: &[u8]) -> Self {
         let mut inflater = Self::new();
         if bit > 0 {
@@ -72,8 +72,7 @@ impl Inflater {
         *self.decoder = DecompressorOxide::new();
     }
 
-    /// Inflates some of `packed`, after what was there before was given out: how much of it was used, and how much
-    /// came of it.
+    /// Inflates some of `packed`, after all output so far was given out. Returns the bytes used and the bytes made.
     pub(super) fn step(&mut self, packed: &[u8]) -> (Step, usize, usize) {
         const FLAGS: u32 =
             TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
@@ -92,25 +91,25 @@ impl Inflater {
         (step, read, written)
     }
 
-    /// The last `count` bytes that were inflated; fewer if they are not there any more.
+    /// Returns the last `count` inflated bytes; fewer if the window does not reach back so far.
     pub(super) fn last(&self, count: usize) -> &[u8] {
         let start = self.filled.saturating_sub(count);
         self.output.get(start..self.filled).unwrap_or_default()
     }
 
-    /// Between blocks: how many bits of the byte that was used last belong to the next block.
+    /// Returns how many bits of the last used byte belong to the next block; valid between blocks.
     pub(super) fn bits_left(&self) -> u8 {
         self.decoder
             .block_boundary_state()
             .map_or(0, |state| state.num_bits % 8)
     }
 
-    /// Whether all was given out.
+    /// Returns whether all output was given out.
     pub(super) fn is_empty(&self) -> bool {
         self.given == self.filled
     }
 
-    /// Gives out what is there.
+    /// Gives out pending output: fills `buffer` and returns the number of bytes.
     pub(super) fn give(&mut self, buffer: &mut [u8]) -> usize {
         let there = self.output.get(self.given..self.filled).unwrap_or_default();
         let count = there.len().min(buffer.len());
@@ -122,7 +121,7 @@ impl Inflater {
     }
 }
 
-/// The inflated bytes of what `packed` gives, up to the end of the stream.
+/// A reader of the inflated bytes of `packed`, up to the end of the stream.
 pub(super) struct Inflated<R> {
     pub(super) inflater: Inflater,
     pub(super) packed: R,

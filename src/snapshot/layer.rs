@@ -1,4 +1,4 @@
-//! The snapshot as a layer of the overlay.
+//! Serves the snapshot as a layer of the overlay.
 
 use std::ffi::{OsStr, OsString};
 
@@ -11,12 +11,12 @@ use crate::overlay::layer::{
 };
 use crate::package::Sha256;
 
-/// The root is the first node.
+/// The root, which is the first node.
 const ROOT: NodeId = NodeId(0);
-/// How far to look for the next file among directories and links.
+/// Number of nodes among which to look for the next file; directories and links lie in between.
 const FOLLOWING_MAX: u32 = 256;
 
-/// Fills a buffer with the tar stream's bytes from a position.
+/// A function that fills a buffer with the tar stream's bytes from a position.
 pub(super) type ReadAt<'a> = dyn FnMut(u64, &mut [u8]) -> Result<(), SnapshotError> + 'a;
 
 impl From<SnapshotError> for LayerError {
@@ -30,7 +30,7 @@ impl From<SnapshotError> for LayerError {
 }
 
 impl Snapshot {
-    /// Reads from a regular file, with `read` to give the tar stream's bytes from a position.
+    /// Reads from a regular file; `read` fills a buffer with the tar stream's bytes from a position.
     pub(super) fn read_file(
         &self,
         node: NodeId,
@@ -72,8 +72,8 @@ impl Snapshot {
         }
     }
 
-    /// Calls `visit` for the pieces that `length` bytes from `offset` of a regular file are made of, in order, up to
-    /// its end: where each lies in the tar stream (`None` for a hole), and its length. Stops at an error.
+    /// Calls `visit` for the pieces of `length` bytes from `offset` of a regular file, in order, up to its end: with
+    /// the place of each in the tar stream (`None` for a hole), and its length. Stops at an error.
     pub(super) fn pieces(
         &self,
         node: &Node,
@@ -228,7 +228,7 @@ impl Layer for Snapshot {
 
     fn is_ready(&self, node: NodeId, offset: u64, length: usize) -> bool {
         let Ok((_, node)) = self.node(node) else {
-            // An error needs no worker to be reported.
+            // Reporting an error needs no worker.
             return true;
         };
         let mut ready = true;

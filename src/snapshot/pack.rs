@@ -1,24 +1,24 @@
-//! Cuts a tar stream into gzip members and compresses them on several threads. Where
-//! it cuts and what comes out does not depend on the number of threads.
+//! Cuts a tar stream into gzip members and compresses them on several threads. The cuts and the output do not depend on
+//! the number of threads.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
 use super::format::{Member, Packing};
 use crate::package::Sha256;
+use crate::sync::{Mutex, lock};
 
-/// A new member starts before a file's header once the open one holds this much.
+/// Size in bytes from which an open member ends before the next file's header.
 const MEMBER_BYTES: usize = 128 << 10;
-/// A file above this starts its own member, and is cut each time this much of it was written.
+/// Size in bytes above which a file starts its own member, and in steps of which it is cut.
 pub(super) const CHUNK_BYTES: u64 = 1 << 20;
 
-/// The other end was dropped: the writing thread failed, and its result tells why.
+/// The error of a dropped receiver: the writing thread failed, and its result has the reason.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-/// Collects the tar stream and passes on whole members.
+/// A buffer that collects the tar stream and passes on whole members.
 #[derive(Debug)]
 pub(super) struct Cutter {
     /// The member being filled.
@@ -29,6 +29,7 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
+    /// Starts a tar stream whose members go to `sink`.
     pub(super) fn new(sink: Sink) -> Self {
         Self {
             open: Vec::new(),
@@ -37,7 +38,7 @@ impl Cutter {
         }
     }
 
-    /// Call before the headers of an entry with `content` bytes.
+    /// Starts an entry with `content` bytes; called before its headers are appended.
     pub(super) fn begin_entry(&mut self, content: u64) -> Result<(), Stopped> {
         if self.open.len() >= MEMBER_BYTES || (content > CHUNK_BYTES && !self.open.is_empty()) {
             self.cut()?;
@@ -45,7 +46,7 @@ impl Cutter {
         Ok(())
     }
 
-    /// Offset in the tar stream of what is appended next.
+    /// Returns the offset in the tar stream of the next appended byte.
     pub(super) fn position(&self) -> u64 {
         self.start + self.open.len() as u64
     }
@@ -79,7 +80,7 @@ struct Packed {
     digest: Sha256,
 }
 
-/// Takes members in order; blocks when too many are under way.
+/// The way for members to the threads, in order; it blocks when too many are under way.
 #[derive(Debug)]
 pub(super) struct Sink {
     jobs: SyncSender<Job>,
@@ -94,11 +95,11 @@ impl Sink {
     }
 }
 
-/// What the compressed members came to.
+/// The written members, or the writer's error.
 pub(super) type Written = io::Result<Vec<Member>>;
 
-/// Starts `threads` compressing threads and one that writes to `out`. Dropping the
-/// sink ends them; the handle then gives the members written.
+/// Starts `threads` compressing threads and one that writes to `out`. Dropping the sink ends them; the handle then
+/// returns the written members.
 pub(super) fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     out: impl Write + Send + 'scope,
@@ -113,9 +114,9 @@ pub(super) fn start<'scope, 'env>(
         let queue = std::sync::Arc::clone(&queue);
         scope.spawn(move || {
             loop {
-                let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let job = lock(&queue).recv();
                 let Ok(Job { tar, reply }) = job else { return };
-                // A failed send means that the writer gave up; it says why itself.
+                // A failed send means that the writer stopped; its result has the reason.
                 let _ = reply.send(pack(&tar, level));
             }
         });

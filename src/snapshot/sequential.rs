@@ -1,12 +1,13 @@
-//! Reading the snapshot once, in order: for writing an image. What the backing store has comes from there; the
-//! rest is inflated and not kept, since nobody is going to ask again.
+//! Reads the snapshot once, in order, for writing an image. Members in the backing store are read from there; the
+//! others are inflated and not kept, since no later read is expected.
 
 use super::SnapshotError;
-use super::format::{Member, MemberId};
+use super::format::Member;
+use super::member_id::MemberId;
 use super::reader::Snapshot;
 use crate::overlay::layer::{ContentReader, LayerResult, NodeId};
 
-/// A reader with the one member in memory that it read from last.
+/// A reader that keeps in memory the one member that it read last.
 #[derive(Debug)]
 pub(super) struct Sequential<'a> {
     snapshot: &'a Snapshot,
@@ -14,6 +15,7 @@ pub(super) struct Sequential<'a> {
 }
 
 impl<'a> Sequential<'a> {
+    /// Makes a reader of `snapshot` without a member in memory.
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             snapshot,
@@ -46,7 +48,7 @@ impl<'a> Sequential<'a> {
             Some(current) => Ok(self.current.insert(current)),
             None => {
                 let (id, member): (MemberId, Member) = self.snapshot.index.member_at(position)?;
-                let bytes = self.snapshot.member_once(id, &member)?;
+                let bytes = self.snapshot.member_bytes(id, &member)?;
                 Ok(self.current.insert((member, bytes)))
             }
         }

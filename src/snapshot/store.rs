@@ -1,11 +1,10 @@
-//! The backing store: what was unpacked once, kept for every mount and process.
+//! The backing store: keeps unpacked members for every mount and process.
 //!
-//! One sparse file holds the tar stream's bytes at their own offsets, and a map beside it
-//! one byte per member that says "unpacked". The bytes are written first, then the mark.
-//! Neither is synced: after a crash a mark may have outlived its bytes, so a marked
-//! member is checked against its CRC-32 before this process uses it for the first time.
-//! A mark is thus only a hint, and two processes that unpack the same member at once
-//! write the same bytes. They seldom do: who unpacks holds a lock on the member's byte of the map.
+//! One sparse file holds the tar stream's bytes at their own offsets, and a map beside it has one byte per member, the
+//! mark for "unpacked". The bytes are written first, then the mark. Neither is synced: after a crash a mark may have
+//! outlived its bytes, so this process checks a marked member against its CRC-32 before it uses it for the first time.
+//! A mark is thus only a hint, and two processes that unpack the same member at once write the same bytes. This is
+//! rare: a process locks the member's byte in the map while it unpacks.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -16,24 +15,25 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::format::{Fields, Member, MemberId};
+use super::format::Member;
+use super::member_id::MemberId;
 use crate::durable::{AtomicFile, FileLock, PathError};
 use crate::package::Sha256;
 
 const MAP_MAGIC: [u8; 8] = *b"OICMAP\0\x01";
-/// Magic, snapshot id, CRC-32 of both, padding.
+/// Size of the map's header: magic, snapshot id, CRC-32 of both, padding.
 const MAP_HEADER_BYTES: u64 = 64;
 const ORDER_MAGIC: [u8; 8] = *b"OICORD\0\x01";
-/// Not 1, so that a stray bit does not make a mark.
+/// The mark; not 1, so that a stray bit does not make one.
 const UNPACKED: u8 = 0xa5;
-/// How long to wait for another process. It may be stopped; then both do the work.
+/// Longest wait for another process, which may be stopped; then both do the work.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often to look, at first and at last.
+/// Shortest and longest pause between two attempts to lock.
 const GLANCE: std::ops::RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(10);
-/// Where, behind any map, the bytes lie that stand for all parts of one frame or block.
+/// Offset, behind any map, of the lock bytes that stand for all parts of one frame or block.
 const FRAME_LOCKS: u64 = 1 << 62;
 
-/// Every file of a store starts like this.
+/// Start of the name of every file of a store.
 const PREFIX: &str = "members-";
 
 /// An open backing store.
@@ -46,8 +46,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the store of the snapshot `id` in `directory`, and makes it if it is not there.
-    /// Stores of other snapshots are removed; who still has one open keeps it.
+    /// Opens the store of the snapshot `id` in `directory`, and makes it if it is absent. Removes stores of other
+    /// snapshots; a process that still has one open can go on using it.
     pub(super) fn open(directory: &Path, id: Sha256, tar_bytes: u64, members: u32) -> Result<Self, PathError> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -55,7 +55,7 @@ impl Store {
             .create(directory)
             .map_err(PathError::on("create", directory))?;
         let _lock = FileLock::exclusive(directory.join("lock"))?;
-        let stem = format!("{PREFIX}{}", hex::encode(id.0.get(..16).unwrap_or_default()));
+        let stem = stem(id);
         remove_others(directory, &stem).map_err(PathError::on("clean", directory))?;
         let path = directory.join(format!("{stem}.data"));
         let data = open(&path)?;
@@ -74,22 +74,54 @@ impl Store {
         })
     }
 
-    /// Whether some process has unpacked `member`.
+    /// Finds the damaged ones of the store's small files in `directory`, with the problem of each. `id` and `members`
+    /// are those of the snapshot. Call it before [`Self::open`], which makes a damaged map anew.
+    pub(super) fn damaged_files(directory: &Path, id: Sha256, members: u32) -> Vec<(PathBuf, String)> {
+        let stem = stem(id);
+        let mut damaged = Vec::new();
+        let mut look = |name: String, problem: &dyn Fn(&[u8]) -> Option<&'static str>| {
+            let path = directory.join(name);
+            let problem = match fs::read(&path) {
+                Ok(bytes) => problem(&bytes).map(str::to_owned),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => Some(format!("it cannot be read: {error}")),
+            };
+            damaged.extend(problem.map(|problem| (path, problem)));
+        };
+        look(format!("{stem}.map"), &|bytes| {
+            let (header, marks) = bytes.split_at_checked(MAP_HEADER_BYTES as usize).unwrap_or_default();
+            let are_marks = marks.iter().all(|mark| matches!(*mark, 0 | UNPACKED));
+            let is_sound = header == map_header(id) && marks.len() == members as usize && are_marks;
+            (!is_sound).then_some("its header or its marks are damaged")
+        });
+        look(format!("{stem}.order"), &|bytes| {
+            let is_sound = parse_order(bytes).is_some();
+            (!is_sound).then_some("its content is not what its checksum says")
+        });
+        damaged
+    }
+
+    /// Returns the path of the file with the unpacked bytes.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether a process has unpacked `member`.
     pub(super) fn is_marked(&self, member: MemberId) -> bool {
         let mut mark = [0];
         let read = self.map.read_exact_at(&mut mark, mark_offset(member));
         read.is_ok() && mark == [UNPACKED]
     }
 
-    /// The bytes kept for `member`, if they are the right ones.
+    /// Reads the bytes kept for `member`; `None` if they are not the right ones.
     pub(super) fn verified(&self, member: &Member) -> Option<Vec<u8>> {
         let mut bytes = vec![0; member.tar_bytes as usize];
         self.data.read_exact_at(&mut bytes, member.tar_offset).ok()?;
         (crc32fast::hash(&bytes) == member.crc).then_some(bytes)
     }
 
-    /// Waits until no other process unpacks `member` (or what it is part of), and makes others wait.
-    /// Does without where locks do not work (`F_OFD_SETLK`, fcntl(2)), and if somebody holds one for very long.
+    /// Waits until no other process unpacks `member` (or the frame or block that it is part of), and makes others wait.
+    /// Continues without the lock if locks are unsupported (`F_OFD_SETLK`, fcntl(2)) or the wait exceeds [`PATIENCE`].
     pub(super) fn claim(&self, id: MemberId, member: &Member) -> Claim<'_> {
         let byte = match member.packing.is_part() {
             true => FRAME_LOCKS.saturating_add(member.offset.min(FRAME_LOCKS / 2)),
@@ -115,7 +147,7 @@ impl Store {
     /// Keeps `bytes` as those of `member`.
     pub(super) fn put(&self, id: MemberId, member: &Member, bytes: &[u8]) -> Result<(), PathError> {
         let fail = || PathError::on("write", &self.path);
-        // A hole where all is zero, but punched: there may be damage to overwrite.
+        // Zeros become a hole, which is punched: it may replace damage.
         let hole = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
         let zero = bytes.iter().all(|byte| *byte == 0);
         if !zero || rustix::fs::fallocate(&self.data, hole, member.tar_offset, bytes.len() as u64).is_err() {
@@ -124,14 +156,14 @@ impl Store {
         self.map.write_all_at(&[UNPACKED], mark_offset(id)).map_err(fail())
     }
 
-    /// Takes the mark of `member` away.
+    /// Removes the mark of `member`.
     pub(super) fn unmark(&self, member: MemberId) -> Result<(), PathError> {
         self.map
             .write_all_at(&[0], mark_offset(member))
             .map_err(PathError::on("write", &self.path))
     }
 
-    /// Keeps an order of members for a later process.
+    /// Saves an order of members for a later process.
     pub(super) fn save_order(&self, order: &[MemberId]) -> Result<(), PathError> {
         let mut bytes = Vec::from(ORDER_MAGIC);
         bytes.extend(order.iter().flat_map(|id| id.0.to_le_bytes()));
@@ -143,18 +175,10 @@ impl Store {
         file.commit().map(drop)
     }
 
-    /// The order kept last; empty if there is none or it is damaged.
+    /// Returns the order saved last; empty if it is absent or damaged.
     pub(super) fn saved_order(&self) -> Vec<MemberId> {
         let bytes = fs::read(&self.order_path).unwrap_or_default();
-        let numbers = bytes
-            .split_last_chunk::<4>()
-            .filter(|(covered, crc)| crc32fast::hash(covered).to_le_bytes() == **crc)
-            .and_then(|(covered, _)| covered.strip_prefix(&ORDER_MAGIC))
-            .unwrap_or_default();
-        numbers
-            .chunks_exact(4)
-            .filter_map(|number| Fields(number).u32().map(MemberId))
-            .collect()
+        parse_order(&bytes).unwrap_or_default()
     }
 
     /// Fills `buffer` from `tar_offset`.
@@ -165,24 +189,25 @@ impl Store {
     }
 }
 
-/// Held while a member is unpacked.
+/// A guard held while a member is unpacked.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     map: &'a File,
-    /// The locked byte, unless locking did not work.
+    /// The locked byte, unless locking failed.
     byte: Option<u64>,
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         if let Some(byte) = self.byte {
-            // Cannot fail for a lock that is held; and closing the file releases it at the latest.
+            // Unlocking a held lock cannot fail; and closing the file releases it at the latest.
             let _ = set_lock(self.map, byte, libc::F_UNLCK);
         }
     }
 }
 
-/// Locks or unlocks one byte, for the open file rather than the process, so that threads are no obstacle.
+/// Locks or unlocks one byte, for the open file rather than the process: two stores open in one process exclude each
+/// other, too.
 fn set_lock(file: &File, byte: u64, kind: i32) -> nix::Result<()> {
     let lock = libc::flock {
         l_type: kind as i16,
@@ -194,7 +219,7 @@ fn set_lock(file: &File, byte: u64, kind: i32) -> nix::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
 }
 
-/// Where the map has the mark of `member`.
+/// Returns the offset in the map of the mark of `member`.
 fn mark_offset(member: MemberId) -> u64 {
     MAP_HEADER_BYTES + u64::from(member.0)
 }
@@ -211,12 +236,34 @@ fn open(path: &Path) -> Result<File, PathError> {
         .map_err(PathError::on("open", path))
 }
 
-/// Starts the map anew, without marks, unless it is this snapshot's.
-fn prepare_map(map: &File, id: Sha256, members: u32) -> io::Result<()> {
+/// Returns the start of the names of the files of the snapshot `id`.
+fn stem(id: Sha256) -> String {
+    format!("{PREFIX}{}", hex::encode(id.0.get(..16).unwrap_or_default()))
+}
+
+/// Makes the header of the map of the snapshot `id`.
+fn map_header(id: Sha256) -> Vec<u8> {
     let mut header = Vec::from(MAP_MAGIC);
     header.extend(id.0);
     header.extend(crc32fast::hash(&header).to_le_bytes());
     header.resize(MAP_HEADER_BYTES as usize, 0);
+    header
+}
+
+/// Parses a file with an order of members; `None` if it is damaged.
+fn parse_order(bytes: &[u8]) -> Option<Vec<MemberId>> {
+    let (covered, crc) = bytes.split_last_chunk::<4>()?;
+    if crc32fast::hash(covered).to_le_bytes() != *crc {
+        return None;
+    }
+    let (numbers, _) = covered.strip_prefix(&ORDER_MAGIC)?.as_chunks();
+    let numbers = numbers.iter().map(|number| MemberId(u32::from_le_bytes(*number)));
+    Some(numbers.collect())
+}
+
+/// Starts the map anew, without marks, unless it belongs to this snapshot.
+fn prepare_map(map: &File, id: Sha256, members: u32) -> io::Result<()> {
+    let header = map_header(id);
     let size = MAP_HEADER_BYTES + u64::from(members);
     let mut found = [0; MAP_HEADER_BYTES as usize];
     let known = map.read_exact_at(&mut found, 0).is_ok() && found[..] == header[..];

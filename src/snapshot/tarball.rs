@@ -1,20 +1,20 @@
-//! The open tarball: gives the bytes of its members, verified.
+//! The open tarball, which gives the verified bytes of its members.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use super::SnapshotError;
-use super::format::{Member, MemberId, Packing};
+use super::format::{Member, Packing};
 use super::index::Index;
 use super::inflate::{Inflated, Inflater};
+use super::member_id::MemberId;
+use crate::archive::compression::ZSTD_WINDOW_LOG_MAX;
 use crate::durable::PathError;
 use crate::package::Sha256;
+use crate::sync::{Mutex, lock};
 
-/// Largest window of a zstd frame that is accepted, as a power of two (128 MiB): what `zstd --long` takes.
-pub(super) const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// An open tarball.
 #[derive(Debug)]
 pub(super) struct Tarball {
@@ -27,9 +27,9 @@ pub(super) struct Tarball {
 
 /// A decoder somewhere in a long zstd frame or deflate block.
 struct Run {
-    /// Where in the tarball it has started.
+    /// Start of the frame or block in the tarball.
     offset: u64,
-    /// Offset in the tar stream of what comes next.
+    /// Offset in the tar stream of the decoder's next byte.
     tar_position: u64,
     decoder: Box<dyn Read + Send>,
 }
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Run {
     }
 }
 
-/// A file from an offset on, whoever else moves in it.
+/// A reader of a file from an offset on, independent of the file's shared position.
 struct From {
     file: File,
     offset: u64,
@@ -57,7 +57,7 @@ impl Read for From {
 }
 
 impl Tarball {
-    /// `file`, which was opened at `path`; `is_foreign` unless oic wrote it.
+    /// Takes `file`, which was opened at `path`; `is_foreign` unless oic wrote it.
     pub(super) fn new(file: File, path: &Path, is_foreign: bool) -> Self {
         Self {
             file,
@@ -67,19 +67,19 @@ impl Tarball {
         }
     }
 
-    /// Whether it came from elsewhere.
+    /// Returns whether it is from elsewhere.
     pub(super) fn is_foreign(&self) -> bool {
         self.is_foreign
     }
 
-    /// Fills `buffer` from the tarball's own bytes at `offset`, which some [`Packing::Stored`] member has.
+    /// Fills `buffer` from the tarball's own bytes at `offset`, which lie in a [`Packing::Stored`] member.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), SnapshotError> {
         let read = self.file.read_exact_at(buffer, offset);
         Ok(read.map_err(PathError::on("read", &self.path))?)
     }
 
-    /// The tar stream's bytes of `member`, verified before and after unpacking. If it is a part of something, the
-    /// parts that are unpacked on the way to it are given to `passing`, verified as well.
+    /// Returns the tar stream's bytes of `member`, verified before and after unpacking. If it is a part of a frame or
+    /// block, `passing` gets the parts that are unpacked on the way to it, verified as well.
     ///
     /// # Errors
     /// Damage, of the tarball or the index.
@@ -117,7 +117,7 @@ impl Tarball {
         member: &Member,
         passing: &dyn Fn(MemberId, &Member, &[u8]),
     ) -> Result<Vec<u8>, SnapshotError> {
-        let mut kept = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.run);
         let goes_on = |run: &Run| run.offset == member.offset && run.tar_position <= member.tar_offset;
         let mut run = match kept.take().filter(goes_on) {
             Some(run) => run,
@@ -143,7 +143,7 @@ impl Tarball {
         }
     }
 
-    /// A decoder at the start of what `member` is a part of.
+    /// Starts a decoder at the start of the frame or block that `member` is part of.
     fn start_run(&self, index: &Index, member: &Member) -> Result<Run, SnapshotError> {
         let fail = || PathError::on("read", &self.path);
         let from = From {
@@ -170,6 +170,7 @@ impl Tarball {
         })
     }
 
+    /// Makes an error that names the place of `member` in the tarball.
     pub(super) fn damage(&self, member: &Member, problem: &str) -> SnapshotError {
         let place = match member.compressed_bytes {
             0 => format!("behind byte {}", member.offset),
@@ -193,17 +194,17 @@ fn zstd_decoder<R: io::BufRead>(packed: R) -> io::Result<zstd::stream::read::Dec
     Ok(decoder)
 }
 
-/// As many bytes of `unpacked` as `member` has; `None` if there are fewer.
+/// Returns as many bytes of `unpacked` as `member` has; `None` if there are fewer.
 fn exactly(mut unpacked: impl Read, member: &Member) -> Option<Vec<u8>> {
     let mut bytes = vec![0; member.tar_bytes as usize];
     unpacked.read_exact(&mut bytes).ok()?;
     Some(bytes)
 }
 
-/// Inflates `packed` from bit `bit` of its first byte on, where a block starts; `window` is what came before.
+/// Inflates `packed` from bit `bit` of its first byte on, where a block starts; `window` is the output before it.
 fn inflated<R: io::BufRead>(mut packed: R, bit: u8, window: &[u8]) -> impl Read + use<R> {
     let mut first = [0];
-    // If there is no byte, there is nothing to inflate either, which is found out then.
+    // Without a byte, there is nothing to inflate either, which the inflater finds.
     if bit > 0 && packed.read_exact(&mut first).is_err() {
         first = [0];
     }

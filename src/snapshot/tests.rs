@@ -1,11 +1,11 @@
-//! The snapshot against tar(1), gzip(1) and the tree it was made of.
+//! Compares the snapshot with tar(1), gzip(1) and its source tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use super::format::MemberId;
+use super::member_id::MemberId;
 use super::*;
 use crate::archive::unpack::{UnpackOptions, unpack_tar};
 use crate::cancel::Cancel;
@@ -16,6 +16,7 @@ mod damage;
 mod foreign;
 mod hostile;
 mod index;
+mod odd;
 mod tree;
 
 struct Fixture {
@@ -27,7 +28,7 @@ impl Fixture {
         Self::within(&std::env::temp_dir())
     }
 
-    /// In memory, where syncing costs nothing, for tests that rewrite files thousands of times.
+    /// Makes a fixture in memory, where syncing costs nothing, for tests that rewrite files thousands of times.
     fn in_memory() -> Self {
         Self::within(Path::new("/dev/shm"))
     }
@@ -38,7 +39,7 @@ impl Fixture {
         Self { directory }
     }
 
-    /// With the tree that has one of everything.
+    /// Makes a fixture with the tree that has one of everything.
     fn full() -> Self {
         let fixture = Self::new();
         tree::build(&fixture.tree());
@@ -159,7 +160,7 @@ fn tar_unpacks_it_to_the_same_tree() {
         .arg("-C")
         .arg(fixture.at("out")));
     assert_same(&tree::on_disk(&fixture.tree()), &tree::on_disk(&fixture.at("out")));
-    // And so do we, from what gzip makes of it.
+    // And so does oic, from the output of gzip.
     let tar = run(Command::new("gzip").arg("-dc").arg(&tarball));
     assert_eq!(tar.len() as u64, summary.tar_bytes);
     fs::create_dir(fixture.at("own")).unwrap();
@@ -263,7 +264,7 @@ fn only_what_is_read_is_inflated_and_order_is_kept() {
     assert_eq!(snapshot.saved_first_use(), []);
     snapshot.save_first_use().unwrap();
     assert_eq!(fixture.open().saved_first_use(), order);
-    // Reading ahead unpacks without counting as use, and bears unknown numbers.
+    // Reading ahead unpacks without counting as use, and ignores unknown numbers.
     let all: Vec<_> = (0..u32::try_from(snapshot.stats().members_total).unwrap() + 3)
         .map(MemberId)
         .collect();
@@ -273,7 +274,7 @@ fn only_what_is_read_is_inflated_and_order_is_kept() {
     assert!(snapshot.is_ready(node, 0, 3 << 20));
 }
 
-/// Members that a thread of their own unpacks, once `snapshot` says so.
+/// Waits for a read-ahead thread; returns whether the statistics become the `expected` ones within 5 seconds.
 fn settles(snapshot: &Snapshot, expected: impl Fn(&SnapshotStats) -> bool) -> bool {
     (0..500).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -312,10 +313,10 @@ fn reading_ahead_follows_records_and_readers() {
         1000
     )));
     assert!(!snapshot.is_ready(find(&*snapshot, "30"), 0, 1000));
-    // What was read ahead is not what was used.
+    // Members read ahead do not count as used.
     assert_eq!(snapshot.first_use().len(), 3);
     drop(ahead);
-    // Nobody reads ahead any more.
+    // The read-ahead thread has ended.
     let before = snapshot.stats().members_ahead;
     for name in ["30", "31"] {
         snapshot.read_at(find(&*snapshot, name), 0, &mut byte).unwrap();

@@ -1,15 +1,19 @@
-//! How a member of an open snapshot comes to be kept: in the backing store, or in memory if that is full.
+//! Unpacks a member of an open snapshot and keeps it: in the backing store, or in memory if that is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::SnapshotError;
-use super::format::{Member, MemberId, Packing};
-use super::once::Keeping;
-use super::reader::Snapshot;
-use super::store::Claim;
+use super::checksums::Checksums;
+use super::format::{Member, Packing};
+use super::index::Index;
+use super::member_id::MemberId;
+use super::members::Keeping;
+use super::memory::Memory;
+use super::store::{Claim, Store};
+use super::tarball::Tarball;
 
-/// What a process has taken from a snapshot.
+/// The counters of a process's use of a snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) members_inflated: AtomicU64,
@@ -20,29 +24,36 @@ pub(super) struct Counts {
     store_failed: AtomicBool,
 }
 
+/// What a snapshot unpacks its members from and to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) tarball: &'a Tarball,
+    pub(super) index: &'a Index,
+    pub(super) store: &'a Store,
+    pub(super) memory: &'a Memory,
+    pub(super) checksums: &'a Checksums,
+    pub(super) counts: &'a Counts,
+}
+
 /// One member of a snapshot, about to be unpacked.
 #[derive(Debug)]
 pub(super) struct Unpacking<'a> {
-    snapshot: &'a Snapshot,
+    parts: Parts<'a>,
     id: MemberId,
     member: Member,
 }
 
 impl<'a> Unpacking<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, id: MemberId, member: Member) -> Self {
-        Self { snapshot, id, member }
+    /// Prepares to unpack `member`, which has the number `id`.
+    pub(super) fn new(parts: Parts<'a>, id: MemberId, member: Member) -> Self {
+        Self { parts, id, member }
     }
 
-    /// Member number `id`.
-    pub(super) fn of(snapshot: &'a Snapshot, id: MemberId) -> Result<Self, SnapshotError> {
-        Ok(Self::new(snapshot, id, snapshot.index.member(id)?))
-    }
-
-    /// Verified bytes of the member, out of the tarball.
+    /// Reads and verifies the bytes of the member in the tarball.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        let Snapshot {
+        let Parts {
             tarball, index, store, ..
-        } = self.snapshot;
+        } = self.parts;
         tarball.unpack(index, &self.member, &|id, member, bytes| {
             if !store.is_marked(id) {
                 self.count(bytes);
@@ -51,25 +62,25 @@ impl<'a> Unpacking<'a> {
         })
     }
 
-    /// Verified bytes of the member for somebody who needs them once: they are not kept.
-    pub(super) fn once(&self) -> Result<Vec<u8>, SnapshotError> {
+    /// Returns verified bytes of the member for one use, without keeping them.
+    pub(super) fn verified_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         let bytes = self.bytes()?;
         self.count(&bytes);
         Ok(bytes)
     }
 
     fn count(&self, bytes: &[u8]) {
-        let counts = &self.snapshot.counts;
+        let counts = self.parts.counts;
         counts.members_inflated.fetch_add(1, Ordering::Relaxed);
         counts.bytes_inflated.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
-    /// Puts `bytes` into the backing store; whether that worked.
+    /// Puts `bytes` into the backing store; returns whether that worked.
     fn keep(&self, id: MemberId, member: &Member, bytes: &[u8]) -> bool {
-        match self.snapshot.store.put(id, member, bytes) {
+        match self.parts.store.put(id, member, bytes) {
             Ok(()) => true,
             Err(error) => {
-                if !self.snapshot.counts.store_failed.swap(true, Ordering::Relaxed) {
+                if !self.parts.counts.store_failed.swap(true, Ordering::Relaxed) {
                     tracing::warn!("{error}; the base is read without its backing store, which is slow");
                 }
                 false
@@ -83,47 +94,50 @@ impl<'a> Keeping for Unpacking<'a> {
     type Error = SnapshotError;
     type Claim = Option<Claim<'a>>;
 
-    fn remembered(&self, id: u32) -> Option<Arc<[u8]>> {
-        self.snapshot.kept.get(id)
+    fn remembered(&self, id: MemberId) -> Option<Arc<[u8]>> {
+        self.parts.memory.get(id)
     }
 
-    fn holds(&self, id: u32) -> bool {
-        let Snapshot {
-            store, counts, sums, ..
-        } = self.snapshot;
+    fn holds(&self, id: MemberId) -> bool {
+        let Parts {
+            store,
+            counts,
+            checksums,
+            ..
+        } = self.parts;
         let found = match self.member.packing {
             Packing::Stored => self.bytes().ok(),
             _ if store.is_marked(self.id) => store.verified(&self.member),
             _ => None,
         };
         let Some(bytes) = found else { return false };
-        sums.learn(id, &bytes);
+        checksums.learn(id, &bytes);
         counts.members_reused.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    fn claim(&self, id: u32) -> Self::Claim {
-        // What is not copied needs no turns.
+    fn claim(&self, id: MemberId) -> Self::Claim {
+        // A member that is not copied needs no lock.
         let copied = self.member.packing != Packing::Stored;
-        copied.then(|| self.snapshot.store.claim(MemberId(id), &self.member))
+        copied.then(|| self.parts.store.claim(id, &self.member))
     }
 
-    fn unpack(&self, id: u32) -> Result<Option<Arc<[u8]>>, SnapshotError> {
+    fn unpack(&self, id: MemberId) -> Result<Option<Arc<[u8]>>, SnapshotError> {
         let bytes = self.bytes()?;
         if self.member.packing == Packing::Stored {
-            self.snapshot.sums.learn(id, &bytes);
+            self.parts.checksums.learn(id, &bytes);
             return Ok(None);
         }
-        if self.snapshot.store.is_marked(self.id) {
-            tracing::warn!("the backing store lost member {id}; it was unpacked again");
+        if self.parts.store.is_marked(self.id) {
+            tracing::warn!("the backing store lost member {}; it was unpacked again", id.0);
         }
         self.count(&bytes);
         if self.keep(self.id, &self.member, &bytes) {
-            self.snapshot.sums.learn(id, &bytes);
+            self.parts.checksums.learn(id, &bytes);
             return Ok(None);
         }
         let bytes = Arc::from(bytes);
-        self.snapshot.kept.put(id, &bytes);
+        self.parts.memory.put(id, &bytes);
         Ok(Some(bytes))
     }
 }

@@ -1,4 +1,4 @@
-//! Walks a tree in name order into a tar stream and an index at once.
+//! Walks a tree in name order, and writes a tar stream and an index at once.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -13,20 +13,21 @@ use rustix::io::Errno;
 use sha2::Digest as _;
 
 use super::SnapshotError;
-use super::builder::{Builder, Child, TooLarge, Xattrs};
+use super::builder::{Builder, Child, TooLarge};
 use super::entry::{TarEntry, pad};
 use super::format::{NONE, Node};
+use super::options::WriteOptions;
 use super::pack::{CHUNK_BYTES, Cutter, Stopped};
-use super::writer::WriteOptions;
+use crate::archive::stream::Xattrs;
 use crate::overlay::layer::Timestamp;
 use crate::package::Sha256;
 
-/// Why a walk ended early.
+/// The reason why a walk ended early.
 #[derive(Debug)]
 pub(super) enum WalkError {
-    /// Something in the tree, or the user.
+    /// An error in the tree, or a cancellation.
     Snapshot(SnapshotError),
-    /// The writing side failed and knows why.
+    /// The writing thread failed; its result has the reason.
     Stopped,
 }
 
@@ -48,14 +49,14 @@ pub(super) struct Walk<'a> {
     options: &'a WriteOptions,
     cutter: Cutter,
     builder: Builder,
-    /// Nodes with several names: device and inode, to node number and first name.
+    /// Nodes with several names: device and inode, with node number and first name.
     linked: HashMap<(u64, u64), (u32, Vec<u8>)>,
-    /// The tar name of the entry at hand: `./etc/passwd`.
+    /// The tar name of the current entry: `./etc/passwd`.
     name: Vec<u8>,
     skipped: Vec<PathBuf>,
 }
 
-/// What a walk leaves.
+/// The result of a walk.
 #[derive(Debug)]
 pub(super) struct Walked {
     pub(super) builder: Builder,
@@ -110,7 +111,7 @@ impl Walk<'_> {
         Ok(added.map_err(|TooLarge| self.too_large())?)
     }
 
-    /// One name: its headers, content and everything below it. `None` for what is skipped.
+    /// Writes one name: its headers, content and everything below it. Returns `None` if the name is skipped.
     fn child(&mut self, parent: &OwnedFd, name: &OsStr) -> Result<Option<u32>, WalkError> {
         self.options.cancel.check().map_err(SnapshotError::from)?;
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| self.error(errno))?;
@@ -122,7 +123,7 @@ impl Walk<'_> {
         let key = (stat.st_dev, stat.st_ino);
         if let Some((node, first)) = self.linked.get(&key) {
             let (node, first) = (*node, first.clone());
-            self.header(&stat, tar::EntryType::Link, &first, &[], 0)?;
+            self.header(&stat, tar::EntryType::Link, &first, &[])?;
             return Ok(Some(node));
         }
         let xattrs = self.xattrs(parent.as_fd(), Some(name))?;
@@ -192,19 +193,17 @@ impl Walk<'_> {
             libc::S_IFIFO => tar::EntryType::Fifo,
             other => return Err(self.problem(format!("unknown file type {other:o}")).into()),
         };
-        let size_bytes = if kind.is_file() { size(stat) } else { 0 };
-        self.header(stat, kind, target, &xattrs, size_bytes)?;
+        self.header(stat, kind, target, &xattrs)?;
         let node = Node {
             mode: stat.st_mode & (libc::S_IFMT | 0o7777),
             uid: stat.st_uid,
             gid: stat.st_gid,
             links: 0,
-            size_bytes: if kind.is_symlink() {
-                target.len() as u64
-            } else {
-                size_bytes
+            size_bytes: match kind {
+                tar::EntryType::Regular => size(stat),
+                _ => target.len() as u64,
             },
-            modified: modified(stat),
+            modified: self.modified(stat),
             device: device(stat),
             data: 0,
             entries: 0,
@@ -226,8 +225,8 @@ impl Walk<'_> {
         kind: tar::EntryType,
         link: &[u8],
         xattrs: &[(Vec<u8>, Vec<u8>)],
-        size_bytes: u64,
     ) -> Result<(), WalkError> {
+        let size_bytes = if kind.is_file() { size(stat) } else { 0 };
         let entry = TarEntry {
             name: &self.name,
             kind,
@@ -236,7 +235,7 @@ impl Walk<'_> {
             uid: stat.st_uid,
             gid: stat.st_gid,
             size_bytes,
-            modified: modified(stat),
+            modified: self.modified(stat),
             device: device(stat),
             xattrs,
         };
@@ -246,7 +245,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The names in `directory`, sorted by their bytes.
+    /// Lists the names in `directory`, sorted by their bytes.
     fn names(&self, directory: &OwnedFd) -> Result<Vec<OsString>, WalkError> {
         let entries = rustix::fs::Dir::read_from(directory).map_err(|errno| self.error(errno))?;
         let mut names = Vec::new();
@@ -271,8 +270,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The attributes that belong to a tree wherever it is: not an overlay's marks, nor
-    /// the labels of the build host's own security module.
+    /// Reads the attributes that the snapshot is to keep.
     fn xattrs(&self, directory: BorrowedFd<'_>, name: Option<&OsStr>) -> Result<Xattrs, SnapshotError> {
         let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         // Without a name, "." makes the kernel follow the link to the directory itself.
@@ -286,7 +284,7 @@ impl Walk<'_> {
         let length = rustix::fs::llistxattr(&path, &mut list[..]).map_err(|errno| self.error(errno))?;
         let mut xattrs = Vec::new();
         let names = list.get(..length).unwrap_or_default().split(|byte| *byte == 0);
-        for name in names.filter(|name| belongs(name)) {
+        for name in names.filter(|name| (self.options.keep_attribute)(name)) {
             let length = rustix::fs::lgetxattr_query(&path, name).map_err(|errno| self.error(errno))?;
             let mut value = vec![0; length];
             let length = rustix::fs::lgetxattr(&path, name, &mut value[..]).map_err(|errno| self.error(errno))?;
@@ -297,7 +295,23 @@ impl Walk<'_> {
         Ok(xattrs)
     }
 
-    /// The entry at hand, relative to the tree.
+    /// Returns the time that a node gets.
+    fn modified(&self, stat: &Stat) -> Timestamp {
+        let found = Timestamp {
+            seconds: stat.st_mtime,
+            nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        };
+        let is_directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        match self.options.times {
+            Some(times) if is_directory || times.is_late(found.seconds, found.nanoseconds) => Timestamp {
+                seconds: times.epoch_seconds(),
+                nanoseconds: 0,
+            },
+            _ => found,
+        }
+    }
+
+    /// Returns the path of the current entry, relative to the tree.
     fn path(&self) -> &Path {
         let bytes = self.name.strip_prefix(b"./").unwrap_or(&self.name);
         Path::new(OsStr::from_bytes(bytes.strip_suffix(b"/").unwrap_or(bytes)))
@@ -319,28 +333,8 @@ impl Walk<'_> {
     }
 }
 
-/// Whether an attribute of this name belongs to a tree wherever it is.
-pub(super) fn belongs(name: &[u8]) -> bool {
-    let tree = [&b"user."[..], b"trusted.", b"security.", b"system.posix_acl_"];
-    let host = [
-        &b"trusted.overlay."[..],
-        b"user.overlay.",
-        b"security.selinux",
-        b"security.ima",
-        b"security.evm",
-    ];
-    tree.iter().any(|prefix| name.starts_with(prefix)) && !host.iter().any(|prefix| name.starts_with(prefix))
-}
-
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
-}
-
-fn modified(stat: &Stat) -> Timestamp {
-    Timestamp {
-        seconds: stat.st_mtime,
-        nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-    }
 }
 
 fn device(stat: &Stat) -> (u32, u32) {

@@ -7,54 +7,22 @@ use rustix::fs::{Mode, OFlags};
 
 use super::SnapshotError;
 use super::format::Member;
+use super::options::WriteOptions;
 use super::pack::{self, Cutter};
 use super::toc;
 use super::walk::{WalkError, Walked, walk};
-use crate::cancel::Cancel;
 use crate::durable::{self, AtomicFile, PathError};
-use crate::package::Sha256;
 
-/// How to write a snapshot.
-#[derive(Debug, Clone)]
-pub struct WriteOptions {
-    /// What the tree was made from; kept in the index.
-    pub base_key: Sha256,
-    /// Threads that compress; the result does not depend on it.
-    pub threads: usize,
-    /// gzip level, 0 to 9.
-    pub compression_level: u32,
-    /// Paths relative to the tree that are left out, with everything below them.
-    pub exclude: Vec<PathBuf>,
-    /// Directories relative to the tree that are kept but emptied.
-    pub exclude_contents: Vec<PathBuf>,
-    /// Stops the work between two files.
-    pub cancel: Cancel,
-}
-
-impl WriteOptions {
-    /// Level 6, two threads, nothing excluded.
-    pub fn new(base_key: Sha256) -> Self {
-        Self {
-            base_key,
-            threads: 2,
-            compression_level: 6,
-            exclude: Vec::new(),
-            exclude_contents: Vec::new(),
-            cancel: Cancel::default(),
-        }
-    }
-}
-
-/// What was written.
+/// The properties of a written snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotSummary {
     /// Inodes, the root among them.
     pub entries: u64,
-    /// Bytes of regular files.
+    /// Sum of the sizes of regular files in bytes.
     pub content_bytes: u64,
-    /// Size of the tar stream.
+    /// Size of the tar stream in bytes.
     pub tar_bytes: u64,
-    /// Size of the tarball, its table of contents included.
+    /// Size of the tarball in bytes, its table of contents included.
     pub compressed_bytes: u64,
     /// Gzip members that hold the tar stream.
     pub members: u64,
@@ -62,9 +30,8 @@ pub struct SnapshotSummary {
     pub skipped: Vec<PathBuf>,
 }
 
-/// Writes the tree below `tree` to `tarball` and `index`, in name order and without
-/// entering other mounts. Hard links are kept among what is written. Both files appear
-/// complete or not at all, the tarball first.
+/// Writes the tree below `tree` to `tarball` and `index`, in name order and without entering other mounts. Hard links
+/// between written files are kept. Both files appear complete or not at all, the tarball first.
 ///
 /// # Errors
 /// If something is mounted below `tree`, a file changes while it is read, or reading or
@@ -79,7 +46,7 @@ pub fn write(
     let root = rustix::fs::open(tree, flags, Mode::empty())
         .map_err(std::io::Error::from)
         .map_err(PathError::on("open", tree))?;
-    let mut file = AtomicFile::create(tarball)?;
+    let mut file = AtomicFile::create_public(tarball)?;
     let out = file.file().try_clone().map_err(PathError::on("write", tarball))?;
     let (walked, members) = std::thread::scope(|scope| {
         let out = BufWriter::with_capacity(1 << 20, out);
@@ -112,7 +79,7 @@ pub fn write(
     })
 }
 
-/// The walk's own error explains more than the writer's; "stopped" is the writer's.
+/// Combines the results of walk and writer. The walk's own error goes before the writer's, which explains "stopped".
 fn settle(
     walked: Result<Walked, WalkError>,
     members: pack::Written,

@@ -1,63 +1,71 @@
-//! Removing whole parts of the store.
+//! Removal of whole parts of the store.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::durable::{self, PathError, TEMPORARY_PREFIX, sweep_temporaries};
+use crate::cancel::Cancel;
+use crate::durable::{self, PathError, TEMPORARY_PREFIX};
 use crate::fetch::Partial;
-use crate::package::Sha256;
-use crate::workspace::{TarballPlace, Workspace};
+use crate::package::Checksum;
 
-use super::inventory::{Provider, is_temporary, providers, tarballs};
+use super::inventory::{Provider, providers, tarballs};
 use super::measure::{Size, list, look_at, measure};
+use super::places::{Share, is_temporary, removed, shares};
+use super::sweep;
 use super::usage::{Removal, check_unmounted, check_unused};
 use super::{Store, StoreError};
 
-/// What is to be removed.
+/// The parts to be removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Package caches with their repository metadata.
     pub packages: bool,
-    /// Bases: snapshots, what was unpacked of them, step layers, mount points; also what the work directory has of
-    /// tarballs that came from elsewhere.
+    /// Bases: snapshots, their unpacked members, step layers, mount points; also the files in the work directory that
+    /// belong to foreign tarballs.
     pub workspace: bool,
-    /// Images and all else that builds left.
+    /// Images and all other results of builds.
     pub images: bool,
 }
 
 /// One part of one provider.
 #[derive(Debug, Clone, Serialize)]
 pub struct Part {
-    /// Provider id; `null` for what belongs to a tarball that came from elsewhere.
+    /// Provider id; `null` for a foreign tarball.
     pub provider: Option<String>,
-    /// `packages`, `workspace`, `images` or `tarball`.
-    pub scope: &'static str,
-    /// Where it lies.
+    /// The share of the store that it is a part of.
+    #[serde(rename = "scope")]
+    pub share: Share,
+    /// Its path.
     #[serde(serialize_with = "super::lossy")]
     pub path: PathBuf,
-    /// What it takes.
+    /// Its size.
     #[serde(flatten)]
     pub size: Size,
 }
 
-/// What was removed, or would be.
+/// The parts that were removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Cleaned {
     /// The parts, by provider.
     pub parts: Vec<Part>,
-    /// Downloads that somebody is writing; they stay.
+    /// Downloads that another process is writing; they stay.
     #[serde(serialize_with = "super::lossy_list")]
     pub kept: Vec<PathBuf>,
 }
 
-/// Removes the parts that `scope` names, of all providers or of `only`. With `dry_run` it only
-/// tells what it would remove.
+/// Removes the parts that `scope` names, of all providers or of `only`. With `dry_run` it removes nothing and returns
+/// what it would remove. When `cancel` is set, it stops before the next part.
 ///
 /// # Errors
-/// [`StoreError::InUse`] and [`StoreError::Mounted`] before anything is removed; otherwise what
-/// removing reports.
-pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> Result<Cleaned, StoreError> {
+/// [`StoreError::Cancelled`]; [`StoreError::InUse`] and [`StoreError::Mounted`] before anything is removed; otherwise the error of the removal.
+pub fn clean(
+    store: &Store,
+    scope: Scope,
+    only: Option<&str>,
+    dry_run: bool,
+    cancel: &Cancel,
+) -> Result<Cleaned, StoreError> {
     let providers = providers(store, only)?;
     let mut cleaned = Cleaned::default();
     for provider in &providers {
@@ -75,19 +83,23 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
         locks.push(Removal::claim(provider)?);
     }
     for part in &cleaned.parts {
-        match part.scope {
-            PACKAGES => check_unmounted(&part.path)?,
-            _ => check_unused(part.owner(), &part.path)?,
-        }
+        check_unmounted(&part.path)?;
+    }
+    for part in cleaned.parts.iter().filter(|part| part.share != Share::Packages) {
+        check_unused(part.owner(), &part.path)?;
+    }
+    for lock in &locks {
+        lock.sweep();
     }
     if scope.workspace && only.is_none() {
-        sweep_temporaries(&TarballPlace::directory_in(&store.work_dir))?;
+        sweep::tarballs(&store.work_dir);
     }
     for part in &cleaned.parts {
+        cancel.check()?;
         tracing::info!(path = %part.path.display(), "removing what is in this directory");
-        let kept = match part.scope {
-            PACKAGES => empty_package_cache(&part.path)?,
-            TARBALL => {
+        let kept = match part.share {
+            Share::Packages => empty_package_cache(&part.path)?,
+            Share::Tarball => {
                 remove(&part.path)?;
                 Vec::new()
             }
@@ -101,15 +113,21 @@ pub fn clean(store: &Store, scope: Scope, only: Option<&str>, dry_run: bool) -> 
     Ok(cleaned)
 }
 
-const PACKAGES: &str = "packages";
-const WORKSPACE: &str = "workspace";
-const IMAGES: &str = "images";
-const TARBALL: &str = "tarball";
+impl Scope {
+    /// Says whether the scope names `share`.
+    fn names(self, share: Share) -> bool {
+        match share {
+            Share::Packages => self.packages,
+            Share::Workspace | Share::Tarball => self.workspace,
+            Share::Images => self.images,
+        }
+    }
+}
 
 impl Part {
-    /// Whose it is, for messages.
+    /// Returns its owner, for messages: the provider, or the word `tarball`.
     fn owner(&self) -> &str {
-        self.provider.as_deref().unwrap_or(TARBALL)
+        self.provider.as_deref().unwrap_or(Share::Tarball.name())
     }
 }
 
@@ -119,11 +137,14 @@ impl Cleaned {
     }
 }
 
-/// What `scope` names of `provider`, where there is something.
+/// Returns the parts of `provider` that `scope` names and that are not empty.
 fn parts(provider: &Provider, scope: Scope) -> Result<Vec<Part>, StoreError> {
     let mut parts = Vec::new();
-    for (scope, path) in paths(&provider.workspace, scope) {
-        // The part itself stays if it is a symbolic link or some other thing.
+    for (share, path) in shares(&provider.workspace)? {
+        if !scope.names(share) {
+            continue;
+        }
+        // A part that is a symbolic link or another kind of file stays.
         let Some(metadata) = look_at(&path)? else { continue };
         if !metadata.is_dir() {
             return Err(StoreError::NotADirectory { path });
@@ -133,7 +154,7 @@ fn parts(provider: &Provider, scope: Scope) -> Result<Vec<Part>, StoreError> {
         }
         parts.push(Part {
             provider: Some(provider.id.clone()),
-            scope,
+            share,
             size: measure(&path)?,
             path,
         });
@@ -141,7 +162,7 @@ fn parts(provider: &Provider, scope: Scope) -> Result<Vec<Part>, StoreError> {
     Ok(parts)
 }
 
-/// What there is of tarballs that came from elsewhere, but for writable layers over them.
+/// Returns the files of foreign tarballs, except writable layers over them.
 fn tarball_parts(store: &Store) -> Result<Vec<Part>, StoreError> {
     let mut all = Vec::new();
     for tarball in tarballs(store)? {
@@ -152,7 +173,7 @@ fn tarball_parts(store: &Store) -> Result<Vec<Part>, StoreError> {
         for path in paths {
             all.push(Part {
                 provider: None,
-                scope: TARBALL,
+                share: Share::Tarball,
                 size: measure(&path)?,
                 path,
             });
@@ -161,22 +182,7 @@ fn tarball_parts(store: &Store) -> Result<Vec<Part>, StoreError> {
     Ok(all)
 }
 
-fn paths(workspace: &Workspace, scope: Scope) -> Vec<(&'static str, PathBuf)> {
-    let mut paths = Vec::new();
-    if scope.packages {
-        paths.push((PACKAGES, workspace.package_cache().to_owned()));
-    }
-    if scope.workspace {
-        paths.push((WORKSPACE, workspace.chrootenv()));
-        paths.push((WORKSPACE, workspace.chrootbuild()));
-    }
-    if scope.images {
-        paths.push((IMAGES, workspace.image_builds()));
-    }
-    paths
-}
-
-/// Removes what is in `directory`, but not the directory: it may be a mount point or have an owner.
+/// Removes the contents of `directory`, but not the directory: it may be a mount point or have an owner.
 pub(super) fn empty(directory: &Path) -> Result<(), PathError> {
     for path in list(directory)? {
         remove(&path)?;
@@ -184,7 +190,7 @@ pub(super) fn empty(directory: &Path) -> Result<(), PathError> {
     Ok(())
 }
 
-/// As [`empty`], but downloads that somebody is writing stay; gives these.
+/// Empties `directory` as [`empty`] does, but keeps downloads that another process is writing; returns these.
 fn empty_package_cache(directory: &Path) -> Result<Vec<PathBuf>, PathError> {
     let mut kept = Vec::new();
     for path in list(directory)? {
@@ -199,25 +205,23 @@ fn empty_package_cache(directory: &Path) -> Result<Vec<PathBuf>, PathError> {
     Ok(kept)
 }
 
-/// The digest that an unfinished download is named after.
-fn download_digest(path: &Path) -> Option<Sha256> {
+/// Returns the digest in the name of an unfinished download; `None` for any other file.
+fn download_digest(path: &Path) -> Option<Checksum> {
     let name = path.file_name()?.to_str()?;
     name.strip_prefix(TEMPORARY_PREFIX)?.strip_prefix("part-")?.parse().ok()
 }
 
-/// Removes a tree within its mount. Its name becomes a temporary one first, so that what a killed
-/// removal leaves is never taken for something whole.
+/// Removes a tree within its mount. The tree gets a temporary name first, so that the rest that a killed removal leaves
+/// is never taken for a whole tree.
 pub(super) fn remove(path: &Path) -> Result<(), PathError> {
     if is_temporary(path) || !path.is_dir() {
         return durable::remove_tree(path);
     }
-    let mut name = std::ffi::OsString::from(format!("{TEMPORARY_PREFIX}removed-"));
-    name.push(path.file_name().unwrap_or_default());
-    let aside = path.with_file_name(name);
+    let aside = path.with_file_name(removed(path.file_name().unwrap_or_default()));
     durable::remove_tree(&aside)?;
     match std::fs::rename(path, &aside) {
         Ok(()) => durable::remove_tree(&aside),
-        // A mount point cannot be renamed; removing it says why.
+        // A mount point cannot be renamed; its removal returns the cause.
         Err(_) => durable::remove_tree(path),
     }
 }

@@ -1,129 +1,118 @@
-//! Removing what was not used for longest.
+//! Removal of the least recently used items.
 //!
-//! What a lockfile of an existing image names stays, and so do the step layers and the base below its upper, or below a
-//! writable layer of `oic mount`. A
-//! provider whose build is running is passed over as a whole.
+//! An image stays, unless the policy says otherwise; a raw image that only the next build needs does not. The packages in the lockfile of an existing image stay, and so do the step layers and the base below its upper, or
+//! below a writable layer of `oic mount`. A provider with a running build is skipped as a whole.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::cancel::Cancel;
 use crate::durable::{self, PathError};
 use crate::layer::{Below, LayerStore};
 use crate::package::Sha256;
 use crate::resolve::lockfile::Lockfile;
 use crate::resolve::memo::Memo;
-use crate::workspace::{LAYERS, TarballPlace, Workspace};
+use crate::workspace::{LAYERS, Workspace};
 
 use super::clean::remove;
-use super::inventory::{Image, Provider, age, is_temporary, providers, tarballs};
+use super::inventory::{Image, Provider, age, providers, tarballs};
 use super::measure::{Size, list, measure};
+pub use super::places::Kind;
+use super::places::has_writable_layer;
+use super::sweep;
 use super::usage::{Removal, check_unused};
 use super::{Store, StoreError};
 
-/// What may go.
+/// The limits of a collection.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// Remove until packages, bases and, if asked for, images take no more bytes than this.
+    /// The most bytes on disk that packages, bases and, if `images` is set, images may take.
     pub max_bytes: Option<u64>,
-    /// Remove what was not used for at least this long.
+    /// The time without use after which items are removed.
     pub unused_for: Option<Duration>,
-    /// Images may go, too, by the time of their build; else they stay, and what they need.
+    /// Whether images may be removed, too, by the time of their build; otherwise they stay, with the items that they
+    /// need.
     pub images: bool,
-    /// Only tell.
+    /// Whether nothing is removed, and the result says what would be.
     pub dry_run: bool,
-    /// The time that ages are counted to.
+    /// The present time, for ages.
     pub now: SystemTime,
 }
 
-/// Something that goes as a whole.
+/// An item that is removed as a whole.
 #[derive(Debug, Clone, Serialize)]
 pub struct Item {
-    /// Provider id; `null` for what belongs to a tarball that came from elsewhere.
+    /// Provider id; `null` for a foreign tarball.
     pub provider: Option<String>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Where it lies.
+    /// Its path.
     #[serde(serialize_with = "super::lossy")]
     pub path: PathBuf,
-    /// When it was last used, in seconds since 1970.
+    /// The time of its last use, in seconds since 1970.
     pub last_used: u64,
-    /// What it takes.
+    /// Its size.
     #[serde(flatten)]
     pub size: Size,
 }
 
-/// Kinds of items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A package file.
-    Package,
-    /// What was resolved for some request; it is resolved again when it is needed.
-    Resolution,
-    /// A step layer that no image lies on.
-    Layer,
-    /// What the work directory has of a tarball that came from elsewhere.
-    Tarball,
-    /// A snapshot with what was unpacked of it.
-    Base,
-    /// The directory of an image build.
-    Image,
-}
-
-/// What was removed, or would be.
+/// The items that were removed, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Collected {
-    /// In the order of removal: the least recently used first.
+    /// The items in the order of removal: the least recently used first.
     pub removed: Vec<Item>,
-    /// Bytes on disk of all that may ever go or is protected, before.
+    /// Bytes on disk of all removable and protected items before the collection.
     pub bytes_before: u64,
-    /// And after.
+    /// Bytes on disk of all removable and protected items after it.
     pub bytes_after: u64,
-    /// Bytes that images and what they need take; they stay whatever the limits are.
+    /// Bytes on disk of images and the items that they need, which stay under any limits.
     pub protected_bytes: u64,
-    /// Providers that were passed over, and why.
+    /// Providers that were skipped, with the reasons.
     pub skipped: Vec<Skipped>,
 }
 
-/// A provider that was passed over.
+/// A provider that was skipped.
 #[derive(Debug, Clone, Serialize)]
 pub struct Skipped {
     /// Its id.
     pub provider: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Removes what `policy` lets go, of all providers or of `only`.
+/// Removes the items that `policy` allows, of all providers or of `only`, and returns what was removed. When `cancel` is
+/// set, it stops before the next item.
 ///
 /// # Errors
-/// If something cannot be read or removed.
-pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Collected, StoreError> {
+/// [`StoreError::Cancelled`], or if an item cannot be read or removed.
+pub fn collect(store: &Store, policy: &Policy, only: Option<&str>, cancel: &Cancel) -> Result<Collected, StoreError> {
     let mut collected = Collected::default();
     let (mut candidates, mut locks) = (Vec::new(), Vec::new());
     for provider in providers(store, only)? {
-        match claim(&provider, policy) {
-            Ok(lock) => locks.extend(lock),
+        cancel.check()?;
+        let lock = match claim(&provider, policy) {
+            Ok(lock) => lock,
             Err(StoreError::InUse { by, .. }) => {
                 collected.skip(&provider.id, format!("it is in use by {by}"));
                 continue;
             }
             Err(error) => return Err(error),
-        }
+        };
         if !policy.dry_run {
-            durable::sweep_temporaries(&provider.workspace.image_builds())?;
-            LayerStore::new(provider.workspace.layers()).sweep()?;
+            lock.iter().for_each(Removal::sweep);
         }
+        locks.extend(lock);
         let found = Found::of(&provider, policy, &mut collected)?;
         collected.bytes_before = collected.bytes_before.saturating_add(found.bytes);
         candidates.extend(found.candidates);
     }
     if only.is_none() {
         if !policy.dry_run {
-            durable::sweep_temporaries(&TarballPlace::directory_in(&store.work_dir))?;
+            sweep::tarballs(&store.work_dir);
         }
         let found = Found::of_tarballs(store)?;
         collected.bytes_before = collected.bytes_before.saturating_add(found.bytes);
@@ -136,47 +125,52 @@ pub fn collect(store: &Store, policy: &Policy, only: Option<&str>) -> Result<Col
     collected.protected_bytes = collected.bytes_before.saturating_sub(unprotected);
     collected.bytes_after = collected.bytes_before;
     for item in candidates {
-        let too_much = policy.max_bytes.is_some_and(|max| collected.bytes_after > max);
-        let last_used = SystemTime::UNIX_EPOCH + Duration::from_secs(item.last_used);
-        let too_old = policy
-            .unused_for
-            .is_some_and(|limit| age(policy.now, last_used) >= limit);
-        if !too_much && !too_old {
-            continue;
-        }
-        if !policy.dry_run {
-            let (path, days) = (item.path.display(), age(policy.now, last_used).as_secs() / 86_400);
-            tracing::info!(%path, days, too_much, too_old, "removing what was not used for so many days");
-            match item.remove() {
-                // Of an image, this would be news: its packages may be gone already.
-                Err(StoreError::InUse { by, .. }) if item.may_be_used() => {
-                    collected.skip(item.owner(), format!("{} is in use by {by}", item.path.display()));
-                    continue;
-                }
-                Err(StoreError::Mounted { at }) if item.may_be_used() => {
-                    collected.skip(item.owner(), format!("{} is mounted", at.display()));
-                    continue;
-                }
-                result => result?,
-            }
-        }
-        collected.bytes_after = collected.bytes_after.saturating_sub(item.size.disk_bytes);
-        collected.removed.push(item);
+        cancel.check()?;
+        collected.consider(item, policy)?;
     }
     Ok(collected)
 }
 
-/// The locks of the provider; looking needs none.
+/// Takes the locks of the provider; `None` in a dry run that may not lock.
 fn claim(provider: &Provider, policy: &Policy) -> Result<Option<Removal>, StoreError> {
     match Removal::claim(provider) {
         Ok(lock) => Ok(Some(lock)),
-        // To look at, a store of somebody else is good enough.
+        // A dry run also works on a store of another user.
         Err(StoreError::Path(_)) if policy.dry_run => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 impl Collected {
+    /// Removes `item` if it is too old, or if what is kept is still too large.
+    fn consider(&mut self, item: Item, policy: &Policy) -> Result<(), StoreError> {
+        let too_much = policy.max_bytes.is_some_and(|max| self.bytes_after > max);
+        let last_used = SystemTime::UNIX_EPOCH + Duration::from_secs(item.last_used);
+        let too_old = policy.is_old(last_used);
+        if !too_much && !too_old {
+            return Ok(());
+        }
+        if !policy.dry_run {
+            let (path, days) = (item.path.display(), age(policy.now, last_used).as_secs() / 86_400);
+            tracing::info!(%path, days, too_much, too_old, "removing what was not used for so many days");
+            match item.remove() {
+                // An image in use is an error here: its packages may already have been removed.
+                Err(StoreError::InUse { by, .. }) if item.may_be_used() => {
+                    self.skip(item.owner(), format!("{} is in use by {by}", item.path.display()));
+                    return Ok(());
+                }
+                Err(StoreError::Mounted { at }) if item.may_be_used() => {
+                    self.skip(item.owner(), format!("{} is mounted", at.display()));
+                    return Ok(());
+                }
+                result => result?,
+            }
+        }
+        self.bytes_after = self.bytes_after.saturating_sub(item.size.disk_bytes);
+        self.removed.push(item);
+        Ok(())
+    }
+
     fn skip(&mut self, provider: &str, reason: String) {
         self.skipped.push(Skipped {
             provider: provider.to_owned(),
@@ -185,7 +179,15 @@ impl Collected {
     }
 }
 
+impl Policy {
+    /// Says whether what was used last at `last_used` has not been used for too long.
+    fn is_old(&self, last_used: SystemTime) -> bool {
+        self.unused_for.is_some_and(|limit| age(self.now, last_used) >= limit)
+    }
+}
+
 /// What there is of one provider.
+#[derive(Default)]
 struct Found {
     bytes: u64,
     candidates: Vec<Item>,
@@ -193,40 +195,9 @@ struct Found {
 
 impl Found {
     fn of(provider: &Provider, policy: &Policy, collected: &mut Collected) -> Result<Self, StoreError> {
-        let (mut bytes, mut candidates) = (0_u64, Vec::new());
-        let mut offer = |kind, path, last_used: SystemTime, size: Size, may_go: bool| {
-            bytes = bytes.saturating_add(size.disk_bytes);
-            let since = last_used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            if may_go {
-                candidates.push(Item {
-                    provider: Some(provider.id.clone()),
-                    kind,
-                    path,
-                    last_used: since.as_secs(),
-                    size,
-                });
-            }
-        };
+        let mut found = Self::default();
         let images = provider.images()?;
-        let mut staying: Vec<&Image> = Vec::new();
-        for image in &images {
-            let is_old = policy
-                .unused_for
-                .is_some_and(|limit| age(policy.now, image.built) >= limit);
-            let goes = policy.images && is_old && check_unused(&provider.id, image.build.directory()).is_ok();
-            if !goes {
-                staying.push(image);
-            }
-            if policy.images {
-                offer(
-                    Kind::Image,
-                    image.build.directory().to_owned(),
-                    image.built,
-                    image.size,
-                    goes,
-                );
-            }
-        }
+        let staying = found.images(provider, &images, policy);
         let needed = match needed_by(&staying) {
             Ok(needed) => Some(needed),
             Err(reason) => {
@@ -236,37 +207,94 @@ impl Found {
         };
         for package in provider.packages()? {
             let may_go = needed.as_ref().is_some_and(|needed| !needed.contains(&package.name()));
-            offer(Kind::Package, package.path, package.last_used, package.size, may_go);
+            let item = Item::of(provider, Kind::Package, package.path, package.last_used, package.size);
+            found.add(item, may_go);
         }
-        let workspace = &provider.workspace;
-        for (path, last_used) in Memo::new(workspace.resolutions()).list()? {
+        for (path, last_used) in Memo::new(provider.workspace.resolutions()).list()? {
             let size = measure(&path)?;
-            offer(Kind::Resolution, path, last_used, size, true);
+            found.add(Item::of(provider, Kind::Resolution, path, last_used, size), true);
         }
-        if workspace.tarball().exists() {
-            let last_used = provider.last_used().unwrap_or(SystemTime::UNIX_EPOCH);
-            let has_upper = staying.iter().any(|image| image.build.upper().exists()) || has_mounts(workspace)?;
-            let layers = measure(&workspace.layers())?;
-            let size = measure(&workspace.chrootbuild())?.without(layers);
-            offer(Kind::Base, workspace.chrootbuild(), last_used, size, !has_upper);
-            // A writable layer of `oic mount` may lie on an image, and so on any of them.
-            let lain_on = match has_mounts(workspace)? {
-                true => None,
-                false => lain_on(&staying),
-            };
-            for layer in LayerStore::new(workspace.layers()).list()? {
-                let key = layer.manifest.facts.key;
-                let may_go = lain_on.as_ref().is_some_and(|keys| !keys.contains(&key));
-                let path = layer.directory().to_owned();
-                offer(Kind::Layer, path.clone(), layer.last_used(), measure(&path)?, may_go);
+        if provider.workspace.tarball().exists() {
+            found.base(provider, &staying)?;
+        }
+        Ok(found)
+    }
+
+    /// Counts an item, and makes it a candidate if it may go.
+    fn add(&mut self, item: Item, may_go: bool) {
+        self.bytes = self.bytes.saturating_add(item.size.disk_bytes);
+        if may_go {
+            self.candidates.push(item);
+        }
+    }
+
+    /// Adds the states of images, and the images if `policy` lets images go; returns those that stay in any case.
+    fn images<'a>(&mut self, provider: &Provider, images: &'a [Image], policy: &Policy) -> Vec<&'a Image> {
+        let mut staying = Vec::new();
+        for image in images {
+            let directory = image.build.directory();
+            let is_unused = check_unused(&provider.id, directory).is_ok();
+            let goes = policy.images && policy.is_old(image.built) && is_unused;
+            if !goes {
+                staying.push(image);
+            }
+            if image.state != Size::default() {
+                let path = image.build.image_state();
+                let item = Item::of(provider, Kind::State, path, image.built, image.state);
+                self.add(item, is_unused);
+            }
+            if policy.images {
+                let size = image.size.without(image.state);
+                let item = Item::of(provider, Kind::Image, directory.to_owned(), image.built, size);
+                self.add(item, goes);
             }
         }
-        Ok(Self { bytes, candidates })
+        staying
+    }
+
+    /// Adds the base and the step layers; those that an image of `staying` or a mount lies on stay.
+    fn base(&mut self, provider: &Provider, staying: &[&Image]) -> Result<(), StoreError> {
+        let workspace = &provider.workspace;
+        let last_used = provider.last_used().unwrap_or(SystemTime::UNIX_EPOCH);
+        let is_mounted = has_mounts(workspace)?;
+        let has_upper = staying.iter().any(|image| image.build.upper().exists()) || is_mounted;
+        let layers = measure(&workspace.layers())?;
+        let size = measure(&workspace.chrootbuild())?.without(layers);
+        let item = Item::of(provider, Kind::Base, workspace.chrootbuild(), last_used, size);
+        self.add(item, !has_upper);
+        // A writable layer of `oic mount` may lie on an image, and so on any of them.
+        let lain_on = if is_mounted { None } else { lain_on(staying) };
+        for entry in LayerStore::new(workspace.layers()).entries()? {
+            // One with a damaged manifest is of no use to an image either.
+            let is_damaged = entry.layer.is_err();
+            let may_go = is_damaged || lain_on.as_ref().is_some_and(|keys| !keys.contains(&entry.key));
+            let last_used = entry.layer.map_or(SystemTime::UNIX_EPOCH, |layer| layer.last_used());
+            let size = measure(&entry.directory)?;
+            self.add(
+                Item::of(provider, Kind::Layer, entry.directory, last_used, size),
+                may_go,
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Item {
+    /// Describes what `provider` keeps at `path`.
+    fn of(provider: &Provider, kind: Kind, path: PathBuf, last_used: SystemTime, size: Size) -> Self {
+        let since = last_used.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            provider: Some(provider.id.clone()),
+            kind,
+            path,
+            last_used: since.as_secs(),
+            size,
+        }
     }
 }
 
 impl Found {
-    /// A writable layer of `oic mount` keeps what it lies on.
+    /// Finds foreign tarballs; one below a writable layer of `oic mount` is not a candidate.
     fn of_tarballs(store: &Store) -> Result<Self, StoreError> {
         let (mut bytes, mut candidates) = (0_u64, Vec::new());
         for tarball in tarballs(store)? {
@@ -286,7 +314,7 @@ impl Found {
     }
 }
 
-/// Keys of the step layers below the uppers of `images`; `None` if one of them cannot be read.
+/// Returns the keys of the step layers below the uppers of `images`; `None` if the record of one cannot be read.
 fn lain_on(images: &[&Image]) -> Option<BTreeSet<Sha256>> {
     let mut keys = BTreeSet::new();
     for image in images.iter().filter(|image| image.build.upper().exists()) {
@@ -301,12 +329,12 @@ fn lain_on(images: &[&Image]) -> Option<BTreeSet<Sha256>> {
     Some(keys)
 }
 
-/// Whether somebody keeps a writable layer of `oic mount` over the base.
+/// Says whether a writable layer of `oic mount` lies over the base.
 fn has_mounts(workspace: &Workspace) -> Result<bool, PathError> {
-    Ok(list(&workspace.mounts())?.iter().any(|path| !is_temporary(path)))
+    has_writable_layer(&workspace.mounts())
 }
 
-/// File names of the packages that the lockfiles of `images` name; in words, why one cannot be read.
+/// Returns the file names of the packages in the lockfiles of `images`; the error says in words why one cannot be read.
 fn needed_by(images: &[&Image]) -> Result<BTreeSet<String>, String> {
     let mut needed = BTreeSet::new();
     for image in images {
@@ -320,13 +348,27 @@ fn needed_by(images: &[&Image]) -> Result<BTreeSet<String>, String> {
     Ok(needed)
 }
 
+/// Removes `path` and leaves the time of its directory, which is that of the image's build.
+fn remove_untold(path: &Path) -> Result<(), PathError> {
+    let directory = path.parent().unwrap_or(path);
+    let keep = || {
+        let modified = directory.metadata()?.modified()?;
+        Ok((File::open(directory)?, modified))
+    };
+    let (opened, modified) = keep().map_err(PathError::on("look at", directory))?;
+    durable::remove_tree(path)?;
+    opened
+        .set_modified(modified)
+        .map_err(PathError::on("set the time of", directory))
+}
+
 impl Item {
-    /// Whose it is, for messages.
+    /// Returns its owner, for messages: the provider, or the word `tarball`.
     fn owner(&self) -> &str {
         self.provider.as_deref().unwrap_or("tarball")
     }
 
-    /// Whether it stays, and nothing is lost, if somebody uses it.
+    /// Says whether an item of this kind may stay, without loss, if a process uses it.
     fn may_be_used(&self) -> bool {
         matches!(self.kind, Kind::Base | Kind::Layer | Kind::Tarball)
     }
@@ -334,6 +376,7 @@ impl Item {
     fn remove(&self) -> Result<(), StoreError> {
         match self.kind {
             Kind::Package | Kind::Resolution => Ok(durable::remove_tree(&self.path)?),
+            Kind::State => Ok(remove_untold(&self.path)?),
             Kind::Image | Kind::Tarball => {
                 check_unused(self.owner(), &self.path)?;
                 Ok(remove(&self.path)?)
@@ -345,7 +388,7 @@ impl Item {
             }
             Kind::Base => {
                 check_unused(self.owner(), &self.path)?;
-                // The layers are items of their own, and good for the same base made again.
+                // The layers are items of their own, and fit the same base when it is made again.
                 for path in list(&self.path)?.iter().filter(|path| !path.ends_with(LAYERS)) {
                     remove(path)?;
                 }

@@ -1,17 +1,18 @@
-//! What there is: providers, their packages and their images.
+//! The inventory of the store: providers, their packages and their images.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::cache;
-use crate::durable::{PathError, TEMPORARY_PREFIX};
+use crate::durable::PathError;
 use crate::workspace::{ImageBuild, LOCKFILE_SUFFIX, TarballPlace, Workspace};
 
 use super::measure::{Size, list, look_at, measure};
+use super::places::{Kind, Room, has_writable_layer, of_kind};
 use super::{Store, StoreError, is_provider_id};
 
-/// A provider that something on disk belongs to.
+/// A provider with files in the store.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Its id.
@@ -23,16 +24,16 @@ pub struct Provider {
 /// A file in a package cache.
 #[derive(Debug, Clone)]
 pub struct Package {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// What it takes.
+    /// Its size.
     pub size: Size,
-    /// When a build last used it: the record of builds, or when it came.
+    /// The time of its last use by a build as recorded, or of its download if that is later.
     pub last_used: SystemTime,
 }
 
 impl Package {
-    /// Its file name; lossy only for names that oic never gives.
+    /// Returns its file name; lossy only for names that oic never makes.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -45,55 +46,61 @@ pub struct Image {
     pub name: String,
     /// Its files.
     pub build: ImageBuild,
-    /// What they take.
+    /// Their size.
     pub size: Size,
-    /// What the upper takes of it.
+    /// The part of it that is the upper.
     pub upper: Size,
-    /// When it was built.
+    /// The part of it that is the raw image of a build that does not deliver it.
+    pub state: Size,
+    /// The time of the build.
     pub built: SystemTime,
 }
 
-/// What the work directory has of a tarball that came from elsewhere.
+/// A foreign tarball (one that came from elsewhere), with its files in the work directory.
 #[derive(Debug, Clone)]
 pub struct Tarball {
     /// Its files.
     pub place: TarballPlace,
-    /// What they take, but for writable layers.
+    /// Their size, without writable layers.
     pub size: Size,
-    /// When the tarball was last read from, or first shown.
+    /// The time when the tarball was last read from, or first shown.
     pub last_used: SystemTime,
 }
 
 impl Tarball {
-    /// What can be made again: all but the writable layers of `oic mount`.
+    /// Returns the files that can be made again: all but the writable layers of `oic mount`.
     ///
     /// # Errors
     /// If its directory cannot be read.
     pub fn parts(&self) -> Result<Vec<PathBuf>, PathError> {
         let mut parts = list(self.place.directory())?;
-        if !list(&self.place.mounts())?.is_empty() {
+        if self.has_mounts()? {
             parts.retain(|path| *path != self.place.mounts());
         }
         Ok(parts)
     }
 
-    /// Whether somebody keeps a writable layer over it.
+    /// Says whether a writable layer lies over it.
     ///
     /// # Errors
     /// If its directory cannot be read.
     pub fn has_mounts(&self) -> Result<bool, PathError> {
-        Ok(list(&self.place.mounts())?.iter().any(|path| !is_temporary(path)))
+        has_writable_layer(&self.place.mounts())
     }
 }
 
-/// What the work directory has of tarballs that came from elsewhere. What lies beside a tarball is its owner's.
+/// Finds the foreign tarballs with files in the work directory. Files beside a tarball belong to its owner.
 ///
 /// # Errors
 /// If a directory cannot be read.
 pub fn tarballs(store: &Store) -> Result<Vec<Tarball>, StoreError> {
     let mut tarballs = Vec::new();
-    for directory in list(&TarballPlace::directory_in(&store.work_dir))? {
-        if is_temporary(&directory) || !look_at(&directory)?.is_some_and(|metadata| metadata.is_dir()) {
+    for directory in of_kind(
+        Room::Tarballs,
+        &TarballPlace::directory_in(&store.work_dir),
+        Kind::Tarball,
+    )? {
+        if !look_at(&directory)?.is_some_and(|metadata| metadata.is_dir()) {
             continue;
         }
         let place = TarballPlace::at(directory);
@@ -111,7 +118,7 @@ pub fn tarballs(store: &Store) -> Result<Vec<Tarball>, StoreError> {
     Ok(tarballs)
 }
 
-/// All providers that have something in the store, or only the one called `only`, by id.
+/// Finds the providers with files in the store, or only the one called `only`, sorted by id.
 ///
 /// # Errors
 /// If a directory cannot be read.
@@ -123,8 +130,7 @@ pub fn providers(store: &Store, only: Option<&str>) -> Result<Vec<Provider>, Pat
                 continue;
             };
             let is_directory = look_at(&path)?.is_some_and(|metadata| metadata.is_dir());
-            let is_ours = directory != store.work_dir || has_parts(&path);
-            if is_provider_id(id) && is_directory && is_ours {
+            if is_provider_id(id) && is_directory && (directory != store.work_dir || has_parts(&path)?) {
                 ids.insert(id.to_owned());
             }
         }
@@ -139,15 +145,18 @@ pub fn providers(store: &Store, only: Option<&str>) -> Result<Vec<Provider>, Pat
         .collect())
 }
 
-/// Whether the directory looks like one of a provider: the work directory may hold others.
-fn has_parts(path: &Path) -> bool {
-    ["chrootenv", "chrootbuild", "imagebuild"]
-        .iter()
-        .any(|part| path.join(part).is_dir())
+/// Says whether the directory looks like one of a provider: the work directory may hold others.
+fn has_parts(path: &Path) -> Result<bool, PathError> {
+    for part in ["chrootenv", "chrootbuild", "imagebuild"] {
+        if look_at(&path.join(part))?.is_some_and(|metadata| metadata.is_dir()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Provider {
-    /// Its package files, by name.
+    /// Returns its package files, sorted by name.
     ///
     /// # Errors
     /// If the cache cannot be read.
@@ -155,9 +164,8 @@ impl Provider {
         let directory = self.workspace.package_cache();
         let used = cache::last_used(directory);
         let mut packages = Vec::new();
-        for path in list(directory)? {
-            let is_package = path.extension().is_some_and(|e| e == "deb" || e == "rpm") && !is_temporary(&path);
-            let Some(metadata) = look_at(&path)?.filter(|metadata| is_package && metadata.is_file()) else {
+        for path in of_kind(Room::PackageCache, directory, Kind::Package)? {
+            let Some(metadata) = look_at(&path)?.filter(|metadata| metadata.is_file()) else {
                 continue;
             };
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -172,24 +180,22 @@ impl Provider {
         Ok(packages)
     }
 
-    /// Its image builds, by name.
+    /// Returns its image builds, sorted by name.
     ///
     /// # Errors
     /// If a directory cannot be read.
     pub fn images(&self) -> Result<Vec<Image>, StoreError> {
         let mut images = Vec::new();
-        for path in list(&self.workspace.image_builds())? {
+        for path in of_kind(Room::ImageBuilds, &self.workspace.image_builds(), Kind::Image)? {
             let Some(metadata) = look_at(&path)?.filter(|metadata| metadata.is_dir()) else {
                 continue;
             };
-            let Some(name) = path.file_name().filter(|_| !is_temporary(&path)) else {
-                continue;
-            };
-            let name = name.to_string_lossy().into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let build = ImageBuild::at(path);
             images.push(Image {
                 size: measure(build.directory())?,
                 upper: measure(&build.upper())?,
+                state: measure(&build.image_state())?,
                 built: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
                 build,
                 name,
@@ -198,7 +204,7 @@ impl Provider {
         Ok(images)
     }
 
-    /// When a build of it last ran; `None` if nobody knows.
+    /// Returns the time of its last build; `None` if it is unknown.
     pub fn last_used(&self) -> Option<SystemTime> {
         let times = [self.workspace.work_lock(), self.workspace.tarball()];
         times
@@ -209,7 +215,7 @@ impl Provider {
 }
 
 impl Image {
-    /// Its lockfiles.
+    /// Returns the paths of its lockfiles.
     ///
     /// # Errors
     /// If its directory cannot be read.
@@ -220,13 +226,7 @@ impl Image {
     }
 }
 
-/// Whether oic gave `path` a temporary name.
-pub(super) fn is_temporary(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default();
-    name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
-}
-
-/// How long before `now` `time` was; nothing if it lies in the future.
+/// Returns the time from `time` to `now`; zero if `time` lies in the future.
 pub(super) fn age(now: SystemTime, time: SystemTime) -> Duration {
     now.duration_since(time).unwrap_or_default()
 }

@@ -1,44 +1,46 @@
-//! How much of what there is.
+//! Statistics of the store.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::inventory::{Provider, providers, tarballs};
-use super::measure::{Size, list, look_at, measure};
+use super::measure::{Scale, Size, measure};
+use super::places::{Column, Kind, Room, each_room, entries, of_kind, tops};
 use super::{Store, StoreError};
 
-/// The whole store.
+/// The statistics of the whole store.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stats {
-    /// The cache directory, with all that is in it.
+    /// The cache directory, with all its contents.
     pub cache: Total,
-    /// The work directory, with all that is in it.
+    /// The work directory, with all its contents.
     pub work: Total,
-    /// What belongs to whom.
+    /// The statistics of each provider.
     pub providers: Vec<ProviderStats>,
-    /// Indexes and backing stores of tarballs that came from elsewhere, in the work directory; nobody's.
+    /// Indexes and backing stores of foreign tarballs in the work directory; they belong to no provider.
     pub tarballs: Counted,
 }
 
 /// One of the two directories.
 #[derive(Debug, Clone, Serialize)]
 pub struct Total {
-    /// Where it is.
+    /// Its path.
     #[serde(serialize_with = "super::lossy")]
     pub directory: PathBuf,
-    /// What it takes.
+    /// Its size.
     #[serde(flatten)]
     pub size: Size,
 }
 
-/// What belongs to one provider.
+/// The statistics of one provider.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProviderStats {
     /// Provider id.
     pub provider: String,
-    /// When a build of it last ran, in seconds since 1970; `null` if nobody knows.
+    /// The time of its last build, in seconds since 1970; `null` if it is unknown.
     pub last_used: Option<u64>,
     /// Package files.
     pub packages: Size,
@@ -46,24 +48,30 @@ pub struct ProviderStats {
     pub metadata: Size,
     /// The snapshot and its index.
     pub snapshot: Size,
-    /// What was unpacked from it.
+    /// The members unpacked from it.
     pub backing_store: Size,
     /// Step layers.
     pub layers: Counted,
     /// The uppers of image builds; part of `images`.
     pub uppers: Counted,
-    /// Writable layers of `oic mount`, with what belongs to them.
+    /// The raw images of builds that do not deliver them; part of `images`.
+    pub states: Counted,
+    /// Writable layers of `oic mount`, with the files that belong to them.
     pub mounts: Size,
     /// Image builds, each with everything in its directory.
     pub images: Vec<ImageStats>,
+    /// What killed processes left, and what running ones work on.
+    pub leftovers: Size,
+    /// Files that oic has not made.
+    pub strange: Size,
 }
 
 /// A number of trees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counted {
-    /// How many there are.
+    /// Their number.
     pub count: u64,
-    /// What they take together.
+    /// Their size together.
     #[serde(flatten)]
     pub size: Size,
 }
@@ -73,14 +81,14 @@ pub struct Counted {
 pub struct ImageStats {
     /// `systemConfig.name`.
     pub name: String,
-    /// When it was built, in seconds since 1970.
+    /// The time of the build, in seconds since 1970.
     pub built: u64,
-    /// What its directory takes.
+    /// The size of its directory.
     #[serde(flatten)]
     pub size: Size,
 }
 
-/// Measures everything, or what belongs to the provider `only`; the totals are always of everything.
+/// Measures all providers, or only the provider `only`; the totals always cover the whole store.
 ///
 /// # Errors
 /// If a directory cannot be read.
@@ -107,31 +115,34 @@ pub fn stats(store: &Store, only: Option<&str>) -> Result<Stats, StoreError> {
 
 fn provider_stats(provider: &Provider) -> Result<ProviderStats, StoreError> {
     let workspace = &provider.workspace;
-    let packages = provider
-        .packages()?
-        .iter()
-        .fold(Size::default(), |sum, package| sum.with(package.size));
+    let mut columns = BTreeMap::new();
+    for (room, path) in tops(workspace) {
+        add_up(room, path, &mut columns)?;
+    }
+    let column = |column| columns.get(&column).copied().unwrap_or_default();
     let images = provider.images()?;
-    let mut uppers = Counted::default();
-    for image in images.iter().filter(|image| image.upper != Size::default()) {
-        uppers = uppers.with(image.upper);
-    }
-    let mut layers = Counted::default();
-    for path in list(&workspace.layers())? {
-        if look_at(&path)?.is_some_and(|metadata| metadata.is_dir()) {
-            layers = layers.with(measure(&path)?);
-        }
-    }
+    let (uppers, states) = (
+        images.iter().map(|image| image.upper),
+        images.iter().map(|image| image.state),
+    );
+    let (uppers, states) = (Counted::existing(uppers), Counted::existing(states));
+    let layers = of_kind(Room::Layers, &workspace.layers(), Kind::Layer)?.len() as u64;
     Ok(ProviderStats {
         provider: provider.id.clone(),
         last_used: provider.last_used().map(seconds),
-        packages,
-        metadata: measure(&workspace.metadata())?,
-        snapshot: measure(&workspace.tarball())?.with(measure(&workspace.index())?),
-        backing_store: measure(&workspace.backing_store())?,
-        layers,
+        packages: column(Column::Packages),
+        metadata: column(Column::Metadata),
+        snapshot: column(Column::Snapshot),
+        backing_store: column(Column::BackingStore),
+        layers: Counted {
+            count: layers,
+            size: column(Column::Layers),
+        },
         uppers,
-        mounts: measure(&workspace.mounts())?,
+        states,
+        mounts: column(Column::Mounts),
+        leftovers: column(Column::Leftovers),
+        strange: column(Column::Strange),
         images: images
             .into_iter()
             .map(|image| ImageStats {
@@ -143,7 +154,31 @@ fn provider_stats(provider: &Provider) -> Result<ProviderStats, StoreError> {
     })
 }
 
+/// Adds what is below the directory `path`, which is a `room`, to the columns of the table of places.
+fn add_up(room: Room, path: &Path, columns: &mut BTreeMap<Column, Size>) -> Result<(), StoreError> {
+    let Ok(path) = path.canonicalize() else { return Ok(()) };
+    let mut scale = Scale::new()?;
+    each_room(room, &path, &mut |room, path| {
+        for place in entries(room, path)? {
+            let size = match place.room()? {
+                Some(_) => scale.weigh_directory(&place.path)?,
+                None => scale.weigh(place.path.clone())?,
+            };
+            let sum = columns.entry(place.column()).or_default();
+            *sum = sum.with(size);
+        }
+        Ok(())
+    })
+}
+
 impl Counted {
+    /// Counts the trees with `sizes` that exist.
+    fn existing(sizes: impl Iterator<Item = Size>) -> Self {
+        sizes
+            .filter(|size| *size != Size::default())
+            .fold(Self::default(), Self::with)
+    }
+
     fn with(self, size: Size) -> Self {
         Self {
             count: self.count.saturating_add(1),

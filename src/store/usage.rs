@@ -1,7 +1,7 @@
-//! Locks per provider: builds share them, removal has them alone.
+//! Locks per provider: builds share them, a removal holds them exclusively.
 //!
-//! The lock files lie beside the directories and are never removed, so that a lock is always a
-//! lock on the file that the name names. `flock(2)` also holds between hosts on NFS.
+//! The lock files lie beside the directories and are never removed, so that a lock is always on the file that has the
+//! name. `flock(2)` also holds between hosts on NFS.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::cancel::Cancel;
-use crate::durable::{FileLock, LockError, PathError};
-use crate::mount::table;
+use crate::durable::{self, FileLock, LockError, PathError};
+use crate::mount::{holders, table};
+use crate::terminal;
 use crate::workspace::Workspace;
 
+use super::sweep::{self, Extent};
 use super::{Provider, StoreError};
 
 /// The kernel's table of locks (proc_locks(5)).
 const LOCKS: &str = "/proc/locks";
 
-/// Held by a build: nobody removes anything of the provider meanwhile.
+/// The locks of a build: meanwhile no process removes files of the provider.
 #[derive(Debug)]
 pub struct InUse {
     _cache: FileLock,
@@ -26,21 +28,23 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// Takes the locks of the provider that `workspace` belongs to; `waiting` is told once, for each
-    /// lock that somebody holds alone, who that is.
+    /// Takes the locks of the provider that `workspace` belongs to; for each lock that another process holds
+    /// exclusively, `waiting` is called once with a description of that process.
     ///
     /// # Errors
     /// [`LockError`].
     pub fn claim(workspace: &Workspace, cancel: &Cancel, waiting: &dyn Fn(&str)) -> Result<Self, LockError> {
+        sweep_alone(workspace);
         let shared = |path: PathBuf| {
             make_parent(&path)?;
             FileLock::shared_unless(&path, cancel, || waiting(&who_holds(&path)))
         };
         let (cache, work) = (shared(workspace.cache_lock())?, shared(workspace.work_lock())?);
+        durable::close(workspace.provider())?;
         Ok(Self { _cache: cache, work })
     }
 
-    /// Notes that the provider is used now.
+    /// Records the present time as the provider's last use.
     pub fn note(&self) {
         // Only the order of later removals depends on it.
         if let Err(error) = self.work.file().set_modified(SystemTime::now()) {
@@ -49,9 +53,33 @@ impl InUse {
     }
 }
 
-/// Held by whoever removes: no build of the provider runs, nor starts.
+/// Sweeps the rooms of the provider, and those above, unless another process uses the provider.
+fn sweep_alone(workspace: &Workspace) {
+    let locks = try_alone(workspace);
+    if let Ok(Some(_locks)) = locks {
+        sweep::provider(workspace, Extent::Useless);
+        sweep::above(workspace);
+    }
+}
+
+/// Takes the locks that exist exclusively, without waiting; `None` if another process holds one.
+fn try_alone(workspace: &Workspace) -> Result<Option<Vec<FileLock>>, PathError> {
+    let mut locks = Vec::new();
+    for path in [workspace.cache_lock(), workspace.work_lock()] {
+        if path.exists() {
+            let Some(lock) = FileLock::try_exclusive(&path)? else {
+                return Ok(None);
+            };
+            locks.push(lock);
+        }
+    }
+    Ok(Some(locks))
+}
+
+/// The locks of a removal: meanwhile no build of the provider runs or starts.
 #[derive(Debug)]
 pub struct Removal {
+    workspace: Workspace,
     _locks: Vec<FileLock>,
 }
 
@@ -59,7 +87,7 @@ impl Removal {
     /// Takes the locks of `provider` without waiting.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], with who it is.
+    /// [`StoreError::InUse`], naming the processes that hold a lock.
     pub fn claim(provider: &Provider) -> Result<Self, StoreError> {
         let workspace = &provider.workspace;
         let mut locks = Vec::new();
@@ -80,11 +108,21 @@ impl Removal {
                 }
             }
         }
-        Ok(Self { _locks: locks })
+        durable::close(workspace.provider())?;
+        Ok(Self {
+            workspace: workspace.clone(),
+            _locks: locks,
+        })
+    }
+
+    /// Removes everything that killed processes left in the rooms of the provider and in those above.
+    pub fn sweep(&self) {
+        sweep::provider(&self.workspace, Extent::All);
+        sweep::above(&self.workspace);
     }
 }
 
-/// Refuses if something is mounted at or below `path`.
+/// Checks that no file system is mounted at or below `path`.
 ///
 /// # Errors
 /// [`StoreError::Mounted`].
@@ -98,8 +136,8 @@ pub(super) fn check_unmounted(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// As [`check_unmounted`], and refuses if a process has something of it open, such as the server of a
-/// base that is mounted elsewhere.
+/// Checks `path` as [`check_unmounted`] does, and that no other process has a file below it open, such as the server of
+/// a base that is mounted elsewhere.
 ///
 /// # Errors
 /// [`StoreError::Mounted`] or [`StoreError::InUse`].
@@ -109,7 +147,7 @@ pub(super) fn check_unused(provider: &str, path: &Path) -> Result<(), StoreError
         return Ok(());
     };
     let own = std::process::id();
-    match table::holders(&real).into_iter().find(|holder| holder.pid != own) {
+    match holders::holders(&real).into_iter().find(|holder| holder.pid != own) {
         Some(holder) => Err(StoreError::InUse {
             provider: provider.to_owned(),
             by: holder.to_string(),
@@ -120,10 +158,10 @@ pub(super) fn check_unused(provider: &str, path: &Path) -> Result<(), StoreError
 
 fn make_parent(path: &Path) -> Result<(), PathError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).map_err(PathError::on("create", parent))
+    durable::public_directory(parent)
 }
 
-/// Who holds a lock on the file `path`, in words.
+/// Returns the processes that hold a lock on the file `path`, in words.
 fn who_holds(path: &Path) -> String {
     let holders: Vec<String> = holders(path).iter().map(|pid| describe(*pid)).collect();
     match holders.as_slice() {
@@ -132,7 +170,7 @@ fn who_holds(path: &Path) -> String {
     }
 }
 
-/// Processes of this host that hold a lock on the file `path`.
+/// Returns the ids of the processes of this host that hold a lock on the file `path`.
 fn holders(path: &Path) -> Vec<u32> {
     let (Ok(metadata), Ok(table)) = (fs::metadata(path), fs::read_to_string(LOCKS)) else {
         return Vec::new();
@@ -149,7 +187,7 @@ fn holders(path: &Path) -> Vec<u32> {
     if sure.is_empty() { pids } else { sure }
 }
 
-/// Whether the process has `path` open; `false` too where that may not be looked at.
+/// Says whether the process has `path` open; `false` also if its descriptors may not be read.
 fn has_open(pid: u32, path: &Path) -> bool {
     let Ok(real) = path.canonicalize() else { return false };
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
@@ -158,7 +196,7 @@ fn has_open(pid: u32, path: &Path) -> bool {
         .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == real))
 }
 
-/// Process and inode of a line `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; `None` for one who waits.
+/// Reads process and inode of a line `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; `None` for a waiting process.
 fn parse(line: &str) -> Option<(u32, u64)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().skip(1).collect();
     match fields.as_slice() {
@@ -167,7 +205,7 @@ fn parse(line: &str) -> Option<(u32, u64)> {
     }
 }
 
-/// `oic build edge.yml (pid 17)`.
+/// Returns a process in words, such as `"oic build edge.yml" (pid 17)`.
 fn describe(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<String> = line
@@ -177,7 +215,7 @@ fn describe(pid: u32) -> String {
         .map(|word| {
             String::from_utf8_lossy(word)
                 .chars()
-                .filter(|c| !c.is_control())
+                .filter(|c| !terminal::is_hidden(*c))
                 .take(80)
                 .collect()
         })

@@ -1,212 +1,223 @@
 //! What this version cannot build is refused before any work, with the field that asks for it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Loaded;
-use super::model::FileSource;
+use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
-use super::schema::is_key_path;
+use super::schema::{
+    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, kernel, partition,
+    repository, system, target, template,
+};
+use crate::durable;
+use crate::model::{
+    ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag, PartitionTable,
+};
 use crate::package::Arch;
-use crate::yaml::{Finding, Findings, Node, Span};
+use crate::words::Words;
+use crate::yaml::schema::Field;
+use crate::yaml::{Findings, Place};
 
-/// Values that are valid in a template and not built yet: where, which, and what is.
-const UNSUPPORTED: &[(&[&str], &[&str], &str)] = &[
-    (&["target", "imageType"], &["iso", "img"], "raw images"),
-    (&["disk", "partitionTableType"], &["mbr"], "gpt"),
-    (
-        &["systemConfig", "bootloader", "bootType"],
-        &["legacy"],
-        "bootType: efi",
-    ),
-    (
-        &["systemConfig", "bootloader", "provider"],
-        &["grub", "grub2"],
-        "provider: systemd-boot",
-    ),
-];
-
-/// Flags that end up in a GPT entry or in its type.
-const FLAGS: [&str; 12] = [
-    "esp",
-    "boot",
-    "required",
-    "no_block_io",
-    "legacy_boot",
-    "grow_file_system",
-    "read_only",
-    "no_auto",
-    "bios_grub",
-    "lvm",
-    "raid",
-    "swap",
-];
-
-/// Everything in the template that this version cannot build, each with what it can build.
+/// Finds everything in the template that this version cannot build; each finding names what it can build.
 pub fn check_buildable(loaded: &Loaded) -> Findings {
     let mut findings = Findings::new();
-    let root = &loaded.merged;
-    for (path, values, supported) in UNSUPPORTED {
-        if let Some(node) = root.at(path)
-            && let Some(value) = node.text().filter(|value| values.contains(value))
-        {
-            refuse(
-                &mut findings,
-                &node.span,
-                path.join("."),
-                &format!("{value} is"),
-                supported,
-            );
-        }
+    let root = Place::root(&loaded.merged);
+    let system = root.get(template::SYSTEM);
+    if let Some(target) = root.get(template::TARGET) {
+        only(&target, target::IMAGE_TYPE, ImageType::Raw, "raw images", &mut findings);
     }
-    target(loaded, &mut findings);
-    if let Some(disk) = root.get("disk") {
-        self::disk(disk, &mut findings);
+    if let Some(disk) = root.get(template::DISK) {
+        only(&disk, disk::TABLE, PartitionTable::Gpt, "gpt", &mut findings);
     }
-    if let Some(system) = root.get("systemConfig") {
+    if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
+        let efi = "bootType: efi";
+        only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
+        let systemd = "provider: systemd-boot";
+        only(
+            &loader,
+            bootloader::PROVIDER,
+            BootProvider::SystemdBoot,
+            systemd,
+            &mut findings,
+        );
+    }
+    if let Some(mode) = root.get(template::BASELINE).filter(|_| is_overlay(&loaded.merged)) {
+        refuse(
+            &mut findings,
+            &mode.at(baseline::MODE),
+            "an image on top of another one is",
+            "mode: create",
+        );
+    }
+    self::target(loaded, &root, &mut findings);
+    if let Some(disk) = root.get(template::DISK) {
+        self::disk(&disk, &mut findings);
+    }
+    if let Some(system) = &system {
         self::system(system, &mut findings);
     }
-    repositories(loaded, &mut findings);
-    files(loaded, &mut findings);
+    repositories(loaded, &root, &mut findings);
+    if let Some(system) = &system {
+        files(loaded, system, &mut findings);
+    }
     findings
 }
 
-fn refuse(findings: &mut Findings, at: &Span, field: impl Into<String>, what: &str, supported: &str) {
-    let finding = Finding::error(at, field, format!("{what} not built by this version"));
-    findings.push(finding.hint(format!("this version builds {supported}")));
-}
-
-fn target(loaded: &Loaded, findings: &mut Findings) {
-    let Some(target) = loaded.merged.get("target") else {
-        return;
-    };
-    let at = |key: &str| &target.get(key).unwrap_or(target).span;
-    let wanted = loaded.template.target.arch;
-    if Arch::host() != Some(wanted) {
-        let what = format!("{wanted} on a machine of another architecture is");
-        refuse(
-            findings,
-            at("arch"),
-            "target.arch",
-            &what,
-            "for the architecture that it runs on",
-        );
+/// Refuses every value of a field but `built`, which `supported` says in words.
+fn only<T: Words>(map: &Place<'_>, field: Field<T>, built: T, supported: &str, findings: &mut Findings) {
+    if let Some(value) = map.read(field).filter(|value| *value != built) {
+        let word = map.at(field).node.text().unwrap_or(value.word());
+        refuse(findings, &map.at(field), &format!("{word} is"), supported);
     }
 }
 
-/// A repository that nothing vouches for, and a directory that is not there, would end the build.
-fn repositories(loaded: &Loaded, findings: &mut Findings) {
-    for (index, node) in loaded.merged.items_at("packageRepositories").iter().enumerate() {
-        let field = format!("packageRepositories[{index}]");
-        if let Some(path) = node.get("path")
-            && let Some(text) = path.text().filter(|text| !text.is_empty() && !Path::new(text).is_dir())
+/// Adds the finding that `what` is not built; `supported` says what is.
+fn refuse(findings: &mut Findings, at: &Place<'_>, what: &str, supported: &str) {
+    let finding = at.error(format!("{what} not built by this version"));
+    findings.push(finding.hint(format!("this version builds {supported}")));
+}
+
+/// Refuses another architecture than that of this machine.
+fn target(loaded: &Loaded, root: &Place<'_>, findings: &mut Findings) {
+    let wanted = loaded.template.target.arch;
+    if Arch::host() != Some(wanted) {
+        let what = format!("{wanted} on a machine of another architecture is");
+        let at = root.at(template::TARGET).at(target::ARCH);
+        refuse(findings, &at, &what, "for the architecture that it runs on");
+    }
+}
+
+/// Refuses a repository without a key and a directory that does not exist: both would end the build.
+fn repositories(loaded: &Loaded, root: &Place<'_>, findings: &mut Findings) {
+    for place in root.items(template::REPOSITORIES) {
+        if let Some(packages) = place
+            .get(repository::PACKAGES)
+            .filter(|list| !list.node.items().is_empty())
         {
-            let message = format!("there is no directory {text}");
-            findings.push(Finding::error(&path.span, format!("{field}.path"), message));
+            let finding = packages.error("packages by file are not built by this version");
+            findings.push(finding.hint("put the files into a directory, and name it with path"));
         }
-        let keys = node
-            .get("pkey")
+        if let Some(path) = place
+            .read(repository::PATH)
+            .filter(|path| !is_placeholder(path) && !Path::new(path).is_dir())
+        {
+            let message = format!("there is no directory {path}");
+            findings.push(place.at(repository::PATH).error(message));
+        }
+        let keys = place.read(repository::PKEYS);
+        let mut keys = place
+            .read(repository::PKEY)
             .into_iter()
-            .chain(node.items_at("pkeys"))
-            .filter_map(Node::text);
-        let has_key = keys.filter(|key| !key.is_empty()).any(|key| !is_placeholder(key));
-        let is_left_out = node.text_at("url").is_some_and(is_placeholder);
-        let is_mirror = node.get("url").is_some()
-            && node
-                .text_at("codename")
-                .is_some_and(|codename| loaded.provider.repositories.iter().any(|own| own.suite == codename));
+            .chain(keys.iter().map(String::as_str));
+        let has_key = keys.any(|key| !key.is_empty() && !is_placeholder(key));
+        let is_left_out = place.read(repository::URL).is_some_and(is_placeholder);
+        let codename = place.read(repository::CODENAME);
+        let is_suite = |name: &str| loaded.provider.repositories.iter().any(|own| own.suite == name);
+        let is_mirror = place.get(repository::URL).is_some() && codename.is_some_and(is_suite);
         if !has_key && !is_left_out && !is_mirror {
-            let finding = Finding::error(&node.span, field, "has no key, so nothing of it could be verified");
+            let finding = place.error("has no key, so nothing of it could be verified");
             let hint = "give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified";
             findings.push(finding.hint(hint));
         }
     }
 }
 
-fn disk(disk: &Node, findings: &mut Findings) {
-    for (index, artifact) in disk.items_at("artifacts").iter().enumerate() {
-        let path = format!("disk.artifacts[{index}]");
-        if let Some(compression) = artifact.get("compression").filter(|node| node.text() == Some("bz2")) {
-            let field = format!("{path}.compression");
-            refuse(findings, &compression.span, field, "bz2 is", "gz, xz and zstd");
+/// Refuses growth, artifacts, file systems and flags that are not built.
+fn disk(disk: &Place<'_>, findings: &mut Findings) {
+    if let Some(flag) = disk
+        .get(disk::EXTEND_LAST)
+        .filter(|flag| flag.node.bool() == Some(true))
+    {
+        refuse(
+            findings,
+            &flag,
+            "a disk that grows at the first boot is",
+            "extendLastPartitionToFillDisk: false",
+        );
+    }
+    for artifact in disk.items(disk::ARTIFACTS) {
+        if artifact.read(artifact::TYPE) == Some(ArtifactFormat::Tar) {
+            refuse(findings, &artifact.at(artifact::TYPE), "tar is", "disk images");
         }
     }
-    for (index, partition) in disk.items_at("partitions").iter().enumerate() {
-        let path = format!("disk.partitions[{index}]");
-        if let Some(kind) = partition.get("fsType").filter(|kind| kind.text() == Some("xfs")) {
-            refuse(
-                findings,
-                &kind.span,
-                format!("{path}.fsType"),
-                "xfs is",
-                "fat32, fat16, ext2, ext3, ext4 and swap",
-            );
+    for partition in disk.items(disk::PARTITIONS) {
+        if partition.read(partition::FS_TYPE) == Some(Some(FileSystem::Xfs)) {
+            let at = partition.at(partition::FS_TYPE);
+            refuse(findings, &at, "xfs is", "fat32, fat16, ext2, ext3, ext4 and swap");
         }
-        for (number, flag) in partition.items_at("flags").iter().enumerate() {
-            if let Some(name) = flag.text().filter(|name| !FLAGS.contains(name)) {
-                let what = format!("the flag {name} is");
-                refuse(
-                    findings,
-                    &flag.span,
-                    format!("{path}.flags[{number}]"),
-                    &what,
-                    &FLAGS.join(", "),
-                );
+        for place in partition.items(partition::FLAGS) {
+            let flag = place.node.text().and_then(PartitionFlag::named);
+            if let Some(flag) = flag.filter(|flag| flag.attribute_bits().is_none()) {
+                let what = format!("the flag {} is", flag.word());
+                refuse(findings, &place, &what, &built_flags());
             }
         }
     }
 }
 
-fn system(system: &Node, findings: &mut Findings) {
-    if let Some(section) = system.get("immutability") {
-        let path = "systemConfig.immutability";
-        if let Some(enabled) = section.get("enabled").filter(|node| node.bool() == Some(true)) {
-            refuse(
-                findings,
-                &enabled.span,
-                format!("{path}.enabled"),
-                "a verified root is",
-                "enabled: false",
-            );
+/// Lists the flags of partitions that end up in a GPT entry or in its type.
+fn built_flags() -> String {
+    let is_built = |word: &&str| PartitionFlag::named(word).is_some_and(|flag| flag.attribute_bits().is_some());
+    let built: Vec<&str> = PartitionFlag::CHOICES.iter().copied().filter(is_built).collect();
+    built.join(", ")
+}
+
+/// Refuses encryption, a verified root, signed loaders, and kernels outside of an EFI program.
+fn system(system: &Place<'_>, findings: &mut Findings) {
+    if let Some(section) = system.get(system::IMMUTABILITY) {
+        if section.read(immutability::ENABLED) == Some(true) {
+            let at = section.at(immutability::ENABLED);
+            refuse(findings, &at, "a verified root is", "enabled: false");
         }
-        for (key, node) in section.entries().iter().filter(|(key, _)| is_key_path(&key.text)) {
-            if node.text().is_some_and(|path| path.contains("${")) {
-                let field = format!("{path}.{}", key.text);
-                let finding = Finding::error(&node.span, field, "has a variable that is not set");
-                findings.push(finding.hint("give it: --var NAME=VALUE"));
+        for path in SECURE_BOOT.iter().filter_map(|field| section.get(*field)) {
+            if path.node.text().is_some_and(|path| path.contains("${")) {
+                let finding = path.error("has a variable that is not set");
+                findings.push(finding.hint("give it a value, as NAME=VALUE"));
             }
         }
-        if let Some(key) = section.get("secureBootDBKey") {
-            refuse(
-                findings,
-                &key.span,
-                format!("{path}.secureBootDBKey"),
-                "a signed loader is",
-                "unsigned images",
-            );
+        if let Some(key) = section.get(immutability::KEY) {
+            refuse(findings, &key, "a signed loader is", "unsigned images");
         }
     }
-    if let Some(uki) = system.at(&["kernel", "uki"]).filter(|uki| uki.bool() == Some(false)) {
+    if let Some(section) = system
+        .get(system::FDE)
+        .filter(|section| section.read(fde::ENABLED) == Some(true))
+    {
+        refuse(
+            findings,
+            &section.at(fde::ENABLED),
+            "an encrypted disk is",
+            "enabled: false",
+        );
+    }
+    if let Some(kernel) = system.get(system::KERNEL)
+        && kernel.read(kernel::UKI) == Some(false)
+    {
         let what = "systemd-boot without a unified kernel image is";
-        refuse(findings, &uki.span, "systemConfig.kernel.uki", what, "uki: true");
+        refuse(findings, &kernel.at(kernel::UKI), what, "uki: true");
     }
 }
 
-/// A file that is not there is odd in a template that is only looked at, and the end of a build.
-fn files(loaded: &Loaded, findings: &mut Findings) {
-    let nodes = loaded
-        .merged
-        .at(&["systemConfig", "additionalFiles"])
-        .map_or(&[][..], Node::items);
-    for (index, (file, node)) in loaded.template.system.additional_files.iter().zip(nodes).enumerate() {
+/// Refuses a file that does not exist. In a template that is only validated it is a warning.
+fn files(loaded: &Loaded, system: &Place<'_>, findings: &mut Findings) {
+    let places: Vec<Place<'_>> = system.items(system::ADDITIONAL_FILES).collect();
+    for file in &loaded.template.system.additional_files {
         let FileSource::Host(path) = &file.source else { continue };
-        if !Path::is_file(path) {
-            let at = node.get("local").unwrap_or(node);
-            let field = format!("systemConfig.additionalFiles[{index}].local");
-            findings.push(Finding::error(
-                &at.span,
-                field,
-                format!("there is no file {}", path.display()),
-            ));
+        // An entry may stand for the files of a directory.
+        let is_of = |place: &&Place<'_>| {
+            let place = place.read(additional_file::FINAL);
+            place.is_some_and(|place| Path::new(&file.destination).starts_with(place))
+        };
+        let Some(place) = places.iter().rev().find(is_of) else {
+            continue;
+        };
+        if let Err(error) = durable::open_regular(path) {
+            let message = match error.kind() {
+                ErrorKind::NotFound => format!("there is no file {}", path.display()),
+                _ => format!("{} cannot be used: {error}", path.display()),
+            };
+            findings.push(place.at(additional_file::LOCAL).error(message));
         }
     }
 }

@@ -2,80 +2,54 @@
 //! here, so a value that does not convert is left out rather than reported twice.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::model::*;
+use super::files::Origins;
 use super::rules::is_hashed;
-use super::schema::checks::is_placeholder;
-use super::schema::partition_type;
-use super::{embedded, size};
-use crate::data;
+use super::schema::checks::{TRUSTED, is_placeholder};
+use super::schema::{
+    additional_file, artifact, bootloader, configuration, disk, image, immutability, interface, kernel, network,
+    partition, repository, route, system, target, template, user,
+};
+use super::{size, tree};
+use crate::model::*;
 use crate::package::PackageFilter;
-use crate::yaml::{Finding, Findings, Node, Source};
+use crate::yaml::schema::Field;
+use crate::yaml::{Findings, Node, Place};
 
-/// Where relative names of a template's files start.
-#[derive(Debug, Clone)]
-pub(super) enum Base {
-    /// The directory of a template on the build host.
-    Directory(PathBuf),
-    /// A directory of the data that comes with oic, or what the user put over it.
-    Provider {
-        /// The directory on the host whose files count first.
-        overlay: Option<PathBuf>,
-        /// The directory in the embedded data.
-        directory: String,
-    },
-}
-
-/// The two templates that a merged tree is made of, and where each one's files are.
-#[derive(Debug)]
-pub(super) struct Bases<'a> {
-    pub(super) user_source: &'a Arc<Source>,
-    pub(super) user: &'a Base,
-    pub(super) default: &'a Base,
-}
-
-/// Makes a [`Template`] of a merged tree; files that are not there go to `findings`.
-pub(super) fn template(root: &Node, bases: &Bases<'_>, findings: &mut Findings) -> Option<Template> {
-    let (image, target) = (root.get("image")?, root.get("target")?);
-    let text = |node: &Node, key: &str| node.text_at(key).map(str::to_owned);
+/// Makes a [`Template`] of a merged tree; findings for files that do not exist go to `findings`.
+pub(super) fn template(root: &Node, origins: &Origins, findings: &mut Findings) -> Option<Template> {
+    let (image, target) = (root.read(template::IMAGE)?, root.read(template::TARGET)?);
     Some(Template {
         image: ImageInfo {
-            name: text(image, "name")?,
-            version: text(image, "version")?,
+            name: image.read(image::NAME)?.to_owned(),
+            version: image.read(image::VERSION)?.to_owned(),
         },
         target: Target {
-            os: text(target, "os")?,
-            dist: text(target, "dist")?,
-            arch: target.text_at("arch")?.parse().ok()?,
-            image_type: ImageType::named(target.text_at("imageType")?)?,
+            os: target.read(target::OS)?.to_owned(),
+            dist: target.read(target::DIST)?.to_owned(),
+            arch: target.read(target::ARCH)?,
+            image_type: target.read(target::IMAGE_TYPE)?,
         },
-        disk: disk(root.get("disk")),
-        system: system(root.get("systemConfig")?, bases, findings)?,
+        disk: disk(root.read(template::DISK)),
+        system: system(&Place::root(root).get(template::SYSTEM)?, origins, findings)?,
         repositories: root
-            .items_at("packageRepositories")
+            .read(template::REPOSITORIES)
             .iter()
             .filter_map(repository)
             .collect(),
     })
 }
 
+/// Converts `disk`; a template without one has a disk without partitions.
 fn disk(node: Option<&Node>) -> Disk {
-    let text = |key| node.and_then(|disk| disk.text_at(key));
-    let partitions = node.map_or(&[][..], |disk| disk.items_at("partitions"));
+    let text = |field: Field<str>| node.and_then(|disk| disk.read(field));
+    let maps = |field: Field<[Node]>| node.map_or(&[][..], |disk| disk.read(field));
     Disk {
-        name: text("name").unwrap_or_default().to_owned(),
-        artifacts: node
-            .map_or(&[][..], |disk| disk.items_at("artifacts"))
-            .iter()
-            .filter_map(artifact)
-            .collect(),
-        size_bytes: text("size").and_then(|size| size::parse(size).ok()),
-        table: match text("partitionTableType") {
-            Some("mbr") => PartitionTable::Mbr,
-            _ => PartitionTable::Gpt,
-        },
-        partitions: partitions
+        name: text(disk::NAME).unwrap_or_default().to_owned(),
+        artifacts: maps(disk::ARTIFACTS).iter().filter_map(artifact).collect(),
+        size_bytes: text(disk::SIZE).and_then(|size| size::parse(size).ok()),
+        table: node.and_then(|disk| disk.read(disk::TABLE)).unwrap_or_default(),
+        partitions: maps(disk::PARTITIONS)
             .iter()
             .enumerate()
             .filter_map(|(i, node)| partition(i, node))
@@ -83,225 +57,202 @@ fn disk(node: Option<&Node>) -> Disk {
     }
 }
 
+/// Converts an entry of `disk.artifacts`.
 fn artifact(node: &Node) -> Option<Artifact> {
     Some(Artifact {
-        format: node.text_at("type")?.to_owned(),
-        compression: node.text_at("compression").and_then(|name| match name {
-            "gz" | "gzip" => Some(Compression::Gzip),
-            "xz" => Some(Compression::Xz),
-            "zstd" => Some(Compression::Zstd),
-            "bz2" => Some(Compression::Bzip2),
-            _ => None,
-        }),
+        format: node.read(artifact::TYPE)?,
+        compression: node.read(artifact::COMPRESSION),
+        level: node.read(artifact::LEVEL).and_then(|level| u32::try_from(level).ok()),
     })
 }
 
+/// Converts an entry of `disk.partitions`; `index` counts from 0.
 fn partition(index: usize, node: &Node) -> Option<Partition> {
-    let text = |key| node.text_at(key);
-    let id = text("id").or_else(|| text("name"));
-    let id = id.map_or_else(|| format!("partition{}", index + 1), str::to_owned);
-    let type_uuid = text("typeUUID").and_then(|id| uuid::Uuid::try_parse(id).ok());
-    // As in parted(8), a flag says what a partition is for if nothing else does.
-    let flags = texts(node, "flags");
-    let by_flag = || flags.iter().find_map(|flag| partition_type(flag));
-    let kind = match text("type") {
-        Some(kind) => partition_type(kind),
-        None => by_flag(),
-    };
+    let owned = |field: Field<str>| node.read(field).map(str::to_owned);
+    let id = owned(partition::ID).or_else(|| owned(partition::NAME));
+    let id = id.unwrap_or_else(|| format!("partition{}", index + 1));
+    let type_uuid = node.read(partition::TYPE_UUID);
+    // As in parted(8), a flag gives the purpose of a partition if nothing else does.
+    let flags = node.read(partition::FLAGS);
+    let by_flag = || flags.iter().find_map(|flag| flag.implied_type());
+    let has_type = node.get(partition::TYPE).is_some_and(|word| word.text() != Some(""));
+    let kind = node.read(partition::TYPE);
     Some(Partition {
-        name: text("name").unwrap_or(&id).to_owned(),
+        name: owned(partition::NAME).unwrap_or_else(|| id.clone()),
         id,
-        kind: kind.unwrap_or("linux").to_owned(),
-        type_uuid,
-        file_system: text("fsType").and_then(file_system),
-        label: text("fsLabel").map(str::to_owned),
-        start_bytes: size::parse(text("start")?).ok()?,
-        end_bytes: Some(size::parse(text("end")?).ok()?).filter(|end| *end != 0),
-        mount_point: text("mountPoint")
-            .filter(|point| point.starts_with('/'))
-            .map(str::to_owned),
-        mount_options: text("mountOptions").unwrap_or("defaults").to_owned(),
+        kind: kind.or_else(|| by_flag().filter(|_| !has_type)).unwrap_or_default(),
+        type_uuid: type_uuid.and_then(|id| uuid::Uuid::try_parse(id).ok()),
+        file_system: node.read(partition::FS_TYPE).flatten(),
+        label: owned(partition::FS_LABEL),
+        start_bytes: size::parse(node.read(partition::START)?).ok()?,
+        end_bytes: Some(size::parse(node.read(partition::END)?).ok()?).filter(|end| *end != 0),
+        mount_point: owned(partition::MOUNT_POINT).filter(|point| point.starts_with('/')),
+        mount_options: owned(partition::MOUNT_OPTIONS).unwrap_or_else(|| "defaults".to_owned()),
         flags,
     })
 }
 
-fn file_system(name: &str) -> Option<FileSystem> {
-    match name {
-        "fat32" | "vfat" => Some(FileSystem::Fat32),
-        "fat16" => Some(FileSystem::Fat16),
-        "ext2" => Some(FileSystem::Ext2),
-        "ext3" => Some(FileSystem::Ext3),
-        "ext4" => Some(FileSystem::Ext4),
-        "xfs" => Some(FileSystem::Xfs),
-        "swap" | "linux-swap" => Some(FileSystem::Swap),
-        _ => None,
-    }
-}
-
-fn system(node: &Node, bases: &Bases<'_>, findings: &mut Findings) -> Option<SystemConfig> {
-    let files = node.items_at("additionalFiles").iter().enumerate();
+/// Converts `systemConfig`.
+fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Option<SystemConfig> {
+    let immutability = system.read(system::IMMUTABILITY);
+    let commands = system.read(system::CONFIGURATIONS).iter();
     Some(SystemConfig {
-        name: node.text_at("name")?.to_owned(),
-        description: node.text_at("description").unwrap_or_default().to_owned(),
-        hostname: node.text_at("hostname").map(str::to_owned),
-        immutable: node.at(&["immutability", "enabled"]).and_then(Node::bool) == Some(true),
-        users: node.items_at("users").iter().filter_map(user).collect(),
-        bootloader: bootloader(node.get("bootloader")),
-        packages: texts(node, "packages"),
-        additional_files: files
-            .filter_map(|(index, file)| additional_file(index, file, bases, findings))
+        name: system.read(system::NAME)?.to_owned(),
+        description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
+        hostname: system.read(system::HOSTNAME).map(str::to_owned),
+        machine_id: system.read(system::MACHINE_ID).unwrap_or_default(),
+        network: system.read(system::NETWORK).and_then(network),
+        immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
+        users: system.read(system::USERS).iter().filter_map(user).collect(),
+        bootloader: bootloader(system.read(system::BOOTLOADER)),
+        packages: system.read(system::PACKAGES),
+        additional_files: system
+            .items(system::ADDITIONAL_FILES)
+            .flat_map(|file| additional_file(&file, origins, findings))
             .collect(),
-        commands: node
-            .items_at("configurations")
-            .iter()
-            .filter_map(|c| c.text_at("cmd").map(str::to_owned))
+        commands: commands
+            .filter_map(|command| command.read(configuration::CMD).map(str::to_owned))
             .collect(),
-        kernel: kernel(node.get("kernel")),
+        allow_secrets: system.read(system::ALLOW_SECRETS),
+        kernel: kernel(system.read(system::KERNEL)),
     })
 }
 
-fn user(node: &Node) -> Option<User> {
-    let text = |key: &str| node.text_at(key).map(str::to_owned);
-    let method = match node.text_at("hash_algo") {
-        Some("sha256") => HashMethod::Sha256,
-        Some("bcrypt") => HashMethod::Bcrypt,
-        Some("yescrypt") => HashMethod::Yescrypt,
-        _ => HashMethod::Sha512,
+/// Converts `systemConfig.network`; without interfaces there is nothing to configure.
+fn network(node: &Node) -> Option<Network> {
+    let interfaces: Vec<Interface> = node.read(network::INTERFACES).iter().filter_map(interface).collect();
+    Some(Network {
+        backend: node.read(network::BACKEND).unwrap_or(NetworkBackend::Networkd),
+        interfaces: Some(interfaces).filter(|interfaces| !interfaces.is_empty())?,
+    })
+}
+
+/// Converts an entry of `systemConfig.network.interfaces`.
+fn interface(node: &Node) -> Option<Interface> {
+    let route = |node: &Node| {
+        Some(Route {
+            to: node.read(route::TO).filter(|to| *to != "default").map(str::to_owned),
+            via: node.read(route::VIA)?.to_owned(),
+        })
     };
+    Some(Interface {
+        name: node.read(interface::NAME)?.to_owned(),
+        dhcp4: node.read(interface::DHCP4) == Some(true),
+        dhcp6: node.read(interface::DHCP6) == Some(true),
+        addresses: node.read(interface::ADDRESSES),
+        routes: node.read(interface::ROUTES).iter().filter_map(route).collect(),
+        nameservers: node.read(interface::NAMESERVERS),
+    })
+}
+
+/// Converts an entry of `systemConfig.users`.
+fn user(node: &Node) -> Option<User> {
+    let owned = |field: Field<str>| node.read(field).map(str::to_owned);
+    let method = node.read(user::HASH_ALGO).unwrap_or(HashMethod::Sha512);
+    let days = node.read(user::PASSWORD_MAX_AGE);
     Some(User {
-        name: text("name")?,
-        password: match text("password") {
+        name: owned(user::NAME)?,
+        password: match owned(user::PASSWORD) {
             None => Password::Locked,
             Some(hash) if is_hashed(&hash) => Password::Hashed(hash),
             Some(text) => Password::Plain { text, method },
         },
-        password_max_age_days: node
-            .get("passwordMaxAge")
-            .and_then(Node::int)
-            .and_then(|days| days.try_into().ok()),
-        groups: texts(node, "groups"),
-        sudo: node.get("sudo").and_then(Node::bool) == Some(true),
-        home: text("home"),
-        shell: text("shell"),
-        startup_script: text("startupScript"),
+        password_max_age_days: days.and_then(|days| days.try_into().ok()),
+        groups: node
+            .read(user::GROUPS)
+            .into_iter()
+            .filter(|group| !is_placeholder(group))
+            .collect(),
+        sudo: node.read(user::SUDO) == Some(true),
+        home: owned(user::HOME),
+        shell: owned(user::SHELL),
+        startup_script: owned(user::STARTUP_SCRIPT),
     })
 }
 
+/// Converts `systemConfig.bootloader`; UEFI with systemd-boot if absent.
 fn bootloader(node: Option<&Node>) -> Bootloader {
-    let text = |key| node.and_then(|loader| loader.text_at(key));
+    let boot_type = node.and_then(|loader| loader.read(bootloader::BOOT_TYPE));
+    let provider = node.and_then(|loader| loader.read(bootloader::PROVIDER));
     Bootloader {
-        boot_type: match text("bootType") {
-            Some("legacy") => BootType::Legacy,
-            _ => BootType::Efi,
-        },
-        provider: match text("provider") {
-            Some("grub" | "grub2") => BootProvider::Grub,
-            _ => BootProvider::SystemdBoot,
-        },
+        boot_type: boot_type.unwrap_or_default(),
+        provider: provider.unwrap_or_default(),
     }
 }
 
+/// Converts `systemConfig.kernel`.
 fn kernel(node: Option<&Node>) -> Kernel {
-    let words = |key| {
-        node.and_then(|kernel| kernel.text_at(key))
-            .unwrap_or_default()
-            .split_whitespace()
-    };
+    let text = |field: Field<str>| node.and_then(|kernel| kernel.read(field));
+    let words = |field: Field<str>| text(field).unwrap_or_default().split_whitespace();
     Kernel {
-        version: node.and_then(|kernel| kernel.text_at("version")).map(str::to_owned),
+        version: text(kernel::VERSION).map(str::to_owned),
         // A folded YAML text may have line breaks; a command line has none.
-        command_line: words("cmdline").collect::<Vec<_>>().join(" "),
-        extra_modules: words("enableExtraModules").map(str::to_owned).collect(),
-        packages: node.map_or_else(Vec::new, |kernel| texts(kernel, "packages")),
+        command_line: words(kernel::CMDLINE).collect::<Vec<_>>().join(" "),
+        extra_modules: words(kernel::EXTRA_MODULES).map(str::to_owned).collect(),
+        packages: node.map_or_else(Vec::new, |kernel| kernel.read(kernel::PACKAGES)),
     }
 }
 
+/// Converts an entry of `packageRepositories`; an entry whose URL is a placeholder is left out.
 fn repository(node: &Node) -> Option<PackageRepository> {
-    let url = node.text_at("url").or_else(|| node.text_at("path"))?;
-    if is_placeholder(url) {
-        return None;
-    }
-    let one = node.text_at("pkey").map(str::to_owned);
-    let keys: Vec<String> = one.into_iter().chain(texts(node, "pkeys")).collect();
-    let components = node.text_at("component").unwrap_or("main").split_whitespace();
+    let is_real = |place: &&str| !is_placeholder(place);
+    let url = node.read(repository::URL).or_else(|| node.read(repository::PATH));
+    let url = url.filter(is_real)?;
+    let one = node.read(repository::PKEY).map(str::to_owned);
+    let keys: Vec<String> = one.into_iter().chain(node.read(repository::PKEYS)).collect();
+    let components = node.read(repository::COMPONENT).unwrap_or("main");
+    let priority = node.read(repository::PRIORITY);
     Some(PackageRepository {
-        codename: node.text_at("codename")?.to_owned(),
+        codename: node.read(repository::CODENAME)?.to_owned(),
         url: url.trim_end_matches('/').to_owned(),
-        trusted: keys.iter().any(|key| key == "[trusted=yes]"),
+        trusted: keys.iter().any(|key| key == TRUSTED),
         keys: keys
             .into_iter()
-            .filter(|key| !is_placeholder(key) && key != "[trusted=yes]")
+            .filter(|key| !is_placeholder(key) && key != TRUSTED)
             .collect(),
-        components: components.map(str::to_owned).collect(),
-        priority: node
-            .get("priority")
-            .and_then(Node::int)
-            .and_then(|p| p.try_into().ok())
-            .unwrap_or(500),
+        components: components.split_whitespace().map(str::to_owned).collect(),
+        priority: priority.and_then(|p| p.try_into().ok()).unwrap_or(500),
         filter: PackageFilter {
-            allow: texts(node, "allowPackages"),
-            exclude: texts(node, "excludePackages"),
+            allow: node.read(repository::ALLOW_PACKAGES),
+            exclude: node.read(repository::EXCLUDE_PACKAGES),
         },
+        check_valid_until: node.read(repository::CHECK_VALID_UNTIL).unwrap_or(true),
     })
 }
 
-fn texts(node: &Node, key: &str) -> Vec<String> {
-    node.items_at(key)
-        .iter()
-        .filter_map(Node::text)
-        .map(str::to_owned)
-        .collect()
+/// Converts an entry of `additionalFiles`, which is several if it names a directory; warns if the file does not exist.
+fn additional_file(file: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Vec<AdditionalFile> {
+    let Some(entry) = one_file(file, origins, findings) else {
+        return Vec::new();
+    };
+    match &entry.source {
+        FileSource::Host(path) if path.is_dir() => tree::entries(path, &entry).unwrap_or_else(|reason| {
+            let message = format!("the directory cannot be taken: {reason}");
+            findings.push(file.at(additional_file::LOCAL).error(message));
+            Vec::new()
+        }),
+        _ => vec![entry],
+    }
 }
 
-fn additional_file(index: usize, node: &Node, bases: &Bases<'_>, findings: &mut Findings) -> Option<AdditionalFile> {
-    let local = node.get("local")?;
-    let name = local.text()?;
-    let source = locate(local, name, bases);
-    if source.is_none() || matches!(&source, Some(FileSource::Host(path)) if !path.is_file()) {
-        let path = format!("systemConfig.additionalFiles[{index}].local");
-        let message = format!("{name:?} is not there, or is no regular file");
-        let finding = Finding::warning(&local.span, path, message);
-        findings.push(match (&source, bases.user) {
-            (Some(FileSource::Host(path)), _) => finding.hint(format!("looked for {}", path.display())),
-            (_, Base::Directory(directory)) => finding.hint(format!("looked below {}", directory.display())),
+fn one_file(file: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Option<AdditionalFile> {
+    let local = file.get(additional_file::LOCAL)?;
+    let name = local.node.text()?;
+    let source = origins.locate(local.node, name);
+    let is_there = |path: &Path| path.is_file() || path.is_dir();
+    if source.is_none() || matches!(&source, Some(FileSource::Host(path)) if !is_there(path)) {
+        let finding = local.warning(format!("{name:?} is not there, or is no regular file"));
+        findings.push(match &source {
+            Some(FileSource::Host(path)) => finding.hint(format!("looked for {}", path.display())),
             _ => finding,
         });
     }
     Some(AdditionalFile {
         source: source.unwrap_or_else(|| FileSource::Host(PathBuf::from(name))),
-        destination: node.text_at("final")?.to_owned(),
+        destination: file.read(additional_file::FINAL)?.to_owned(),
+        owner: file.read(additional_file::OWNER).map(str::to_owned),
+        mode: file
+            .read(additional_file::MODE)
+            .and_then(|mode| u32::from_str_radix(mode, 8).ok()),
     })
-}
-
-/// The file that `name` means: relative to the template that says it, else among the files of
-/// the provider's default template, which the templates of the older tool count on.
-pub(super) fn locate(local: &Node, name: &str, bases: &Bases<'_>) -> Option<FileSource> {
-    if let Some(path) = name.strip_prefix(embedded::PREFIX) {
-        return data::file(path).map(FileSource::Embedded);
-    }
-    let from_user = Arc::ptr_eq(local.span.source(), bases.user_source);
-    let own = if from_user { bases.user } else { bases.default };
-    let path = Path::new(name);
-    if path.is_absolute() {
-        // The data that comes with oic names no file of a build host.
-        return matches!(own, Base::Directory(_)).then(|| FileSource::Host(path.to_owned()));
-    }
-    let at = |base: &Base| match base {
-        Base::Directory(directory) => Some(FileSource::Host(directory.join(path))),
-        Base::Provider { overlay, directory } => {
-            let overlaid = overlay
-                .as_ref()
-                .map(|overlay| overlay.join(path))
-                .filter(|path| path.is_file());
-            let embedded = || embedded::join(directory, name).and_then(|path| data::file(&path));
-            overlaid
-                .map(FileSource::Host)
-                .or_else(|| embedded().map(FileSource::Embedded))
-        }
-    };
-    match at(own) {
-        Some(FileSource::Host(path)) if !path.is_file() => at(bases.default).or(Some(FileSource::Host(path))),
-        Some(found) => Some(found),
-        None => at(bases.default),
-    }
 }

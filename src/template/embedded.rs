@@ -3,37 +3,51 @@
 
 use std::sync::Arc;
 
+use super::schema::{metadata, template};
 use crate::data;
+use crate::provider::Provider;
 use crate::yaml::{Findings, Node, Source, parse};
 
-/// Marks a `local` path that is looked up in the embedded data and not on the build host.
+/// Prefix of a `local` path that is looked up in the embedded data and not on the build host.
 pub(super) const PREFIX: &str = "embedded:";
-/// Where samples are in the embedded data.
+/// The directory of samples in the embedded data.
 pub(super) const SAMPLES: &str = "templates/";
 
 /// A template that comes with oic and can be named instead of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// What it is called, such as `debian13-x86_64-minimal`.
+    /// Its name, such as `debian13-x86_64-minimal`.
     pub name: &'static str,
     /// Its YAML.
     pub text: &'static str,
 }
 
 impl Sample {
-    /// One sentence on what it is for.
+    /// Gives one sentence on its purpose.
     pub fn description(&self) -> String {
-        let root = parse(&self.source(), &mut Findings::new());
-        let description = root.as_ref().and_then(|root| root.at(&["metadata", "description"]));
-        description.and_then(Node::text).unwrap_or_default().to_owned()
+        let description = |metadata: &Node| metadata.read(metadata::DESCRIPTION).unwrap_or_default().to_owned();
+        self.read(description)
     }
 
+    /// Lists the words that it is found by.
+    pub fn keywords(&self) -> Vec<String> {
+        self.read(|metadata| metadata.read(metadata::KEYWORDS))
+    }
+
+    /// Gives what `read` takes from the metadata; nothing without metadata.
+    fn read<T: Default>(&self, read: impl FnOnce(&Node) -> T) -> T {
+        let root = parse(&self.source(), &mut Findings::new());
+        let metadata = root.as_ref().and_then(|root| root.read(template::METADATA));
+        metadata.map(read).unwrap_or_default()
+    }
+
+    /// Gives its text, under a name that messages show.
     pub(super) fn source(&self) -> Arc<Source> {
         Source::new(format!("oic:{SAMPLES}{}.yml", self.name), self.text)
     }
 }
 
-/// The embedded samples, sorted by name.
+/// Gives the embedded samples, sorted by name.
 pub fn samples() -> Vec<Sample> {
     data::names(SAMPLES)
         .filter_map(|path| {
@@ -45,7 +59,18 @@ pub fn samples() -> Vec<Sample> {
         .collect()
 }
 
-/// `local` as seen from the embedded directory `directory`, with `..` resolved; `None` if it
+/// Gives the smallest template of `provider`: what its default template makes of nothing.
+pub fn plain(provider: &Provider) -> String {
+    // A JSON text is a YAML text (YAML 1.2.2, section 1.3).
+    serde_json::json!({
+        "image": {"name": provider.id(), "version": "1.0.0"},
+        "target": {"os": provider.os, "dist": provider.dist, "arch": provider.arch.as_str(), "imageType": "raw"},
+        "systemConfig": {"name": "plain"},
+    })
+    .to_string()
+}
+
+/// Resolves `local` as seen from the embedded directory `directory`, `..` included; `None` if it
 /// leaves the data altogether.
 pub(super) fn join(directory: &str, local: &str) -> Option<String> {
     let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();

@@ -1,150 +1,212 @@
-//! The user's template over the provider's default.
+//! One template over another: over one that it extends, and over the provider's default.
 //!
-//! The rules are those of the tool whose templates we take, with its defects repaired:
-//! every order is the order of the files (default first, then the user's additions), and
-//! nothing is dropped because a name is empty.
+//! The rules are those of the tool whose templates we take, with its defects repaired: every order is the order of the
+//! files (the base's items first, then those that the template adds), and nothing is dropped because a name is empty or
+//! a section has one field only. The merge is associative, so a chain gives the same from either end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::rules::is_hash_partition;
-use crate::yaml::{Finding, Findings, Node, Source, Value};
+use super::rules::has_hash_partition;
+use super::schema::{additional_file, disk, image, immutability, repository, system, template, user};
+use crate::yaml::schema::Field;
+use crate::yaml::{Findings, Node, Place, Source, Value};
 
-/// Merges two trees, each valid by itself. Values keep their places, so that later findings
-/// name the file that they come from. Warnings go to `findings`.
-pub(super) fn merge(default: &Node, user: &Node, user_source: &Arc<Source>, findings: &mut Findings) -> Node {
-    let mut merged = default.clone();
-    merged.span = user.span.clone();
-    merged.remove("metadata");
-    for key in ["metadata", "target"] {
-        take(&mut merged, user, key);
+/// Merges two trees, each valid by itself: `child` over `base`. Values keep their places, so that later findings name
+/// the file that they come from.
+pub(super) fn merge(base: &Node, child: &Node) -> Node {
+    let mut merged = base.clone();
+    merged.span = child.span.clone();
+    // Of the child alone: they describe one file.
+    let own = [template::METADATA.untyped(), template::SBOM.untyped()];
+    for field in own.into_iter().chain([template::EXTENDS.untyped()]) {
+        merged.remove(field.name);
     }
-    merge_fields(&mut merged, user, "image", &[]);
-    // A disk is taken whole but for what it leaves out: partitions without a size, say.
-    merge_fields(&mut merged, user, "disk", &["artifacts"]);
-    merge_system(&mut merged, user);
-    merge_repositories(&mut merged, user);
-    name_system(&mut merged);
-    disable_unhashed(&mut merged, user_source, findings);
+    let whole = [
+        template::TARGET.untyped(),
+        template::BASELINE.untyped(),
+        template::OVERLAY_POLICY.untyped(),
+    ];
+    for field in own.into_iter().chain(whole) {
+        take(&mut merged, child, field);
+    }
+    merge_fields(&mut merged, child, template::IMAGE);
+    merge_disk(&mut merged, child);
+    merge_system(&mut merged, child);
+    let repositories = template::REPOSITORIES;
+    merge_list(&mut merged, child, repositories, repository_identity, replace);
     merged
 }
 
-/// The value below `key` is the user's, if the user gives one.
-fn take(merged: &mut Node, user: &Node, key: &str) {
-    if let Some(node) = user.get(key).filter(|node| node.text() != Some("")) {
+/// Completes a tree that everything was merged into: names the system, and switches off immutability that nothing can
+/// keep. `sources` are the texts of the layers, the default first; warnings go to `findings`.
+pub(super) fn complete(merged: &mut Node, sources: &[&Arc<Source>], findings: &mut Findings) {
+    name_system(merged);
+    disable_unhashed(merged, sources, findings);
+}
+
+/// Takes the child's value of a field, if the child gives one.
+fn take<K: ?Sized>(merged: &mut Node, child: &Node, field: Field<K>) {
+    if let Some(node) = child.get(field) {
+        take_value(merged, field.name, node);
+    }
+}
+
+/// Takes a value that the child gives; an empty text, an empty list and a null count as absent.
+fn take_value(merged: &mut Node, key: &str, node: &Node) {
+    let is_absent = match &node.value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty(),
+        Value::List(items) => items.is_empty(),
+        _ => false,
+    };
+    if !is_absent {
         merged.set(key, node.clone());
     }
 }
 
-/// Each field of the map below `key` is the user's, if the user gives one. Of the fields in
-/// `whole` the default's do not shine through once the user gives the map at all.
-fn merge_fields(merged: &mut Node, user: &Node, key: &str, whole: &[&str]) {
-    let Some(section) = user.get(key) else { return };
-    let mut result = merged.get(key).cloned().unwrap_or_else(|| section.clone());
+/// Takes each field of the child's map in `field`.
+fn merge_fields(merged: &mut Node, child: &Node, field: Field<Node>) {
+    let Some(section) = child.read(field) else { return };
+    let mut result = merged.read(field).cloned().unwrap_or_else(|| section.clone());
     result.span = section.span.clone();
-    for field in whole {
-        result.remove(field);
+    for (key, node) in section.entries() {
+        take_value(&mut result, &key.text, node);
     }
-    for (field, _) in section.entries() {
-        take(&mut result, section, &field.text);
-    }
-    merged.set(key, result);
+    merged.set(field.name, result);
 }
 
-fn merge_system(merged: &mut Node, user: &Node) {
-    let Some(section) = user.get("systemConfig") else {
+/// Merges `disk`. Partitions of the child's own make another disk of it: artifacts and growth of
+/// the base are not meant for that.
+fn merge_disk(merged: &mut Node, child: &Node) {
+    let is_another = child
+        .read(template::DISK)
+        .is_some_and(|disk| !disk.read(disk::PARTITIONS).is_empty());
+    if is_another && let Some(mut disk) = merged.read(template::DISK).cloned() {
+        for field in [disk::ARTIFACTS.untyped(), disk::EXTEND_LAST.untyped()] {
+            disk.remove(field.name);
+        }
+        merged.set(template::DISK.name, disk);
+    }
+    let policy = merged
+        .read(template::DISK)
+        .and_then(|disk| disk.get(disk::SELECTION_POLICY))
+        .cloned();
+    merge_fields(merged, child, template::DISK);
+    // The choice of a disk merges field by field in its turn.
+    if let Some(policy) = policy
+        && let (Some(mut result), Some(disk)) = (merged.read(template::DISK).cloned(), child.read(template::DISK))
+    {
+        result.set(disk::SELECTION_POLICY.name, policy);
+        merge_fields(&mut result, disk, disk::SELECTION_POLICY);
+        merged.set(template::DISK.name, result);
+    }
+}
+
+/// Merges `systemConfig`.
+fn merge_system(merged: &mut Node, child: &Node) {
+    let Some(section) = child.read(template::SYSTEM) else {
         return;
     };
-    let Some(mut system) = merged.get("systemConfig").cloned() else {
-        merged.set("systemConfig", section.clone());
+    let Some(mut system) = merged.read(template::SYSTEM).cloned() else {
+        merged.set(template::SYSTEM.name, section.clone());
         return;
     };
     system.span = section.span.clone();
-    for key in ["name", "description", "hostname"] {
-        take(&mut system, section, key);
+    for field in [system::NAME, system::DESCRIPTION, system::HOSTNAME] {
+        take(&mut system, section, field);
     }
-    for key in ["initramfs", "immutability", "bootloader", "kernel"] {
-        merge_fields(&mut system, section, key, &[]);
+    take(&mut system, section, system::MACHINE_ID);
+    // Taken whole: what of it is said decides on the rest.
+    take(&mut system, section, system::FDE);
+    for field in [
+        system::NETWORK,
+        system::INITRAMFS,
+        system::IMMUTABILITY,
+        system::BOOTLOADER,
+        system::KERNEL,
+    ] {
+        merge_fields(&mut system, section, field);
     }
-    merge_list(&mut system, section, "packages", |node| node.text(), replace);
-    merge_list(&mut system, section, "users", |node| node.text_at("name"), merge_user);
+    merge_list(&mut system, section, system::PACKAGES, text, replace);
     merge_list(
         &mut system,
         section,
-        "additionalFiles",
-        |node| node.text_at("final"),
+        system::USERS,
+        |node| node.read(user::NAME).map(str::to_owned),
+        merge_user,
+    );
+    merge_list(
+        &mut system,
+        section,
+        system::ADDITIONAL_FILES,
+        |node| node.read(additional_file::FINAL).map(str::to_owned),
         replace,
     );
-    merge_list(&mut system, section, "configurations", |_| None, replace);
-    merged.set("systemConfig", system);
+    merge_list(&mut system, section, system::CONFIGURATIONS, |_| None, replace);
+    merge_list(&mut system, section, system::ALLOW_SECRETS, text, replace);
+    merged.set(template::SYSTEM.name, system);
 }
 
-/// The user's list is appended to the default's, but an item that has the identity of an
-/// earlier one is combined with it in its place.
-fn merge_list(
+/// Appends the child's list to the base's, but combines an item that has the identity of one of the base with the first
+/// such, in its place.
+fn merge_list<K: ?Sized>(
     merged: &mut Node,
-    user: &Node,
-    key: &str,
-    identity: fn(&Node) -> Option<&str>,
+    child: &Node,
+    field: Field<K>,
+    identity: fn(&Node) -> Option<String>,
     combine: fn(&Node, &Node) -> Node,
 ) {
-    let Some(section) = user.get(key) else { return };
-    let mut items = merged.items_at(key).to_vec();
-    let places = items.iter().enumerate();
-    let mut places: HashMap<String, usize> = places
-        .filter_map(|(at, item)| Some((identity(item)?.to_owned(), at)))
-        .collect();
+    let Some(section) = child.get(field) else { return };
+    let mut items = merged.get(field).map_or(&[][..], Node::items).to_vec();
+    let places = items.iter().enumerate().rev();
+    let mut places: HashMap<String, usize> = places.filter_map(|(at, item)| Some((identity(item)?, at))).collect();
     for item in section.items() {
-        let identity = identity(item);
-        let place = identity.and_then(|identity| places.get(identity));
-        match place.and_then(|at| items.get_mut(*at)) {
+        let place = identity(item).and_then(|identity| places.remove(&identity));
+        match place.and_then(|at| items.get_mut(at)) {
             Some(old) => *old = combine(old, item),
-            None => {
-                places.extend(identity.map(|identity| (identity.to_owned(), items.len())));
-                items.push(item.clone());
-            }
+            None => items.push(item.clone()),
         }
     }
-    merged.set(key, list(section, items));
+    merged.set(field.name, list(section, items));
 }
 
-fn replace(_: &Node, user: &Node) -> Node {
-    user.clone()
+/// Returns the text of an item.
+fn text(node: &Node) -> Option<String> {
+    node.text().map(str::to_owned)
 }
 
-/// Groups add up; `sudo` is what the user's entry says, false if it says nothing; a password
-/// that is hashed already takes away the default's method, and with a password of its own
-/// the entry also decides on the method.
-fn merge_user(default: &Node, user: &Node) -> Node {
-    let mut merged = default.clone();
-    merged.span = user.span.clone();
-    merged.remove("sudo");
-    if user.text_at("password").is_some() {
-        merged.remove("hash_algo");
+/// Takes the child's item.
+fn replace(_: &Node, child: &Node) -> Node {
+    child.clone()
+}
+
+/// Merges two entries of a user. Groups add up. `sudo` is what the child's entry says, false if it says nothing. With a
+/// password of its own the entry also decides on the method.
+fn merge_user(base: &Node, child: &Node) -> Node {
+    let mut merged = base.clone();
+    merged.span = child.span.clone();
+    merged.remove(user::SUDO.name);
+    if child.read(user::PASSWORD).is_some() {
+        merged.remove(user::HASH_ALGO.name);
     }
-    for (field, _) in user.entries() {
-        if field.text != "groups" {
-            take(&mut merged, user, &field.text);
+    for (key, node) in child.entries() {
+        if key.text != user::GROUPS.name {
+            take_value(&mut merged, &key.text, node);
         }
     }
-    merge_list(&mut merged, user, "groups", |node| node.text(), replace);
+    merge_list(&mut merged, child, user::GROUPS, text, replace);
     merged
 }
 
-/// All default repositories but those whose codename the user's template has too, then the
-/// user's: several of them may share a codename.
-fn merge_repositories(merged: &mut Node, user: &Node) {
-    const KEY: &str = "packageRepositories";
-    let Some(section) = user.get(KEY) else { return };
-    let taken: HashSet<&str> = section.items().iter().filter_map(|r| r.text_at("codename")).collect();
-    let kept = merged
-        .items_at(KEY)
-        .iter()
-        .filter(|r| r.text_at("codename").is_none_or(|name| !taken.contains(name)));
-    let items = kept.chain(section.items()).cloned().collect();
-    merged.set(KEY, list(section, items));
+/// Returns what two entries for the same repository share: codename, URL and directory.
+fn repository_identity(node: &Node) -> Option<String> {
+    let text = |field: Field<str>| node.read(field).unwrap_or_default();
+    let parts = [repository::CODENAME, repository::URL, repository::PATH].map(text);
+    Some(parts.join("\n"))
 }
 
+/// Makes a list of `items` at the place of `like`.
 fn list(like: &Node, items: Vec<Node>) -> Node {
     Node {
         span: like.span.clone(),
@@ -152,128 +214,56 @@ fn list(like: &Node, items: Vec<Node>) -> Node {
     }
 }
 
-/// A system without a name of its own is named after the image.
+/// Names a system without a name of its own after the image.
 fn name_system(merged: &mut Node) {
-    let Some(name) = merged.at(&["image", "name"]).cloned() else {
-        return;
-    };
+    let name = merged.read(template::IMAGE).and_then(|image| image.get(image::NAME));
+    let Some(name) = name.cloned() else { return };
     let map = |node: Option<&Node>| node.cloned().filter(|node| matches!(node.value, Value::Map(_)));
-    let mut system = map(merged.get("systemConfig")).unwrap_or_else(|| Node {
+    let mut system = map(merged.read(template::SYSTEM)).unwrap_or_else(|| Node {
         span: merged.span.clone(),
         value: Value::Map(Vec::new()),
     });
-    if system.text_at("name").is_none() {
-        system.set("name", name);
-        merged.set("systemConfig", system);
+    if system.read(system::NAME).is_none() {
+        system.set(system::NAME.name, name);
+        merged.set(template::SYSTEM.name, system);
     }
 }
 
-/// Immutability that only the default asks for gives way to a disk without a place for hashes.
-fn disable_unhashed(merged: &mut Node, user_source: &Arc<Source>, findings: &mut Findings) {
-    let Some(enabled) = merged
-        .at(&["systemConfig", "immutability", "enabled"])
-        .filter(|node| node.bool() == Some(true) && !Arc::ptr_eq(node.span.source(), user_source))
-    else {
+/// Switches off immutability if the disk has no place for hashes, and the layer that asks for it stands below the one
+/// that gives the partitions, or is the default.
+fn disable_unhashed(merged: &mut Node, sources: &[&Arc<Source>], findings: &mut Findings) {
+    let root = Place::root(merged);
+    let enabled = root
+        .get(template::SYSTEM)
+        .and_then(|system| system.get(system::IMMUTABILITY))
+        .and_then(|section| section.get(immutability::ENABLED))
+        .filter(|enabled| enabled.node.bool() == Some(true));
+    let Some(enabled) = enabled.filter(|_| !has_hash_partition(merged)) else {
         return;
     };
-    let partitions = merged.at(&["disk", "partitions"]).map_or(&[][..], Node::items);
-    if partitions.iter().any(is_hash_partition) {
+    let layer = |node: &Node| {
+        let is_it = |source: &&Arc<Source>| Arc::ptr_eq(source, node.span.source());
+        sources.iter().position(is_it)
+    };
+    let partitions = root.get(template::DISK).and_then(|disk| disk.get(disk::PARTITIONS));
+    let partitions = partitions.and_then(|partitions| layer(partitions.node));
+    let asks = layer(enabled.node);
+    if asks != Some(0) && asks >= partitions {
         return;
     }
-    let span = enabled.span.clone();
-    let message = "is switched off: the disk has no partition for the hashes";
-    findings.push(Finding::warning(&span, "systemConfig.immutability.enabled", message));
+    findings.push(enabled.warning("is switched off: the disk has no partition for the hashes"));
     let off = Node {
-        span,
+        span: enabled.node.span.clone(),
         value: Value::Bool(false),
     };
-    if let Some(mut system) = merged.get("systemConfig").cloned()
-        && let Some(mut section) = system.get("immutability").cloned()
+    if let Some(mut system) = merged.read(template::SYSTEM).cloned()
+        && let Some(mut section) = system.read(system::IMMUTABILITY).cloned()
     {
-        section.set("enabled", off);
-        system.set("immutability", section);
-        merged.set("systemConfig", system);
+        section.set(immutability::ENABLED.name, off);
+        system.set(system::IMMUTABILITY.name, section);
+        merged.set(template::SYSTEM.name, system);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::yaml::{parse, to_yaml};
-
-    /// Merges two flow maps and gives what is below `keys` in the result.
-    fn merged(default: &str, user: &str, keys: &[&str]) -> String {
-        let mut findings = Findings::new();
-        let user_source = Source::new("user", user);
-        let default = parse(&Source::new("default", default), &mut findings).unwrap();
-        let user = parse(&user_source, &mut findings).unwrap();
-        let merged = merge(&default, &user, &user_source, &mut findings);
-        let warnings = findings.iter().map(|f| format!("warned: {}\n", f.message));
-        to_yaml(merged.at(keys).unwrap()).unwrap() + &warnings.collect::<String>()
-    }
-
-    #[test]
-    fn users_merge_by_name() {
-        let default = "systemConfig: {users: [
-          {name: a, password: p, hash_algo: sha256, groups: [x, y], sudo: true, shell: /bin/sh}, {name: b, sudo: true}]}";
-        let user = "systemConfig: {users: [{name: c}, {name: a, password: $6$s$h, groups: [y, z]}]}";
-        insta::assert_snapshot!(merged(default, user, &["systemConfig", "users"]), @r#"
-        - name: a
-          password: $6$s$h
-          groups:
-          - x
-          - "y"
-          - z
-          shell: /bin/sh
-        - name: b
-          sudo: true
-        - name: c
-        "#);
-    }
-
-    #[test]
-    fn files_merge_by_destination_and_repositories_by_codename() {
-        let default = "{systemConfig: {additionalFiles: [{local: d1, final: /1}, {local: d2, final: /2}]},
-          packageRepositories: [{codename: a, url: 'http://d'}, {codename: b, url: 'http://d'}]}";
-        let user = "{systemConfig: {additionalFiles: [{local: u3, final: /3}, {local: u1, final: /1}]},
-          packageRepositories: [{codename: a, url: 'http://u1'}, {codename: a, url: 'http://u2'}]}";
-        insta::assert_snapshot!(merged(default, user, &["systemConfig", "additionalFiles"]), @r#"
-        - local: u1
-          final: /1
-        - local: d2
-          final: /2
-        - local: u3
-          final: /3
-        "#);
-        insta::assert_snapshot!(merged(default, user, &["packageRepositories"]), @r#"
-        - codename: b
-          url: http://d
-        - codename: a
-          url: http://u1
-        - codename: a
-          url: http://u2
-        "#);
-    }
-
-    #[test]
-    fn immutability_of_the_default_needs_a_hash_partition_and_the_users_stays() {
-        let keys = ["systemConfig", "immutability"];
-        let on = "{systemConfig: {immutability: {enabled: true}}}";
-        let hashed = "{disk: {partitions: [{id: roothashmap}]}}";
-        insta::assert_snapshot!(merged(on, "{disk: {partitions: [{id: root}]}}", &keys), @r#"
-        enabled: false
-        warned: is switched off: the disk has no partition for the hashes
-        "#);
-        assert_eq!(merged(on, hashed, &keys), "enabled: true\n");
-        assert_eq!(merged("{systemConfig: {hostname: h}}", on, &keys), "enabled: true\n");
-        assert_eq!(
-            merged(on, "{systemConfig: {immutability: {enabled: false}}}", &keys),
-            "enabled: false\n"
-        );
-    }
-
-    #[test]
-    fn a_nameless_system_is_named_after_the_image() {
-        assert_eq!(merged("{}", "{image: {name: i}}", &["systemConfig", "name"]), "i\n");
-    }
-}
+mod tests;

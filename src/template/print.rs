@@ -2,32 +2,31 @@
 
 use std::path::Path;
 
-use super::convert::{Bases, locate};
 use super::embedded;
-use super::model::FileSource;
-use super::schema::TEMPLATE;
+use super::files::Origins;
+use super::schema::{TEMPLATE, additional_file, system, template};
 use crate::data;
+use crate::model::FileSource;
 use crate::yaml::schema::{Field, Shape};
 use crate::yaml::{Node, Value};
 
-/// The tree with its fields in the order of the schema and every file named so that it is
-/// found from anywhere.
-pub(super) fn portable(root: &Node, bases: &Bases<'_>) -> Node {
+/// Gives the tree with its fields in the order of the schema and every file under a name that is found from anywhere.
+pub(super) fn portable(root: &Node, origins: &Origins) -> Node {
     let mut root = ordered(root, &Shape::Map(TEMPLATE));
-    let Some(mut system) = root.get("systemConfig").cloned() else {
+    let Some(mut system) = root.get(template::SYSTEM).cloned() else {
         return root;
     };
-    if let Some(mut files) = system.get("additionalFiles").cloned() {
+    if let Some(mut files) = system.get(system::ADDITIONAL_FILES).cloned() {
         if let Value::List(items) = &mut files.value {
-            items.iter_mut().for_each(|item| rename(item, bases));
+            items.iter_mut().for_each(|item| rename(item, origins));
         }
-        system.set("additionalFiles", files);
-        root.set("systemConfig", system);
+        system.set(system::ADDITIONAL_FILES.name, files);
+        root.set(template::SYSTEM.name, system);
     }
     root
 }
 
-/// The entries of each map in the order of its fields, without those that have no value.
+/// Gives the entries of each map in the order of its fields, without those that have no value.
 fn ordered(node: &Node, shape: &Shape) -> Node {
     let value = match (&node.value, shape) {
         (Value::Map(_), Shape::Map(fields)) => {
@@ -46,19 +45,20 @@ fn ordered(node: &Node, shape: &Shape) -> Node {
     }
 }
 
-fn rename(item: &mut Node, bases: &Bases<'_>) {
-    let Some(local) = item.get("local").cloned() else {
+fn rename(item: &mut Node, origins: &Origins) {
+    let Some(local) = item.get(additional_file::LOCAL).cloned() else {
         return;
     };
     let Some(name) = local.text() else { return };
-    let renamed = match locate(&local, name, bases) {
+    let renamed = match origins.locate(&local, name) {
         Some(FileSource::Embedded(bytes)) => name_of(bytes),
+        Some(FileSource::Link(_)) => None,
         Some(FileSource::Host(path)) => std::path::absolute(&path).ok().and_then(|p| utf8(&p)),
         None => None,
     };
     if let Some(renamed) = renamed {
         item.set(
-            "local",
+            additional_file::LOCAL.name,
             Node {
                 span: local.span.clone(),
                 value: Value::Text(renamed),
@@ -67,13 +67,13 @@ fn rename(item: &mut Node, bases: &Bases<'_>) {
     }
 }
 
-/// The `embedded:` name of a file.
+/// Gives the `embedded:` name of a file.
 fn name_of(content: &'static [u8]) -> Option<String> {
     let name = data::names("").find(|name| data::file(name).is_some_and(|bytes| std::ptr::eq(bytes, content)))?;
     Some(format!("{}{name}", embedded::PREFIX))
 }
 
-/// A YAML text cannot hold other paths; they stay as the template has them.
+/// Gives a path as text. A YAML text cannot hold other paths; they stay as the template has them.
 fn utf8(path: &Path) -> Option<String> {
     path.to_str().map(str::to_owned)
 }

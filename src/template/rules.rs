@@ -1,108 +1,154 @@
 //! Rules that span several fields.
 
+mod baseline;
 mod disk;
+mod files;
+mod network;
+mod storage;
 mod system;
 
-pub(super) use system::{is_hash_partition, is_hashed};
+pub(super) use baseline::{check_folded, is_overlay};
+pub(super) use files::refused;
+pub(super) use system::{has_hash_partition, is_hashed};
 
-use super::schema::ANY_DISTRIBUTION;
 use super::schema::checks::is_placeholder;
-use crate::provider::{PackageSystem, Provider, Providers};
-use crate::yaml::{Finding, Findings, Node, did_you_mean};
+use super::schema::{ANY_DISTRIBUTION, repository, system as system_fields, target, template};
+use crate::model::ImageType;
+use crate::provider::{Provider, Providers};
+use crate::yaml::{Finding, Findings, Node, Place, did_you_mean};
 
-/// Checks what can be said of any template, merged or not.
+/// Checks the rules that hold for any template, merged or not.
 pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings) {
-    target(root, providers, findings);
-    if let Some(disk) = root.get("disk") {
-        disk::check(disk, findings);
+    let root = Place::root(root);
+    if let Some(target) = root.get(template::TARGET) {
+        self::target(&target, providers, findings);
     }
-    if let Some(system) = root.get("systemConfig") {
-        system::check(system, findings);
-        groups(system, root, providers, findings);
+    baseline::check(&root, findings);
+    if let Some(disk) = root.get(template::DISK) {
+        disk::check(&disk, findings);
     }
-    for (index, repository) in root.items_at("packageRepositories").iter().enumerate() {
+    if let Some(system) = root.get(template::SYSTEM) {
+        system::check(&system, findings);
+        storage::check_encryption(&system, findings);
+        if let Some(network) = system.get(system_fields::NETWORK) {
+            network::check(&network, findings);
+        }
+        files::check(&system, findings);
+        groups(&system, &root, providers, findings);
+    }
+    for repository in root.items(template::REPOSITORIES) {
         if findings.is_full() {
             return;
         }
-        self::repository(repository, &format!("packageRepositories[{index}]"), findings);
+        self::repository(&repository, findings);
     }
 }
 
-/// Checks what must hold once the default template was merged in.
+/// Checks the rules that hold once the default template is merged in.
 pub(super) fn check_merged(root: &Node, providers: &Providers, findings: &mut Findings) {
     check(root, providers, findings);
-    let is_raw = root.at(&["target", "imageType"]).and_then(Node::text) == Some("raw");
-    if is_raw {
+    let target = root.read(template::TARGET);
+    // The image that is built on brings its disk.
+    let is_raw = target.and_then(|target| target.read(target::IMAGE_TYPE)) == Some(ImageType::Raw);
+    if is_raw && !is_overlay(root) {
         disk::check_bootable(root, findings);
     }
+    let place = Place::root(root);
+    storage::check_kind(&place, findings);
+    storage::check_merged(root, findings);
+    let system = place.get(template::SYSTEM);
+    if let Some(network) = system.and_then(|system| system.get(system_fields::NETWORK)) {
+        network::check_merged(&network, findings);
+    }
     system::check_merged(root, findings);
+    files::check_merged(root, findings);
 }
 
-/// The operating system and its distribution are those of a provider.
-fn target(root: &Node, providers: &Providers, findings: &mut Findings) {
-    let text = |key| {
-        let node = root.at(&["target", key])?;
-        Some((node, node.text().filter(|text| !text.is_empty())?))
-    };
-    let Some((node, os)) = text("os") else { return };
+/// Checks that the operating system and its distribution are those of a provider.
+fn target(target: &Place<'_>, providers: &Providers, findings: &mut Findings) {
+    let Some(os) = target.read(target::OS) else { return };
     let systems = providers.systems();
     if !systems.contains(&os) {
-        let message = format!("{os:?} is not a known value");
-        unknown(node, "target.os", message, os, &systems, findings);
+        let finding = target.at(target::OS).error(format!("{os:?} is not a known value"));
+        findings.push(with_choices(finding, os, &systems));
         return;
     }
     let known = providers.distributions(os);
-    if let Some((node, dist)) = text("dist").filter(|(_, dist)| os != ANY_DISTRIBUTION && !known.contains(dist)) {
+    let is_unknown = |dist: &&str| os != ANY_DISTRIBUTION && !known.contains(dist);
+    if let Some(dist) = target.read(target::DIST).filter(is_unknown) {
         let message = format!("{dist:?} is no distribution of {os}");
-        unknown(node, "target.dist", message, dist, &known, findings);
+        let finding = target.at(target::DIST).error(message);
+        findings.push(with_choices(finding, dist, &known));
     }
 }
 
-/// Only repositories of `.rpm` packages have groups.
-fn groups(system: &Node, root: &Node, providers: &Providers, findings: &mut Findings) {
-    let target = |key| root.at(&["target", key]).and_then(Node::text);
-    let is_target = |provider: &&Provider| {
-        (Some(provider.os.as_str()), Some(provider.dist.as_str())) == (target("os"), target("dist"))
-    };
-    let provider = providers.all().iter().find(is_target);
-    let Some(provider) = provider.filter(|provider| provider.package_system == PackageSystem::Deb) else {
+/// Adds the known words to a finding, and the most similar one as a suggestion.
+fn with_choices(finding: Finding, word: &str, known: &[&str]) -> Finding {
+    let finding = finding.allowed(known.iter().copied());
+    match did_you_mean(word, known.iter().copied()) {
+        Some(near) => finding.hint(format!("did you mean {near:?}?")),
+        None => finding,
+    }
+}
+
+/// Refuses groups of packages where the provider's kind of packages has none.
+fn groups(system: &Place<'_>, root: &Place<'_>, providers: &Providers, findings: &mut Findings) {
+    let Some(target) = root.read(template::TARGET) else {
         return;
     };
-    for (index, node) in system.items_at("packages").iter().enumerate() {
-        if let Some(text) = node.text().filter(|text| text.starts_with('@') && text.len() > 1) {
-            let path = format!("systemConfig.packages[{index}]");
+    let wanted = (target.read(target::OS), target.read(target::DIST));
+    let is_wanted = |provider: &&Provider| (Some(provider.os.as_str()), Some(provider.dist.as_str())) == wanted;
+    let provider = providers.all().iter().find(is_wanted);
+    let Some(provider) = provider.filter(|provider| !provider.packages.has_groups) else {
+        return;
+    };
+    for package in system.items(system_fields::PACKAGES) {
+        let name = package.node.text().unwrap_or_default();
+        if name.starts_with('@') && name.len() > 1 {
             let message = format!(
-                "{text:?} is a group, and the packages of {} come in none",
+                "{name:?} is a group, and the packages of {} come in none",
                 provider.dist
             );
-            let finding = Finding::error(&node.span, path, message);
-            findings.push(finding.hint("name the packages, or a package that depends on them"));
+            findings.push(
+                package
+                    .error(message)
+                    .hint("name the packages, or a package that depends on them"),
+            );
         }
     }
 }
 
-fn unknown(node: &Node, path: &str, message: String, text: &str, known: &[&str], findings: &mut Findings) {
-    let finding = Finding::error(&node.span, path, message).allowed(known.iter().copied());
-    findings.push(match did_you_mean(text, known.iter().copied()) {
-        Some(near) => finding.hint(format!("did you mean {near:?}?")),
-        None => finding,
-    });
-}
-
-fn repository(repository: &Node, path: &str, findings: &mut Findings) {
-    match (repository.get("url"), repository.get("path")) {
+/// Checks that a repository has one address, and its files their digests where no certificate vouches for them.
+fn repository(repository: &Place<'_>, findings: &mut Findings) {
+    let (url, packages) = (repository.get(repository::URL), repository.get(repository::PACKAGES));
+    let packages = packages.filter(|packages| !packages.node.items().is_empty());
+    let path = repository.get(repository::PATH);
+    let path = path.filter(|path| !path.node.text().is_some_and(is_placeholder));
+    match (&url, path.as_ref().or(packages.as_ref())) {
         (None, None) => findings.push(
-            Finding::error(&repository.span, path, "has neither url nor path").hint("say where its packages are"),
+            repository
+                .error("has none of url, path and packages")
+                .hint("say where its packages are"),
         ),
-        (Some(_), Some(second)) => findings.push(Finding::error(&second.span, path, "has both url and path")),
-        (Some(url), None) if url.text().is_some_and(is_placeholder) => findings.push(
-            Finding::warning(
-                &url.span,
-                format!("{path}.url"),
-                "is a placeholder: the repository is left out",
-            )
-            .hint("put the real URL in, or remove the entry"),
+        (Some(_), Some(other)) => {
+            let name = other.path.rsplit('.').next().unwrap_or_default();
+            let message = format!("has both url and {name}");
+            findings.push(Finding::error(&other.node.span, &repository.path, message));
+        }
+        (Some(url), None) if url.node.text().is_some_and(is_placeholder) => findings.push(
+            url.warning("is a placeholder: the repository is left out")
+                .hint("put the real URL in, or remove the entry"),
         ),
         _ => {}
+    }
+    let skips = repository.get(repository::INSECURE_SKIP_VERIFY);
+    if skips.is_some_and(|skips| skips.node.bool() == Some(true)) {
+        for file in repository.items(repository::PACKAGES) {
+            let is_unpinned = |text: &str| text.starts_with("https://") && !text.contains('#');
+            if file.node.text().is_some_and(is_unpinned) {
+                let finding = file.error("has no digest, and insecureSkipVerify lets any server answer");
+                findings.push(finding.hint("append #sha256= and the digest of the file, or remove insecureSkipVerify"));
+            }
+        }
     }
 }

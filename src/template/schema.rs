@@ -1,576 +1,445 @@
 //! The fields of a template (`docs` and editor schemas come from the same table).
 
 pub(super) mod checks;
+mod interfaces;
+mod on_image;
 
-use crate::yaml::schema::{Field, Shape, Text, Unique};
+mod repositories;
+mod storage;
 
-const TEXT: Shape = Shape::Text(Text::ANY);
-const FILLED: Shape = Shape::Text(Text::ANY.filled());
+pub(super) use interfaces::{interface, network, route};
+pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
+pub(super) use repositories::repository;
+pub(super) use storage::{fde, selection_policy};
+
+use crate::model::{
+    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, HashMethod, ImageType, MachineId, PartitionFlag,
+    PartitionTable, PartitionType,
+};
+use crate::package::Arch;
+use crate::words::Words as _;
+use crate::yaml::Node;
+use crate::yaml::schema::{Field, Shape, Text, Unique, fields};
+
+const TEXT: Text = Text::ANY;
+const FILLED: Text = Text::ANY.filled();
 const WORD: Text = Text::ANY
     .filled()
     .pattern("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dot, - and _");
 const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
+const OWNER: &str = "([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+)(:([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+))?";
 const PACKAGE: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?";
 const PACKAGE_OR_GROUP: &str =
     r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*";
-
-/// Partition types that have a name (UAPI.2 Discoverable Partitions Specification; UEFI 2.10, 5.3.3).
-pub const PARTITION_TYPES: [&str; 15] = [
-    "linux",
-    "bios",
-    "esp",
-    "xbootldr",
-    "linux-root-amd64",
-    "linux-root-arm64",
-    "linux-swap",
-    "linux-home",
-    "linux-srv",
-    "linux-var",
-    "linux-tmp",
-    "linux-lvm",
-    "linux-raid",
-    "linux-luks",
-    "linux-dm-crypt",
-];
-
-/// The partition type that a template's word means; some templates use other words.
-pub(super) fn partition_type(word: &str) -> Option<&'static str> {
-    let name = match word {
-        "bios-boot" | "bios_grub" => "bios",
-        "swap" => "linux-swap",
-        "lvm" => "linux-lvm",
-        "raid" => "linux-raid",
-        other => other,
-    };
-    PARTITION_TYPES.into_iter().find(|known| *known == name)
-}
 
 /// The operating system whose templates may name any distribution: whether a provider has it
 /// shows when the template is merged.
 pub(super) const ANY_DISTRIBUTION: &str = "redhat-compatible-distro";
 
-/// A template.
-pub static TEMPLATE: &[Field] = &[
-    Field::new(
-        "metadata",
-        Shape::Map(METADATA),
-        "Helps people and tools to find the template; not built into the image.",
-    ),
-    Field::new("image", Shape::Map(IMAGE), "What the output is called.").required(),
-    Field::new(
-        "target",
-        Shape::Map(TARGET),
-        "Which distribution is built, for which machine.",
-    )
-    .required(),
-    Field::new("disk", Shape::Map(DISK), "The disk image and its partitions."),
-    Field::new("systemConfig", Shape::Map(SYSTEM), "What is in the image."),
-    Field::new(
-        "packageRepositories",
-        Shape::List {
-            item: &Shape::Map(REPOSITORY),
-            unique: Unique::No,
-        },
-        "Repositories besides those of the distribution.",
-    ),
-];
-
-static METADATA: &[Field] = &[
-    Field::new("description", TEXT, "One sentence."),
-    Field::new("use_cases", TEXTS, "What it is good for."),
-    Field::new("keywords", TEXTS, "Words to find it by."),
-];
-
-const TEXTS: Shape = Shape::List {
-    item: &TEXT,
-    unique: Unique::No,
-};
-
-static IMAGE: &[Field] = &[
-    Field::new(
-        "name",
-        Shape::Text(
-            Text::ANY
-                .filled()
-                .max_chars(128)
-                .pattern(NAME, "letters, digits, - and _, not at the ends"),
-        ),
-        "Base name of the output files.",
-    )
-    .required(),
-    Field::new(
-        "version",
-        Shape::Text(
-            Text::ANY
-                .filled()
-                .max_chars(64)
-                .pattern(VERSION, "one to three parts such as 1.0.0, the first a number"),
-        ),
-        "Version of the image.",
-    )
-    .required(),
-];
-
-static TARGET: &[Field] = &[
-    Field::new(
-        "os",
-        Shape::Text(WORD.examples(&[
-            "azure-linux",
-            "edge-microvisor-toolkit",
-            "wind-river-elxr",
-            "ubuntu",
-            "redhat-compatible-distro",
-            "debian",
-        ])),
-        "Operating system: one that a provider is for.",
-    )
-    .required(),
-    Field::new(
-        "dist",
-        Shape::Text(WORD.examples(&[
-            "azl3", "emt3", "elxr12", "ubuntu24", "ubuntu26", "el10", "debian12", "debian13",
-        ])),
-        "Distribution: one of the operating system's.",
-    )
-    .required(),
-    Field::new(
-        "arch",
-        Shape::Text(Text::ANY.one_of(&["x86_64", "aarch64", "armv7hl"])),
-        "Machine architecture.",
-    )
-    .required(),
-    Field::new(
-        "imageType",
-        Shape::Text(Text::ANY.one_of(&["raw", "img", "iso"])),
-        "Disk image, initrd or installation medium.",
-    )
-    .required(),
-];
-
-static DISK: &[Field] = &[
-    Field::new("name", FILLED, "A name for people.").required(),
-    Field::new(
-        "path",
-        Shape::Text(Text::ANY.check(checks::ABSOLUTE)),
-        "Device that an installer writes to.",
-    ),
-    Field::new(
-        "artifacts",
-        Shape::List {
-            item: &Shape::Map(ARTIFACT),
-            unique: Unique::No,
-        },
-        "Output files; an uncompressed raw image if there are none.",
-    ),
-    Field::new(
-        "size",
-        Shape::Text(Text::ANY.check(checks::SIZE)),
-        "Size of the disk, such as 4GiB.",
-    ),
-    Field::new(
-        "partitionTableType",
-        Shape::Text(Text::ANY.one_of(&["gpt", "mbr"])),
-        "Kind of partition table; gpt if absent.",
-    ),
-    Field::new(
-        "partitions",
-        Shape::List {
-            item: &Shape::Map(PARTITION),
-            unique: Unique::Key("id"),
-        },
-        "The partitions, in the order of their numbers.",
-    ),
-];
-
-static ARTIFACT: &[Field] = &[
-    Field::new(
-        "type",
-        Shape::Text(Text::ANY.one_of(&["raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi"])),
-        "Format of the file.",
-    )
-    .required(),
-    Field::new(
-        "compression",
-        Shape::Text(Text::ANY.one_of(&["gz", "gzip", "xz", "zstd", "bz2"])),
-        "How it is compressed; not at all if absent.",
-    ),
-];
-
-static PARTITION: &[Field] = &[
-    Field::new(
-        "id",
-        Shape::Text(Text::ANY.pattern("[A-Za-z0-9._-]+", "letters, digits, dot, - and _")),
-        "Identifies it in this template.",
-    ),
-    Field::new(
-        "index",
-        Shape::Int { min: 1, max: 128 },
-        "Its number; partitions are numbered in their order.",
-    ),
-    Field::new(
-        "name",
-        Shape::Text(Text::ANY.check(checks::GPT_NAME)),
-        "Name in the partition table; the id if absent.",
-    ),
-    Field::new("type", TEXT, "Type by name, such as esp or linux-root-amd64."),
-    Field::new(
-        "typeUUID",
-        Shape::Text(Text::ANY.check(checks::UUID)),
-        "Type as a GUID; wins over the name.",
-    ),
-    Field::new(
-        "fsType",
-        Shape::Text(Text::ANY.one_of(&[
-            "fat32",
-            "fat16",
-            "vfat",
-            "ext2",
-            "ext3",
-            "ext4",
-            "xfs",
-            "linux-swap",
-            "swap",
-            "none",
-        ])),
-        "File system; none leaves the partition unformatted.",
-    ),
-    Field::new(
-        "fsLabel",
-        Shape::Text(Text::ANY.max_chars(36)),
-        "Label of the file system.",
-    ),
-    Field::new(
-        "start",
-        Shape::Text(Text::ANY.check(checks::SIZE)),
-        "Where it starts, such as 1MiB.",
-    ),
-    Field::new(
-        "end",
-        Shape::Text(Text::ANY.check(checks::SIZE)),
-        "Where it ends; \"0\" is the end of the disk.",
-    ),
-    Field::new(
-        "mountPoint",
-        Shape::Text(Text::ANY.check(checks::MOUNT_POINT)),
-        "Where it is mounted; none for nowhere.",
-    ),
-    Field::new(
-        "mountOptions",
-        Shape::Text(Text::ANY.pattern(r"[^\s#]+", "no spaces, as in the fourth field of fstab(5)")),
-        "Mount options for fstab; defaults if absent.",
-    ),
-    Field::new(
-        "flags",
-        Shape::List {
-            item: &Shape::Text(Text::ANY.one_of(&[
-                "esp",
-                "boot",
-                "bios_grub",
-                "legacy_boot",
-                "required",
-                "no_block_io",
-                "grow_file_system",
-                "read_only",
-                "no_auto",
-                "hidden",
-                "swap",
-                "root",
-                "lvm",
-                "raid",
-                "msftdata",
-                "msftres",
-                "diag",
-                "prep",
-                "irst",
-                "bls_boot",
-                "no_automount",
-            ])),
-            unique: Unique::No,
-        },
-        "Flags as parted(8) and systemd.repart name them.",
-    ),
-];
-
-static SYSTEM: &[Field] = &[
-    Field::new(
-        "name",
-        Shape::Text(Text::ANY.max_chars(128).check(checks::FILE_NAME)),
-        "Names the build and its directory; the image name if absent.",
-    ),
-    Field::new("description", TEXT, "For people."),
-    Field::new(
-        "hostname",
-        Shape::Text(Text::ANY.max_chars(64).check(checks::HOSTNAME)),
-        "Name of the machine.",
-    ),
-    Field::new("initramfs", Shape::Map(INITRAMFS), "Initrd of an installation medium."),
-    Field::new(
-        "immutability",
-        Shape::Map(IMMUTABILITY),
-        "A root file system that is verified and never written.",
-    ),
-    Field::new(
-        "users",
-        Shape::List {
-            item: &Shape::Map(USER),
-            unique: Unique::Key("name"),
-        },
-        "Users to create.",
-    ),
-    Field::new("bootloader", Shape::Map(BOOTLOADER), "How the machine starts."),
-    Field::new(
-        "packages",
-        PACKAGES_AND_GROUPS,
-        "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages.",
-    ),
-    Field::new(
-        "additionalFiles",
-        Shape::List {
-            item: &Shape::Map(ADDITIONAL_FILE),
-            unique: Unique::No,
-        },
-        "Files of the build host to put into the image; of two for one place the later counts.",
-    ),
-    Field::new(
-        "configurations",
-        Shape::List {
-            item: &Shape::Map(CONFIGURATION),
-            unique: Unique::No,
-        },
-        "Commands to run in the image, in their order.",
-    ),
-    Field::new(
-        "kernel",
-        Shape::Map(KERNEL),
-        "Kernel, its command line and its modules.",
-    ),
-];
-
-const PACKAGE_NAME: Shape = Shape::Text(Text::ANY.filled().max_chars(256).pattern(
+const ACCOUNT: Text = FILLED.max_chars(32).pattern(
+    "[A-Za-z_][A-Za-z0-9_.-]*[$]?",
+    "letters, digits, _ . and -, the first one a letter or _ (useradd(8))",
+);
+const GROUP: Text = FILLED.max_chars(64).pattern(
+    "[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?|<[A-Za-z0-9_]+>",
+    "letters, digits, _ . and -, the first one a letter or _; or a placeholder such as <REQUIRED_GROUP>",
+);
+const PACKAGE_NAME: Text = FILLED.max_chars(256).pattern(
     PACKAGE,
     "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit",
-));
-
-const PACKAGE_OR_GROUP_NAME: Shape = Shape::Text(Text::ANY.filled().max_chars(256).pattern(
+);
+const PACKAGE_OR_GROUP_NAME: Text = FILLED.max_chars(256).pattern(
     PACKAGE_OR_GROUP,
     "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit; or @ and the id of a group",
-));
+);
 
-const PACKAGES_AND_GROUPS: Shape = Shape::List {
-    item: &PACKAGE_OR_GROUP_NAME,
-    unique: Unique::Value,
-};
+/// The fields of a template.
+pub static TEMPLATE: &[Field] = template::ALL;
 
-static INITRAMFS: &[Field] = &[Field::new("template", TEXT, "Template of the initrd.")];
-
-static IMMUTABILITY: &[Field] = &[
-    Field::new("enabled", Shape::Bool, "Whether it is wanted.").required(),
-    Field::new(
-        "secureBootDBKey",
-        key_file(r".*\.(key|pem)", "a path that ends in .key or .pem"),
-        "Private key that signs for secure boot.",
-    ),
-    Field::new(
-        "secureBootDBCrt",
-        key_file(r".*\.(crt|pem)", "a path that ends in .crt or .pem"),
-        "Its certificate, PEM.",
-    ),
-    Field::new(
-        "secureBootDBCer",
-        key_file(r".*\.cer", "a path that ends in .cer"),
-        "Its certificate, DER.",
-    ),
-];
-
-/// Whether `key` is a path of a secure boot key, where older templates have `${PLACEHOLDER}`s.
-pub(super) fn is_key_path(key: &str) -> bool {
-    key.starts_with("secureBoot")
+fields! {
+    /// A template.
+    mod template {
+        EXTENDS: str = Field::text(
+            "extends",
+            TEXT.check(checks::ONE_LINE),
+            "Another template, whose values hold where this one has none: a path relative to this file.",
+        );
+        METADATA: Node = Field::map(
+            "metadata",
+            metadata::ALL,
+            "Helps people and tools to find the template; not built into the image.",
+        );
+        IMAGE: Node = Field::map("image", image::ALL, "What the output is called.").required();
+        TARGET: Node = Field::map("target", target::ALL, "Which distribution is built, for which machine.").required();
+        BASELINE: Node = Field::map("baseline", baseline::ALL, "The image to build on, for templates that do not start from packages.");
+        OVERLAY_POLICY: Node = Field::map(
+            "overlayPolicy",
+            overlay_policy::ALL,
+            "What may change in the image that is built on.",
+        );
+        DISK: Node = Field::map("disk", disk::ALL, "The disk image and its partitions.");
+        SYSTEM: Node = Field::map("systemConfig", system::ALL, "What is in the image.");
+        REPOSITORIES: [Node] = Field::maps(
+            "packageRepositories",
+            &Shape::Map(repository::ALL),
+            Unique::No,
+            "Repositories besides those of the distribution.",
+        );
+        SBOM: [Node] = Field::maps(
+            "sbomPackageMetadata",
+            &Shape::Any,
+            Unique::No,
+            "Written by the older tool for its installer, not by people; read past.",
+        );
+    }
 }
 
-const fn key_file(pattern: &'static str, words: &'static str) -> Shape {
-    Shape::Text(Text::ANY.pattern(pattern, words).check(checks::KEY_PATH))
+fields! {
+    /// `metadata`.
+    mod metadata {
+        DESCRIPTION: str = Field::text("description", TEXT, "One sentence.");
+        USE_CASES: [String] = Field::texts("use_cases", &Shape::Text(TEXT), Unique::No, "What it is good for.");
+        KEYWORDS: [String] = Field::texts("keywords", &Shape::Text(TEXT), Unique::No, "Words to find it by.");
+    }
 }
 
-static USER: &[Field] = &[
-    Field::new(
-        "name",
-        Shape::Text(Text::ANY.filled().max_chars(32).pattern(ACCOUNT, ACCOUNT_WORDS)),
-        "Login name.",
-    )
-    .required(),
-    Field::new(
-        "password",
-        Shape::Text(Text::ANY.max_chars(512).check(checks::ONE_LINE).secret()),
-        "Clear text or a crypt(5) hash; the account is locked without one.",
-    ),
-    Field::new(
-        "hash_algo",
-        Shape::Text(
-            Text::ANY
-                .one_of(&["sha512", "sha256", "bcrypt", "yescrypt"])
-                .refuse(&[("md5", "MD5 password hashes are broken within seconds; use sha512")]),
-        ),
-        "How a clear-text password is hashed; sha512 if absent.",
-    ),
-    Field::new(
-        "passwordMaxAge",
-        Shape::Int { min: 0, max: 99_999 },
-        "Days until the password must be changed.",
-    ),
-    Field::new(
-        "startupScript",
-        Shape::Text(Text::ANY.check(checks::ACCOUNT_PATH)),
-        "Program in the image that takes the place of the shell.",
-    ),
-    Field::new(
-        "groups",
-        Shape::List {
-            item: &Shape::Text(Text::ANY.filled().max_chars(32).pattern(ACCOUNT, ACCOUNT_WORDS)),
-            unique: Unique::No,
-        },
-        "More groups.",
-    ),
-    Field::new("sudo", Shape::Bool, "Whether the user may use sudo."),
-    Field::new(
-        "home",
-        Shape::Text(Text::ANY.check(checks::ACCOUNT_PATH)),
-        "Home directory.",
-    ),
-    Field::new(
-        "shell",
-        Shape::Text(Text::ANY.check(checks::ACCOUNT_PATH)),
-        "Login shell.",
-    ),
-];
-
-const ACCOUNT: &str = "[A-Za-z_][A-Za-z0-9_.-]*[$]?";
-const ACCOUNT_WORDS: &str = "letters, digits, _ . and -, the first one a letter or _ (useradd(8))";
-
-static BOOTLOADER: &[Field] = &[
-    Field::new(
-        "bootType",
-        Shape::Text(Text::ANY.one_of(&["efi", "legacy"])),
-        "UEFI or BIOS.",
-    ),
-    Field::new(
-        "provider",
-        Shape::Text(Text::ANY.one_of(&["grub", "grub2", "systemd-boot"])),
-        "Boot loader.",
-    ),
-];
-
-static ADDITIONAL_FILE: &[Field] = &[
-    Field::new("local", FILLED, "The file on the build host, relative to the template.").required(),
-    Field::new(
-        "final",
-        Shape::Text(Text::ANY.filled().check(checks::DESTINATION)),
-        "Where it goes in the image.",
-    )
-    .required(),
-];
-
-static CONFIGURATION: &[Field] = &[Field::new(
-    "cmd",
-    Shape::Text(Text::ANY.filled().max_chars(65_536)),
-    "A shell command.",
-)
-.required()];
-
-static KERNEL: &[Field] = &[
-    Field::new("name", TEXT, "For people."),
-    Field::new(
-        "version",
-        Shape::Text(
-            Text::ANY
+fields! {
+    /// `image`.
+    mod image {
+        NAME: str = Field::text(
+            "name",
+            FILLED.max_chars(128).pattern(super::NAME, "letters, digits, - and _, not at the ends"),
+            "Base name of the output files.",
+        )
+        .required();
+        VERSION: str = Field::text(
+            "version",
+            FILLED
                 .max_chars(64)
-                .pattern("[A-Za-z0-9][A-Za-z0-9.+~_-]*", "such as 6.12"),
-        ),
-        "Version of the kernel, or how it begins: chosen among the versions that the repositories have.",
-    ),
-    Field::new("cmdline", TEXT, "Kernel command line, without root=."),
-    Field::new(
-        "enableExtraModules",
-        Shape::Text(Text::ANY.pattern(
-            r"\s*[A-Za-z0-9_-]+(\s+[A-Za-z0-9_-]+)*\s*",
-            "module names with spaces between them",
-        )),
-        "Modules that the initrd gets in addition, and loads.",
-    ),
-    Field::new("uki", Shape::Bool, "Whether kernel and initrd become one EFI program."),
-    Field::new(
-        "packages",
-        Shape::List {
-            item: &PACKAGE_NAME,
-            unique: Unique::No,
-        },
-        "Kernel packages; they replace those of the default template.",
-    ),
+                .pattern(super::VERSION, "one to three parts such as 1.0.0, the first a number"),
+            "Version of the image.",
+        )
+        .required();
+    }
+}
+
+fields! {
+    /// `target`.
+    mod target {
+        OS: str = Field::text(
+            "os",
+            WORD.examples(&[
+                "azure-linux",
+                "edge-microvisor-toolkit",
+                "wind-river-elxr",
+                "ubuntu",
+                ANY_DISTRIBUTION,
+                "debian",
+            ]),
+            "Operating system: one that a provider is for.",
+        )
+        .required();
+        DIST: str = Field::text(
+            "dist",
+            WORD.examples(&[
+                "azl3", "emt3", "elxr12", "elxr13", "ubuntu24", "ubuntu26", "el10", "debian12", "debian13",
+            ]),
+            "Distribution: one of the operating system's.",
+        )
+        .required();
+        ARCH: Arch = Field::word("arch", "Machine architecture.").required();
+        IMAGE_TYPE: ImageType = Field::word("imageType", "Disk image, initrd, installation medium, or archive for WSL.").required();
+    }
+}
+
+fields! {
+    /// `disk`.
+    mod disk {
+        NAME: str = Field::text("name", FILLED, "A name for people.").required();
+        PATH: str = Field::text("path", TEXT.check(checks::ABSOLUTE), "Device that an installer writes to.");
+        SELECTION_POLICY: Node = Field::map(
+            "selectionPolicy",
+            selection_policy::ALL,
+            "How an unattended installer chooses the disk if path is absent.",
+        );
+        EXTEND_LAST: bool = Field::bool(
+            "extendLastPartitionToFillDisk",
+            "Whether the first boot grows the last partition, which has to be mounted at /, to the end of the disk; false if absent.",
+        );
+        ARTIFACTS: [Node] = Field::maps(
+            "artifacts",
+            &Shape::Map(artifact::ALL),
+            Unique::No,
+            "Output files; an uncompressed raw image if there are none.",
+        );
+        SIZE: str = Field::text("size", TEXT.check(checks::SIZE), "Size of the disk, such as 4GiB.");
+        TABLE: PartitionTable = Field::word("partitionTableType", "Kind of partition table; gpt if absent.");
+        PARTITIONS: [Node] = Field::maps(
+            "partitions",
+            &Shape::Map(partition::ALL),
+            Unique::Key(partition::ID.name),
+            "The partitions, in the order of their numbers.",
+        );
+    }
+}
+
+fields! {
+    /// `disk.artifacts[]`.
+    mod artifact {
+        TYPE: ArtifactFormat = Field::word("type", "Format of the file, or the cloud that takes it.").required();
+        COMPRESSION: Compression = Field::word("compression", "How it is compressed; not at all if absent.");
+        LEVEL: i64 = Field::int(
+            "compressionLevel",
+            0,
+            22,
+            "How hard it is compressed, as the method's own program counts; gz, xz and zstd 6, bz2 9 if absent.",
+        );
+    }
+}
+
+fields! {
+    /// `disk.partitions[]`.
+    mod partition {
+        ID: str = Field::text(
+            "id",
+            TEXT.pattern("[A-Za-z0-9._-]+", "letters, digits, dot, - and _"),
+            "Identifies it in this template.",
+        );
+        INDEX: i64 = Field::int("index", 1, 128, "Its number; partitions are numbered in their order.");
+        NAME: str = Field::text(
+            "name",
+            TEXT.check(checks::GPT_NAME),
+            "Name in the partition table; the id if absent.",
+        );
+        TYPE: PartitionType = Field::word_or_other("type", "Type by name, such as esp or linux-root-amd64.");
+        TYPE_UUID: str = Field::text("typeUUID", TEXT.check(checks::UUID), "Type as a GUID; wins over the name.");
+        FS_TYPE: Option<FileSystem> = Field::word("fsType", "File system; none leaves the partition unformatted.");
+        FS_LABEL: str = Field::text("fsLabel", TEXT.max_chars(36), "Label of the file system.");
+        START: str = Field::text("start", TEXT.check(checks::SIZE), "Where it starts, such as 1MiB.");
+        END: str = Field::text("end", TEXT.check(checks::SIZE), "Where it ends; \"0\" is the end of the disk.");
+        MOUNT_POINT: str = Field::text(
+            "mountPoint",
+            TEXT.check(checks::MOUNT_POINT),
+            "Where it is mounted; none for nowhere.",
+        );
+        MOUNT_OPTIONS: str = Field::text(
+            "mountOptions",
+            TEXT.pattern(r"[^\s#]+", "no spaces, as in the fourth field of fstab(5)"),
+            "Mount options for fstab; defaults if absent.",
+        );
+        FLAGS: [PartitionFlag] = Field::words(
+            "flags",
+            &Shape::Text(TEXT.one_of(PartitionFlag::CHOICES)),
+            Unique::No,
+            "Flags as parted(8) and systemd.repart name them.",
+        );
+    }
+}
+
+fields! {
+    /// `systemConfig`.
+    mod system {
+        NAME: str = Field::text(
+            "name",
+            TEXT.max_chars(128).check(checks::FILE_NAME),
+            "Names the build and its directory; the image name if absent.",
+        );
+        DESCRIPTION: str = Field::text("description", TEXT, "For people.");
+        HOSTNAME: str = Field::text(
+            "hostname",
+            TEXT.max_chars(64).check(checks::HOSTNAME),
+            "Name of the machine.",
+        );
+        MACHINE_ID: MachineId = Field::word(
+            "machineId",
+            "What /etc/machine-id says until the machine has an id: empty (if absent), or uninitialized, with which the first \
+             boot fulfills ConditionFirstBoot= and applies presets.",
+        );
+        NETWORK: Node = Field::map("network", network::ALL, "Interfaces of the machine, and what configures them.");
+        INITRAMFS: Node = Field::map("initramfs", initramfs::ALL, "Initrd of an installation medium.");
+        IMMUTABILITY: Node = Field::map(
+            "immutability",
+            immutability::ALL,
+            "A root file system that is verified and never written.",
+        );
+        FDE: Node = Field::map("fde", fde::ALL, "Partitions that are encrypted.");
+        USERS: [Node] = Field::maps(
+            "users",
+            &Shape::Map(user::ALL),
+            Unique::Key(user::NAME.name),
+            "Users to create.",
+        );
+        BOOTLOADER: Node = Field::map("bootloader", bootloader::ALL, "How the machine starts.");
+        PACKAGES: [String] = Field::texts(
+            "packages",
+            &Shape::Text(PACKAGE_OR_GROUP_NAME),
+            Unique::Value,
+            "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages.",
+        );
+        ADDITIONAL_FILES: [Node] = Field::maps(
+            "additionalFiles",
+            &Shape::Map(additional_file::ALL),
+            Unique::No,
+            "Files of the build host to put into the image; of two for one place the later counts.",
+        );
+        CONFIGURATIONS: [Node] = Field::maps(
+            "configurations",
+            &Shape::Map(configuration::ALL),
+            Unique::No,
+            "Commands to run in the image, in their order.",
+        );
+        ALLOW_SECRETS: [String] = Field::texts(
+            "allowSecrets",
+            &Shape::Text(FILLED.check(checks::DESTINATION)),
+            Unique::No,
+            "Private keys and identities, by path, that all copies of the image are to share; others are removed, or reported.",
+        );
+        KERNEL: Node = Field::map("kernel", kernel::ALL, "Kernel, its command line and its modules.");
+    }
+}
+
+fields! {
+    /// `systemConfig.initramfs`.
+    mod initramfs {
+        TEMPLATE: str = Field::text("template", TEXT, "Template of the initrd.");
+    }
+}
+
+fields! {
+    /// `systemConfig.immutability`.
+    mod immutability {
+        ENABLED: bool = Field::bool("enabled", "Whether it is wanted.").required();
+        KEY: str = Field::text(
+            "secureBootDBKey",
+            key_file(r".*\.(key|pem)", "a path that ends in .key or .pem"),
+            "Private key that signs for secure boot.",
+        );
+        CERTIFICATE_PEM: str = Field::text(
+            "secureBootDBCrt",
+            key_file(r".*\.(crt|pem)", "a path that ends in .crt or .pem"),
+            "Its certificate, PEM.",
+        );
+        CERTIFICATE_DER: str = Field::text(
+            "secureBootDBCer",
+            key_file(r".*\.cer", "a path that ends in .cer"),
+            "Its certificate, DER.",
+        );
+    }
+}
+
+/// The files that secure boot needs. Older templates have `${PLACEHOLDER}`s in their paths.
+pub(super) const SECURE_BOOT: [Field<str>; 3] = [
+    immutability::KEY,
+    immutability::CERTIFICATE_PEM,
+    immutability::CERTIFICATE_DER,
 ];
 
-static REPOSITORY: &[Field] = &[
-    Field::new(
-        "codename",
-        Shape::Text(
-            Text::ANY
-                .filled()
-                .max_chars(128)
-                .pattern("[A-Za-z0-9][A-Za-z0-9+._/-]*", "a suite such as trixie-backports"),
-        ),
-        "Suite or codename; also its name in messages.",
-    )
-    .required(),
-    Field::new(
-        "url",
-        Shape::Text(Text::ANY.check(checks::REPOSITORY_URL)),
-        "Base URL; a placeholder such as <URL> leaves the entry out.",
-    ),
-    Field::new(
-        "path",
-        Shape::Text(Text::ANY.check(checks::ABSOLUTE)),
-        "Directory on the build host: a repository, or plain .deb files (these need pkey: \"[trusted=yes]\").",
-    ),
-    Field::new(
-        "pkey",
-        Shape::Text(Text::ANY.check(checks::KEY_URL)),
-        "Key that signs it, or [trusted=yes].",
-    ),
-    Field::new(
-        "pkeys",
-        Shape::List {
-            item: &Shape::Text(Text::ANY.filled().check(checks::KEY_URL)),
-            unique: Unique::No,
-        },
-        "Keys that may sign it.",
-    ),
-    Field::new(
-        "component",
-        Shape::Text(Text::ANY.pattern(
-            r"\s*[A-Za-z0-9._/-]+(\s+[A-Za-z0-9._/-]+)*\s*",
-            "names with spaces between them",
-        )),
-        "Components; main if absent.",
-    ),
-    Field::new(
-        "priority",
-        Shape::Int { min: -9999, max: 9999 },
-        "Pin priority, apt_preferences(5); 500 if absent. Also a preference of the image's own apt.",
-    ),
-    Field::new(
-        "allowPackages",
-        Shape::List {
-            item: &Shape::Text(Text::ANY.filled().max_chars(256)),
-            unique: Unique::No,
-        },
-        "Only these packages are taken from it: names, how they begin, or globs.",
-    ),
-    Field::new(
-        "excludePackages",
-        Shape::List {
-            item: &Shape::Text(Text::ANY.filled().max_chars(256)),
-            unique: Unique::No,
-        },
-        "These packages are never taken from it: names or globs; of .rpm packages also name-version-release.arch and its parts.",
-    ),
-];
+/// Makes the rule for the path of a secure boot key; `words` explains `pattern`.
+const fn key_file(pattern: &'static str, words: &'static str) -> Text {
+    TEXT.pattern(pattern, words).check(checks::KEY_PATH)
+}
+
+fields! {
+    /// `systemConfig.users[]`.
+    mod user {
+        NAME: str = Field::text("name", ACCOUNT, "Login name.").required();
+        PASSWORD: str = Field::text(
+            "password",
+            TEXT.max_chars(512).check(checks::ONE_LINE).secret(),
+            "Clear text or a crypt(5) hash; the account is locked without one.",
+        );
+        HASH_ALGO: HashMethod = Field::word_but(
+            "hash_algo",
+            &[("md5", "MD5 password hashes are broken within seconds; use sha512")],
+            "How a clear-text password is hashed; sha512 if absent.",
+        );
+        PASSWORD_MAX_AGE: i64 = Field::int(
+            "passwordMaxAge",
+            0,
+            99_999,
+            "Days until the password must be changed.",
+        );
+        STARTUP_SCRIPT: str = Field::text(
+            "startupScript",
+            TEXT.check(checks::ACCOUNT_PATH),
+            "Program in the image that takes the place of the shell.",
+        );
+        GROUPS: [String] = Field::texts(
+            "groups",
+            &Shape::Text(GROUP),
+            Unique::No,
+            "More groups; a placeholder such as <REQUIRED_GROUP> is left out.",
+        );
+        SUDO: bool = Field::bool("sudo", "Whether the user may use sudo.");
+        HOME: str = Field::text("home", TEXT.check(checks::ACCOUNT_PATH), "Home directory.");
+        SHELL: str = Field::text("shell", TEXT.check(checks::ACCOUNT_PATH), "Login shell.");
+    }
+}
+
+fields! {
+    /// `systemConfig.bootloader`.
+    mod bootloader {
+        BOOT_TYPE: BootType = Field::word("bootType", "UEFI or BIOS.");
+        PROVIDER: BootProvider = Field::word("provider", "Boot loader.");
+    }
+}
+
+fields! {
+    /// `systemConfig.additionalFiles[]`.
+    mod additional_file {
+        LOCAL: str = Field::text("local", FILLED, "The file on the build host, relative to the template; or a directory, whose files and links are taken.").required();
+        FINAL: str = Field::text("final", FILLED.check(checks::DESTINATION), "Where it goes in the image.").required();
+        OWNER: str = Field::text(
+            "owner",
+            FILLED.max_chars(65).pattern(super::OWNER, "user or user:group, names or numbers"),
+            "Its owner, as user or user:group; if absent the user of the home directory that it lies in, else root.",
+        );
+        MODE: str = Field::text(
+            "mode",
+            TEXT.pattern("0?[0-7]{3,4}", "octal permission bits such as \"0600\""),
+            "Permission bits; \"0755\" if absent and its owner may execute the file on the build host, else \"0644\".",
+        );
+        STAGE: str = Field::text(
+            "stage",
+            TEXT.pattern("pre-initramfs", "pre-initramfs, or nothing"),
+            "When it is copied into an image that is built on; an image built from packages has all files before its initrd is made.",
+        );
+    }
+}
+
+fields! {
+    /// `systemConfig.configurations[]`.
+    mod configuration {
+        CMD: str = Field::text("cmd", FILLED.max_chars(65_536), "A shell command.").required();
+    }
+}
+
+fields! {
+    /// `systemConfig.kernel`.
+    mod kernel {
+        NAME: str = Field::text("name", TEXT, "For people.");
+        VERSION: str = Field::text(
+            "version",
+            TEXT.max_chars(64).pattern("[A-Za-z0-9][A-Za-z0-9.+~_-]*", "such as 6.12"),
+            "Version of the kernel, or how it begins: chosen among the versions that the repositories have.",
+        );
+        CMDLINE: str = Field::text("cmdline", TEXT, "Kernel command line, without root=.");
+        EXTRA_MODULES: str = Field::text(
+            "enableExtraModules",
+            TEXT.pattern(
+                r"\s*[A-Za-z0-9_-]+(\s+[A-Za-z0-9_-]+)*\s*",
+                "module names with spaces between them",
+            ),
+            "Modules that the initrd gets in addition, and loads.",
+        );
+        UKI: bool = Field::bool("uki", "Whether kernel and initrd become one EFI program.");
+        PACKAGES: [String] = Field::texts(
+            "packages",
+            &Shape::Text(PACKAGE_NAME),
+            Unique::No,
+            "Kernel packages; they replace those of the default template.",
+        );
+    }
+}

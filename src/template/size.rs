@@ -1,6 +1,6 @@
 //! Sizes as templates write them: `4GiB`, `513MiB`, `500MB`.
 
-/// Units and their bytes. `K`, `M`, `G` and `T` are binary, as in the tool whose templates we take.
+/// Units and their bytes. `K`, `M`, `G` and `T` are binary, as in the tool that had these templates first.
 const UNITS: &[(&str, u64)] = &[
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -25,7 +25,7 @@ const UNITS: &[(&str, u64)] = &[
 pub fn parse(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let unit = unit.strip_prefix(' ').filter(|unit| !unit.is_empty()).unwrap_or(unit);
     let units = || UNITS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     if number.is_empty() || unit.starts_with('.') {
         return Err(format!("is not a size: it takes a whole number and one of {}", units()));
@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "is too large".to_owned())
 }
 
-/// [`parse`] as a check of the schema.
+/// Checks a size, as [`parse`] does, for the schema.
 ///
 /// # Errors
 /// As [`parse`].
@@ -86,6 +86,7 @@ mod tests {
             ("4096", "no unit"),
             ("4gib", "unknown unit"),
             ("4  GiB", "unknown unit"),
+            ("0 ", "unknown unit"),
             ("9999999999GiB", "too large"),
             ("99999999999999999999GiB", "too large"),
             ("8388608TiB", "too large"),

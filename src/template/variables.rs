@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use super::schema;
+use super::schema::{SECURE_BOOT, configuration};
 use crate::package::Arch;
 use crate::yaml::{Finding, Findings, Node, Source, Value, did_you_mean, parse, read_source};
 
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Variables {
     }
 }
 
-/// How `${name}` is treated in a text.
+/// The treatment of `${name}` in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     /// A name that is not set is an error.
@@ -37,7 +37,7 @@ enum Rule {
 }
 
 impl Variables {
-    /// No variables.
+    /// Starts without variables.
     pub fn new() -> Self {
         Self::default()
     }
@@ -102,7 +102,7 @@ impl Variables {
         }
     }
 
-    /// What the default templates of an architecture use.
+    /// Gives the variables that the default templates of an architecture use.
     pub(super) fn of_arch(arch: Arch) -> Self {
         let console = match arch {
             Arch::X86_64 => "ttyS0",
@@ -122,19 +122,19 @@ impl Variables {
             let replaced = self.replaced(text, rule, &mut |name| {
                 findings.push(self.unset(name, node, path));
             });
-            // What is too long to be sensible is found by the schema.
+            // The schema refuses a text that is too long to be sensible.
             node.value = Value::Text(replaced);
         });
     }
 
     fn unset(&self, name: &str, node: &Node, path: &str) -> Finding {
         let finding = Finding::error(&node.span, path, format!("the variable {name:?} is not set"));
-        // In a word of one letter anything is near.
+        // Any name is near a name of one letter.
         let near = did_you_mean(name, self.0.keys().map(String::as_str)).filter(|_| name.len() > 2);
         match near {
             Some(near) => finding.hint(format!("did you mean {near:?}?")),
             None => finding.hint(format!(
-                "give it: --var {name}=VALUE, a line in the --vars file, or OIC_VAR_{name} in the environment; \
+                "give it a value: {name}=VALUE on the command line, a line in a file of variables, or OIC_VAR_{name} in the environment; \
                  a literal ${{ is written $${{"
             )),
         }
@@ -172,7 +172,7 @@ impl Variables {
         result + rest
     }
 
-    /// The inverse of [`Self::substitute`]: texts that it would change are escaped.
+    /// Escapes texts that [`Self::substitute`] would change: its inverse.
     pub(super) fn escape(&self, root: &Node) -> Node {
         let mut root = root.clone();
         walk(&mut root, "", &mut |node, _, rule| {
@@ -224,8 +224,8 @@ fn walk(node: &mut Node, path: &str, visit: &mut dyn FnMut(&mut Node, &str, Rule
         }
         Value::Text(_) => {
             let key = path.rsplit('.').next().unwrap_or_default();
-            let lenient =
-                (key == "cmd" && path.starts_with("systemConfig.configurations[")) || schema::is_key_path(key);
+            // No other fields of a template have these names.
+            let lenient = key == configuration::CMD.name || SECURE_BOOT.iter().any(|field| field.name == key);
             visit(node, path, if lenient { Rule::Lenient } else { Rule::Strict });
         }
         _ => {}
@@ -253,7 +253,7 @@ mod tests {
             .iter()
             .map(|f| format!("{}:{} {}: {}", f.line, f.column, f.field, f.message));
         let told: Vec<_> = told.collect();
-        // What was put in is taken for text, not for a reference, the next time.
+        // The next substitution takes what was put in for text, not for a reference.
         let again = variables().escape(&root);
         let printed = to_yaml(&again).unwrap();
         let mut reread = parse(&Source::new("again", printed), &mut Findings::new()).unwrap();

@@ -1,22 +1,21 @@
 //! The frame of a clear-signed document (RFC 9580, section 7): one message, all
 //! of the input, nothing around it.
 //!
-//! Invariant: a document that [`signed_lines`] accepts has no byte outside the
-//! signed text, its headers and its one signature block, so that no reader can
-//! take something unsigned for signed.
+//! Invariant: a document that [`signed_lines`] accepts has no byte outside the signed text, its headers and its one
+//! signature block, so that no reader can take unsigned text for signed text.
 
 /// First line of a clear-signed document.
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
-/// Begins the signature, which ends the signed text.
+/// First line of the signature, which ends the signed text.
 const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
-/// Last line.
+/// Last line of a clear-signed document.
 const END: &str = "-----END PGP SIGNATURE-----";
 
-/// Checks the frame of `document` and gives the signed text, dash escapes
-/// undone. The signature itself is **not** looked at.
+/// Checks the frame of `document` and returns the signed text, dash escapes undone. The signature itself is **not**
+/// checked.
 ///
 /// # Errors
-/// What is wrong with the frame, in words.
+/// The mistake in the frame, in words.
 pub(super) fn signed_lines(document: &[u8]) -> Result<String, String> {
     let document = std::str::from_utf8(document).map_err(|_| "it is not UTF-8 text".to_owned())?;
     let mut lines = document.lines().map(str::trim_end);

@@ -1,10 +1,10 @@
-//! A throw-away GnuPG home for tests: the other implementation, which signs what we verify.
+//! A temporary GnuPG home for tests: the other implementation signs, oic verifies.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A temporary `GNUPGHOME`; its agent ends and its files go when it is dropped.
+/// A temporary `GNUPGHOME`; on drop its agent ends and its files are removed.
 #[derive(Debug)]
 pub(crate) struct Gpg {
     home: tempfile::TempDir,
@@ -25,7 +25,7 @@ impl Gpg {
         Self { home }
     }
 
-    /// A home with one ed25519 key, `name@example.org`.
+    /// Makes a home with one ed25519 key, `name@example.org`.
     pub(crate) fn with_key(name: &str) -> Self {
         let gpg = Self::new();
         gpg.generate(name, "ed25519", "never", &[]);
@@ -46,7 +46,7 @@ impl Gpg {
         self.run(&[options, &generate].concat(), b"");
     }
 
-    /// Runs gpg with `input` on its standard input and gives what it wrote to its output.
+    /// Runs gpg with `input` on its standard input and returns its standard output.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Vec<u8> {
         let file = self.home.path().join("input");
         std::fs::write(&file, input).unwrap();
@@ -66,7 +66,7 @@ impl Gpg {
         output.stdout
     }
 
-    /// The certificate `name`, binary.
+    /// Returns the certificate `name` in binary form.
     pub(crate) fn export(&self, name: &str) -> Vec<u8> {
         self.run(&["--export", &format!("{name}@example.org")], b"")
     }
@@ -81,7 +81,7 @@ impl Gpg {
         self.run(&["--local-user", &user, form, "--detach-sign"], data)
     }
 
-    /// A file inside the home, such as a revocation certificate.
+    /// Returns the path of the home, which has files such as a revocation certificate.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }

@@ -1,8 +1,7 @@
-//! Signatures of `.rpm` packages: over the header, and through the header's digest or directly over
-//! the payload.
+//! Signatures of `.rpm` packages: over the header, and through the header's digest or directly over the payload.
 //!
-//! Invariant: a package is verified only if a pinned certificate made a good signature over its whole
-//! header, and all bytes behind the header are what that header, or another such signature, covers.
+//! Invariant: a package is verified only if a pinned certificate made a good signature over its whole header, and that
+//! header, or another such signature, covers all bytes behind the header.
 
 use std::io::{self, Read};
 use std::time::SystemTime;
@@ -10,46 +9,47 @@ use std::time::SystemTime;
 use sha2::Digest as _;
 
 use super::{Keyring, Packets, Signer, VerifyError};
+use crate::hint::Hint;
 use crate::package::Sha256;
 use crate::rpmfile::{RpmFileError, RpmHead, Tag};
 
 /// SHA-256 in OpenPGP's table of hash algorithms (RFC 9580, 9.5), which rpm uses too.
 const SHA256_ALGORITHM: u64 = 8;
 
-/// Why a package is not accepted.
+/// The reason why a package is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RpmVerifyError {
-    /// It cannot be read.
+    /// The package cannot be read.
     #[error(transparent)]
     File(#[from] RpmFileError),
-    /// It has no signature.
+    /// The package has no signature.
     #[error("the package is not signed")]
     Unsigned,
-    /// The header is not what it was when the package was made.
+    /// The header has changed since the package was made.
     #[error("the package was tampered with or damaged: its header has the SHA-256 {actual}, it says {stated}")]
     HeaderDigest {
-        /// What the package says.
+        /// The digest in the package.
         stated: String,
-        /// What the header has.
+        /// The digest of the header.
         actual: Sha256,
     },
     /// A signature is not accepted.
     #[error("the package's signature is not accepted: {0}")]
     Signature(#[from] VerifyError),
-    /// The payload is not what was signed.
+    /// The payload differs from the signed one.
     #[error(
         "the package was tampered with or damaged: its payload has the SHA-256 {actual}, its signed header says {stated}"
     )]
     PayloadDigest {
-        /// What the signed header says.
+        /// The digest in the signed header.
         stated: String,
-        /// What the payload has.
+        /// The digest of the payload.
         actual: Sha256,
     },
-    /// The signature is good, but nothing signed covers the payload.
+    /// The signature is good, but does not cover the payload.
     #[error("the package's signature covers its header only, and that has no SHA-256 of the payload")]
     UnsignedPayload,
-    /// It is signed, but not the package that was asked for.
+    /// The package is signed, but is not the requested one.
     #[error("the package is {found}, which is not what its repository's index says")]
     OtherPackage {
         /// Its name, version and architecture.
@@ -60,23 +60,22 @@ pub enum RpmVerifyError {
 /// A package whose signature was good.
 #[derive(Debug, Clone)]
 pub struct VerifiedRpm {
-    /// Who signed it.
+    /// Its signer.
     pub signer: Signer,
-    /// What it says of itself.
+    /// Its headers.
     pub head: RpmHead,
 }
 
 impl RpmVerifyError {
-    /// What the user can do next, if anything helps.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns a hint on the next step of the user, if anything helps.
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Signature(error) => error.hint(),
             Self::Unsigned | Self::UnsignedPayload => Some(
-                "get the signed package; or give the repository `[trusted=yes]` to take its packages unverified"
-                    .to_owned(),
+                "get the signed package; or give the repository `[trusted=yes]` to take its packages unverified".into(),
             ),
             Self::File(_) | Self::HeaderDigest { .. } | Self::PayloadDigest { .. } | Self::OtherPackage { .. } => {
-                Some("try another mirror; something on the way, or on the server, changed the package".to_owned())
+                Some("try another mirror; something on the way, or on the server, changed the package".into())
             }
         }
     }
@@ -89,7 +88,7 @@ impl RpmVerifyError {
 /// algorithms must be sound all the same.
 ///
 /// # Errors
-/// [`RpmVerifyError`]; a tampered package, a wrong key and a missing signature each have one of their own.
+/// [`RpmVerifyError`]; a tampered package, a wrong key and a missing signature each have their own variant.
 pub fn verify(
     keyring: &Keyring,
     mut package: impl Read + Send + Sync,
@@ -121,13 +120,13 @@ pub fn verify(
     Ok(VerifiedRpm { signer, head })
 }
 
-/// The signatures over the header, as binary OpenPGP packets or in armor.
+/// Returns the signatures over the header, as binary OpenPGP packets or in armor.
 fn header_signatures(head: &RpmHead) -> Result<Vec<Vec<u8>>, RpmFileError> {
     let mut all = Vec::new();
     for tag in [Tag::SIGNATURE_RSA, Tag::SIGNATURE_DSA] {
         all.extend(head.signature.binary(tag)?.map(<[u8]>::to_vec));
     }
-    // RPM 6: what stands between the first and the last line of an armored signature.
+    // RPM 6 stores only the text between the first and the last line of an armored signature.
     for base64 in head.signature.strings(Tag::SIGNATURE_OPENPGP)? {
         let armored = format!("-----BEGIN PGP SIGNATURE-----\n\n{base64}\n-----END PGP SIGNATURE-----\n");
         all.push(armored.into_bytes());
@@ -139,7 +138,7 @@ fn has_whole_signature(head: &RpmHead) -> bool {
     head.signature.has(Tag::SIGNATURE_PGP) || head.signature.has(Tag::SIGNATURE_GPG)
 }
 
-/// A signature of the old kind, over header and payload together.
+/// Verifies a signature of the old kind, over header and payload together.
 fn whole(
     keyring: &Keyring,
     head: &RpmHead,
@@ -163,7 +162,7 @@ fn whole(
     }
 }
 
-/// The first good signature; else the error of the last that says most.
+/// Returns the signer of the first good signature; else the last error of the greatest rank.
 fn any_good(
     signatures: &[Vec<u8>],
     check: impl Fn(&[u8]) -> Result<Signer, VerifyError>,
@@ -179,7 +178,7 @@ fn any_good(
     Err(worst)
 }
 
-/// The digest of the payload that the header states, if it is one that holds.
+/// Returns the digest of the payload that the header states, if it is by SHA-256.
 fn payload_digest(head: &RpmHead) -> Result<Option<&str>, RpmFileError> {
     let algorithm = head.header.numbers(Tag::PAYLOAD_DIGEST_ALGORITHM)?;
     let digests = head.header.strings(Tag::PAYLOAD_DIGEST)?;
@@ -208,7 +207,7 @@ fn check_payload(stated: &str, mut payload: impl Read) -> Result<(), RpmVerifyEr
     })
 }
 
-/// Keeps the error of a reader, which would otherwise look like a bad signature.
+/// A reader that keeps its error, which would otherwise look like a bad signature.
 struct Noted<'a, R> {
     reader: R,
     failure: &'a mut Option<io::Error>,

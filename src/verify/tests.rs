@@ -1,4 +1,4 @@
-//! GnuPG signs, we verify.
+//! Documents that GnuPG signs and oic verifies.
 
 use std::time::Duration;
 
@@ -162,7 +162,7 @@ fn refuses_a_revoked_key() {
     let signed = gpg.clear_sign("gone", TEXT);
     let fingerprint = keyring(&gpg, "gone").fingerprints()[0].clone();
     let path = gpg.home().join(format!("openpgp-revocs.d/{fingerprint}.rev"));
-    // gpg puts a colon before the armor so that nobody imports it by accident.
+    // gpg puts a colon before the armor against an import by accident.
     let revocation = std::fs::read_to_string(path)
         .unwrap()
         .replace(":-----BEGIN", "-----BEGIN");
@@ -190,7 +190,7 @@ fn refuses_no_signature_and_garbage() {
     let head = signed.split("-----BEGIN PGP SIGNATURE").next().unwrap();
     let empty = format!("{head}-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n");
     assert!(keyring.verify_inline(empty.as_bytes(), now()).is_err());
-    // An ordinary message, signed but not clear-signed, is not what an InRelease is.
+    // An ordinary signed message is not clear-signed, so it is no InRelease.
     let message = gpg.run(&["--local-user", "one", "--armor", "--sign"], TEXT);
     assert!(matches!(
         keyring.verify_inline(&message, now()),
@@ -245,5 +245,27 @@ fn damaged_keys_and_signatures_are_refused_without_panic() {
             let _ = other.verify_detached(TEXT, &signature, now());
         }
         let _ = Keyring::from_certificates(&[&key[..at]]);
+    }
+}
+
+#[test]
+fn what_can_be_forged_is_refused_with_the_reason() {
+    let gpg = Gpg::new();
+    gpg.generate("good", "rsa2048", "never", &[]);
+    gpg.generate("old", "rsa2048", "never", &["--cert-digest-algo", "SHA1"]);
+    let sign = |name: &str, digest: &str| {
+        let user = format!("{name}@example.org");
+        gpg.run(&["--local-user", &user, "--digest-algo", digest, "--clear-sign"], TEXT)
+    };
+    let verify = |name: &str, digest: &str| keyring(&gpg, name).verify_inline(&sign(name, digest), now());
+    verify("good", "SHA256").unwrap();
+    for (name, digest) in [("good", "SHA1"), ("old", "SHA256"), ("old", "SHA1")] {
+        let error = verify(name, digest).unwrap_err();
+        assert!(
+            matches!(error, VerifyError::TooWeak { .. }),
+            "{name} {digest}: {error:?}"
+        );
+        assert!(error.to_string().contains("SHA1"), "{error}");
+        assert!(error.hint().unwrap().contains("SHA-1"));
     }
 }

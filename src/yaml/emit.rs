@@ -2,7 +2,10 @@
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use serde_saphyr::Commented;
+
 use super::tree::{Node, Value};
+use crate::terminal;
 
 /// The tree cannot be written as YAML.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +17,41 @@ pub struct EmitError(#[from] serde_saphyr::SerializeError);
 /// # Errors
 /// [`EmitError`] if the serializer refuses, which no parsed tree causes.
 pub fn to_yaml(node: &Node) -> Result<String, EmitError> {
+    emit(node)
+}
+
+/// Writes a tree as [`to_yaml`], with a comment behind each scalar: the file and the line that it comes from.
+///
+/// # Errors
+/// As [`to_yaml`].
+pub fn to_yaml_with_origins(node: &Node) -> Result<String, EmitError> {
+    emit(&WithOrigins(node))
+}
+
+fn emit(value: &impl Serialize) -> Result<String, EmitError> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    Ok(serde_saphyr::to_string_with_options(node, options)?)
+    Ok(serde_saphyr::to_string_with_options(value, options)?)
+}
+
+/// A tree that is written with origins.
+struct WithOrigins<'a>(&'a Node);
+
+impl Serialize for WithOrigins<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.value {
+            Value::List(items) if !items.is_empty() => serializer.collect_seq(items.iter().map(WithOrigins)),
+            Value::Map(entries) if !entries.is_empty() => {
+                serializer.collect_map(entries.iter().map(|(key, node)| (&key.text, WithOrigins(node))))
+            }
+            _ => Commented(self.0, origin(self.0)).serialize(serializer),
+        }
+    }
+}
+
+/// Names the file and the line of a value.
+fn origin(node: &Node) -> String {
+    let file = node.span.source().name.display().to_string();
+    format!("{}:{}", terminal::visible(&file), node.span.position().0)
 }
 
 impl Serialize for Node {

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::tree::Span;
+use crate::terminal;
 
-/// With more findings than this nobody reads them, and a hostile file could ask for millions.
+/// Largest number of findings. A longer list helps no reader, and a hostile file could ask for millions.
 const MAX_FINDINGS: usize = 200;
-/// The excerpt of a longer line would cost more than it tells.
+/// Longest line that is shown, in bytes. The excerpt of a longer line would cost more than it helps.
 const MAX_LINE_BYTES: usize = 16 << 10;
-/// Characters of a source line that are shown; a longer line is cut around the fault.
+/// Number of characters of a source line that are shown; a longer line is cut around the fault.
 const SHOWN_CHARS: usize = 120;
 
 /// Whether a finding stops the work.
@@ -31,7 +32,7 @@ pub enum Severity {
 pub struct Finding {
     /// Error or warning.
     pub severity: Severity,
-    /// The file, or what else the value came from (`OIC_WORKERS`, `--workers`).
+    /// The file, or another source of the value (`OIC_WORKERS`, `--workers`).
     #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// Line, counted from 1; 0 if there is no position in a file.
@@ -45,7 +46,7 @@ pub struct Finding {
     /// The values that the field takes, if they are few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<String>,
-    /// What to do.
+    /// What the user can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     #[serde(skip)]
@@ -66,7 +67,7 @@ struct Excerpt {
 }
 
 impl Finding {
-    /// An error at a place in a file.
+    /// Makes an error at a place in a file.
     pub fn error(at: &Span, field: impl Into<String>, message: impl Into<String>) -> Self {
         let (line, column) = at.position();
         Self {
@@ -77,7 +78,7 @@ impl Finding {
         }
     }
 
-    /// A warning at a place in a file.
+    /// Makes a warning at a place in a file.
     pub fn warning(at: &Span, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -85,7 +86,7 @@ impl Finding {
         }
     }
 
-    /// An error about something that has no position: a whole file, an environment variable, a flag.
+    /// Makes an error about something without a position: a whole file, an environment variable, a flag.
     pub fn without_position(file: impl Into<PathBuf>, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -100,7 +101,14 @@ impl Finding {
         }
     }
 
-    /// Adds what to do.
+    /// Makes it a warning.
+    #[must_use]
+    pub fn as_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Adds what the user can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -145,7 +153,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The line at `at`, made safe to print.
+/// Makes the line at `at` safe to print.
 fn excerpt(at: &Span, column: usize) -> Option<Excerpt> {
     let line = at.line_text();
     if line.trim().is_empty() || line.len() > MAX_LINE_BYTES {
@@ -177,11 +185,11 @@ fn excerpt(at: &Span, column: usize) -> Option<Excerpt> {
     })
 }
 
-/// Terminals obey control characters, and tabs would shift the caret.
+/// Replaces a control character, which a terminal would obey, or a tab, which would shift the caret.
 fn printable(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
+        c if terminal::is_hidden(c) => '\u{fffd}',
         c => c,
     }
 }
@@ -192,7 +200,7 @@ fn printable(c: char) -> char {
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// None yet.
+    /// Starts without findings.
     pub fn new() -> Self {
         Self::default()
     }
@@ -211,7 +219,7 @@ impl Findings {
         }
     }
 
-    /// Whether further findings are dropped, so that looking for them is a waste of time.
+    /// Says whether further findings are dropped, so that the search for them is a waste of time.
     pub fn is_full(&self) -> bool {
         self.0.len() >= MAX_FINDINGS
     }
@@ -223,29 +231,36 @@ impl Findings {
         }
     }
 
-    /// Whether the work must stop.
+    /// Says whether the work must stop.
     pub fn has_errors(&self) -> bool {
         self.errors() > 0
     }
 
-    /// How many errors there are.
+    /// Counts the errors.
     pub fn errors(&self) -> usize {
         self.0.iter().filter(|f| f.severity == Severity::Error).count()
     }
 
-    /// Whether there is nothing to say.
+    /// Says whether the list has no findings.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The findings in the order of their places.
+    /// Gives the findings in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         let mut sorted: Vec<_> = self.0.iter().collect();
         sorted.sort_by_key(|f| (&f.file, f.line, f.column));
         sorted.into_iter()
     }
 
-    /// `Err` with everything if there is an error, else the warnings.
+    /// Makes all of them errors.
+    #[must_use]
+    pub fn as_errors(mut self) -> Self {
+        self.0.iter_mut().for_each(|finding| finding.severity = Severity::Error);
+        self
+    }
+
+    /// Gives `Err` with all findings if one of them is an error, else the warnings.
     ///
     /// # Errors
     /// The findings themselves.

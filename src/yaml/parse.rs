@@ -7,17 +7,17 @@ use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span as R
 
 use super::{Finding, Findings, Key, Node, Source, Span, Value};
 
-/// A file larger than this many bytes is refused unread.
+/// Largest file, in bytes; a larger one is refused unread.
 pub const MAX_BYTES: u64 = 1 << 20;
-/// Lists and maps nest at most this deep, aliases included.
+/// Largest depth of lists and maps, aliases included.
 pub const MAX_DEPTH: usize = 64;
-/// A file has at most this many values; an alias counts as a copy of what it names.
+/// Largest number of values in a file; an alias counts as a copy of what it names.
 pub const MAX_NODES: usize = 100_000;
-/// More faults of form than this in one file are not listed.
+/// Largest number of faults of form that are listed for one file.
 const MAX_FAULTS: usize = 100;
 
-/// Parses one YAML document. What is wrong with its form goes to `findings`; `None` if
-/// there is no tree to look at. Merge keys (`<<`) are resolved, aliases expanded.
+/// Parses one YAML document. Faults of form go to `findings`; `None` if they leave no tree. Merge keys (`<<`) are
+/// resolved, aliases expanded.
 pub fn parse(source: &Arc<Source>, findings: &mut Findings) -> Option<Node> {
     if source.text.len() as u64 > MAX_BYTES {
         let message = format!("the file is larger than {MAX_BYTES} bytes");
@@ -44,7 +44,7 @@ pub fn parse(source: &Arc<Source>, findings: &mut Findings) -> Option<Node> {
     builder.root
 }
 
-/// The rest of the text is not looked at.
+/// The end of the parse; the rest of the text is not read.
 struct Stop;
 
 /// A list or map that is not complete yet.
@@ -178,7 +178,7 @@ impl Builder<'_> {
                 merges,
                 ..
             } => {
-                // What stands in the map itself wins over what is merged in, and earlier over later.
+                // The map's own entries win over merged ones, and earlier over later.
                 for merged in merges.iter().flat_map(Node::entries) {
                     if seen.insert(merged.0.text.clone()) {
                         self.count(merged.1.measure().0, &frame.span)?;
@@ -270,7 +270,7 @@ fn unknown_tag(tag: &Tag, at: &Span) -> Finding {
     Finding::error(at, "", format!("the tag {} has no meaning here", tag.original()))
 }
 
-/// The core schema of YAML 1.2.2, 10.3.2.
+/// Resolves a scalar by the core schema (YAML 1.2.2, 10.3.2).
 fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,

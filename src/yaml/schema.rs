@@ -1,56 +1,68 @@
-//! What a file may hold, as a table: validation, documentation and editor schemas come from it.
+//! The possible contents of a file, as a table: validation, documentation and editor schemas come from it.
 //!
 //! ```
-//! use oic::yaml::schema::{Field, Shape, Text};
-//! static CAT: &[Field] = &[
-//!     Field::new("name", Shape::Text(Text::ANY.filled()), "What it listens to.").required(),
-//!     Field::new("lives", Shape::Int { min: 0, max: 9 }, "How many are left."),
-//! ];
+//! use oic::yaml::schema::{Field, Text};
+//! const NAME: Field<str> = Field::text("name", Text::ANY.filled(), "What it listens to.").required();
+//! const LIVES: Field<i64> = Field::int("lives", 0, 9, "How many are left.");
+//! static CAT: &[Field] = &[NAME.untyped(), LIVES.untyped()];
 //! ```
 
 mod json;
 mod markdown;
+mod typed;
 mod walk;
+
+use std::marker::PhantomData;
 
 pub use json::json_schema;
 pub use markdown::markdown;
+pub use typed::Kind;
+pub(crate) use typed::fields;
 pub use walk::validate;
 
-/// Texts are at most this long unless their field says otherwise.
+/// Longest text, in characters, unless its field says otherwise.
 pub const MAX_CHARS: usize = 4096;
 
-/// A key of a map.
-#[derive(Debug, Clone, Copy)]
-pub struct Field {
+/// A key of a map whose value has the kind `K`.
+#[derive(Debug)]
+pub struct Field<K: ?Sized = Untyped> {
     /// The key.
     pub name: &'static str,
-    /// What its value may be.
+    /// The possible values.
     pub shape: Shape,
-    /// Whether it must be there.
+    /// Whether it must be present.
     pub required: bool,
-    /// What it means, for documentation and editors.
+    /// Its meaning, for documentation and editors.
     pub doc: &'static str,
+    kind: PhantomData<K>,
 }
 
+impl<K: ?Sized> Clone for Field<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: ?Sized> Copy for Field<K> {}
+
+/// The kind of a field in a table, where values of all kinds stand side by side.
+#[derive(Debug, Clone, Copy)]
+pub struct Untyped;
+
 impl Field {
-    /// An optional key.
+    /// Declares an optional key that no code reads.
     pub const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
         Self {
             name,
             shape,
             required: false,
             doc,
+            kind: PhantomData,
         }
-    }
-
-    /// The same key, required.
-    #[must_use]
-    pub const fn required(self) -> Self {
-        Self { required: true, ..self }
     }
 }
 
-/// What a value may be.
+/// The possible values of a field.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// A text.
@@ -66,9 +78,11 @@ pub enum Shape {
     Number,
     /// `true` or `false`.
     Bool,
+    /// Anything.
+    Any,
     /// A list.
     List {
-        /// What each item may be.
+        /// The shape of each item.
         item: &'static Shape,
         /// What no two items share.
         unique: Unique,
@@ -77,9 +91,9 @@ pub enum Shape {
     Map(&'static [Field]),
     /// A map with keys of the user's choice.
     Table {
-        /// What keys look like.
+        /// The shape of keys.
         key: Text,
-        /// What each value may be.
+        /// The shape of each value.
         value: &'static Shape,
     },
 }
@@ -95,13 +109,13 @@ pub enum Unique {
     Key(&'static str),
 }
 
-/// A rule for a text that needs code to say well what is wrong.
+/// A rule for a text that needs code to name the fault well.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
-    /// `Err` says what is wrong, to follow the text in a message.
+    /// The test; `Err` names the fault, to follow the text in a message.
     pub test: fn(&str) -> Result<(), String>,
-    /// The same as a regular expression of JSON Schema (ECMA-262) for all of the text; it may
-    /// let through what only code can find.
+    /// The same as a regular expression of JSON Schema (ECMA-262) for all of the text; it may let through what only
+    /// code can find.
     pub pattern: &'static str,
     /// The same in words.
     pub words: &'static str,
@@ -112,19 +126,19 @@ pub struct Check {
 pub struct Text {
     /// Whether it may be empty, which means the same as absent.
     pub may_be_empty: bool,
-    /// Most characters.
+    /// Largest number of characters.
     pub max_chars: usize,
     /// A regular expression for all of it, and the same in words.
     pub pattern: Option<(&'static str, &'static str)>,
-    /// The only values.
+    /// The only values that are allowed.
     pub choices: &'static [&'static str],
     /// Usual values, for editors; others are fine.
     pub examples: &'static [&'static str],
-    /// Values refused for a reason of their own.
+    /// Values that are refused for a reason of their own.
     pub refused: &'static [(&'static str, &'static str)],
     /// A rule that no pattern can express.
     pub check: Option<Check>,
-    /// The value must not be repeated in a message.
+    /// Whether the value must not be repeated in a message.
     pub secret: bool,
 }
 
@@ -141,7 +155,7 @@ impl Text {
         secret: false,
     };
 
-    /// Not empty.
+    /// Refuses the empty text.
     #[must_use]
     pub const fn filled(self) -> Self {
         Self {
@@ -150,7 +164,7 @@ impl Text {
         }
     }
 
-    /// With a regular expression for all of it, which `words` explains.
+    /// Adds a regular expression for all of the text; `words` explains it.
     #[must_use]
     pub const fn pattern(self, regex: &'static str, words: &'static str) -> Self {
         Self {
@@ -159,7 +173,7 @@ impl Text {
         }
     }
 
-    /// One of these.
+    /// Accepts only `choices`.
     #[must_use]
     pub const fn one_of(self, choices: &'static [&'static str]) -> Self {
         Self {
@@ -169,19 +183,19 @@ impl Text {
         }
     }
 
-    /// Usually one of these.
+    /// Adds usual values.
     #[must_use]
     pub const fn examples(self, examples: &'static [&'static str]) -> Self {
         Self { examples, ..self }
     }
 
-    /// Not one of these, for the reason given with each.
+    /// Refuses the values of `refused`, for the reason given with each.
     #[must_use]
     pub const fn refuse(self, refused: &'static [(&'static str, &'static str)]) -> Self {
         Self { refused, ..self }
     }
 
-    /// With a rule of its own.
+    /// Adds a rule in code.
     #[must_use]
     pub const fn check(self, check: Check) -> Self {
         Self {
@@ -190,13 +204,13 @@ impl Text {
         }
     }
 
-    /// With another limit.
+    /// Sets the largest number of characters.
     #[must_use]
     pub const fn max_chars(self, max_chars: usize) -> Self {
         Self { max_chars, ..self }
     }
 
-    /// Never shown.
+    /// Keeps the value out of messages.
     #[must_use]
     pub const fn secret(self) -> Self {
         Self { secret: true, ..self }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Source {
     /// File name, as shown in messages.
     pub name: PathBuf,
-    /// All of it.
+    /// The whole text.
     pub text: String,
 }
 
@@ -20,7 +20,7 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// A text under a name.
+    /// Makes a source of a text and its name.
     pub fn new(name: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
@@ -45,7 +45,7 @@ impl fmt::Debug for Span {
 }
 
 impl Span {
-    /// The start of a source, for what concerns all of it.
+    /// Gives the start of a source, for findings that concern all of it.
     pub fn start_of(source: &Arc<Source>) -> Self {
         Self {
             source: Arc::clone(source),
@@ -54,6 +54,7 @@ impl Span {
         }
     }
 
+    /// Makes the range from byte `start` to byte `end` of `source`.
     pub(in crate::yaml) fn new(source: &Arc<Source>, start: usize, end: usize) -> Self {
         Self {
             source: Arc::clone(source),
@@ -62,12 +63,12 @@ impl Span {
         }
     }
 
-    /// The text that it points into.
+    /// Gives the text that it points into.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
     }
 
-    /// Line and column (in characters), both counted from 1.
+    /// Computes line and column (in characters), both counted from 1.
     pub fn position(&self) -> (usize, usize) {
         let before = self.source.text.get(..self.start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -76,7 +77,7 @@ impl Span {
         (line, column)
     }
 
-    /// The line that it starts on, without the line break.
+    /// Gives the line that it starts on, without the line break.
     pub(in crate::yaml) fn line_text(&self) -> &str {
         let text = &self.source.text;
         let start = text
@@ -86,12 +87,12 @@ impl Span {
         text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("")
     }
 
-    /// The exact text.
+    /// Gives the exact text.
     pub(crate) fn text(&self) -> &str {
         self.source.text.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Characters on its first line.
+    /// Counts the characters on its first line.
     pub(in crate::yaml) fn line_chars(&self) -> usize {
         self.text()
             .lines()
@@ -103,9 +104,9 @@ impl Span {
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Where it stands; for lists and maps their first byte.
+    /// The place; for lists and maps their first byte.
     pub span: Span,
-    /// What it is.
+    /// The value.
     pub value: Value,
 }
 
@@ -120,7 +121,7 @@ pub enum Value {
     Int(i64),
     /// Another number.
     Float(f64),
-    /// Anything else, and whatever is quoted.
+    /// Anything else, and any quoted text.
     Text(String),
     /// A sequence.
     List(Vec<Node>),
@@ -133,13 +134,14 @@ pub enum Value {
 pub struct Key {
     /// The key.
     pub text: String,
-    /// Where it stands.
+    /// The place.
     pub span: Span,
 }
 
 impl Node {
-    /// The value below `key`, if this is a map that has it; a null counts as absent.
-    pub fn get(&self, key: &str) -> Option<&Self> {
+    /// Gives the value below `key`. Code outside of this module names a [`Field`], so that the
+    /// compiler refuses a key that no table has.
+    pub(in crate::yaml) fn value_of(&self, key: &str) -> Option<&Self> {
         self.entries()
             .iter()
             .find(|(k, _)| k.text == key)
@@ -147,22 +149,7 @@ impl Node {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
-    /// The value below a chain of keys.
-    pub fn at(&self, keys: &[&str]) -> Option<&Self> {
-        keys.iter().try_fold(self, |node, key| node.get(key))
-    }
-
-    /// The text below `key`, if it is there and not empty.
-    pub fn text_at(&self, key: &str) -> Option<&str> {
-        self.get(key).and_then(Self::text).filter(|text| !text.is_empty())
-    }
-
-    /// The items of the list below `key`; none if there is no such list.
-    pub fn items_at(&self, key: &str) -> &[Self] {
-        self.get(key).map_or(&[], Self::items)
-    }
-
-    /// The text, if it is one.
+    /// Gives the text, if it is one.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -170,7 +157,7 @@ impl Node {
         }
     }
 
-    /// The truth value, if it is one.
+    /// Gives the truth value, if it is one.
     pub fn bool(&self) -> Option<bool> {
         match self.value {
             Value::Bool(value) => Some(value),
@@ -178,7 +165,7 @@ impl Node {
         }
     }
 
-    /// The whole number, if it is one.
+    /// Gives the whole number, if it is one.
     pub fn int(&self) -> Option<i64> {
         match self.value {
             Value::Int(value) => Some(value),
@@ -186,7 +173,7 @@ impl Node {
         }
     }
 
-    /// The items, if it is a list.
+    /// Gives the items, if it is a list.
     pub fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
@@ -194,7 +181,7 @@ impl Node {
         }
     }
 
-    /// The entries, if it is a map.
+    /// Gives the entries, if it is a map.
     pub fn entries(&self) -> &[(Key, Self)] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -202,7 +189,7 @@ impl Node {
         }
     }
 
-    /// Puts `node` below `key`, in the place of what was there; without effect if this is no map.
+    /// Puts `node` below `key`, in the place of an earlier value; without effect if this is no map.
     pub fn set(&mut self, key: &str, node: Self) {
         let Value::Map(entries) = &mut self.value else { return };
         match entries.iter_mut().find(|(k, _)| k.text == key) {
@@ -217,14 +204,14 @@ impl Node {
         }
     }
 
-    /// Takes away what is below `key`.
+    /// Removes the value below `key`.
     pub fn remove(&mut self, key: &str) {
         if let Value::Map(entries) = &mut self.value {
             entries.retain(|(k, _)| k.text != key);
         }
     }
 
-    /// What kind of value it is, in words.
+    /// Names the kind of value, in words.
     pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
@@ -236,7 +223,7 @@ impl Node {
         }
     }
 
-    /// Number of values in it and how deep they nest.
+    /// Counts the values in it, and how deep they nest.
     pub(in crate::yaml) fn measure(&self) -> (usize, usize) {
         let children: Vec<&Self> = match &self.value {
             Value::List(items) => items.iter().collect(),

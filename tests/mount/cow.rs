@@ -5,13 +5,15 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oic::mount::session::{self, MountRequest, Session, View};
+use oic::mount::session::{self, MountRequest, View};
 use oic::mount::{Engine, MountError};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use crate::support::{Place, layers, request, run, soon};
+use oic_testkit::soon;
+
+use crate::support::{Place, Session, layers, request, run};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("cow_keeps_changes_in_the_upper", changes),

@@ -118,7 +118,7 @@ fn lists_layers() {
         stats.requests.lookups > 0 && stats.requests.read_bytes == 1,
         "{stats:?}"
     );
-    assert_eq!(stats.layers["inflated_bytes"], 7);
+    assert_eq!(stats.layers.inflated_bytes, 7);
     session.close().unwrap();
 }
 
@@ -158,8 +158,8 @@ fn slow_reads() {
         for number in 0..20 {
             assert_eq!(fs::read(mnt.join(format!("fast-{number}"))).unwrap(), b"x");
         }
-        assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
-        assert!(!slow.is_finished());
+        // The slow read takes its time whatever the machine does: had they waited for it, it would be over.
+        assert!(!slow.is_finished(), "{:?}", start.elapsed());
     });
     assert!(session.stats().unwrap().requests.slow_reads > 0);
     session.close().unwrap();

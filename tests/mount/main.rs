@@ -2,11 +2,13 @@
 //!
 //! This program is its own mount server (`__mount`), and its tests run one after the other
 //! in a private mount namespace: whatever fails, nothing stays mounted on the machine.
-//! Arguments as for other tests: names select; `measure` runs only when named.
+//! Arguments as for other tests. `--ignored measure` prints what a mount costs, and tests nothing.
 
 // Clippy takes only `#[test]` functions for tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
+mod conformance;
 mod content;
 mod cow;
 mod foreign;
@@ -16,70 +18,52 @@ mod memory;
 mod overlay;
 mod pool;
 mod posix;
+mod private;
+mod privileges;
 mod programs;
 mod server;
 mod stress;
 mod support;
 
-use std::io::Write as _;
-use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
-use std::time::Instant;
+
+use libtest_mimic::{Arguments, Trial};
 
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments
-        .first()
-        .is_some_and(|first| first == oic::mount::server::CHILD_COMMAND)
-    {
+    if std::env::args().nth(1).as_deref() == Some(oic::mount::server::CHILD_COMMAND) {
         return support::serve();
     }
-    let tests: Vec<Test> = [
+    let mut arguments = Arguments::from_args();
+    // A test forks and looks at the processes of the program: only one may run.
+    arguments.test_threads = Some(1);
+    if !arguments.list {
+        oic::mount::namespace::enter_private().expect("these tests need root (CAP_SYS_ADMIN)");
+    }
+    let tests: [&[Test]; 13] = [
         lower::TESTS,
         overlay::TESTS,
         cow::TESTS,
         content::TESTS,
         pool::TESTS,
         posix::TESTS,
+        conformance::TESTS,
+        access::TESTS,
+        private::TESTS,
+        privileges::TESTS,
         programs::TESTS,
         stress::TESTS,
         server::TESTS,
-        measure::TESTS,
-    ]
-    .concat();
-    if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in tests {
-            println!("{name}: test");
-        }
-        return ExitCode::SUCCESS;
-    }
-    oic::mount::namespace::enter_private().expect("these tests need root (CAP_SYS_ADMIN)");
-    let wanted: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let mut failed = Vec::new();
-    for (name, test) in tests {
-        let selected = wanted.iter().any(|wanted| name.contains(wanted.as_str()));
-        let is_extra = name.starts_with("measure");
-        if !selected && (!wanted.is_empty() || is_extra) {
-            continue;
-        }
-        print!("test {name} ... ");
-        let _ = std::io::stdout().flush();
-        let start = Instant::now();
-        let passed = panic::catch_unwind(AssertUnwindSafe(test)).is_ok();
-        println!(
-            "{} ({} ms)",
-            if passed { "ok" } else { "FAILED" },
-            start.elapsed().as_millis()
-        );
-        if !passed {
-            failed.push(name);
-        }
-    }
-    if failed.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    println!("failed: {}", failed.join(", "));
-    ExitCode::FAILURE
+    ];
+    let mut trials: Vec<_> = tests.concat().into_iter().map(trial).collect();
+    trials.extend(measure::TESTS.iter().map(|&test| trial(test).with_ignored_flag(true)));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial((name, test): Test) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
 }

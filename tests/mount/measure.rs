@@ -1,13 +1,13 @@
 //! Not a test: what the mount costs against the native file system and the kernel's
-//! overlayfs over it, in one interleaved run. `cargo test --test mount -- measure`.
+//! overlayfs over it, in one interleaved run. `cargo test --test mount -- --ignored measure`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use oic::mount::session::{self, Session, View};
+use oic::mount::session::{self, View};
 
-use crate::support::{Place, layers, request, run};
+use crate::support::{Place, Session, layers, request, run};
 
 pub const TESTS: &[(&str, fn())] = &[("measure", measure)];
 

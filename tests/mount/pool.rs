@@ -5,11 +5,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use oic::mount::server::{LayerRequest, PoolPackage};
-use oic::mount::session::{self, Session, View};
+use oic::mount::session::{self, View};
 use oic::package::{ResolvedPackage, Sha256};
 
-use crate::support::{Place, pool, request, run};
+use crate::support::{Place, Session, TestLayers, pool, request, run};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("pool_lists_without_fetching_and_fetches_once", lists_and_fetches),
@@ -18,7 +17,7 @@ pub const TESTS: &[(&str, fn())] = &[
 ];
 
 /// Builds a package with dpkg-deb into the place's cache.
-fn build(place: &Place, name: &str, version: &str, depends: &str) -> PoolPackage {
+fn build(place: &Place, name: &str, version: &str, depends: &str) -> ResolvedPackage {
     let tree = place.path(name);
     fs::create_dir_all(tree.join("DEBIAN")).unwrap();
     let control = format!(
@@ -34,7 +33,7 @@ fn build(place: &Place, name: &str, version: &str, depends: &str) -> PoolPackage
         &["dpkg-deb", "--root-owner-group", "-b", tree.to_str().unwrap(), target],
     );
     let bytes = fs::read(&file).unwrap();
-    let package = ResolvedPackage {
+    ResolvedPackage {
         name: name.to_owned(),
         version: version.to_owned(),
         architecture: "all".to_owned(),
@@ -42,20 +41,19 @@ fn build(place: &Place, name: &str, version: &str, depends: &str) -> PoolPackage
         path: format!("pool/main/{name}.deb"),
         size_bytes: bytes.len() as u64,
         installed_size_bytes: 0,
-        sha256: Sha256::of(&bytes),
+        checksum: Sha256::of(&bytes).into(),
         stanza: format!(
             "{}\nFilename: pool/main/{name}.deb\nSize: {}\nSHA256: {}\n",
             control.trim_end(),
             bytes.len(),
             Sha256::of(&bytes)
         ),
-    };
-    package.into()
+    }
 }
 
-fn mount(place: &Place, packages: Vec<PoolPackage>) -> Session {
-    let layers = LayerRequest {
-        snapshot: None,
+fn mount(place: &Place, packages: Vec<ResolvedPackage>) -> Session {
+    let layers = TestLayers {
+        base: None,
         pool: Some(pool(&place.path("cache"), packages)),
     };
     let mut wanted = request(layers, View::Layer("pool".to_owned()));
@@ -73,18 +71,18 @@ fn fetches(place: &Place) -> usize {
 fn lists_and_fetches() {
     let place = Place::new();
     let package = build(&place, "alpha", "1:2-3", "");
-    let file_name = package.package.file_name();
+    let file_name = package.file_name();
     let session = mount(&place, vec![package.clone(), build(&place, "beta", "1", "")]);
     let repository = place.mnt().join("cdrom/cache-repo");
     let listed = run(&repository, &["stat", "-c", "%n %s %a %u %g", &file_name]);
-    assert_eq!(listed, format!("{file_name} {} 644 0 0\n", package.package.size_bytes));
+    assert_eq!(listed, format!("{file_name} {} 644 0 0\n", package.size_bytes));
     assert_eq!(fs::read_dir(&repository).unwrap().count(), 4);
     assert_eq!(fetches(&place), 0);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let bytes = fs::read(repository.join(&file_name)).unwrap();
-                assert_eq!(Sha256::of(&bytes), package.package.sha256);
+                assert!(package.checksum.is_of(&bytes));
             });
         }
     });

@@ -7,10 +7,12 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oic::mount::server::Lifetime;
-use oic::mount::session::{self, Session, View};
+use oic::mount::session::{self, View};
 use oic::mount::{MountError, Restrictions, namespace, table};
 
-use crate::support::{Place, is_alive, layers, request, run, soon};
+use oic_testkit::soon;
+
+use crate::support::{Place, Session, is_alive, layers, request, run};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("server_ends_when_the_mount_is_closed", closed),
@@ -43,7 +45,7 @@ fn closed() {
         let start = Instant::now();
         session.close().unwrap();
         assert!(!is_mounted(&place) && !is_alive(number));
-        assert!(start.elapsed().as_millis() < 500, "{:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 }
 

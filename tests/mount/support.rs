@@ -2,63 +2,91 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use oic::mount::kernel::Upper;
-use oic::mount::server::{
-    LayerRequest, Lifetime, OpenFailure, OpenedLayers, PoolPackage, PoolRequest, Prefetch, SnapshotRequest, child_main,
-};
-use oic::mount::session::{self, MountRequest, Session, View};
-use oic::mount::{Engine, MountError, Restrictions};
+use oic::mount::kernel::{self, OverlaySpec, Upper};
+use oic::mount::server::{Lifetime, OpenFailure, Opened, Tenant, child_main};
+use oic::mount::session::{self, MountRequest, View};
+use oic::mount::{Attached, Engine, MountError, Restrictions};
 use oic::overlay::layer::{Errno, Layer, LayerError, Timestamp};
 use oic::package::ResolvedPackage;
 use oic::pool::{PackageSource, PoolLayer};
+use serde::{Deserialize, Serialize};
 
 use crate::memory::MemoryLayer;
 
-/// The mount server: the base comes from the directory named as "tarball".
+/// The mount server.
 pub fn serve() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    child_main(|request| {
+    child_main::<TestLayers>()
+}
+
+/// What the tests have served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestLayers {
+    /// A directory, or `files:` and a number of files.
+    pub base: Option<PathBuf>,
+    pub pool: Option<TestPool>,
+}
+
+/// Packages, each with its stanza.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestPool {
+    pub directory: PathBuf,
+    pub packages: Vec<(ResolvedPackage, String)>,
+}
+
+/// Statistics that show that they cross.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TestStats {
+    pub inflated_bytes: u64,
+}
+
+impl Tenant for TestLayers {
+    type Stats = TestStats;
+
+    fn open(self) -> Result<Opened<TestStats>, OpenFailure> {
         let mut layers: Vec<(String, Arc<dyn Layer>)> = Vec::new();
-        if let Some(snapshot) = &request.snapshot {
-            layers.push(("base".to_owned(), Arc::new(base(snapshot)?)));
+        if let Some(directory) = &self.base {
+            layers.push(("base".to_owned(), Arc::new(base(directory)?)));
         }
-        if let Some(pool) = &request.pool {
-            let packages: Vec<ResolvedPackage> = pool.packages.iter().cloned().map(Into::into).collect();
-            let source = Arc::new(DirectorySource(pool.cache_dir.clone()));
+        if let Some(TestPool { directory, packages }) = self.pool {
+            let joined = |(package, stanza)| ResolvedPackage { stanza, ..package };
+            let packages: Vec<_> = packages.into_iter().map(joined).collect();
+            let source = Arc::new(DirectorySource(directory));
             let pool = PoolLayer::new(&packages, Timestamp::default(), source).map_err(|error| OpenFailure {
                 message: error.to_string(),
                 hint: None,
             })?;
             layers.push(("pool".to_owned(), Arc::new(pool)));
         }
-        Ok(OpenedLayers {
+        Ok(Opened {
             layers,
-            stats: Box::new(|| serde_json::json!({"inflated_bytes": 7})),
+            stats: Box::new(|| TestStats { inflated_bytes: 7 }),
             finish: Box::new(|| ()),
         })
-    })
+    }
 }
 
-fn base(snapshot: &SnapshotRequest) -> Result<MemoryLayer, OpenFailure> {
-    if let Some(count) = snapshot.tarball.to_str().and_then(|path| path.strip_prefix("files:")) {
+fn base(directory: &Path) -> Result<MemoryLayer, OpenFailure> {
+    if let Some(count) = directory.to_str().and_then(|path| path.strip_prefix("files:")) {
         return Ok(MemoryLayer::with_files(count.parse().unwrap()));
     }
-    if !snapshot.tarball.exists() {
+    if !directory.exists() {
         return Err(OpenFailure {
-            message: format!("{} does not exist", snapshot.tarball.display()),
-            hint: Some("make it first".to_owned()),
+            message: format!("{} does not exist", directory.display()),
+            hint: Some("make it first".into()),
         });
     }
-    Ok(MemoryLayer::from_directory(&snapshot.tarball))
+    Ok(MemoryLayer::from_directory(directory))
 }
 
 /// Package files of a directory; every opening leaves a line in its file `log`.
@@ -84,33 +112,30 @@ impl PackageSource for DirectorySource {
 }
 
 /// A base made of this directory.
-pub fn layers(directory: impl AsRef<Path>) -> LayerRequest {
-    LayerRequest {
-        snapshot: Some(SnapshotRequest {
-            tarball: directory.as_ref().to_owned(),
-            index: PathBuf::new(),
-            backing_dir: PathBuf::new(),
-            prefetch: Prefetch::default(),
-            record_order: false,
-        }),
+pub fn layers(directory: impl AsRef<Path>) -> TestLayers {
+    TestLayers {
+        base: Some(directory.as_ref().to_owned()),
         pool: None,
     }
 }
 
 /// A pool of these packages, whose files are in this directory.
-pub fn pool(directory: &Path, packages: Vec<PoolPackage>) -> PoolRequest {
-    PoolRequest {
-        cache_dir: directory.to_owned(),
-        provider_id: "test".to_owned(),
-        packages,
-        base_urls: Default::default(),
-        offline: true,
-        proxies: Default::default(),
+pub fn pool(directory: &Path, packages: Vec<ResolvedPackage>) -> TestPool {
+    let with_stanza = |package: ResolvedPackage| {
+        let stanza = package.stanza.clone();
+        (package, stanza)
+    };
+    TestPool {
+        directory: directory.to_owned(),
+        packages: packages.into_iter().map(with_stanza).collect(),
     }
 }
 
+/// A mount of the tests' layers.
+pub type Session = session::Session<TestLayers>;
+
 /// A request with the defaults of the tests: everything allowed, ends with us.
-pub fn request(layers: LayerRequest, view: View) -> MountRequest {
+pub fn request(layers: TestLayers, view: View) -> MountRequest<TestLayers> {
     MountRequest {
         restrictions: Restrictions::BUILD,
         allow_other: true,
@@ -149,6 +174,26 @@ impl Place {
 
     pub fn mnt(&self) -> PathBuf {
         self.path("mnt")
+    }
+
+    /// Lets other users in.
+    pub fn open_to_all(self) -> Self {
+        for name in ["", "base", "mnt"] {
+            fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        self
+    }
+
+    /// Mounts the kernel's overlayfs over the base itself, without a layer of oic.
+    pub fn mount_plain_overlay(&self) -> Attached {
+        let upper = self.upper(false);
+        upper.prepare(&self.base()).unwrap();
+        let spec = OverlaySpec {
+            lower: vec![self.base()],
+            upper: Some(upper),
+            restrictions: Restrictions::BUILD,
+        };
+        kernel::mount(&spec, &self.mnt()).unwrap()
     }
 
     pub fn upper(&self, volatile: bool) -> Upper {
@@ -207,18 +252,6 @@ pub fn run(directory: &Path, arguments: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {} {errors}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Whether `condition` comes true within two seconds.
-pub fn soon(condition: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(2) {
-        if condition() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    condition()
 }
 
 /// Whether a process exists and is not a zombie.

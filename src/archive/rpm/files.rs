@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Timespec;
 
 use crate::archive::ArchiveError;
-use crate::archive::stream::{Kind, Member, relative};
+use crate::archive::stream::{Kind, Member, PATH_BYTES_MAX, relative};
+use crate::archive::unpack::{UnpackOptions, Unpacked};
 use crate::rpmfile::{Header, RpmFileError, Tag};
 
 /// `%ghost`: the package owns the name and brings no content (rpm-tags(7), `Fileflags`).
@@ -19,7 +20,7 @@ const GHOST: u64 = 1 << 6;
 struct Entry {
     member: Member,
     is_ghost: bool,
-    /// What its hard links have in common, for a regular file with any.
+    /// The index of its hard-link set; only for a regular file with hard links.
     set: Option<usize>,
     was_seen: bool,
 }
@@ -28,22 +29,22 @@ struct Entry {
 #[derive(Debug, Default)]
 struct LinkSet {
     names: Vec<usize>,
-    /// Those that came before the content did.
+    /// The names that came before the content did.
     waiting: Vec<usize>,
     /// The name under which the content was made.
     made: Option<usize>,
 }
 
-/// What is to be made of a payload member.
+/// What a payload member creates.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Nothing yet: its content comes with another name of the same inode.
     Later,
-    /// This, and hard links to it.
-    Here { member: Member, links: Vec<Member> },
+    /// This file, and hard links to it.
+    Here { member: Box<Member>, links: Vec<Member> },
 }
 
-/// A package's files, and which of them the payload has brought.
+/// The files of a package, with a mark on those that the payload has brought.
 #[derive(Debug)]
 pub(super) struct Files {
     entries: Vec<Entry>,
@@ -52,8 +53,9 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads the file list of `header`; `archive` names the package in messages.
-    pub(super) fn of(header: &Header, archive: &Path) -> Result<Self, ArchiveError> {
+    /// Reads the file list of `header`; `archive` names the package in messages. Few bytes can hold long names for very
+    /// many files, which share a directory's name: all names together are bounded by `options`.
+    pub(super) fn of(header: &Header, archive: &Path, options: &UnpackOptions) -> Result<Self, ArchiveError> {
         let malformed = |error: RpmFileError| ArchiveError::malformed(archive, error.to_string());
         let columns = Columns::of(header).map_err(malformed)?;
         let mut files = Self {
@@ -62,12 +64,14 @@ impl Files {
             sets: Vec::new(),
         };
         let mut inodes: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
+        let mut names = Unpacked::default();
         for number in 0..columns.count() {
             let uneven = || ArchiveError::malformed(archive, "its header has file lists of different lengths");
             let row = columns.row(number).ok_or_else(uneven)?;
             let member = row
                 .member()
                 .map_err(|problem| ArchiveError::refused(archive, &row.name, problem))?;
+            names.count_name(&member, archive, options)?;
             let is_ghost = row.flags & GHOST != 0;
             if member.kind == Kind::Regular && !is_ghost {
                 inodes.entry(row.inode).or_default().push(number);
@@ -96,14 +100,14 @@ impl Files {
         Ok(files)
     }
 
-    /// The number of the file that a payload calls `name`.
+    /// Finds the number of the file that a payload calls `name`.
     pub(super) fn find(&self, name: &Path) -> Option<usize> {
         let path = inside(name).ok()?;
         self.by_path.get(&path).copied()
     }
 
-    /// How much content the payload has for file `number` if it does not say itself: of hard links
-    /// only the last has any.
+    /// Returns the bytes of content that the payload holds for file `number`, for payloads that do not state sizes: of
+    /// hard links, only the last has content.
     pub(super) fn stored_bytes(&self, number: usize) -> u64 {
         let Some(entry) = self.entries.get(number) else {
             return 0;
@@ -117,7 +121,8 @@ impl Files {
         }
     }
 
-    /// Notes that the payload has file `number`, with `claimed` bytes of content if it says so.
+    /// Records that the payload has file `number` with `claimed` bytes of content, and returns what to create. `None`
+    /// stands for a payload that does not state sizes.
     ///
     /// # Errors
     /// The file's name and why it is refused.
@@ -146,7 +151,7 @@ impl Files {
                 return Err((name(), "the payload gives it another size than the header"));
             }
             return Ok(Content::Here {
-                member: entry.member.clone(),
+                member: Box::new(entry.member.clone()),
                 links: Vec::new(),
             });
         };
@@ -166,7 +171,7 @@ impl Files {
         Ok(self.linked(first, number, &waiting))
     }
 
-    /// The content under the name `first`, or only further names for it.
+    /// Returns the content under the name `first`, or only further names for it.
     fn linked(&self, first: usize, number: usize, waiting: &[usize]) -> Content {
         let member = |number: usize| self.entries.get(number).map(|entry| entry.member.clone());
         let target = member(first).map(|member| member.path.into_os_string().into_encoded_bytes());
@@ -178,14 +183,14 @@ impl Files {
         });
         match member(number).filter(|_| first == number).or_else(|| links.next()) {
             Some(member) => Content::Here {
-                member,
+                member: Box::new(member),
                 links: links.collect(),
             },
             None => Content::Later,
         }
     }
 
-    /// A file that the payload should have brought and did not.
+    /// Finds a file that the payload should have brought and did not.
     pub(super) fn missing(&self) -> Option<&Path> {
         let missing = self.entries.iter().find(|entry| !entry.was_seen && !entry.is_ghost)?;
         Some(&missing.member.name)
@@ -213,9 +218,16 @@ impl<'a> Columns<'a> {
             true => Tag::LONG_FILE_SIZES,
             false => Tag::FILE_SIZES,
         };
+        let base_names = header.byte_strings(Tag::BASE_NAMES)?;
+        let directory_names = header.byte_strings(Tag::DIR_NAMES)?;
+        let mut names = base_names.iter().chain(&directory_names);
+        if names.any(|name| name.len() > PATH_BYTES_MAX) {
+            let reason = format!("has a file name of more than {PATH_BYTES_MAX} bytes");
+            return Err(RpmFileError::malformed("header", reason));
+        }
         Ok(Self {
-            base_names: header.byte_strings(Tag::BASE_NAMES)?,
-            directory_names: header.byte_strings(Tag::DIR_NAMES)?,
+            base_names,
+            directory_names,
             directories: header.numbers(Tag::DIR_INDEXES)?,
             modes: header.numbers(Tag::FILE_MODES)?,
             sizes: header.numbers(sizes)?,
@@ -232,7 +244,7 @@ impl<'a> Columns<'a> {
         self.base_names.len()
     }
 
-    /// The values of file `number`; `None` if a list is shorter than that of the names.
+    /// Returns the values of file `number`; `None` if a list is shorter than that of the names.
     fn row(&self, number: usize) -> Option<Row<'a>> {
         let at = |numbers: &[u64]| numbers.get(number).copied();
         let directory = usize::try_from(at(&self.directories)?).ok()?;
@@ -251,7 +263,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What the header says about one file.
+/// The header's values for one file.
 struct Row<'a> {
     name: PathBuf,
     mode: u32,
@@ -264,7 +276,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// What the file becomes; the error says why it is refused.
+    /// Converts the row to the member that it creates; the error is the reason of a refusal.
     fn member(&self) -> Result<Member, &'static str> {
         // Headers have sixteen bits for a device number: eight for each half.
         let device = || {
@@ -291,6 +303,7 @@ impl Row<'_> {
                 tv_nsec: 0,
             },
             xattrs: Vec::new(),
+            acl_texts: Vec::new(),
             size_bytes: if kind == Kind::Regular { self.size_bytes } else { 0 },
             kind,
             sparse: None,
@@ -298,7 +311,7 @@ impl Row<'_> {
     }
 }
 
-/// The path below the root: headers have absolute names, payloads start them with `.`.
+/// Returns the path below the root: headers have absolute names, payloads start them with `.`.
 fn inside(name: &Path) -> Result<PathBuf, &'static str> {
     let bytes = name.as_os_str().as_bytes();
     let bytes = bytes.strip_prefix(b".").unwrap_or(bytes);

@@ -1,4 +1,4 @@
-//! Payloads against what `rpm2cpio` and `cpio` make of them.
+//! Compares unpacked payloads with the output of `rpm2cpio` and `cpio`.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
@@ -37,7 +37,7 @@ touch 'usr/share/sample/a name' var/log/sample.log
 %ghost /var/log/sample.log
 ";
 
-/// What is at each path: kind, permissions, number of names, content or target, time.
+/// Lists each path with its kind, permissions, number of names, content or target, and time.
 fn listing(root: &Path) -> Vec<(PathBuf, u32, u64, Vec<u8>, i64)> {
     let mut found = Vec::new();
     let mut open = vec![root.to_owned()];
@@ -108,7 +108,7 @@ fn payloads_unpack_as_cpio_does() {
     }
 }
 
-/// Cut short anywhere, the package is an error that names it.
+/// Checks that the package, cut short anywhere, gives an error that names it.
 fn damaged(package: &Path, directory: &Path) {
     let bytes = fs::read(package).unwrap();
     for (number, cut) in [bytes.len() - 1, bytes.len() - 200, bytes.len() / 2, 1000, 90, 0]
@@ -163,4 +163,67 @@ fn a_payload_that_is_not_what_the_header_says_is_refused() {
     assert!(message.contains("magic"), "{message}");
     let message = changed("trailer", name, b"TRAILER!!");
     assert!(message.contains("does not list it"), "{message}");
+}
+
+/// Makes a header whose files all lie in `directory`, as an `.rpm` file has it (rpm-package-format(7)). It claims
+/// `claimed` files, and has the values of at most 100,000.
+fn header(claimed: u32, directory: &str) -> crate::rpmfile::Header {
+    const TEXTS: u32 = 8;
+    let files = claimed.min(100_000);
+    let words = |value: u32| value.to_be_bytes().repeat(files as usize);
+    let names: Vec<u8> = (0..files)
+        .flat_map(|number| format!("{number}\0").into_bytes())
+        .collect();
+    let values = [
+        (Tag::BASE_NAMES, TEXTS, claimed, names),
+        (Tag::DIR_NAMES, TEXTS, 1, format!("{directory}\0").into_bytes()),
+        (Tag::FILE_LINK_TOS, TEXTS, files, vec![0; files as usize]),
+        (Tag::DIR_INDEXES, 4, files, words(0)),
+        (
+            Tag::FILE_MODES,
+            3,
+            files,
+            0o100_644_u16.to_be_bytes().repeat(files as usize),
+        ),
+        (Tag::FILE_SIZES, 4, files, words(0)),
+        (Tag::FILE_MTIMES, 4, files, words(0)),
+        (Tag::FILE_FLAGS, 4, files, words(0)),
+        (Tag::FILE_DEVICES, 4, files, words(0)),
+        (
+            Tag::FILE_INODES,
+            4,
+            files,
+            (0..files).flat_map(u32::to_be_bytes).collect(),
+        ),
+        (Tag::FILE_RDEVS, 3, files, vec![0; files as usize * 2]),
+    ];
+    let (mut index, mut store) = (Vec::new(), Vec::new());
+    for (tag, kind, count, value) in &values {
+        for number in [tag.0, *kind, store.len() as u32, *count] {
+            index.extend(number.to_be_bytes());
+        }
+        store.extend(value);
+    }
+    let mut bytes = b"\x8e\xad\xe8\x01\0\0\0\0".to_vec();
+    bytes.extend((values.len() as u32).to_be_bytes());
+    bytes.extend((store.len() as u32).to_be_bytes());
+    bytes.extend([index, store].concat());
+    crate::rpmfile::Header::read(&mut &bytes[..], "header", u32::MAX).unwrap()
+}
+
+/// Gives many files the name of one directory: a small header asks for much memory.
+#[test]
+fn names_of_many_files_are_bounded_together() {
+    let options = UnpackOptions::default();
+    let of = |files, directory: &str| Files::of(&header(files, directory), Path::new("x.rpm"), &options);
+    assert!(of(100_000, "/usr/share/").is_ok());
+    let long = format!("{}/", "d".repeat(199)).repeat(20);
+    for (files, directory, expected) in [
+        (100_000, long, "bytes of names"),
+        (1, "d/".repeat(3000), "more than 4095 bytes"),
+        (4_100_000, "/".to_owned(), "more values than are taken"),
+    ] {
+        let error = of(files, &directory).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

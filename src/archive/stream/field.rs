@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Names and values of extended attributes.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Unit of a tar stream in bytes.
 pub(super) const BLOCK_BYTES: usize = 512;
 
@@ -17,7 +20,7 @@ const MAGIC: Range<usize> = 257..263;
 const DEVICE_MAJOR: Range<usize> = 329..337;
 const DEVICE_MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
-/// star ends the prefix here, puts times behind it and says so at the end of the block.
+/// star's shorter prefix: star stores times behind it, and a mark at the end of the block.
 const STAR_PREFIX: Range<usize> = 345..476;
 const STAR_MARK: Range<usize> = 508..512;
 
@@ -26,24 +29,26 @@ const STAR_MARK: Range<usize> = 508..512;
 pub(super) struct Header(pub(super) [u8; BLOCK_BYTES]);
 
 impl Header {
-    /// The header in `block`; `None` if its checksum is wrong.
+    /// Takes the header in `block`; `None` if its checksum is wrong.
     pub(super) fn new(block: [u8; BLOCK_BYTES]) -> Option<Self> {
         let header = Self(block);
         let expected = header.number(CHECKSUM)?;
         // The checksum field itself counts as spaces. Some old programs added signed bytes.
-        let counted = |place: usize, byte: u8| if CHECKSUM.contains(&place) { b' ' } else { byte };
-        let bytes = || block.iter().enumerate().map(|(place, byte)| counted(place, *byte));
-        let unsigned: i64 = bytes().map(i64::from).sum();
-        let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
+        let (mut unsigned, mut signed) = (0, 0);
+        for (place, byte) in block.into_iter().enumerate() {
+            let counted = if CHECKSUM.contains(&place) { b' ' } else { byte };
+            unsigned += i64::from(counted);
+            signed += i64::from(counted.cast_signed());
+        }
         (expected == unsigned || expected == signed).then_some(header)
     }
 
-    /// The type flag.
+    /// Returns the type flag.
     pub(super) fn kind(&self) -> u8 {
         self.0.get(156).copied().unwrap_or_default()
     }
 
-    /// The name, with the prefix of ustar.
+    /// Returns the name, with the prefix of ustar.
     pub(super) fn name(&self) -> Vec<u8> {
         let name = until_nul(self.bytes(NAME));
         let prefix = match (self.bytes(MAGIC), self.bytes(STAR_MARK)) {
@@ -57,38 +62,43 @@ impl Header {
         }
     }
 
-    /// The link name.
+    /// Returns the link name.
     pub(super) fn link(&self) -> Vec<u8> {
         until_nul(self.bytes(LINK)).to_owned()
     }
 
+    /// Returns the mode.
     pub(super) fn mode(&self) -> Option<i64> {
         self.number(MODE)
     }
 
+    /// Returns the owner's number.
     pub(super) fn uid(&self) -> Option<i64> {
         self.number(UID)
     }
 
+    /// Returns the group's number.
     pub(super) fn gid(&self) -> Option<i64> {
         self.number(GID)
     }
 
+    /// Returns the size of the stored content, in bytes.
     pub(super) fn size(&self) -> Option<u64> {
         self.number(SIZE).and_then(|size| u64::try_from(size).ok())
     }
 
+    /// Returns the modification time, in seconds since 1970.
     pub(super) fn mtime(&self) -> Option<i64> {
         self.number(MTIME)
     }
 
-    /// Major and minor number.
+    /// Returns the major and minor number.
     pub(super) fn device(&self) -> Option<(u32, u32)> {
         let number = |field| self.number(field).and_then(|number| u32::try_from(number).ok());
         Some((number(DEVICE_MAJOR)?, number(DEVICE_MINOR)?))
     }
 
-    /// The number in `field`: see [`number`].
+    /// Parses the number in `field`, as [`number`] does.
     pub(super) fn number(&self, field: Range<usize>) -> Option<i64> {
         number(self.bytes(field))
     }
@@ -102,7 +112,7 @@ fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// Octal digits between spaces or NULs, nothing at all (0), or base 256 as GNU tar writes it: big-endian with
+/// Parses octal digits between spaces or NULs, an empty field (0), or base 256 as GNU tar writes it: big-endian with
 /// the first byte `80`, or two's complement with the first byte `ff`.
 pub(super) fn number(field: &[u8]) -> Option<i64> {
     match field.split_first() {

@@ -1,13 +1,14 @@
 //! PAX extended header records (POSIX.1-2018 pax, "pax Extended Header"): `LENGTH KEY=VALUE\n`.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rustix::fs::Timespec;
 
-use super::member::Xattrs;
 use super::{acl, sparse};
 
-/// What the records of one extended header say about the member behind it.
+/// The values that the records of one extended header set for the member behind it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
@@ -16,17 +17,20 @@ pub(super) struct Records {
     pub(super) gid: Option<u32>,
     pub(super) size_bytes: Option<u64>,
     pub(super) modified: Option<Timespec>,
-    pub(super) xattrs: Xattrs,
+    /// Extended attributes. A header can hold very many.
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The text of lists that have no number for an account, or are malformed, by the attribute's name.
+    pub(super) acl_texts: BTreeMap<&'static str, Vec<u8>>,
     pub(super) sparse: sparse::Records,
 }
 
-/// Attributes as star, GNU tar and bsdtar keep them: raw.
+/// Prefix of raw attributes, as star, GNU tar and bsdtar store them.
 const SCHILY_XATTR: &[u8] = b"SCHILY.xattr.";
-/// Attributes as libarchive keeps them besides: name percent-encoded, value in base 64 without padding.
+/// Prefix of the form that libarchive adds: name percent-encoded, value in base 64 without padding.
 const LIBARCHIVE_XATTR: &[u8] = b"LIBARCHIVE.xattr.";
 const GNU_SPARSE: &[u8] = b"GNU.sparse.";
 
-/// Parses a whole extended header, whose records override `records`; the error says what is wrong with it.
+/// Parses a whole extended header, whose records override `records`; the error describes what is wrong with it.
 pub(super) fn parse(mut bytes: &[u8], mut records: Records) -> Result<Records, String> {
     while !bytes.is_empty() {
         let (key, value, rest) = next(bytes).ok_or("it has a malformed extended header")?;
@@ -42,7 +46,7 @@ pub(super) fn parse(mut bytes: &[u8], mut records: Records) -> Result<Records, S
 }
 
 impl Records {
-    /// Takes one record; `None` if its value is bad. An empty value takes back what was said before.
+    /// Applies one record; `None` if its value is bad. An empty value removes an earlier one.
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let given = !value.is_empty();
         match key {
@@ -51,8 +55,8 @@ impl Records {
             b"uid" => self.uid = unless_empty(value, decimal)?,
             b"gid" => self.gid = unless_empty(value, decimal)?,
             b"size" => self.size_bytes = unless_empty(value, decimal)?,
-            b"SCHILY.acl.access" => self.acl("access", value)?,
-            b"SCHILY.acl.default" => self.acl("default", value)?,
+            b"SCHILY.acl.access" => self.acl(acl::ACCESS, value),
+            b"SCHILY.acl.default" => self.acl(acl::DEFAULT, value),
             b"mtime" => self.modified = unless_empty(value, time)?,
             _ => {
                 if let Some(key) = key.strip_prefix(GNU_SPARSE) {
@@ -68,23 +72,24 @@ impl Records {
         Some(())
     }
 
-    fn acl(&mut self, which: &str, value: &[u8]) -> Option<()> {
-        let list = acl::from_text(value)?;
-        match acl::says_more_than_the_mode(&list) || which == "default" && !value.is_empty() {
-            true => self.xattr(format!("system.posix_acl_{which}").into(), list, true),
-            false => Some(()),
+    /// Takes a list in text form; it replaces the attribute.
+    fn acl(&mut self, attribute: &'static str, text: &[u8]) {
+        self.acl_texts.remove(attribute);
+        self.xattrs.remove(attribute.as_bytes());
+        match acl::from_text(text, &|_, _| None) {
+            _ if text.is_empty() => {}
+            Some(value) => drop(self.xattrs.insert(attribute.into(), value)),
+            None => drop(self.acl_texts.insert(attribute, text.to_owned())),
         }
     }
 
-    /// Adds an attribute. Where an archive has it in both forms, the raw one is `preferred`.
+    /// Adds an attribute. If an archive has both forms of it, the `preferred` (raw) one wins.
     fn xattr(&mut self, name: Vec<u8>, value: Vec<u8>, preferred: bool) -> Option<()> {
         if name.is_empty() || name.len() > 255 || name.contains(&0) {
             return None;
         }
-        match self.xattrs.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) if preferred => *known = value,
-            Some(_) => {}
-            None => self.xattrs.push((name, value)),
+        if preferred || !self.xattrs.contains_key(&name) {
+            self.xattrs.insert(name, value);
         }
         Some(())
     }
@@ -113,7 +118,7 @@ fn decimal<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
     digits.parse().ok()
 }
 
-/// `[-]SECONDS[.FRACTION]`; the fraction counts away from zero.
+/// Parses `[-]SECONDS[.FRACTION]`; the fraction counts away from zero.
 fn time(value: &[u8]) -> Option<Timespec> {
     let (negative, value) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),
@@ -139,7 +144,7 @@ fn time(value: &[u8]) -> Option<Timespec> {
     Some(Timespec { tv_sec, tv_nsec })
 }
 
-/// GNU tar writes `%` as `%25` and `=` as `%3D` in attribute names.
+/// Decodes an attribute name of GNU tar, which writes `%` as `%25` and `=` as `%3D`.
 fn xattr_name(mut encoded: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(encoded.len());
     while let Some((byte, rest)) = encoded.split_first() {
@@ -154,7 +159,7 @@ fn xattr_name(mut encoded: &[u8]) -> Vec<u8> {
     name
 }
 
-/// `%41` is `A`.
+/// Decodes percent-encoding: `%41` is `A`.
 fn percent_decoded(mut encoded: &[u8]) -> Option<Vec<u8>> {
     let mut name = Vec::with_capacity(encoded.len());
     while let Some((byte, rest)) = encoded.split_first() {
@@ -198,7 +203,7 @@ mod tests {
         assert_eq!(records.uid, Some(65534));
         let modified = records.modified.unwrap();
         assert_eq!((modified.tv_sec, modified.tv_nsec), (-2, 500_000_000));
-        assert_eq!(records.xattrs, [(b"user.a=".to_vec(), b"x\ny".to_vec())]);
+        assert_eq!(records.xattrs, [(b"user.a=".to_vec(), b"x\ny".to_vec())].into());
     }
 
     #[test]
@@ -214,7 +219,7 @@ mod tests {
             (b"user.a+b".to_vec(), vec![0, 1, 2, 255]),
             (b"user.c".to_vec(), b"raw".to_vec()),
         ];
-        assert_eq!(records.xattrs, expected);
+        assert_eq!(records.xattrs, expected.into());
         assert!(parse(record("LIBARCHIVE.xattr.user.c=!!!!").as_bytes()).is_err());
         assert!(parse(record("LIBARCHIVE.xattr.user.%zz=AAEC").as_bytes()).is_err());
     }

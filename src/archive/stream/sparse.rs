@@ -1,21 +1,21 @@
-//! Sparse files, which tar streams hold in four ways (GNU tar manual, "Storing Sparse Files"): described in the
-//! header and blocks behind it (old GNU), in PAX records (0.0 and 0.1), or in front of the content (1.0).
+//! Sparse files, which tar streams hold in four ways (GNU tar manual, "Storing Sparse Files"): described in the header
+//! and blocks behind it (old GNU), in PAX records (0.0 and 0.1), or in front of the content (1.0).
 
 use super::field::{BLOCK_BYTES, Header, number};
 
-/// More parts than this are refused; a file of a terabyte whose every other MiB is a hole has half of it.
+/// Upper limit for the parts of a file; a terabyte file with a hole in every other MiB has half as many.
 pub(super) const EXTENTS_MAX: usize = 1 << 20;
 
-/// A part of a sparse file that is stored; the parts follow each other in the stream.
+/// A stored part of a sparse file; the parts follow each other in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Where in the file it starts, in bytes.
+    /// Offset of its first byte in the file.
     pub offset: u64,
-    /// How many bytes it has.
+    /// Length in bytes.
     pub length: u64,
 }
 
-/// What PAX records say about a sparse file.
+/// The values that PAX records set for a sparse file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records {
     pub(super) name: Option<Vec<u8>>,
@@ -23,12 +23,12 @@ pub(super) struct Records {
     /// Offsets and lengths in turn.
     pub(super) map: Vec<u64>,
     pub(super) major: Option<u64>,
-    /// Some record about it was there.
+    /// Whether any of these records exists.
     pub(super) found: bool,
 }
 
 impl Records {
-    /// Takes the record `GNU.sparse.{key}`; `None` if its value is bad.
+    /// Applies the record `GNU.sparse.{key}`; `None` if its value is bad.
     pub(super) fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let decimal = |value: &[u8]| std::str::from_utf8(value).ok()?.parse::<u64>().ok();
         self.found = true;
@@ -48,8 +48,8 @@ impl Records {
     }
 }
 
-/// The parts that a flat list of offsets and lengths names, if they are in order, within `size_bytes` and
-/// together `stored_bytes` long. Empty ones are left out.
+/// Converts a flat list of offsets and lengths to parts, without empty ones. Returns `None` unless they are in order,
+/// within `size_bytes`, and together `stored_bytes` long.
 pub(super) fn extents(map: &[u64], size_bytes: u64, stored_bytes: u64) -> Option<Vec<Extent>> {
     let (pairs, rest) = map.as_chunks::<2>();
     let (mut extents, mut position, mut stored) = (Vec::new(), 0, 0_u64);
@@ -66,8 +66,8 @@ pub(super) fn extents(map: &[u64], size_bytes: u64, stored_bytes: u64) -> Option
     (rest.is_empty() && stored == stored_bytes).then_some(extents)
 }
 
-/// Offsets and lengths in an old GNU header (`extended`: a block that continues one), and whether another block
-/// follows.
+/// Parses the offsets and lengths in an old GNU header (`extended`: in a block that continues one), and whether another
+/// block follows.
 pub(super) fn old_gnu(block: &[u8; BLOCK_BYTES], extended: bool) -> Option<(Vec<u64>, bool)> {
     const ENTRY_BYTES: usize = 24;
     let (start, entries, flag) = if extended { (0, 21, 504) } else { (386, 4, 482) };
@@ -85,13 +85,13 @@ pub(super) fn old_gnu(block: &[u8; BLOCK_BYTES], extended: bool) -> Option<(Vec<
     Some((map, block.get(flag) != Some(&0)))
 }
 
-/// The size of the file that an old GNU header describes, in bytes.
+/// Returns the size of the file that an old GNU header describes, in bytes.
 pub(super) fn old_gnu_size(header: &Header) -> Option<u64> {
     header.number(483..495).and_then(|size| u64::try_from(size).ok())
 }
 
-/// Reads the map in front of the content (format 1.0): decimal lines, their number first, up to the end of
-/// a block. `line` gives one line after the other.
+/// Reads the map in front of the content (format 1.0): decimal lines up to the end of a block, the first being their
+/// number. `line` returns one line after the other.
 pub(super) fn leading(mut line: impl FnMut() -> Option<u64>) -> Option<Vec<u64>> {
     let count = usize::try_from(line()?).ok().filter(|count| *count <= EXTENTS_MAX)?;
     (0..count * 2).map(|_| line()).collect()

@@ -1,4 +1,4 @@
-//! Unpacking against tar(1) and dpkg-deb(1), and against archives that mean harm.
+//! Compares unpacking with tar(1) and dpkg-deb(1), and tries hostile archives.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
@@ -54,7 +54,7 @@ impl Target {
         unpack_tar(tar, root.as_fd(), Path::new("evil.tar"), &UnpackOptions::default())
     }
 
-    /// Nothing but `root` was made in the directory around it.
+    /// Checks that nothing but `root` was made in the directory around it.
     fn assert_nothing_escaped(&self) {
         assert_eq!(fs::read_dir(self.directory.path()).unwrap().count(), 1);
     }
@@ -214,7 +214,7 @@ fn bounds_truncation_and_cancelling() {
     assert!(matches!(unpack(&tar, &stopped), Err(ArchiveError::Cancelled(_))));
 }
 
-/// Any sequence of links, directories and files with any names leaves what is outside alone.
+/// Checks that no sequence of links, directories and files, under any names, changes what is outside.
 #[test]
 fn no_sequence_of_members_reaches_outside() {
     use proptest::prelude::*;
@@ -266,8 +266,8 @@ fn run(program: &str, package: &str, arguments: &[&std::ffi::OsStr]) -> Vec<u8> 
     output.stdout
 }
 
-/// Mode, owner, time, device, target and content of everything below `root`. Not the times
-/// of directories: GNU tar makes delayed links in them after it has set those.
+/// Lists mode, owner, time, device, target and content of everything below `root`. It leaves out the times of
+/// directories: GNU tar makes delayed links in them after it has set those.
 fn listing(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut stack = vec![root.to_owned()];
@@ -295,7 +295,7 @@ fn listing(root: &Path) -> Vec<String> {
     found
 }
 
-/// The sources of a package with long names, links, set-id files and odd owners.
+/// Makes the sources of a package with long names, links, set-id files and odd owners.
 fn package_tree(root: &Path) {
     let long = "n".repeat(120);
     fs::create_dir_all(root.join("DEBIAN")).unwrap();
@@ -357,7 +357,56 @@ fn packages_unpack_as_dpkg_deb_does() {
     }
 }
 
-/// Cut short anywhere, the package is an error that names it.
+/// Makes an uncompressed package whose `control.tar` has these members.
+fn package_with_control(members: &[Raw<'_>]) -> Vec<u8> {
+    let mut out = b"!<arch>\n".to_vec();
+    let control = stream(members);
+    for (name, content) in [
+        ("debian-binary", &b"2.0\n"[..]),
+        ("control.tar", &control),
+        ("data.tar", &stream(&[])),
+    ] {
+        out.extend(
+            format!(
+                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                0,
+                0,
+                0,
+                100_644,
+                content.len()
+            )
+            .as_bytes(),
+        );
+        out.extend(content);
+        out.resize(out.len().next_multiple_of(2), b'\n');
+    }
+    out
+}
+
+/// The first name was found by the fuzz target `deb`.
+#[test]
+fn a_control_file_is_a_plain_name() {
+    let read = |name: &[u8]| {
+        let package = package_with_control(&[
+            Raw(b'0', b"./control", b"", b"Package: x\n"),
+            Raw(b'0', name, b"", b"x"),
+        ]);
+        Deb::new(std::io::Cursor::new(package), Path::new("evil.deb"))
+            .unwrap()
+            .control_files()
+    };
+    assert_eq!(read(b"./postinst").unwrap().len(), 2);
+    assert_eq!(read(b"./").unwrap().len(), 1);
+    for name in [&b""[..], b"a/b", b"/etc/passwd", b"../../x"] {
+        let error = read(name).unwrap_err().to_string();
+        assert!(
+            error.contains("evil.deb") && error.contains("control.tar"),
+            "{name:?}: {error}"
+        );
+    }
+}
+
+/// Checks that the package, cut short anywhere, gives an error that names it.
 fn damaged_package(package: &Path, root: &Path) {
     let bytes = fs::read(package).unwrap();
     let root = File::open(root).unwrap();
@@ -367,7 +416,7 @@ fn damaged_package(package: &Path, root: &Path) {
         let error = result.unwrap_err();
         assert!(error.to_string().contains(".deb"), "{error}");
     }
-    // A flip in compressed data is found by the stream's own checksum.
+    // The stream's own checksum reveals a flip in compressed data.
     if package.ends_with("xz.deb") || package.ends_with("gzip.deb") {
         let mut flipped = bytes.clone();
         flipped[bytes.len() - 200] ^= 4;

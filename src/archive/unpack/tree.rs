@@ -1,5 +1,5 @@
-//! Creates members below a root directory, which none of them can leave: parents
-//! are resolved by the kernel as if the root were `/` (openat2(2) `RESOLVE_IN_ROOT`).
+//! Creates members below a root directory, and nothing outside it: the kernel resolves parents as if the root were `/`
+//! (openat2(2) `RESOLVE_IN_ROOT`).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,25 +13,26 @@ use rustix::io::Errno;
 
 use crate::archive::stream::{Kind, Member, Xattrs, relative};
 
-/// A step that failed: the verb for the message, and the cause.
+/// A failed action: the verb for the message, and the cause.
 pub(in crate::archive) type Failure = (&'static str, io::Error);
 
 fn on<E: Into<io::Error>>(action: &'static str) -> impl Fn(E) -> Failure {
     move |error| (action, error.into())
 }
 
-/// The directory members are created in.
+/// The directory in which members are created.
 #[derive(Debug)]
 pub(in crate::archive) struct Tree<'a> {
     root: BorrowedFd<'a>,
-    /// The directory of the member before: most members share it.
+    /// The parent of the previous member: most members share it.
     parent: Option<(PathBuf, OwnedFd)>,
-    /// Directories made here, whose times are set when nothing more is made in them.
+    /// Directories created here. Their times are set at the end, when no more members are created in them.
     directories: Vec<(PathBuf, Timespec)>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Tree<'a> {
+    /// Starts creating members below `root`.
     pub(in crate::archive) fn new(root: BorrowedFd<'a>) -> Self {
         Self {
             root,
@@ -41,10 +42,10 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Creates `member`; a regular file takes its bytes from `content`.
+    /// Creates `member`; a regular file gets its bytes from `content`.
     pub(in crate::archive) fn place(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Failure> {
         let (Some(name), Some(parent)) = (member.path.file_name(), member.path.parent()) else {
-            // The root itself is the caller's.
+            // The root itself belongs to the caller.
             return Ok(());
         };
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -64,7 +65,7 @@ impl<'a> Tree<'a> {
         result
     }
 
-    /// Sets the times of the directories made; innermost last does not matter, nothing is created any more.
+    /// Sets the times of the created directories, in any order, since nothing is created any more.
     pub(in crate::archive) fn finish(self) -> Result<(), (PathBuf, Failure)> {
         for (path, modified) in self.directories {
             let set = || {
@@ -79,7 +80,7 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// The directory `path`, made (0755) where it is missing.
+    /// Opens the directory `path`, and creates (0755) what is missing of it.
     fn parent(&mut self, path: &Path) -> Result<BorrowedFd<'_>, Failure> {
         if self.parent.as_ref().is_none_or(|(cached, _)| cached != path) {
             let fd = match resolve(self.root, path) {
@@ -143,7 +144,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The directory `path` below `root`, symbolic links followed inside it.
+/// Opens the directory `path` below `root`; the kernel follows symbolic links inside the root.
 fn resolve(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
@@ -165,7 +166,7 @@ fn resolve(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// Removes what stands at `name`, unless it is a directory that is not empty.
+/// Removes the file at `name`, unless it is a directory that is not empty.
 fn make_way(parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -221,7 +222,7 @@ fn special(parent: &OwnedFd, name: &OsStr, member: &Member) -> Result<(), Failur
     metadata(parent, name, member)
 }
 
-/// Owner, mode, extended attributes and time of what stands at `name`, itself and not what it points to.
+/// Sets owner, mode, extended attributes and time of the file at `name`; does not follow a link.
 fn metadata(parent: &OwnedFd, name: &OsStr, member: &Member) -> Result<(), Failure> {
     let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
     rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
@@ -243,12 +244,16 @@ fn metadata(parent: &OwnedFd, name: &OsStr, member: &Member) -> Result<(), Failu
     rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(on("set the times of"))
 }
 
-/// The attributes to set. Those by which an overlay marks its own files are refused:
-/// a package could make files of others disappear with them.
+/// Returns the attributes to set. Refuses those by which an overlay marks its own files: with them, a package could
+/// make other packages' files disappear.
 fn allowed_xattrs(member: &Member) -> Result<&Xattrs, Failure> {
     let reserved = |name: &[u8]| name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
     if member.xattrs.iter().any(|(name, _)| reserved(name)) {
         let problem = "it carries attributes that are reserved for overlay file systems";
+        return Err(("create", io::Error::new(io::ErrorKind::InvalidData, problem)));
+    }
+    if !member.acl_texts.is_empty() {
+        let problem = "its access control list is malformed, or names an account without its number";
         return Err(("create", io::Error::new(io::ErrorKind::InvalidData, problem)));
     }
     Ok(&member.xattrs)
@@ -261,7 +266,7 @@ fn timestamps(modified: Timespec) -> Timestamps {
     }
 }
 
-/// A path for system calls that take no directory descriptor.
+/// Makes a path for system calls that take no directory descriptor.
 fn proc_path(directory: BorrowedFd<'_>, name: Option<&OsStr>) -> PathBuf {
     let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     path.extend(name);

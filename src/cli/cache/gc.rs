@@ -6,13 +6,14 @@ use clap::{ArgGroup, Args};
 
 use crate::cli::environment::Environment;
 use crate::cli::error::{CommandError, print_line, print_versioned};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::{Format, words};
 use crate::store::Store;
 use crate::store::gc::{self, Collected, Kind, Policy};
 
-use super::{OnlyArgs, failed};
+use super::OnlyArgs;
 
-/// Remove what was not used for longest
+/// Remove what has been unused for the longest time
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("limit").args(["max_size", "unused_for"]).multiple(true).required(true))]
 #[command(after_help = "\
@@ -37,7 +38,7 @@ pub struct GcArgs {
     images: bool,
     #[command(flatten)]
     only: OnlyArgs,
-    /// Only tell what would be removed
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
     /// How the result is printed
@@ -46,7 +47,7 @@ pub struct GcArgs {
 }
 
 /// Removes and prints.
-pub fn run(environment: &Environment, store: &Store, args: &GcArgs) -> Result<(), CommandError> {
+pub fn run(environment: &Environment, store: &Store, args: &GcArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let policy = Policy {
         max_bytes: args.max_size,
         unused_for: args.unused_for,
@@ -54,7 +55,8 @@ pub fn run(environment: &Environment, store: &Store, args: &GcArgs) -> Result<()
         dry_run: args.dry_run,
         now: SystemTime::now(),
     };
-    let collected = gc::collect(store, &policy, args.only.checked(environment, store)?).map_err(failed)?;
+    let only = args.only.checked(environment, store)?;
+    let collected = gc::collect(store, &policy, only, &interrupt.cancel())?;
     match args.format {
         Format::Json => print_versioned(&collected),
         Format::Text => print(&collected, args),
@@ -70,6 +72,7 @@ fn print(collected: &Collected, args: &GcArgs) -> Result<(), CommandError> {
             Kind::Layer => "step layer",
             Kind::Tarball => "tarball",
             Kind::Base => "base",
+            Kind::State => "raw state",
             Kind::Image => "image",
         };
         let (size, used) = (words::size(item.size.disk_bytes), words::ago(item.last_used));

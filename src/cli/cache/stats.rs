@@ -11,7 +11,7 @@ use crate::cli::{Format, words};
 use crate::store::Store;
 use crate::store::stats::{self, ProviderStats, Stats, Total};
 
-use super::{OnlyArgs, failed};
+use super::OnlyArgs;
 
 /// Show what there is, and how much it takes
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ struct Report<'a> {
 
 /// Measures, prints and compares.
 pub fn run(environment: &Environment, store: &Store, args: &StatsArgs) -> Result<(), CommandError> {
-    let stats = stats::stats(store, args.only.checked(environment, store)?).map_err(failed)?;
+    let stats = stats::stats(store, args.only.checked(environment, store)?)?;
     let alerts = [alert("cache", &stats.cache, args), alert("work", &stats.work, args)];
     let status = alerts.iter().flatten().map(|(status, _)| *status).max();
     let status = status.unwrap_or(Status::Ok);
@@ -131,6 +131,27 @@ fn provider(stats: &ProviderStats) -> Vec<String> {
         stats.mounts.disk_bytes,
         "writable layers of oic mount",
     ));
+    push_images(stats, &mut lines);
+    if stats.leftovers.files > 0 {
+        let note = "of killed processes, or of running ones";
+        let leftovers = stats.leftovers;
+        lines.push(row("  leftovers", Some(leftovers.files), leftovers.disk_bytes, note));
+    }
+    if stats.strange.files > 0 {
+        let strange = stats.strange;
+        lines.push(row(
+            "  strange",
+            Some(strange.files),
+            strange.disk_bytes,
+            "not made by oic",
+        ));
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// Adds the lines of images, and of what belongs to them.
+fn push_images(stats: &ProviderStats, lines: &mut Vec<String>) {
     let images: u64 = stats
         .images
         .iter()
@@ -142,12 +163,15 @@ fn provider(stats: &ProviderStats) -> Vec<String> {
         stats.uppers.size.disk_bytes,
         "part of the images",
     ));
+    if stats.states.count > 0 {
+        let (count, bytes) = (stats.states.count, stats.states.size.disk_bytes);
+        let note = "part of the images: raw images that only the next build needs";
+        lines.push(row("    raw states", Some(count), bytes, note));
+    }
     for image in &stats.images {
         let built = format!("built {}", words::ago(image.built));
         lines.push(row(&format!("    {}", image.name), None, image.size.disk_bytes, &built));
     }
-    lines.push(String::new());
-    lines
 }
 
 fn row(name: &str, count: Option<u64>, bytes: u64, note: &str) -> String {

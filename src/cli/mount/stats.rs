@@ -1,29 +1,29 @@
-//! What a mount has done so far, for people and machines.
+//! The counters of a mount, for people and machines.
 
+use crate::layers::LayerStats;
 use crate::mount::server::Stats;
-use crate::pipeline::serve::LayerStats;
 
 use super::super::Format;
-use super::super::error::{CommandError, print_line};
+use super::super::error::{CommandError, print_json, print_line};
 
 /// Prints `stats`.
-pub(super) fn print(stats: &Stats, format: Format) -> Result<(), CommandError> {
+pub(super) fn print(stats: &Stats<LayerStats>, format: Format) -> Result<(), CommandError> {
     if format == Format::Json {
-        return print_line(&serde_json::to_string_pretty(stats).map_err(CommandError::failed)?);
+        return print_json(stats);
     }
-    let layers: LayerStats = serde_json::from_value(stats.layers.clone()).unwrap_or_default();
-    let requests = &stats.requests;
+    let Stats { requests, layers } = stats;
+    let base = &layers.base;
     let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let lines = [
-        ("files of the base", layers.files_total.to_string()),
-        ("  of which something was read", layers.files_touched.to_string()),
-        ("bytes of the base", mebibytes(layers.content_bytes_total)),
-        ("  unpacked by this mount", mebibytes(layers.bytes_inflated)),
-        ("parts of the base", layers.members_total.to_string()),
-        ("  unpacked by this mount", layers.members_inflated.to_string()),
-        ("  found unpacked", layers.members_reused.to_string()),
-        ("  ready before they were needed", layers.members_ahead.to_string()),
-        ("  kept in memory, for want of disk", mebibytes(layers.bytes_kept)),
+        ("files of the base", base.files_total.to_string()),
+        ("  of which something was read", base.files_touched.to_string()),
+        ("bytes of the base", mebibytes(base.content_bytes_total)),
+        ("  unpacked by this mount", mebibytes(base.bytes_inflated)),
+        ("parts of the base", base.members_total.to_string()),
+        ("  unpacked by this mount", base.members_inflated.to_string()),
+        ("  found unpacked", base.members_reused.to_string()),
+        ("  ready before they were needed", base.members_ahead.to_string()),
+        ("  kept in memory, for want of disk", mebibytes(base.bytes_kept)),
         ("packages in the pool", layers.packages_total.to_string()),
         ("  opened", layers.packages_opened.to_string()),
         ("  fetched", layers.packages_fetched.to_string()),

@@ -1,49 +1,65 @@
-//! What `oic mount` is asked to show: a provider's base, itself or through a template, or a tarball.
+//! The subject of `oic mount`: a provider's base, itself or through a template, or a tarball.
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::durable::PathError;
+use crate::cancel::Cancel;
+use crate::durable::{self, LockError, PathError};
 use crate::package::Sha256;
-use crate::progress::Unit;
+use crate::progress::{Task, Unit};
 use crate::snapshot::SnapshotPaths;
 use crate::snapshot::foreign::{self, PrepareOptions};
+use crate::store::{InUse, sweep};
 use crate::template::Loaded;
 use crate::workspace::{TarballPlace, Workspace};
 
 use super::super::environment::Environment;
-use super::super::error::CommandError;
-use super::super::{interrupt, progress};
+use super::super::error::{CommandError, tell};
+use super::super::progress;
 
-/// A base, and where what belongs to it lies.
+/// A base, and the places of its files.
 pub(super) struct Subject {
+    /// Its name, for people: the provider, the template's file, or the tarball.
+    pub(super) name: String,
+    /// The files of the base.
     pub(super) snapshot: SnapshotPaths,
-    /// Writable layers over it.
+    /// The directory of writable layers over it.
     pub(super) mounts: PathBuf,
-    /// Where it is shown unless another place is asked for.
+    /// Its mount point, unless the user chooses another.
     pub(super) mount_point: PathBuf,
-    /// Whose base it is, and the template that told so. A tarball is nobody's.
+    /// The provider that owns the base and the template that named it; `None` for a tarball.
     pub(super) provider: Option<(Workspace, Option<Loaded>)>,
 }
 
 impl Subject {
-    /// What `argument` names: a provider id, a template, or a tarball.
+    /// Finds what `argument` names: a provider id, a template, or a tarball.
     pub(super) fn of(environment: &Environment, argument: &OsStr) -> Result<Self, CommandError> {
-        if foreign::is_tarball(Path::new(argument)) {
-            return Self::tarball(environment, Path::new(argument));
+        match foreign::Kind::of(Path::new(argument)) {
+            foreign::Kind::Tarball => return Self::tarball(environment, Path::new(argument)),
+            foreign::Kind::Other(problem) => return Err(problem.into()),
+            foreign::Kind::Unknown => {}
         }
         let (provider, loaded) = super::named(environment, argument)?;
         let workspace = Workspace::new(&environment.cache_dir(), &environment.work_dir(), &provider);
-        if !workspace.tarball().exists() {
-            let missing = CommandError::failed(format!(
-                "there is no base of {provider} yet: {} is missing",
-                workspace.tarball().display()
-            ));
-            return Err(missing.hint(Some("oic build makes it; --work-dir says where to look")));
+        let tarball = workspace.tarball();
+        match tarball.metadata() {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let missing = CommandError::failed(format!(
+                    "there is no base of {provider} yet: {} is missing",
+                    tarball.display()
+                ));
+                return Err(missing.hint(Some("oic build makes it; --work-dir says where to look")));
+            }
+            Err(error) => return Err(unreadable(&tarball, error)),
         }
+        // An earlier version left it open.
+        durable::close(workspace.provider()).map_err(CommandError::failed)?;
+        let template = loaded.as_ref().and(Path::new(argument).file_name());
         Ok(Self {
+            name: template.map_or(provider, |name| name.to_string_lossy().into_owned()),
             snapshot: SnapshotPaths::of(&workspace),
             mounts: workspace.mounts(),
             mount_point: workspace.chrootenv(),
@@ -57,12 +73,13 @@ impl Subject {
         let place = if make_private(beside.directory()).is_ok() {
             beside
         } else {
-            // Its directory is not ours to write.
-            let directory = elsewhere.directory();
-            make_private(directory).map_err(|error| CommandError::failed(PathError::on("create", directory)(error)))?;
+            // The directory itself is not writable for the user.
+            make_private(elsewhere.directory())?;
             elsewhere
         };
+        sweep::tarball(&place);
         Ok(Self {
+            name: real.to_string_lossy().into_owned(),
             snapshot: SnapshotPaths {
                 tarball: real,
                 index: place.index(),
@@ -74,39 +91,54 @@ impl Subject {
         })
     }
 
-    /// Makes sure that it has an index.
-    pub(super) fn prepare(&self) -> Result<(), CommandError> {
+    /// Keeps other processes from sweeping and removing what the mount is made of, until the result is dropped; `None`
+    /// for a tarball, and for a user that may not lock.
+    pub(super) fn claim(&self, cancel: &Cancel) -> Result<Option<InUse>, CommandError> {
+        let Some((workspace, _)) = &self.provider else {
+            return Ok(None);
+        };
+        let waiting = |by: &str| tell(&format_args!("waiting for {by}"));
+        match InUse::claim(workspace, cancel, &waiting) {
+            Ok(in_use) => Ok(Some(in_use)),
+            Err(LockError::Path(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ensures that it has an index.
+    pub(super) fn prepare(&self, cancel: &Cancel) -> Result<(), CommandError> {
         let name = self.snapshot.tarball.file_name().unwrap_or_default().display();
         let size = fs::metadata(&self.snapshot.tarball).map(|metadata| metadata.len()).ok();
         let progress = progress::for_stderr();
         let task = std::cell::OnceCell::new();
         let label = format!("Reading {name} once, to make its index");
         let advance = |bytes| {
-            let task = task.get_or_init(|| progress.start(&label, Unit::Bytes, size));
-            progress.advance(*task, bytes);
+            let task = task.get_or_init(|| Task::start(&*progress, &label, Unit::Bytes, size));
+            task.advance(bytes);
         };
         let options = PrepareOptions {
             advance: Some(&advance),
-            cancel: interrupt::install().map_err(CommandError::failed)?,
+            cancel: cancel.clone(),
             ..PrepareOptions::default()
         };
-        let prepared = foreign::prepare(&self.snapshot, &options);
-        if let Some(task) = task.get() {
-            progress.finish(*task);
-        }
-        let failed = |error: crate::snapshot::SnapshotError| CommandError::failed(&error).hint(error.hint());
-        prepared.map(drop).map_err(failed)
+        foreign::prepare(&self.snapshot, &options)?;
+        Ok(())
     }
 }
 
-/// Where the mount of the tarball at `path` is, if it was not asked for elsewhere.
+/// Gives the mount point of the tarball at `path`, unless the user chose another.
 pub(super) fn default_mount_point(environment: &Environment, path: &Path) -> Result<PathBuf, CommandError> {
     let [beside, elsewhere] = places(environment, &real_path(path)?);
-    let place = if beside.index().exists() { beside } else { elsewhere };
+    let is_ours = durable::close(beside.directory()).map_err(CommandError::failed)?;
+    let place = if is_ours && beside.index().exists() {
+        beside
+    } else {
+        elsewhere
+    };
     Ok(place.mount_point())
 }
 
-/// The directories for what belongs to a tarball: beside it, and in the work directory.
+/// Gives the directories for the files of a tarball: beside it, and in the work directory.
 fn places(environment: &Environment, real: &Path) -> [TarballPlace; 2] {
     let digest = Sha256::of(real.as_os_str().as_encoded_bytes()).to_string();
     let name = digest.get(..16).unwrap_or(&digest);
@@ -117,11 +149,19 @@ fn places(environment: &Environment, real: &Path) -> [TarballPlace; 2] {
 }
 
 fn real_path(path: &Path) -> Result<PathBuf, CommandError> {
-    fs::canonicalize(path).map_err(|error| CommandError::failed(PathError::on("find", path)(error)))
+    Ok(fs::canonicalize(path).map_err(PathError::on("find", path))?)
 }
 
-/// Makes the directory, unless it is there, and sees whether it can be written.
-fn make_private(directory: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    Ok(rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?)
+/// Makes the directory, unless it exists, for the caller alone, and checks that it can be written.
+fn make_private(directory: &Path) -> Result<(), PathError> {
+    durable::private_directory(directory)?;
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)
+        .map_err(|errno| PathError::on("write to", directory)(errno.into()))
+}
+
+/// Makes the error of a command that may not read `path`, or cannot.
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> CommandError {
+    let closed = error.kind() == ErrorKind::PermissionDenied;
+    let failed = CommandError::failed(PathError::on("look at", path)(error));
+    failed.hint(closed.then_some("what a build keeps is open to its owner alone: run the same command with sudo"))
 }

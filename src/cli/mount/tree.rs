@@ -1,30 +1,30 @@
-//! Which layers `oic mount` puts together, and where a writable one lies.
+//! The layers that `oic mount` puts together, and the place of a writable one.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::cancel::Cancel;
-use crate::durable::{self, FileLock, PathError};
+use crate::durable::{self, FileLock, FileName, PathError};
 use crate::fetch::{FetchOptions, Fetcher};
-use crate::layer::{Below, Layer, LayerError, LayerStore};
+use crate::layer::{Below, Layer, LayerStore};
+use crate::layers::{self, PoolRequest};
 use crate::mount::kernel::Upper;
-use crate::mount::server::PoolRequest;
 use crate::mount::session::View;
 use crate::package::Sha256;
-use crate::pipeline::{mirrors, serve};
+use crate::pipeline::mirrors;
 use crate::provider;
 use crate::resolve::lockfile::Lockfile;
 use crate::snapshot::Snapshot;
+use crate::store::sweep;
 use crate::template::Loaded;
 use crate::workspace::Workspace;
 
 use super::super::environment::Environment;
-use super::super::error::CommandError;
+use super::super::error::{CommandError, tell};
 use super::MountArgs;
 use super::subject::Subject;
 
@@ -34,13 +34,13 @@ const SCRATCH_PREFIX: &str = ".oic-tmp-mount-";
 /// Start of the names of backing stores of one mount.
 const STORE_PREFIX: &str = ".oic-tmp-store-";
 
-/// The tree that a build has finished.
+/// The finished tree of a build.
 pub(super) struct Image {
     /// The upper and the step layers below it, the topmost first.
     pub(super) layers: Vec<PathBuf>,
     /// Key of the base below them.
     pub(super) base: Sha256,
-    /// Changes when it is built anew.
+    /// The identity of the tree; it changes when the tree is built anew.
     identity: String,
 }
 
@@ -48,17 +48,17 @@ pub(super) struct Image {
 pub(super) struct WritableLayer {
     upper: Upper,
     scratch: Option<PathBuf>,
-    /// Keeps other mounts from sweeping a scratch layer that is not locked yet.
+    /// The lock that keeps other mounts from sweeping a scratch layer that is not locked yet.
     _sweeping: Option<FileLock>,
 }
 
 impl WritableLayer {
-    /// What the server is to remove when the mount is gone.
+    /// Gives the directory that the server removes when the mount is gone.
     pub(super) fn scratch_path(&self) -> Option<PathBuf> {
         self.scratch.clone()
     }
 
-    /// It is mounted now: the server looks after it.
+    /// Leaves the layer to the server, which has mounted it.
     pub(super) fn hand_over(mut self) {
         self.scratch = None;
     }
@@ -72,10 +72,10 @@ impl Drop for WritableLayer {
     }
 }
 
-/// What to show.
+/// Describes the layers of the mount.
 pub(super) fn view(upper: Option<&WritableLayer>, image: Option<Image>, has_pool: bool) -> View {
     if upper.is_none() && image.is_none() && !has_pool {
-        return View::Layer(serve::BASE.to_owned());
+        return View::Layer(layers::BASE.to_owned());
     }
     View::Overlay {
         upper: upper.map(|layer| layer.upper.clone()),
@@ -83,13 +83,13 @@ pub(super) fn view(upper: Option<&WritableLayer>, image: Option<Image>, has_pool
     }
 }
 
-/// The packages of the template's last build, as they will be at `/cdrom/cache-repo`.
-/// `None`, with a note, if it was not built yet: which packages it needs is not known then.
+/// Lists the packages of the template's last build, as they will be at `/cdrom/cache-repo`.
+/// `None`, with a note, if no build has finished: then the packages are not known.
 pub(super) fn pool(
     environment: &Environment,
     args: &MountArgs,
-    workspace: &Workspace,
-    loaded: &Loaded,
+    (workspace, loaded): (&Workspace, &Loaded),
+    cancel: &Cancel,
 ) -> Result<Option<PoolRequest>, CommandError> {
     let template = &loaded.template;
     let path = workspace
@@ -98,10 +98,13 @@ pub(super) fn pool(
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            anstream::eprintln!("note: without packages: {} was not built yet", template.system.name);
+            tell(&format_args!(
+                "note: without packages: {} was not built yet",
+                template.system.name
+            ));
             return Ok(None);
         }
-        Err(error) => return Err(CommandError::failed(PathError::on("read", &path)(error))),
+        Err(error) => return Err(PathError::on("read", &path)(error).into()),
     };
     let lockfile = Lockfile::from_json(&text).map_err(|error| {
         CommandError::failed(format!("{}: {error}", path.display())).hint(Some("build the image again"))
@@ -109,42 +112,47 @@ pub(super) fn pool(
     let mirrors = environment.mirrors(&args.mirror)?;
     // No key is needed: the lockfile has the digest of every package.
     let repositories = provider::repositories(&loaded.provider, &mirrors, template, &|_| Ok(Vec::new()));
-    let mut repositories = repositories.map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let mut repositories = repositories?;
     let options = FetchOptions {
         offline: args.offline,
-        proxies: environment.proxies(),
+        network: environment.network(&mirrors),
         ..FetchOptions::default()
     };
-    let fetcher = Fetcher::new(options, Cancel::default());
-    let fetcher = fetcher.map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let fetcher = Fetcher::new(options, cancel.clone())?;
     let cache = workspace.package_cache();
     if let Err(error) = mirrors::locate_missing(&mut repositories, &lockfile.packages, cache, &fetcher) {
-        anstream::eprintln!("note: packages that are not in the cache cannot be opened: {error}");
+        tell(&format_args!(
+            "note: packages that are not in the cache cannot be opened: {error}"
+        ));
     }
     Ok(Some(PoolRequest {
         cache_dir: environment.cache_dir(),
         provider_id: loaded.provider.id(),
-        packages: lockfile.packages.into_iter().map(Into::into).collect(),
+        packages: lockfile.packages,
         base_urls: repositories
             .into_iter()
             .map(|repository| (repository.id, repository.base_url))
             .collect(),
         offline: args.offline,
-        proxies: environment.proxies(),
+        network: environment.network(&mirrors),
     }))
 }
 
-/// The tree of the last build of `name`.
+/// Finds the tree of the last build of `name`.
 pub(super) fn finished_image(workspace: &Workspace, name: &str) -> Result<Image, CommandError> {
     let name = plain(name)?;
     let build = workspace.image_build(name);
     let upper = build.upper();
-    let Ok(metadata) = fs::metadata(&upper) else {
-        let missing = CommandError::failed(format!(
-            "there is no finished build of {name:?}: {} is missing",
-            upper.display()
-        ));
-        return Err(missing.hint(Some("the name is systemConfig.name of the template")));
+    let metadata = match fs::metadata(&upper) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let missing = CommandError::failed(format!(
+                "there is no finished build of {name:?}: {} is missing",
+                upper.display()
+            ));
+            return Err(missing.hint(Some("the name is systemConfig.name of the template")));
+        }
+        Err(error) => return Err(super::subject::unreadable(&upper, error)),
     };
     let running = matches!(FileLock::try_exclusive(build.lock()), Ok(None));
     if running || build.work().exists() {
@@ -157,12 +165,11 @@ pub(super) fn finished_image(workspace: &Workspace, name: &str) -> Result<Image,
             })),
         );
     }
-    let unusable = |error: LayerError| CommandError::failed(&error).hint(error.hint());
     let below = Below::read(&build.below()).map_err(|error| {
         CommandError::failed(format!("what {} lies on is not known: {error}", upper.display()))
             .hint(Some("build the image again"))
     })?;
-    let layers = below.open(&LayerStore::new(workspace.layers())).map_err(unusable)?;
+    let layers = below.open(&LayerStore::new(workspace.layers()))?;
     Ok(Image {
         layers: std::iter::once(upper).chain(layers.iter().map(Layer::tree)).collect(),
         base: below.base,
@@ -175,10 +182,10 @@ pub(super) fn finished_image(workspace: &Workspace, name: &str) -> Result<Image,
     })
 }
 
-/// The layer that `--upper NAME` writes to, in `mounts/NAME`.
+/// Makes the layer that `--upper NAME` writes to, in `mounts/NAME`.
 pub(super) fn named_upper(subject: &Subject, name: &str, image: Option<&Image>) -> Result<WritableLayer, CommandError> {
     let directory = subject.mounts.join(plain(name)?);
-    make_private(&directory)?;
+    durable::private_directory(&directory).map_err(CommandError::failed)?;
     Ok(WritableLayer {
         upper: upper_in(&directory, subject, image)?,
         scratch: None,
@@ -186,22 +193,17 @@ pub(super) fn named_upper(subject: &Subject, name: &str, image: Option<&Image>) 
     })
 }
 
-/// A layer that lives as long as its mount. Those that were left behind, by servers that were killed, are removed.
-pub(super) fn scratch_upper(subject: &Subject, image: Option<&Image>) -> Result<WritableLayer, CommandError> {
+/// Makes a layer that lives as long as its mount, and removes those that killed servers left behind.
+pub(super) fn scratch_upper(
+    subject: &Subject,
+    image: Option<&Image>,
+    cancel: &Cancel,
+) -> Result<WritableLayer, CommandError> {
     let mounts = &subject.mounts;
-    make_private(mounts)?;
-    let sweeping = FileLock::exclusive(mounts.join(".lock")).map_err(CommandError::failed)?;
-    for entry in fs::read_dir(mounts).into_iter().flatten().flatten() {
-        let is_scratch = entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(SCRATCH_PREFIX.as_bytes());
-        if is_scratch && !is_used(&entry.path()) {
-            durable::remove_tree(&entry.path()).map_err(CommandError::failed)?;
-        }
-    }
-    let made = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(mounts);
-    let made = made.map_err(|error| CommandError::failed(PathError::on("create a directory in", mounts)(error)))?;
+    durable::private_directory(mounts)?;
+    let sweeping = FileLock::exclusive_unless(&mounts.join(".lock"), cancel, || ())?;
+    sweep::mounts(mounts)?;
+    let made = durable::private_scratch(SCRATCH_PREFIX, mounts)?;
     let directory = made.keep();
     Ok(WritableLayer {
         upper: upper_in(&directory, subject, image)?,
@@ -210,7 +212,7 @@ pub(super) fn scratch_upper(subject: &Subject, image: Option<&Image>) -> Result<
     })
 }
 
-/// Where to unpack for who may not use the shared backing store: a directory that is gone with the mount.
+/// Makes a directory to unpack to, removed with the mount, if the user may not write to the shared store.
 pub(super) fn own_store(environment: &Environment, store: &Path) -> Result<Option<tempfile::TempDir>, CommandError> {
     let place = if store.exists() { Some(store) } else { store.parent() };
     let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
@@ -219,14 +221,7 @@ pub(super) fn own_store(environment: &Environment, store: &Path) -> Result<Optio
         _ => return Ok(None),
     }
     let place = environment.temp_dir();
-    let made = tempfile::Builder::new().prefix(STORE_PREFIX).tempdir_in(&place);
-    made.map(Some)
-        .map_err(|error| CommandError::failed(PathError::on("create a directory in", &place)(error)))
-}
-
-fn is_used(scratch: &Path) -> bool {
-    let lock = scratch.join("work.lock");
-    lock.exists() && !matches!(FileLock::try_exclusive(&lock), Ok(Some(_)))
+    Ok(Some(durable::private_scratch(STORE_PREFIX, &place)?))
 }
 
 fn work(directory: &Path) -> PathBuf {
@@ -234,8 +229,7 @@ fn work(directory: &Path) -> PathBuf {
 }
 
 fn upper_in(directory: &Path, subject: &Subject, image: Option<&Image>) -> Result<Upper, CommandError> {
-    let snapshot =
-        Snapshot::open(&subject.snapshot).map_err(|error| CommandError::failed(&error).hint(error.hint()))?;
+    let snapshot = Snapshot::open(&subject.snapshot)?;
     let mut base = snapshot.base_key().to_string();
     if let Some(image) = image {
         base += &format!(" under {}", image.identity);
@@ -248,20 +242,8 @@ fn upper_in(directory: &Path, subject: &Subject, image: Option<&Image>) -> Resul
     })
 }
 
-fn make_private(directory: &Path) -> Result<(), CommandError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| CommandError::failed(PathError::on("create", directory)(error)))
-}
-
-/// `name` if it is one plain component, so that it stays below its directory.
+/// Takes `name` if it is one plain component, so that it stays below its directory.
 fn plain(name: &str) -> Result<&str, CommandError> {
-    if Path::new(name).file_name() == Some(OsStr::new(name)) && !name.starts_with('.') {
-        return Ok(name);
-    }
-    Err(CommandError::usage(format!(
-        "{name:?} cannot be a name: it must be one file name that does not start with a dot"
-    )))
+    let name = FileName::new(name).map_err(|error| CommandError::usage(error.to_string()))?;
+    Ok(name.as_str())
 }

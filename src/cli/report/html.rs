@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use indicatif::HumanBytes;
 
 use crate::pipeline::report::{BuildReport, ReportedPackage};
+use crate::terminal;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222;background:#fff}\
 h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse;width:100%}\
@@ -14,7 +15,7 @@ td,th{text-align:left;padding:.15em .6em;border-bottom:1px solid #e4e4e4;vertica
 code{font-size:.9em;word-break:break-all}.made{color:#a04000}.reused{color:#196f3d}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#333}.inner td:first-child{color:#aaa}}";
 
-/// The page of `report`.
+/// Makes the page of `report`.
 pub fn page(report: &BuildReport) -> String {
     let title = escape(&format!("{} for {}", report.system_config, report.provider));
     let mut page = format!(
@@ -42,9 +43,10 @@ fn image(page: &mut String, report: &BuildReport) {
                 HumanBytes(image.data_bytes)
             ),
         ),
-        ("SHA-256", image.sha256.to_string()),
+        ("Digest", image.digest.to_string()),
         ("Lockfile", report.lockfile.display().to_string()),
     ];
+    rows.extend(image.sha256.map(|sha256| ("SHA-256", sha256.to_string())));
     rows.extend(
         report
             .artifacts
@@ -111,8 +113,9 @@ fn layers(page: &mut String, report: &BuildReport) {
     let counts = &report.packages;
     let _ = writeln!(
         page,
-        "</table>\n<p>Packages: {} in the cache already, {} fetched, {} fetched again ({} downloaded). \
+        "</table>\n<p>Packages: {} not needed, {} in the cache already, {} fetched, {} fetched again ({} downloaded). \
          Of the base, {} of {} files were read.</p>",
+        counts.unneeded,
         counts.reused,
         counts.fetched,
         counts.refetched,
@@ -144,10 +147,10 @@ fn packages(page: &mut String, report: &BuildReport) {
     page.push_str("</table>\n");
 }
 
-/// Text for HTML, also within quotes.
+/// Escapes a text for HTML, also within quotes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in terminal::visible(text).chars() {
         match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -163,6 +166,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::digest::DigestTree;
     use crate::package::Sha256;
     use crate::pipeline::report::{BaseUse, ImageFile, LayerUse, PackageCounts, StageTime};
 
@@ -190,12 +194,15 @@ mod tests {
             }],
             image: ImageFile {
                 path: "/w/edge.raw".into(),
+                is_delivered: true,
                 size_bytes: 1,
                 data_bytes: 1,
                 written_bytes: 1,
-                sha256: Sha256::of(""),
+                digest: DigestTree::of_zeros(1).digest(),
+                sha256: Some(Sha256::of("")),
             },
             artifacts: vec![],
+            sums: None,
             lockfile: "/w/edge.lock.json".into(),
             warnings: vec!["a & b".into()],
             package_list: vec![ReportedPackage {

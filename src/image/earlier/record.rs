@@ -1,37 +1,39 @@
-//! The record beside an image: a header, what was put where, and a checksum. Little-endian.
+//! The record beside an image: a header, the contents and their places, and a checksum. Little-endian.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | magic `OICDRAWN` |
-//! | 4 | version, 2 |
+//! | 4 | version, 3 |
 //! | 48 | inode, size, and times of the image's file: modification and change, seconds and nanoseconds |
-//! | 32 | SHA-256 of the image |
-//! | 8, 8, 8 | numbers of ranges, of known contents, and of states of the digest |
+//! | 8, 8, 8 | numbers of ranges, of known contents, and of units of the digest |
 //! | 16 each | a range: start, end |
 //! | 56 each | a known content: place, offset in its file, length, SHA-256 of the file |
-//! | 104 each | a state of the digest ([`Checkpoints`]) |
+//! | 40 each | a unit of the digest ([`DigestTree`]): number, SHA-256 |
 //! | 4 | CRC-32 of all before |
 //!
-//! Anything else is no record: then the next image is written as if there were none.
+//! Anything else is not a record; the next image is then written as if there were no record.
 
 use super::Identity;
 use crate::image::canvas::{Drawn, Known};
-use crate::image::digest::Checkpoints;
+use crate::image::digest::DigestTree;
 use crate::package::Sha256;
 
 const MAGIC: &[u8; 8] = b"OICDRAWN";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
-/// A record that was read.
+/// The contents of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
+    /// Attributes of the image's file.
     pub(super) identity: Identity,
+    /// Contents of the image and their places.
     pub(super) drawn: Drawn,
-    pub(super) sha256: Sha256,
-    pub(super) checkpoints: Checkpoints,
+    /// The tree of the image's digest.
+    pub(super) tree: DigestTree,
 }
 
-pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256, checkpoints: &Checkpoints) -> Vec<u8> {
+/// Encodes a record.
+pub(super) fn write(identity: &Identity, drawn: &Drawn, tree: &DigestTree) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(identity.inode.to_le_bytes());
@@ -40,10 +42,9 @@ pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256, checkpoi
         bytes.extend(seconds.to_le_bytes());
         bytes.extend(nanoseconds.to_le_bytes());
     }
-    bytes.extend(sha256.0);
     bytes.extend((drawn.ranges.len() as u64).to_le_bytes());
     bytes.extend((drawn.known.len() as u64).to_le_bytes());
-    bytes.extend((checkpoints.states().len() as u64).to_le_bytes());
+    bytes.extend((tree.units().len() as u64).to_le_bytes());
     for (start, end) in &drawn.ranges {
         bytes.extend(start.to_le_bytes());
         bytes.extend(end.to_le_bytes());
@@ -56,11 +57,15 @@ pub(super) fn write(identity: &Identity, drawn: &Drawn, sha256: Sha256, checkpoi
         }
         bytes.extend(known.digest.0);
     }
-    bytes.extend(checkpoints.states().flatten());
+    for (number, digest) in tree.units() {
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(digest);
+    }
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
 
+/// Decodes a record; `None` if `bytes` is damaged, of another version, or inconsistent.
 pub(super) fn read(bytes: &[u8]) -> Option<Record> {
     let (covered, crc) = bytes.split_last_chunk()?;
     if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
@@ -76,8 +81,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
         modified: (fields.signed()?, fields.signed()?),
         changed: (fields.signed()?, fields.signed()?),
     };
-    let sha256 = Sha256(fields.array()?);
-    let (ranges, known, states) = (fields.number()?, fields.number()?, fields.number()?);
+    let (ranges, known, units) = (fields.number()?, fields.number()?, fields.number()?);
     let mut drawn = Drawn::default();
     let mut behind = 0;
     for _ in 0..ranges {
@@ -97,15 +101,16 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
         };
         drawn.known.insert(place, known);
     }
-    let states = usize::try_from(states).ok()?.checked_mul(Checkpoints::STATE_BYTES)?;
-    let (states, rest) = fields.0.split_at_checked(states)?;
-    let checkpoints = Checkpoints::of(states.chunks(Checkpoints::STATE_BYTES))?;
-    rest.is_empty().then_some(Record {
-        identity,
-        drawn,
-        sha256,
-        checkpoints,
-    })
+    let (rest, tail) = fields.0.as_chunks::<40>();
+    if rest.len() as u64 != units || !tail.is_empty() {
+        return None;
+    }
+    let units = rest.iter().filter_map(|unit| {
+        let (number, digest) = unit.split_first_chunk()?;
+        Some((u64::from_le_bytes(*number), digest.try_into().ok()?))
+    });
+    let tree = DigestTree::of_units(identity.size_bytes, units)?;
+    Some(Record { identity, drawn, tree })
 }
 
 struct Fields<'a>(&'a [u8]);
@@ -147,17 +152,10 @@ mod tests {
             ranges: vec![(0, 512), (4096, 8192)],
             known: [(4096, known)].into(),
         };
-        let states = [[1; Checkpoints::STATE_BYTES], [2; Checkpoints::STATE_BYTES]];
-        let checkpoints = Checkpoints::of(states.iter().map(|state| &state[..])).unwrap();
-        let bytes = write(&identity, &drawn, Sha256::of("y"), &checkpoints);
+        let tree = DigestTree::of_units(1 << 20, [(0, [1; 32]), (1, [2; 32])].into_iter()).unwrap();
+        let bytes = write(&identity, &drawn, &tree);
         let record = read(&bytes).unwrap();
-        let expected = Record {
-            identity,
-            drawn,
-            sha256: Sha256::of("y"),
-            checkpoints,
-        };
-        assert_eq!(record, expected);
+        assert_eq!(record, Record { identity, drawn, tree });
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;

@@ -1,5 +1,5 @@
-//! Where a file's blocks lie, as ext2 and ext3 keep it: twelve numbers in the inode, then blocks of numbers in
-//! one, two and three steps (`Documentation/filesystems/ext4/blockmap.rst`).
+//! The map of a file's blocks, as ext2 and ext3 keep it: twelve numbers in the inode, then blocks of numbers in one,
+//! two and three steps (`Documentation/filesystems/ext4/blockmap.rst`).
 
 use super::bytes::put_u32;
 use super::extents::{Extent, ROOT_BYTES};
@@ -11,7 +11,7 @@ const DIRECT: u64 = 12;
 /// A block of numbers: its level (1 to 3), and which one of that level it is.
 type Table = (usize, u64);
 
-/// The tables needed for `extents`, in the order in which they are placed.
+/// Returns the tables that `extents` need, in the order in which they are placed.
 fn tables(extents: &[Extent]) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     let mut add = |table: Table| {
@@ -36,7 +36,8 @@ fn tables(extents: &[Extent]) -> Vec<Table> {
     tables
 }
 
-/// The tables that lead to `block` of a file, the topmost first, and its place in the last; `None` if it needs none.
+/// Returns the tables that lead to `block` of a file, the topmost first, and its slot in the last; `None` if it needs
+/// no table.
 fn path(block: u64) -> Option<([Option<Table>; 3], u64)> {
     const N: u64 = NUMBERS_PER_BLOCK;
     let rest = block.checked_sub(DIRECT)?;
@@ -54,12 +55,13 @@ fn path(block: u64) -> Option<([Option<Table>; 3], u64)> {
     Some(([Some((3, 0)), Some(middle), Some(lowest)], within))
 }
 
-/// How many blocks of numbers `extents` need besides the inode.
+/// Returns the number of blocks of numbers that `extents` need besides the inode.
 pub(super) fn table_blocks(extents: &[Extent]) -> u64 {
     tables(extents).len() as u64
 }
 
-/// Makes the map: what goes into the inode, and its blocks of numbers, which lie at `places` ([`table_blocks`] of them).
+/// Makes the map: the bytes in the inode, and the blocks of numbers with their places, which are `places`
+/// ([`table_blocks`] of them).
 pub(super) fn build(extents: &[Extent], places: &[u64]) -> ([u8; ROOT_BYTES], Vec<(u64, Vec<u8>)>) {
     let mut root = [0; ROOT_BYTES];
     let tables = tables(extents);
@@ -93,7 +95,7 @@ pub(super) fn build(extents: &[Extent], places: &[u64]) -> ([u8; ROOT_BYTES], Ve
     (root, blocks)
 }
 
-/// The place of a table in the one above it. Index 0 of a level is named by the inode itself.
+/// Returns the slot of a table in the one above it. The inode itself names index 0 of each level.
 fn slot((_, index): Table) -> usize {
     (index.saturating_sub(1) % NUMBERS_PER_BLOCK) as usize
 }

@@ -11,7 +11,7 @@ const ENTRY_HEADER_BYTES: usize = 8;
 /// The checksum of a list pretends to be an entry of this size.
 const TAIL_BYTES: usize = 12;
 const TAIL_TYPE: u8 = 0xde;
-/// `.` and `..`.
+/// Bytes of the entries `.` and `..`.
 const DOTS_BYTES: usize = 24;
 const ROOT_INFO_BYTES: usize = 8;
 const INDEX_ENTRY_BYTES: usize = 8;
@@ -25,8 +25,9 @@ pub(super) const DIRECTORY_TYPE: u8 = 2;
 pub(super) struct Name<'a> {
     /// At most 255 bytes.
     pub(super) name: &'a [u8],
+    /// The inode that it names.
     pub(super) inode: u32,
-    /// What `file_type` says of the inode.
+    /// The `file_type` of the inode.
     pub(super) file_type: u8,
 }
 
@@ -39,8 +40,9 @@ impl Name<'_> {
 /// A directory's blocks, one after the other.
 #[derive(Debug)]
 pub(super) struct Blocks {
+    /// Their contents.
     pub(super) bytes: Vec<u8>,
-    /// There is an index.
+    /// Whether there is an index.
     pub(super) is_indexed: bool,
 }
 
@@ -49,16 +51,18 @@ pub(super) struct Blocks {
 pub(super) struct Directory<'a> {
     /// Its own inode.
     pub(super) inode: u32,
-    /// The inode of the one above.
+    /// The inode of the directory above.
     pub(super) parent: u32,
+    /// Its names, without `.` and `..`.
     pub(super) names: &'a [Name<'a>],
-    /// Of the directory's inode.
+    /// The checksum seed of the directory's inode.
     pub(super) seed: Seed,
+    /// The file system's seed of name hashes.
     pub(super) hash_seed: &'a [u8; 16],
 }
 
 impl Directory<'_> {
-    /// The directory's blocks; `None` if it has too many names for an index.
+    /// Makes the directory's blocks; `None` if it has too many names for an index.
     pub(super) fn blocks(&self) -> Option<Blocks> {
         let dots = self.dots();
         let total: usize = dots.iter().chain(self.names).map(Name::bytes).sum();
@@ -72,7 +76,7 @@ impl Directory<'_> {
         self.indexed()
     }
 
-    /// A block without names.
+    /// Makes a block without names.
     pub(super) fn empty_block(&self) -> Vec<u8> {
         self.list(&[])
     }
@@ -85,12 +89,12 @@ impl Directory<'_> {
         })
     }
 
-    /// What entries may take of a block.
+    /// Returns the bytes of a block that entries may take.
     fn list_bytes(&self) -> usize {
         BLOCK - if self.seed.is_active() { TAIL_BYTES } else { 0 }
     }
 
-    /// A block with `names`; the last one takes what is left.
+    /// Makes a block with `names`; the last entry takes the rest of the block.
     fn list(&self, names: &[Name<'_>]) -> Vec<u8> {
         let mut block = vec![0; BLOCK];
         let end = self.list_bytes();
@@ -152,7 +156,7 @@ impl Directory<'_> {
         })
     }
 
-    /// All names by their hash, as many in a leaf as fit.
+    /// Sorts all names by hash and divides them into leaves, each as full as possible.
     fn leaves(&self) -> Vec<Leaf<'_>> {
         let mut hashed: Vec<_> = self
             .names
@@ -166,7 +170,7 @@ impl Directory<'_> {
             match leaves.last_mut() {
                 Some(leaf) if name.bytes() <= room => leaf.names.push(name),
                 previous => {
-                    // The lowest bit: the leaf before ends with the same hash.
+                    // The lowest bit says that the leaf before ends with the same hash.
                     let hash = match previous {
                         None => 0,
                         Some(_) => hash | u32::from(hash == last),
@@ -184,7 +188,7 @@ impl Directory<'_> {
         leaves
     }
 
-    /// How many entries an index has place for behind `header` bytes.
+    /// Returns the number of entries that an index block holds behind `header` bytes.
     fn index_limit(&self, header: usize) -> usize {
         let tail = if self.seed.is_active() { INDEX_TAIL_BYTES } else { 0 };
         (BLOCK - header - tail) / INDEX_ENTRY_BYTES
@@ -212,7 +216,8 @@ impl Directory<'_> {
         block
     }
 
-    /// Puts the index itself at `start`. Limit and count take the place of the first hash.
+    /// Puts the index `entries` (hash, block) into `block` at `start`. Limit and count take the place of the first
+    /// hash.
     fn index(&self, block: &mut [u8], start: usize, entries: &[(u32, u32)], limit: usize) {
         for (at, (hash, number)) in (start..).step_by(INDEX_ENTRY_BYTES).zip(entries) {
             put_u32(block, at, *hash);

@@ -1,4 +1,4 @@
-//! What is to be placed: an inode for every node of a tree, and the blocks that are made in memory.
+//! The input of the planner: an inode for every node of a tree, and the blocks that are made in memory.
 
 use std::ffi::OsString;
 
@@ -14,18 +14,18 @@ use crate::overlay::layer::FileKind;
 
 const ROOT_INODE: u32 = 2;
 const LOST_FOUND: &[u8] = b"lost+found";
-/// As mke2fs has it, so that e2fsck need not allocate.
+/// The blocks of `lost+found`, as many as mke2fs makes, so that e2fsck need not allocate.
 const LOST_FOUND_BLOCKS: u64 = 4;
-/// A directory with more links than this says 1 (`dir_nlink`).
+/// The number of links from which a directory's count is 1 instead (`dir_nlink`).
 const LINKS_MAX: u32 = 65_000;
 const LINKS_MAX_EXT3: u32 = 32_000;
 /// The largest file that 32-bit block numbers can describe, in blocks.
 const FILE_BLOCKS_MAX: u64 = u32::MAX as u64;
-/// The largest of ext2 and ext3, whose inodes count sectors in 32 bits.
+/// The largest file, in blocks, of ext2 and ext3, whose inodes count sectors in 32 bits.
 const FILE_BLOCKS_MAX_EXT3: u64 = (u32::MAX / 8) as u64 - (1 << 20);
 const FAST_LINK_BYTES: usize = ROOT_BYTES;
 
-/// The parts of a file that take space, in bytes.
+/// Returns the parts of a file of `size_bytes` that take space: start and end in bytes.
 pub(super) fn parts(size_bytes: u64, content: &FileContent) -> Vec<(u64, u64)> {
     match &content.data {
         Some(parts) => parts.clone(),
@@ -37,11 +37,12 @@ pub(super) fn parts(size_bytes: u64, content: &FileContent) -> Vec<(u64, u64)> {
 /// The inode numbers of a tree's nodes, and of `lost+found`.
 pub(super) struct Numbers {
     lost_found: Option<Index>,
-    /// The highest.
+    /// The highest number.
     pub(super) last: u32,
 }
 
 impl Numbers {
+    /// Numbers the nodes of `tree`.
     pub(super) fn of(tree: &Tree) -> Self {
         let root = tree.nodes().first().map(|node| &node.content);
         let names: &[_] = match root {
@@ -58,7 +59,7 @@ impl Numbers {
         numbers
     }
 
-    /// `lost+found` has the first number, the others follow in the tree's order.
+    /// Returns the inode number of the node `index`: `lost+found` has the first, the others follow in the tree's order.
     fn of_node(&self, index: Index) -> u32 {
         let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(FIRST_INODE);
         match self.lost_found {
@@ -70,25 +71,28 @@ impl Numbers {
     }
 }
 
-/// An inode, and what needs a place.
+/// An inode, and the blocks that need a place.
 pub(super) struct Draft {
+    /// The inode, without the places of its blocks.
     pub(super) inode: Inode,
+    /// The contents of its blocks.
     pub(super) body: Body,
+    /// Its extended attributes.
     pub(super) attributes: Attributes,
 }
 
-/// What an inode's blocks hold.
+/// The contents of an inode's blocks.
 pub(super) enum Body {
-    /// There are none.
+    /// No blocks.
     None,
     /// Blocks in memory: a directory, the target of a long link.
     Blocks(Vec<u8>),
-    /// The content of this file; the inode says how many.
+    /// The content of this file; the inode has the number of blocks.
     File(Index),
 }
 
 impl Draft {
-    /// How many blocks it needs, maps of blocks not counted.
+    /// Returns the number of blocks that it needs, without its map of blocks.
     pub(super) fn blocks(&self) -> u64 {
         let body = match &self.body {
             Body::None => 0,
@@ -99,6 +103,10 @@ impl Draft {
     }
 }
 
+/// Makes a draft for every node of `tree`, and for `lost+found` if the tree has none. `seed` is the file system's.
+///
+/// # Errors
+/// [`ExtError::Unstorable`], naming the file.
 pub(super) fn drafts(spec: &Spec, tree: &Tree, numbers: &Numbers, seed: Seed) -> Result<Vec<Draft>, ExtError> {
     let mut drafts = Vec::with_capacity(tree.nodes().len() + 1);
     let maker = Maker {
@@ -130,7 +138,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// The inode of the directory above each directory.
+    /// Returns, for each node, the inode number of the directory above it.
     fn parents(&self) -> Vec<u32> {
         let nodes = self.tree.nodes();
         let mut parents = vec![ROOT_INODE; nodes.len()];
@@ -299,7 +307,7 @@ fn link(inode: &mut Inode, target: &[u8]) -> Result<Body, String> {
     Ok(Body::Blocks(block))
 }
 
-/// The number of a device as an inode has it: in the old form if it fits, else in the new one.
+/// Encodes the number of a device for an inode: in the old form if it fits, else in the new one.
 fn device_place((major, minor): (u32, u32)) -> [u8; ROOT_BYTES] {
     let mut place = [0; ROOT_BYTES];
     if major < 256 && minor < 256 {

@@ -1,4 +1,4 @@
-//! Where a file's blocks lie, as a tree of extents (`Documentation/filesystems/ext4/ifork.rst`, "Extent Tree").
+//! The map of a file's blocks as a tree of extents (`Documentation/filesystems/ext4/ifork.rst`, "Extent Tree").
 
 use super::bytes::{put, put_u16, put_u32};
 use super::checksum::Seed;
@@ -12,18 +12,19 @@ const EXTENT_BLOCKS: u64 = 32768;
 const MAGIC: u16 = 0xf30a;
 const ENTRY_BYTES: usize = 12;
 const ROOT_ENTRIES: usize = ROOT_BYTES / ENTRY_BYTES - 1;
-/// What a block of the tree holds; behind it is the checksum.
+/// Entries of a block of the tree; the checksum follows them.
 const BLOCK_ENTRIES: usize = (BLOCK_BYTES as usize - ENTRY_BYTES) / ENTRY_BYTES;
 
 /// Blocks of a file that lie in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// The first one's number within the file.
+    /// The number of the first block within the file.
     pub(super) first: u32,
+    /// Their place in the file system.
     pub(super) run: Run,
 }
 
-/// Splits what is longer than an extent can be.
+/// Splits `extents` into pieces of at most [`EXTENT_BLOCKS`] blocks.
 fn split(extents: &[Extent]) -> Vec<Extent> {
     let pieces = extents.iter().flat_map(|extent| {
         (0..extent.run.count).step_by(EXTENT_BLOCKS as usize).map(|at| Extent {
@@ -37,7 +38,7 @@ fn split(extents: &[Extent]) -> Vec<Extent> {
     pieces.collect()
 }
 
-/// How many blocks the tree for `extents` takes besides the inode.
+/// Returns the number of blocks that the tree of `extents` takes besides the inode.
 pub(super) fn tree_blocks(extents: &[Extent]) -> u64 {
     let mut entries: usize = extents
         .iter()
@@ -51,8 +52,8 @@ pub(super) fn tree_blocks(extents: &[Extent]) -> u64 {
     blocks
 }
 
-/// Makes the tree: what goes into the inode, and its other blocks, which lie at `places` ([`tree_blocks`] of them).
-/// `seed` is that of the inode.
+/// Makes the tree: the bytes in the inode, and the other blocks with their places, which are `places` ([`tree_blocks`]
+/// of them). `seed` is the inode's.
 pub(super) fn build(extents: &[Extent], places: &[u64], seed: Seed) -> ([u8; ROOT_BYTES], Vec<(u64, Vec<u8>)>) {
     let mut entries: Vec<(u32, [u8; ENTRY_BYTES])> = split(extents)
         .iter()

@@ -1,6 +1,6 @@
-//! How a file system of some size is divided, before anything is in it: block groups, and where their
-//! superblocks, descriptors, bitmaps and inode tables lie ("Block Groups", "Flexible Block Groups" in the
-//! kernel's `Documentation/filesystems/ext4/blockgroup.rst`). Numbers and sizes are those that `mke2fs` would choose.
+//! The division of an empty file system of a given size: block groups, and the places of their superblocks,
+//! descriptors, bitmaps and inode tables ("Block Groups", "Flexible Block Groups" in the kernel's
+//! `Documentation/filesystems/ext4/blockgroup.rst`). Numbers and sizes are those of `mke2fs`.
 //!
 //! Bitmaps and inode tables of ext4 may lie anywhere. They change with every file, so they lie at the end.
 
@@ -13,33 +13,39 @@ pub(super) const BLOCK_BYTES: u64 = 4096;
 pub(super) const GROUP_BLOCKS: u64 = 8 * BLOCK_BYTES;
 /// Bytes of an inode.
 pub(super) const INODE_BYTES: usize = 256;
-/// The first inode that is no reserved one.
+/// The first inode that is not reserved.
 pub(super) const FIRST_INODE: u32 = 11;
 const INODES_PER_BLOCK: u64 = BLOCK_BYTES / INODE_BYTES as u64;
-/// Numbers of a block that fit into one.
+/// Block numbers that fit into a block.
 pub(super) const NUMBERS_PER_BLOCK: u64 = BLOCK_BYTES / 4;
 /// Below this size a file system gets an inode for every 4 KiB, above for every 16 KiB (as mke2fs does).
 const SMALL_BYTES: u64 = 512 << 20;
-/// So many blocks more than its own metadata the last group has to have.
+/// The least number of blocks that the last group has besides its own metadata.
 const LAST_GROUP_MINIMUM: u64 = 50;
-/// A file system can grow to so many times its size without moving anything.
+/// The factor by which a file system can grow without moving anything.
 const GROWTH: u64 = 1024;
-/// A file system of fewer blocks is refused: it would be all metadata.
+/// The smallest file system in blocks; a smaller one would be all metadata.
 const MINIMUM_BLOCKS: u64 = 64;
 
-/// Where one group's own metadata lie.
+/// The places of one group's own metadata, in blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Group {
+    /// The bitmap of its blocks.
     pub(super) block_bitmap: u64,
+    /// The bitmap of its inodes.
     pub(super) inode_bitmap: u64,
+    /// The first block of its inode table.
     pub(super) inode_table: u64,
 }
 
 /// A file system, divided.
 #[derive(Debug, Clone)]
 pub(super) struct Geometry {
+    /// The file system of the ext family.
     pub(super) kind: Kind,
+    /// All blocks.
     pub(super) blocks: u64,
+    /// Inodes of each group.
     pub(super) inodes_per_group: u32,
     /// Blocks of an inode table.
     pub(super) table_blocks: u64,
@@ -47,12 +53,14 @@ pub(super) struct Geometry {
     pub(super) descriptor_blocks: u64,
     /// Blocks kept free behind them, for growing.
     pub(super) reserved_descriptor_blocks: u64,
+    /// Blocks of the journal; 0 if there is none.
     pub(super) journal_blocks: u64,
+    /// The block groups, by number.
     pub(super) groups: Vec<Group>,
 }
 
 impl Geometry {
-    /// Divides `size_bytes` for at least `inodes` inodes.
+    /// Divides `size_bytes` for at least `inodes` inodes; returns the division and the blocks that its metadata use.
     ///
     /// # Errors
     /// [`ExtError::Size`] if that is too small or too large for a file system.
@@ -106,12 +114,12 @@ impl Geometry {
             if last == 0 || last >= minimum || groups == 1 {
                 return Some(geometry);
             }
-            // Too little for a group of its own: it stays unused.
+            // Too few blocks for another group: they stay unused.
             blocks -= last;
         }
     }
 
-    /// Places all metadata; gives what is then in use. `None` if they do not fit.
+    /// Places all metadata and returns the blocks then in use; `None` if they do not fit.
     fn place(&mut self) -> Option<Space> {
         let mut space = Space::new(self.blocks);
         for group in 0..self.group_count() {
@@ -134,7 +142,8 @@ impl Geometry {
         Some(())
     }
 
-    /// The first group's last, since it is the one in use.
+    /// Places bitmaps and inode tables at the end of the file system, those of the first group, which changes most,
+    /// last.
     fn place_at_end(&mut self, space: &mut Space) -> Option<()> {
         let mut end = self.blocks;
         for group in &mut self.groups {
@@ -149,15 +158,17 @@ impl Geometry {
         Some(())
     }
 
+    /// Returns the number of block groups.
     pub(super) fn group_count(&self) -> u32 {
         self.groups.len() as u32
     }
 
+    /// Returns the number of all inodes.
     pub(super) fn inodes(&self) -> u32 {
         self.inodes_per_group * self.group_count()
     }
 
-    /// The blocks of `group`.
+    /// Returns the blocks of `group`.
     pub(super) fn range(&self, group: u32) -> Run {
         let start = u64::from(group) * GROUP_BLOCKS;
         Run {
@@ -166,7 +177,8 @@ impl Geometry {
         }
     }
 
-    /// The superblock, the descriptors and what is reserved for them at the start of `group`; maybe nothing.
+    /// Returns the blocks of the superblock, the descriptors and the reserve for them at the start of `group`; empty in
+    /// a group without them.
     pub(super) fn base(&self, group: u32) -> Run {
         Run {
             start: u64::from(group) * GROUP_BLOCKS,
@@ -181,7 +193,7 @@ impl Geometry {
         }
     }
 
-    /// Where inode `number` lies, in bytes from the start of the file system.
+    /// Returns the offset of inode `number` in bytes from the start of the file system; `None` if it does not exist.
     pub(super) fn inode_offset_bytes(&self, number: u32) -> Option<u64> {
         let index = number.checked_sub(1)?;
         let group = self.groups.get((index / self.inodes_per_group) as usize)?;
@@ -189,13 +201,13 @@ impl Geometry {
         Some(group.inode_table * BLOCK_BYTES + within)
     }
 
-    /// The groups that have a copy of the superblock, without the first.
+    /// Returns the groups with a copy of the superblock, without the first group.
     pub(super) fn backups(&self) -> impl Iterator<Item = u32> + use<> {
         (1..self.group_count()).filter(|group| has_superblock(*group))
     }
 }
 
-/// Whether `group` has a (copy of the) superblock: 0, 1 and the powers of 3, 5 and 7 (`sparse_super`).
+/// Says whether `group` has a (copy of the) superblock: 0, 1 and the powers of 3, 5 and 7 (`sparse_super`).
 fn has_superblock(group: u32) -> bool {
     let is_power = |base: u32| {
         let mut rest = group;
@@ -207,7 +219,7 @@ fn has_superblock(group: u32) -> bool {
     group <= 1 || [3, 5, 7].into_iter().any(is_power)
 }
 
-/// Descriptor blocks to keep free, so that the file system can grow while it is mounted.
+/// Returns the number of descriptor blocks to keep free, so that the file system can grow while it is mounted.
 fn reserved(kind: Kind, blocks: u64, descriptor_blocks: u64) -> u64 {
     let largest = blocks.saturating_mul(GROWTH).min(u64::from(u32::MAX));
     let per_block = BLOCK_BYTES / kind.descriptor_bytes() as u64;
@@ -215,7 +227,7 @@ fn reserved(kind: Kind, blocks: u64, descriptor_blocks: u64) -> u64 {
     wanted.saturating_sub(descriptor_blocks).min(NUMBERS_PER_BLOCK)
 }
 
-/// The journal's size as mke2fs chooses it; none for the smallest.
+/// Returns the journal's size in blocks as mke2fs chooses it; 0 for the smallest file systems.
 fn journal_blocks(blocks: u64) -> u64 {
     const STEPS: [(u64, u64); 8] = [
         (2048, 0),

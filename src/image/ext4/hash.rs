@@ -1,7 +1,7 @@
 //! The hash of a name in an indexed directory: half of MD4 over unsigned characters
 //! (`ext2fs_dirhash` in e2fsprogs; `fs/ext4/hash.c` in the kernel).
 
-/// The hash of `name`; its lowest bit is 0, it marks leaves that go on with the same hash.
+/// Returns the hash of `name`. Its lowest bit is 0; an index sets it for leaves that continue with the same hash.
 pub(super) fn half_md4(name: &[u8], seed: &[u8; 16]) -> u32 {
     let word = |index: usize| u32::from_le_bytes([seed[index], seed[index + 1], seed[index + 2], seed[index + 3]]);
     let mut state = [word(0), word(4), word(8), word(12)];
@@ -14,13 +14,13 @@ pub(super) fn half_md4(name: &[u8], seed: &[u8; 16]) -> u32 {
         rest = rest.get(32..).unwrap_or_default();
     }
     match state[1] & !1 {
-        // What readdir takes for the end.
+        // readdir takes this value for the end.
         0xffff_fffe => 0xffff_fffc,
         hash => hash,
     }
 }
 
-/// The next 32 bytes as 8 words, padded with the length of what is left.
+/// Returns the first 32 of `bytes` as 8 words, padded with the length of `bytes`.
 fn words(bytes: &[u8]) -> [u32; 8] {
     let length = bytes.len() as u32;
     let pad = (length | length << 8) & 0xffff;
@@ -34,7 +34,7 @@ fn words(bytes: &[u8]) -> [u32; 8] {
     words
 }
 
-/// One block of MD4, shortened (RFC 1320 has the full one).
+/// Runs the shortened MD4 over one block (RFC 1320 has the full one).
 fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
     type Mix = fn(u32, u32, u32) -> u32;
     const ROUNDS: [(Mix, u32, [usize; 8], [u32; 4]); 3] = [

@@ -1,10 +1,10 @@
-//! Decides where everything goes.
+//! Decides the places of all parts of a file system.
 //!
-//! The order is chosen so that a small change of the tree moves little, and nothing near the start: who knows the digest
-//! of all that is before it need not hash it again. At the start lie superblocks, descriptors, the journal and the contents
-//! that come from the base, in the base's order; at the end, behind all free blocks, what is the image's own: other contents,
-//! large files before small ones, so that a new file moves only those of its size and smaller ones; directories; inodes.
-//! Each has some room to grow.
+//! The order is chosen so that a small change of the tree moves little, and nothing near the start: the unchanged
+//! beginning need not be hashed again. At the start lie superblocks, descriptors, the journal and the contents that
+//! come from the base, in the base's order; at the end, behind all free blocks, lie the image's own parts: other
+//! contents, large files before small ones, so that a new file moves only those of its size and smaller ones;
+//! directories; inodes. Each has some room to grow.
 
 use std::cmp::Reverse;
 
@@ -21,30 +21,32 @@ use crate::image::tree::{Content, FileContent, Index, Tree};
 use crate::overlay::layer::{FileKind, NodeId};
 
 const RESIZE_INODE: u32 = 7;
-/// Directories may grow by this much before something moves.
+/// Blocks by which directories may grow before other parts move.
 const DIRECTORIES_STEP_BLOCKS: u64 = 1024;
-/// The same for contents that are not the base's.
+/// Blocks by which contents that are not the base's may grow before other parts move.
 const CONTENTS_STEP_BLOCKS: u64 = 4096;
 
-/// A file system, all in its place.
+/// A file system with all its places.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// The division into block groups.
     pub(super) geometry: Geometry,
+    /// The blocks in use.
     pub(super) space: Space,
-    /// Of the file system's checksums.
+    /// The seed of the file system's checksums.
     pub(super) seed: Seed,
     /// All inodes in use, by number.
     pub(super) inodes: Vec<Inode>,
-    /// Blocks that are no file's content.
+    /// Blocks that are not the content of files, by place.
     pub(super) blocks: Vec<(u64, Vec<u8>)>,
     /// The contents of files.
     pub(super) pieces: Vec<Piece>,
-    /// Where the journal begins, if there is one.
+    /// The first block of the journal, if the file system has one.
     pub(super) journal: Option<u64>,
 }
 
 impl Plan {
-    /// Places `tree`.
+    /// Places `tree` in a file system as `spec` describes it.
     pub(super) fn new(spec: &Spec, tree: &Tree) -> Result<Self, ExtError> {
         let seed = Seed::new(spec.uuid.as_bytes(), spec.kind.is_ext4());
         let numbers = Numbers::of(tree);
@@ -75,7 +77,7 @@ impl Plan {
     }
 }
 
-/// Allocates; `None` wherever there is not enough space.
+/// The state of the planner. Its methods return `None` where there is not enough space.
 struct Planner<'a> {
     spec: &'a Spec,
     tree: &'a Tree,
@@ -132,7 +134,7 @@ impl<'a> Planner<'a> {
         Inode::internal(number, mode as u16, self.spec.epoch())
     }
 
-    /// A file whose blocks are those kept free behind the descriptors, for growing while mounted: a block of
+    /// Makes the inode whose blocks are those kept free behind the descriptors, for growing while mounted: a block of
     /// numbers names those at the start, and each of these names its copies in the other groups.
     fn resize_inode(&mut self) -> Option<()> {
         let geometry = &self.plan.geometry;
@@ -161,7 +163,7 @@ impl<'a> Planner<'a> {
         Some(())
     }
 
-    /// Directories, long links and blocks of attributes.
+    /// Places directories, long links and blocks of attributes.
     fn blocks_in_memory(&mut self, drafts: &mut [Draft]) -> Option<()> {
         for draft in drafts.iter_mut() {
             if draft.attributes.needs_block() {
@@ -187,7 +189,7 @@ impl<'a> Planner<'a> {
         Some(())
     }
 
-    /// Where what is the image's own begins; `None` in a partition so full that there is no choice.
+    /// Returns where the image's own parts begin; `None` in a partition so full that there is no choice.
     fn regions(&self, drafts: &[Draft], files: &[File<'_>]) -> Option<Regions> {
         let (mut directories, mut base, mut others) = (0_u64, 0_u64, 0_u64);
         for draft in drafts {
@@ -219,7 +221,7 @@ impl<'a> Planner<'a> {
         (between.count - space.used_in(between) >= with_maps(base)).then_some(Regions { contents, directories })
     }
 
-    /// All files with contents, in the order of their places.
+    /// Returns all files with contents, in the order of their places.
     fn files(&self, drafts: &[Draft]) -> Vec<File<'a>> {
         let drafts = drafts.iter().enumerate();
         let mut files: Vec<File<'_>> = drafts
@@ -272,7 +274,7 @@ impl<'a> Planner<'a> {
         Some(())
     }
 
-    /// Says in `inode` where its blocks lie.
+    /// Writes the map of `extents` into `inode`, and places the blocks that the map needs.
     fn map(&mut self, inode: &mut Inode, extents: &[Extent]) -> Option<()> {
         let is_ext4 = self.spec.kind == Kind::Ext4;
         let more = if is_ext4 {
@@ -295,7 +297,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// First blocks of what lies at the end.
+/// The first blocks of the parts at the end.
 #[derive(Clone, Copy)]
 struct Regions {
     contents: u64,
@@ -305,13 +307,13 @@ struct Regions {
 /// A file with contents.
 struct File<'a> {
     order: Order,
-    /// Which of the drafts.
+    /// Its index among the drafts.
     draft: usize,
     index: Index,
     content: &'a FileContent,
 }
 
-/// `blocks` of contents with the most that could be needed to say where they are.
+/// Returns `blocks` of contents plus the most blocks that their maps can need.
 fn with_maps(blocks: u64) -> u64 {
     blocks + blocks / 8 + 16
 }
@@ -319,9 +321,9 @@ fn with_maps(blocks: u64) -> u64 {
 /// The order of contents.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
-    /// Of the base, in its order.
+    /// Contents of the base, in its order.
     Base(NodeId),
-    /// Others, by the power of two in their size, the largest first.
+    /// Other contents, by the power of two in their size, the largest first.
     Other(Reverse<u32>, Index),
 }
 
@@ -334,7 +336,7 @@ impl Order {
     }
 }
 
-/// Runs of a file without holes, one after the other.
+/// Returns the extents of a file without holes that lies in `runs`, one after the other.
 fn in_order(runs: &[Run]) -> Vec<Extent> {
     let mut first = 0;
     let extents = runs.iter().map(|run| {
@@ -345,7 +347,8 @@ fn in_order(runs: &[Run]) -> Vec<Extent> {
     extents.collect()
 }
 
-/// The smallest size (in MiB steps) in which `blocks` blocks of contents find place beside what a file system needs itself.
+/// Returns the smallest size in bytes (in MiB steps) that holds `blocks` blocks of contents beside the file system's
+/// own.
 fn needed_bytes(spec: &Spec, blocks: u64, inodes: u64) -> u64 {
     let wanted = blocks + blocks / 128 + 16;
     let fits = |mebibytes: u64| {

@@ -1,50 +1,58 @@
-//! Which blocks are in use.
+//! The blocks that are in use.
 
 /// Blocks in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
     /// The first block.
     pub(super) start: u64,
-    /// How many.
+    /// Their number.
     pub(super) count: u64,
 }
 
 impl Run {
-    /// The block behind the last one.
+    /// Returns the block behind the last one.
     pub(super) fn end(self) -> u64 {
         self.start + self.count
     }
 }
 
-/// One bit per block of the file system: it is in use.
+/// Blocks of a part whose blocks in use are counted: those of a block group.
+const PART_BLOCKS: u64 = 32 << 10;
+
+/// One bit per block of the file system, set if it is in use.
 #[derive(Debug)]
 pub(super) struct Space {
     words: Vec<u64>,
+    /// The number of blocks in use of each part of [`PART_BLOCKS`]: most groups of a large file system are asked once.
+    in_use: Vec<u64>,
     blocks: u64,
 }
 
 impl Space {
-    /// `blocks` blocks, all free.
+    /// Makes a space of `blocks` blocks, all free.
     pub(super) fn new(blocks: u64) -> Self {
         Self {
             words: vec![0; usize::try_from(blocks.div_ceil(64)).unwrap_or(usize::MAX)],
+            in_use: vec![0; usize::try_from(blocks.div_ceil(PART_BLOCKS)).unwrap_or(usize::MAX)],
             blocks,
         }
     }
 
-    /// Marks `run`, which is cut at the end of the file system.
+    /// Marks `run` as in use, cut at the end of the file system.
     pub(super) fn take(&mut self, run: Run) {
         let end = run.end().min(self.blocks);
         let mut block = run.start;
         while block < end {
             let (word, bit) = ((block / 64) as usize, block % 64);
             let count = (64 - bit).min(end - block);
-            self.words[word] |= (u64::MAX >> (64 - count)) << bit;
+            let mask = (u64::MAX >> (64 - count)) << bit;
+            self.in_use[(block / PART_BLOCKS) as usize] += u64::from((mask & !self.words[word]).count_ones());
+            self.words[word] |= mask;
             block += count;
         }
     }
 
-    /// The first free run at or behind `from`, no longer than `most`.
+    /// Finds the first free run at or behind `from`, no longer than `most` blocks.
     fn next_free(&self, from: u64, most: u64) -> Option<Run> {
         let start = self.find(from, false).filter(|start| *start < self.blocks)?;
         let limit = start.saturating_add(most).min(self.blocks);
@@ -55,7 +63,7 @@ impl Space {
         })
     }
 
-    /// The first block at or behind `from` that is in use (or free).
+    /// Finds the first block at or behind `from` that is in use, or free if `in_use` is false.
     fn find(&self, from: u64, in_use: bool) -> Option<u64> {
         let mut mask = u64::MAX << (from % 64);
         for (index, word) in self.words.iter().enumerate().skip((from / 64) as usize) {
@@ -68,7 +76,7 @@ impl Space {
         None
     }
 
-    /// The first block in use behind `start`, at most `limit`.
+    /// Returns the first block in use at or behind `start`, at most `limit`.
     fn find_until(&self, start: u64, limit: u64) -> u64 {
         let mut block = start;
         while block < limit {
@@ -81,8 +89,8 @@ impl Space {
         limit
     }
 
-    /// Takes `count` blocks at or behind `cursor`, in as few runs as lie in the way, and moves
-    /// `cursor` behind them. `None` if the end is reached; nothing is to be made of it then.
+    /// Takes `count` blocks at or behind `cursor`, in as few runs as the blocks in use allow, and moves `cursor` behind
+    /// them. `None` if the end is reached; the space is then of no further use.
     pub(super) fn allocate(&mut self, cursor: &mut u64, count: u64) -> Option<Vec<Run>> {
         let mut runs = Vec::new();
         let mut left = count;
@@ -96,7 +104,7 @@ impl Space {
         Some(runs)
     }
 
-    /// Takes `count` blocks in a row at or behind `from`; gives the first.
+    /// Takes `count` blocks in a row at or behind `from` and returns the first.
     pub(super) fn allocate_row(&mut self, from: u64, count: u64) -> Option<u64> {
         let mut from = from;
         loop {
@@ -109,10 +117,10 @@ impl Space {
         }
     }
 
-    /// Takes the last `count` blocks in a row before `end`, and moves `end` to the first of them.
+    /// Takes the last `count` blocks in a row before `end`, moves `end` to the first of them and returns it.
     pub(super) fn allocate_row_before(&mut self, end: &mut u64, count: u64) -> Option<u64> {
         let mut start = end.checked_sub(count)?;
-        // What is in use lies behind the start of a group, and is seldom in the way.
+        // Blocks in use lie at the start of a group, and are seldom in the way.
         while self.used_in(Run { start, count }) > 0 {
             start = start.checked_sub(1)?;
         }
@@ -121,7 +129,7 @@ impl Space {
         Some(start)
     }
 
-    /// Where the last `count` free blocks before `end` begin.
+    /// Returns the first of the last `count` free blocks before `end`.
     pub(super) fn start_of_last_free(&self, end: u64, count: u64) -> Option<u64> {
         let (mut start, mut found) = (end, 0);
         while found < count {
@@ -132,12 +140,17 @@ impl Space {
         Some(start)
     }
 
-    /// How many blocks of `run` are in use.
+    /// Returns the number of blocks of `run` that are in use.
     pub(super) fn used_in(&self, run: Run) -> u64 {
         let end = run.end().min(self.blocks);
         let mut used = 0;
         let mut block = run.start;
         while block < end {
+            if block.is_multiple_of(PART_BLOCKS) && end - block >= PART_BLOCKS {
+                used += self.in_use[(block / PART_BLOCKS) as usize];
+                block += PART_BLOCKS;
+                continue;
+            }
             let count = (64 - block % 64).min(end - block);
             let bits = self.words[(block / 64) as usize] >> (block % 64) & (u64::MAX >> (64 - count));
             used += u64::from(bits.count_ones());
@@ -146,7 +159,7 @@ impl Space {
         used
     }
 
-    /// The bitmap of `bits` blocks from `start` (a multiple of 64); what lies behind the end is in use.
+    /// Returns the bitmap of `bits` blocks from `start` (a multiple of 64); blocks behind the end count as in use.
     pub(super) fn bitmap(&self, start: u64, bits: u64) -> Vec<u8> {
         let words = (start / 64)..(start + bits) / 64;
         let mut bytes = Vec::with_capacity((bits / 8) as usize);
@@ -182,6 +195,19 @@ mod tests {
         assert_eq!(space.used_in(Run { start: 130, count: 5 }), 5);
         assert!(space.allocate(&mut cursor, 900).is_none());
         assert!(space.allocate_row(0, 900).is_none());
+    }
+
+    #[test]
+    fn whole_parts_are_counted() {
+        let mut space = Space::new(3 * PART_BLOCKS + 100);
+        for (start, count) in [(5, 70), (40, 100), (PART_BLOCKS - 1, 2), (3 * PART_BLOCKS + 90, 50)] {
+            space.take(Run { start, count });
+        }
+        let used = |start, count| space.used_in(Run { start, count });
+        assert_eq!(used(0, PART_BLOCKS), 136);
+        assert_eq!(used(PART_BLOCKS, PART_BLOCKS), 1);
+        assert_eq!(used(0, 4 * PART_BLOCKS), 136 + 1 + 10);
+        assert_eq!(used(6, 3 * PART_BLOCKS), 135 + 1);
     }
 
     #[test]

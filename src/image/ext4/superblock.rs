@@ -1,13 +1,17 @@
 //! The superblock, the group descriptors and the head of the journal (`Documentation/filesystems/ext4/super.rst`,
 //! `group_descr.rst`, `journal.rst`).
 
-use super::bytes::{put, put_halves, put_u16, put_u32, put_words};
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
 use super::checksum::{Seed, raw};
+use super::disk::{GroupDescriptor, JournalSuperblock, Superblock, high, high_half, low, low_half};
 use super::extents::ROOT_BYTES;
 use super::geometry::{BLOCK_BYTES, FIRST_INODE, GROUP_BLOCKS, Geometry, Group, INODE_BYTES};
 use super::{Kind, Spec};
 
-const SUPERBLOCK_BYTES: usize = 1024;
+/// `s_magic`.
+const MAGIC: u16 = 0xef53;
 /// The inode of the journal.
 pub(super) const JOURNAL_INODE: u32 = 8;
 
@@ -33,76 +37,105 @@ pub(super) const GROUP_BLOCK_UNINIT: u16 = 2;
 /// `bg_flags`: the inode table reads as zeros where it was not written.
 pub(super) const GROUP_ZEROED: u16 = 4;
 
-/// What changes in a superblock with what is in the file system.
+/// The values of a superblock that depend on the contents of the file system.
 #[derive(Debug, Clone)]
 pub(super) struct Usage {
+    /// Free blocks of the file system.
     pub(super) free_blocks: u64,
+    /// Free inodes of the file system.
     pub(super) free_inodes: u32,
-    /// Where the journal lies, as in its inode, and its size; a copy for repairs.
+    /// The map in the journal's inode, and the journal's size in bytes; a copy for repairs.
     pub(super) journal: Option<([u8; ROOT_BYTES], u64)>,
 }
 
-/// The superblock (1024 bytes) that lies in `group`.
+/// Makes the superblock (1024 bytes) that lies in `group`.
 pub(super) fn superblock(spec: &Spec, geometry: &Geometry, usage: &Usage, group: u32) -> Vec<u8> {
-    let mut bytes = vec![0; SUPERBLOCK_BYTES];
-    let b = bytes.as_mut_slice();
-    put_u32(b, 0x00, geometry.inodes());
-    put_words(b, geometry.blocks, 0x04, 0x150);
     // Five percent are root's, as mke2fs has it.
-    put_words(b, geometry.blocks / 20, 0x08, 0x154);
-    put_words(b, usage.free_blocks, 0x0c, 0x158);
-    put_u32(b, 0x10, usage.free_inodes);
-    put_u32(b, 0x18, 2);
-    put_u32(b, 0x1c, 2);
-    put_u32(b, 0x20, GROUP_BLOCKS as u32);
-    put_u32(b, 0x24, GROUP_BLOCKS as u32);
-    put_u32(b, 0x28, geometry.inodes_per_group);
+    let reserved_blocks = geometry.blocks / 20;
     let epoch = spec.epoch_seconds.max(1);
-    for (low, high) in [(0x30, 0x274), (0x40, 0x277), (0x108, 0x276)] {
-        put_u32(b, low, epoch as u32);
-        put(b, high, &[(epoch >> 32) as u8]);
-    }
-    // Checked neither after some number of mounts nor after some time.
-    put_u16(b, 0x36, u16::MAX);
-    put_u16(b, 0x38, 0xef53);
-    // Clean; go on after errors; revision 1.
-    put_u16(b, 0x3a, 1);
-    put_u16(b, 0x3c, 1);
-    put_u32(b, 0x4c, 1);
-    put_u32(b, 0x54, FIRST_INODE);
-    put_u16(b, 0x58, INODE_BYTES as u16);
-    put_u16(b, 0x5a, group as u16);
-    put_features(b, geometry);
-    put(b, 0x68, spec.uuid.as_bytes());
-    let label = spec.label.as_deref().unwrap_or_default().as_bytes();
-    put(b, 0x78, &label[..label.len().min(16)]);
-    put_u16(b, 0xce, geometry.reserved_descriptor_blocks as u16);
-    put(b, 0xec, spec.hash_seed.as_bytes());
-    // Half MD4, over unsigned characters.
-    put(b, 0xfc, &[1]);
-    put_u32(b, 0x160, 2);
-    // `user_xattr`, `acl`.
-    put_u32(b, 0x100, 0xc);
-    put_u16(b, 0x15c, 32);
-    put_u16(b, 0x15e, 32);
-    if let Some((place, size_bytes)) = &usage.journal {
-        put_u32(b, 0xe0, JOURNAL_INODE);
-        put(b, 0xfd, &[1]);
-        put(b, 0x10c, place);
-        put_words(b, *size_bytes, 0x10c + 64, 0x10c + 60);
-    }
+    let epoch_hi = (epoch >> 32) as u8;
+    let (feature_compat, feature_incompat, feature_ro_compat) = features(geometry);
+    let mut block = Superblock {
+        inodes_count: U32::new(geometry.inodes()),
+        blocks_count_lo: low(geometry.blocks),
+        blocks_count_hi: high(geometry.blocks),
+        r_blocks_count_lo: low(reserved_blocks),
+        r_blocks_count_hi: high(reserved_blocks),
+        free_blocks_count_lo: low(usage.free_blocks),
+        free_blocks_count_hi: high(usage.free_blocks),
+        free_inodes_count: U32::new(usage.free_inodes),
+        // 1024 bytes shifted by 2: blocks of 4096.
+        log_block_size: U32::new(2),
+        log_cluster_size: U32::new(2),
+        blocks_per_group: low(GROUP_BLOCKS),
+        clusters_per_group: low(GROUP_BLOCKS),
+        inodes_per_group: U32::new(geometry.inodes_per_group),
+        wtime: low(epoch),
+        wtime_hi: epoch_hi,
+        lastcheck: low(epoch),
+        lastcheck_hi: epoch_hi,
+        mkfs_time: low(epoch),
+        mkfs_time_hi: epoch_hi,
+        // Checked neither after some number of mounts nor after some time.
+        max_mnt_count: U16::new(u16::MAX),
+        magic: U16::new(MAGIC),
+        // Clean; go on after errors; revision 1.
+        state: U16::new(1),
+        errors: U16::new(1),
+        rev_level: U32::new(1),
+        first_ino: U32::new(FIRST_INODE),
+        inode_size: U16::new(INODE_BYTES as u16),
+        block_group_nr: low_half(group),
+        feature_compat: U32::new(feature_compat),
+        feature_incompat: U32::new(feature_incompat),
+        feature_ro_compat: U32::new(feature_ro_compat),
+        uuid: *spec.uuid.as_bytes(),
+        volume_name: volume_name(spec.label.as_deref().unwrap_or_default()),
+        reserved_gdt_blocks: U16::new(geometry.reserved_descriptor_blocks as u16),
+        hash_seed: *spec.hash_seed.as_bytes(),
+        // Half MD4, over unsigned characters.
+        def_hash_version: 1,
+        flags: U32::new(2),
+        // `user_xattr`, `acl`.
+        default_mount_opts: U32::new(0xc),
+        min_extra_isize: U16::new(32),
+        want_extra_isize: U16::new(32),
+        ..Superblock::new_zeroed()
+    };
+    add_journal(&mut block, usage);
     if geometry.kind.is_ext4() {
-        put_u16(b, 0xfe, geometry.kind.descriptor_bytes() as u16);
-        put(b, 0x174, &[4]);
+        block.desc_size = U16::new(geometry.kind.descriptor_bytes() as u16);
+        block.log_groups_per_flex = 4;
         // The checksums are CRC-32C.
-        put(b, 0x175, &[1]);
-        let checksum = raw(!0, &b[..SUPERBLOCK_BYTES - 4]);
-        put_u32(b, SUPERBLOCK_BYTES - 4, checksum);
+        block.checksum_type = 1;
+        let covered = block.as_bytes().split_last_chunk::<4>();
+        block.checksum = U32::new(covered.map_or(0, |(covered, _)| raw(!0, covered)));
     }
-    bytes
+    block.as_bytes().to_vec()
 }
 
-fn put_features(bytes: &mut [u8], geometry: &Geometry) {
+/// Says where the journal lies, and gives a copy of its place for repairs.
+fn add_journal(block: &mut Superblock, usage: &Usage) {
+    if let Some((place, size_bytes)) = usage.journal {
+        block.journal_inum = U32::new(JOURNAL_INODE);
+        block.jnl_backup_type = 1;
+        block.jnl_blocks = place;
+        block.jnl_size_lo = low(size_bytes);
+        block.jnl_size_hi = high(size_bytes);
+    }
+}
+
+/// Gives the first 16 bytes of `label`, filled up with zeros.
+fn volume_name(label: &str) -> [u8; 16] {
+    let mut name = [0; 16];
+    name.iter_mut()
+        .zip(label.bytes())
+        .for_each(|(place, byte)| *place = byte);
+    name
+}
+
+/// Returns the feature words: compatible, incompatible, compatible for reading.
+fn features(geometry: &Geometry) -> (u32, u32, u32) {
     let mut compat = COMPAT_EXT_ATTR | COMPAT_RESIZE_INODE | COMPAT_DIR_INDEX;
     let mut incompat = INCOMPAT_FILETYPE;
     let mut ro_compat = RO_SPARSE_SUPER | RO_LARGE_FILE;
@@ -113,62 +146,78 @@ fn put_features(bytes: &mut [u8], geometry: &Geometry) {
         incompat |= INCOMPAT_EXTENTS | INCOMPAT_64BIT | INCOMPAT_FLEX_BG;
         ro_compat |= RO_HUGE_FILE | RO_DIR_NLINK | RO_EXTRA_ISIZE | RO_METADATA_CSUM;
     }
-    put_u32(bytes, 0x5c, compat);
-    put_u32(bytes, 0x60, incompat);
-    put_u32(bytes, 0x64, ro_compat);
+    (compat, incompat, ro_compat)
 }
 
-/// What a group descriptor says.
+/// The values of a group descriptor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Descriptor {
+    /// The places of the group's metadata.
     pub(super) group: Group,
+    /// Free blocks of the group.
     pub(super) free_blocks: u32,
+    /// Free inodes of the group.
     pub(super) free_inodes: u32,
+    /// Inodes of directories in the group.
     pub(super) directories: u32,
     /// Inodes at the end of the table that were never used.
     pub(super) unused_inodes: u32,
+    /// `bg_flags`.
     pub(super) flags: u16,
+    /// Checksum of the block bitmap.
     pub(super) block_bitmap_checksum: u32,
+    /// Checksum of the inode bitmap.
     pub(super) inode_bitmap_checksum: u32,
 }
 
 impl Descriptor {
-    /// The bytes for group `number`; `seed` is that of the file system.
+    /// Makes the bytes for group `number`; `seed` is the file system's.
     pub(super) fn encode(&self, number: u32, kind: Kind, seed: Seed) -> Vec<u8> {
-        let mut bytes = vec![0; 64];
-        let b = bytes.as_mut_slice();
-        put_words(b, self.group.block_bitmap, 0x00, 0x20);
-        put_words(b, self.group.inode_bitmap, 0x04, 0x24);
-        put_words(b, self.group.inode_table, 0x08, 0x28);
-        put_halves(b, self.free_blocks, 0x0c, 0x2c);
-        put_halves(b, self.free_inodes, 0x0e, 0x2e);
-        put_halves(b, self.directories, 0x10, 0x30);
+        let mut record = GroupDescriptor {
+            block_bitmap_lo: low(self.group.block_bitmap),
+            block_bitmap_hi: high(self.group.block_bitmap),
+            inode_bitmap_lo: low(self.group.inode_bitmap),
+            inode_bitmap_hi: high(self.group.inode_bitmap),
+            inode_table_lo: low(self.group.inode_table),
+            inode_table_hi: high(self.group.inode_table),
+            free_blocks_count_lo: low_half(self.free_blocks),
+            free_blocks_count_hi: high_half(self.free_blocks),
+            free_inodes_count_lo: low_half(self.free_inodes),
+            free_inodes_count_hi: high_half(self.free_inodes),
+            used_dirs_count_lo: low_half(self.directories),
+            used_dirs_count_hi: high_half(self.directories),
+            ..GroupDescriptor::new_zeroed()
+        };
         if seed.is_active() {
-            put_u16(b, 0x12, self.flags);
-            put_halves(b, self.block_bitmap_checksum, 0x18, 0x38);
-            put_halves(b, self.inode_bitmap_checksum, 0x1a, 0x3a);
-            put_halves(b, self.unused_inodes, 0x1c, 0x32);
+            record.flags = U16::new(self.flags);
+            record.block_bitmap_csum_lo = low_half(self.block_bitmap_checksum);
+            record.block_bitmap_csum_hi = high_half(self.block_bitmap_checksum);
+            record.inode_bitmap_csum_lo = low_half(self.inode_bitmap_checksum);
+            record.inode_bitmap_csum_hi = high_half(self.inode_bitmap_checksum);
+            record.itable_unused_lo = low_half(self.unused_inodes);
+            record.itable_unused_hi = high_half(self.unused_inodes);
         }
-        bytes.truncate(kind.descriptor_bytes());
-        if let Some(checksum) = seed.over(&[&number.to_le_bytes(), &bytes]) {
-            put_u16(&mut bytes, 0x1e, checksum as u16);
+        let bytes = kind.descriptor_bytes();
+        if let Some(checksum) = seed.over(&[&number.to_le_bytes(), &record.as_bytes()[..bytes]]) {
+            record.checksum = low_half(checksum);
         }
-        bytes
+        record.as_bytes()[..bytes].to_vec()
     }
 }
 
-/// The first block of an empty journal of `blocks` blocks (big-endian, version 2).
+/// Makes the first block of an empty journal of `blocks` blocks (big-endian, version 2).
 pub(super) fn journal_head(spec: &Spec, blocks: u64) -> Vec<u8> {
-    let mut bytes = vec![0; SUPERBLOCK_BYTES];
-    let mut put_be = |offset, value: u32| put(&mut bytes, offset, &value.to_be_bytes());
-    put_be(0x00, 0xc03b_3998);
-    put_be(0x04, 4);
-    put_be(0x0c, BLOCK_BYTES as u32);
-    put_be(0x10, blocks as u32);
-    // The log starts at its block 1 with transaction 1.
-    put_be(0x14, 1);
-    put_be(0x18, 1);
-    put_be(0x40, 1);
-    put(&mut bytes, 0x30, spec.uuid.as_bytes());
-    bytes
+    let head = JournalSuperblock {
+        magic: 0xc03b_3998.into(),
+        block_type: 4.into(),
+        block_size: (BLOCK_BYTES as u32).into(),
+        max_len: (blocks as u32).into(),
+        // The log starts at its block 1 with transaction 1.
+        first: 1.into(),
+        sequence: 1.into(),
+        nr_users: 1.into(),
+        uuid: *spec.uuid.as_bytes(),
+        ..JournalSuperblock::new_zeroed()
+    };
+    head.as_bytes().to_vec()
 }

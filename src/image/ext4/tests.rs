@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::cancel::Cancel;
 use crate::image::tool::tests::{run, run_any};
 use crate::image::tree;
 pub use support::Tmpfs;
@@ -234,11 +235,9 @@ fn cancelling_stops_it() {
     let canvas = Canvas::new(&file, Path::new("raw"), None);
     let result = write(
         &canvas,
-        canvas.hold(0),
         &spec(Kind::Ext4, 16),
         &tree::Tree::empty(),
-        1,
-        &cancel,
+        Work::quiet(&cancel),
     );
     assert!(matches!(result, Err(ExtError::Cancelled(_))));
 }

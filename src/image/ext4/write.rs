@@ -1,4 +1,4 @@
-//! Writes what a plan has decided.
+//! Writes the metadata of a plan.
 
 use super::Spec;
 use super::geometry::{BLOCK_BYTES, GROUP_BLOCKS, Geometry, INODE_BYTES};
@@ -15,7 +15,7 @@ const SUPERBLOCK_OFFSET_BYTES: u64 = 1024;
 const KIND_BITS: u16 = 0xf000;
 const DIRECTORY_BITS: u16 = 0x4000;
 
-/// Writes all metadata. Contents are not written here.
+/// Writes all metadata of `plan`; the contents of files are not written here.
 pub(super) fn metadata(canvas: &Canvas<'_>, spec: &Spec, plan: &Plan) -> Result<(), PathError> {
     let writer = Writer { canvas, spec, plan };
     for (block, bytes) in &plan.blocks {
@@ -39,7 +39,7 @@ impl Writer<'_> {
         self.canvas.put(self.spec.offset_bytes + offset_bytes, bytes)
     }
 
-    /// The inodes of each group, up to the last one in use.
+    /// Writes the inodes of each group, up to the last one in use.
     fn inode_tables(&self) -> Result<(), PathError> {
         let per_group = self.plan.geometry.inodes_per_group;
         let mut rest = self.plan.inodes.as_slice();
@@ -63,7 +63,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Bitmaps, descriptors and superblocks.
+    /// Writes bitmaps, descriptors and superblocks.
     fn groups(&self) -> Result<(), PathError> {
         let geometry = &self.plan.geometry;
         let (mut descriptors, mut free_blocks, mut free_inodes) = (Vec::new(), 0, 0);
@@ -89,7 +89,7 @@ impl Writer<'_> {
         self.put(SUPERBLOCK_OFFSET_BYTES, &superblock(self.spec, geometry, &usage, 0))
     }
 
-    /// Writes the bitmaps of `group` where that is needed, and says what its descriptor says.
+    /// Writes the bitmaps of `group` where they are needed, and returns its descriptor.
     fn group(&self, group: u32) -> Result<Descriptor, PathError> {
         let Plan {
             geometry, space, seed, ..
@@ -100,8 +100,8 @@ impl Writer<'_> {
         let inodes = self.inodes_used(geometry, group);
         let mut flags = GROUP_ZEROED;
         let mut checksums = (0, 0);
-        // The kernel takes the group's own superblock and descriptors into account itself. The last group's
-        // bitmap has an end that it would have to know of.
+        // The kernel takes the group's own superblock and descriptors into account itself. The last group's bitmap is
+        // always written, since the file system may end within it.
         let is_untouched = used == geometry.base(group).count && group + 1 < geometry.group_count();
         if is_untouched && seed.is_active() {
             flags |= GROUP_BLOCK_UNINIT;
@@ -130,7 +130,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Inodes in use: all up to the last one.
+    /// Returns the number of inodes in use in `group`: all up to the last one.
     fn inodes_used(&self, geometry: &Geometry, group: u32) -> u32 {
         let last = self.plan.inodes.last().map_or(0, |inode| inode.number);
         last.saturating_sub(group * geometry.inodes_per_group)
@@ -147,7 +147,7 @@ impl Writer<'_> {
     }
 }
 
-/// A bitmap of inodes, the first `used` of `inodes` in use; what lies behind the last is in use too.
+/// Makes a bitmap of `inodes` inodes, the first `used` in use; bits behind the last inode are set too.
 fn inode_bitmap(used: u32, inodes: u32) -> Vec<u8> {
     let mut bitmap = vec![0_u8; BLOCK_BYTES as usize];
     let mut mark = |bits: std::ops::Range<u32>| {

@@ -1,6 +1,6 @@
 //! Extended attributes: in the inode as far as they fit, the others in one block
-//! (`Documentation/filesystems/ext4/attributes.rst`). ACLs have a form of their own on disk
-//! (`fs/ext4/acl.h` in the kernel; the one that is read and set is in `posix_acl_xattr.h`).
+//! (`Documentation/filesystems/ext4/attributes.rst`). ACLs have a form of their own on disk (`fs/ext4/acl.h` in the
+//! kernel; the form of getxattr(2) and setxattr(2) is in `posix_acl_xattr.h`).
 
 use std::cmp::Reverse;
 
@@ -9,11 +9,11 @@ use super::checksum::Seed;
 use super::geometry::BLOCK_BYTES;
 
 const MAGIC: [u8; 4] = 0xea02_0000_u32.to_le_bytes();
-/// What an inode of 256 bytes has for attributes, behind its last field.
+/// Bytes for attributes in an inode of 256 bytes, behind its last field.
 pub(super) const INODE_AREA_BYTES: usize = 256 - 160;
 const BLOCK_HEADER_BYTES: usize = 32;
 const ENTRY_HEADER_BYTES: usize = 16;
-/// Four zeros end the entries.
+/// The end of the entries: four zeros.
 const END_BYTES: usize = 4;
 
 /// Name spaces by the number that stands for them. The first two are whole names.
@@ -26,14 +26,14 @@ const PREFIXES: [(&[u8], u8); 6] = [
     (b"system.", 7),
 ];
 
-/// Why a file's attributes cannot be kept.
+/// The reason why a file's attributes cannot be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// This one is in no name space that ext4 has.
+    /// The attribute of this name is in no name space of ext4.
     Name(Vec<u8>),
-    /// This one is no ACL.
+    /// The attribute of this name is not an ACL.
     Acl(Vec<u8>),
-    /// They do not fit into an inode and a block.
+    /// The attributes do not fit into an inode and a block.
     TooLarge,
 }
 
@@ -54,7 +54,7 @@ impl Attribute {
         self.value.len().next_multiple_of(4)
     }
 
-    /// The hash that the kernel wants in a block.
+    /// Returns the hash that the kernel expects in a block.
     fn hash(&self) -> u32 {
         let name = self
             .name
@@ -82,7 +82,7 @@ impl Attributes {
         let mut all = list
             .map(|(name, value)| stored(name, value))
             .collect::<Result<Vec<_>, _>>()?;
-        // The order that the kernel searches in.
+        // The order in which the kernel searches.
         all.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
         let mut small: Vec<_> = (0..all.len()).collect();
         small.sort_by_key(|index| Reverse(all[*index].index == 6));
@@ -116,12 +116,12 @@ impl Attributes {
         Ok(Self { in_inode, rest })
     }
 
-    /// Whether some are in a block.
+    /// Says whether some attributes need a block.
     pub(super) fn needs_block(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// That block, which lies at `place`; `seed` is that of the file system.
+    /// Makes the block of attributes, which lies at `place`; `seed` is the file system's.
     pub(super) fn block(&self, place: u64, seed: Seed) -> Vec<u8> {
         let mut block = vec![0; BLOCK_BYTES as usize];
         put(&mut block, 0, &MAGIC);
@@ -137,7 +137,8 @@ impl Attributes {
     }
 }
 
-/// Puts the entries from `start` on, and the values at the end of `area`, from which they are counted.
+/// Puts the entries into `area` from `start` on, and the values at its end; value offsets count from the start of
+/// `area`.
 fn fill(area: &mut [u8], start: usize, attributes: &[Attribute], hash: impl Fn(&Attribute) -> u32) {
     let (mut entry, mut value) = (start, area.len());
     for attribute in attributes {
@@ -174,7 +175,8 @@ fn stored(name: &[u8], value: &[u8]) -> Result<Attribute, Refusal> {
     })
 }
 
-/// An ACL in its form on disk: version 1, and an id only where there is one.
+/// Converts an ACL to its form on disk: version 1, with ids only for named users and groups; `None` if it is not an
+/// ACL.
 fn acl(value: &[u8]) -> Option<Vec<u8>> {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;

@@ -1,15 +1,16 @@
-//! How a FAT file system divides its partition.
+//! The division of a partition into the parts of a FAT file system.
 
 use super::FatError;
-use crate::template::model::FileSystem;
+use crate::model::FileSystem;
 
+/// Bytes of a sector.
 pub(super) const SECTOR_BYTES: u64 = 512;
 /// Bytes of a directory entry.
 pub(super) const ENTRY_BYTES: u64 = 32;
 /// Entries of FAT16's root directory, which has a place of its own.
 const FAT16_ROOT_ENTRIES: u32 = 512;
 
-/// Where the parts of a FAT file system lie, in sectors of 512 bytes.
+/// The sizes of the parts of a FAT file system, in sectors of 512 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     /// Whether table entries have 32 bits.
@@ -32,8 +33,8 @@ impl Geometry {
     /// Divides `size_bytes` for `kind` ([`FileSystem::Fat16`], otherwise FAT32).
     ///
     /// # Errors
-    /// [`FatError::Size`] if no cluster size gives a number of clusters that
-    /// makes it this kind of FAT (the count alone decides).
+    /// [`FatError::Size`] if no cluster size gives a number of clusters for this kind of FAT (the number alone decides
+    /// the kind).
     pub fn of(kind: FileSystem, size_bytes: u64) -> Result<Self, FatError> {
         let is_fat32 = kind != FileSystem::Fat16;
         let fail = |what| FatError::Size { size_bytes, what };
@@ -94,18 +95,26 @@ impl Geometry {
         })
     }
 
-    /// Bytes of a cluster.
+    /// Returns the kind of FAT.
+    pub(super) fn kind(&self) -> FileSystem {
+        match self.is_fat32 {
+            true => FileSystem::Fat32,
+            false => FileSystem::Fat16,
+        }
+    }
+
+    /// Returns the bytes of a cluster.
     pub fn cluster_bytes(&self) -> u64 {
         u64::from(self.cluster_sectors) * SECTOR_BYTES
     }
 
-    /// Where table 0 or 1 starts, in bytes from the start of the file system.
+    /// Returns the offset of table 0 or 1, in bytes from the start of the file system.
     pub(super) fn table_offset_bytes(&self, table: u32) -> u64 {
         (u64::from(self.reserved_sectors) + u64::from(table) * u64::from(self.table_sectors)) * SECTOR_BYTES
     }
 
-    /// Where `cluster` starts, in bytes from the start of the file system;
-    /// cluster 0 stands for FAT16's fixed root directory.
+    /// Returns the offset of `cluster`, in bytes from the start of the file system; cluster 0 stands for FAT16's fixed
+    /// root directory.
     pub(super) fn cluster_offset_bytes(&self, cluster: u32) -> u64 {
         let root = self.table_offset_bytes(2);
         match cluster.checked_sub(2) {

@@ -2,6 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use zerocopy::little_endian::U16;
+
+use super::disk::LongEntry;
+
 /// UTF-16 units in one long-name entry.
 pub(super) const UNITS_PER_ENTRY: usize = 13;
 /// The longest name, in UTF-16 units.
@@ -14,7 +18,7 @@ fn is_short_character(c: char) -> bool {
     c.is_ascii_uppercase() || c.is_ascii_digit() || "$%'-_@~`!(){}^#&".contains(c)
 }
 
-/// What is wrong with `name` as a VFAT long name; `None` if nothing.
+/// Returns what is wrong with `name` as a VFAT long name; `None` if it is valid.
 pub(super) fn complaint(name: &str) -> Option<&'static str> {
     if name.encode_utf16().count() > LONGEST_UNITS {
         Some("its name is longer than 255 characters")
@@ -27,7 +31,7 @@ pub(super) fn complaint(name: &str) -> Option<&'static str> {
     }
 }
 
-/// `name` as FAT compares it: without case, character by character.
+/// Returns `name` as FAT compares it: without case, character by character.
 pub(super) fn folded(name: &str) -> String {
     name.chars()
         .map(|c| {
@@ -40,7 +44,7 @@ pub(super) fn folded(name: &str) -> String {
         .collect()
 }
 
-/// How many directory entries `name` takes, the short one included.
+/// Returns the number of directory entries that `name` takes, the short one included.
 pub(super) fn slots(name: &str) -> u64 {
     match as_short(name) {
         Some(_) => 1,
@@ -48,7 +52,7 @@ pub(super) fn slots(name: &str) -> u64 {
     }
 }
 
-/// `name` as a short name, if it is one as it stands.
+/// Returns `name` as a short name, if it is one as it stands.
 pub(super) fn as_short(name: &str) -> Option<Short> {
     let (base, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let fits = (1..=8).contains(&base.len()) && extension.len() <= 3 && !(name.contains('.') && extension.is_empty());
@@ -67,8 +71,8 @@ fn padded(base: &str, extension: &str) -> Short {
     short
 }
 
-/// A unique short name for each of `names` (the names of one directory), in
-/// order: the name itself where it is one but for case, otherwise `BASE~N.EXT`.
+/// Makes a unique short name for each of `names` (the names of one directory), in order: the name in upper case if that
+/// is a short name, otherwise `BASE~N.EXT`.
 pub(super) fn short_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<Short> {
     let exact = |name: &str| as_short(&folded(name));
     let mut taken: HashSet<Short> = names.clone().filter_map(exact).collect();
@@ -92,7 +96,7 @@ pub(super) fn short_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> V
         .collect()
 }
 
-/// Base and extension of a generated short name, ASCII, before its `~N` tail.
+/// Returns base and extension of a generated short name, ASCII, without its `~N` tail.
 fn mangled(name: &str) -> (String, String) {
     let trimmed = name.trim_start_matches('.');
     let (base, extension) = trimmed.rsplit_once('.').unwrap_or((trimmed, ""));
@@ -108,14 +112,14 @@ fn mangled(name: &str) -> (String, String) {
     (if base.is_empty() { "_".into() } else { base }, keep(extension, 3))
 }
 
-/// The checksum that ties long-name entries to their short name.
+/// Returns the checksum that ties long-name entries to their short name.
 pub(super) fn checksum(short: &Short) -> u8 {
     short
         .iter()
         .fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
 }
 
-/// The long-name entries of `name`, in the order in which they are stored.
+/// Returns the long-name entries of `name`, in the order in which they are stored.
 pub(super) fn long_entries(name: &str, short: &Short) -> Vec<[u8; 32]> {
     let mut units: Vec<u16> = name.encode_utf16().collect();
     let count = units.len().div_ceil(UNITS_PER_ENTRY);
@@ -127,23 +131,28 @@ pub(super) fn long_entries(name: &str, short: &Short) -> Vec<[u8; 32]> {
         .chunks_exact(UNITS_PER_ENTRY)
         .zip(1_u8..)
         .map(|(chunk, order)| {
-            let mut entry = [0_u8; 32];
-            entry[0] = order | if usize::from(order) == count { 0x40 } else { 0 };
-            entry[11] = 0x0f;
-            entry[13] = checksum(short);
-            let places = (1..11).step_by(2).chain((14..26).step_by(2)).chain([28, 30]);
-            for (place, unit) in places.zip(chunk) {
-                entry[place..place + 2].copy_from_slice(&unit.to_le_bytes());
-            }
-            entry
+            zerocopy::transmute!(LongEntry {
+                order: order | if usize::from(order) == count { 0x40 } else { 0 },
+                first: part(chunk, 0),
+                attributes: 0x0f,
+                kind: 0,
+                checksum: checksum(short),
+                second: part(chunk, 5),
+                first_cluster: U16::ZERO,
+                third: part(chunk, 11),
+            })
         })
         .collect();
     entries.reverse();
     entries
 }
 
-/// `label` as a volume label: upper case, padded with spaces to 11 bytes;
-/// `None` if it cannot be one.
+/// Returns `N` units of `chunk` from place `from` on.
+fn part<const N: usize>(chunk: &[u16], from: usize) -> [U16; N] {
+    std::array::from_fn(|index| U16::new(chunk.get(from + index).copied().unwrap_or_default()))
+}
+
+/// Returns `label` as a volume label: upper case, padded with spaces to 11 bytes; `None` if it cannot be one.
 pub fn volume_label(label: &str) -> Option<[u8; 11]> {
     let upper = label.to_ascii_uppercase();
     let good = (1..=11).contains(&upper.len())

@@ -9,7 +9,7 @@ use crate::image::canvas::Canvas;
 use crate::image::content::Source;
 use crate::image::merged::Merged;
 use crate::image::tool::tests::{run, run_any};
-use crate::template::model::FileSystem;
+use crate::model::FileSystem;
 
 const OFFSET_BYTES: u64 = 1 << 20;
 
@@ -43,7 +43,7 @@ impl Made {
         format!("{}@@{}", self.directory.path().join("raw").display(), self.offset_bytes)
     }
 
-    /// fsck.fat takes no offset: it gets a copy of the partition.
+    /// Checks a copy of the partition, since fsck.fat takes no offset, and returns what fsck.fat says.
     fn check(&self) -> String {
         use std::io::{Seek as _, SeekFrom};
         let mut raw = File::open(self.directory.path().join("raw")).unwrap();
@@ -57,7 +57,7 @@ impl Made {
         found
     }
 
-    /// What mtools copies out of the root directory.
+    /// Copies the root directory out with mtools and returns that copy.
     fn extract(&self) -> Merged {
         let out = self.directory.path().join("out");
         std::fs::create_dir(&out).unwrap();
@@ -165,7 +165,18 @@ fn what_does_not_fit_is_said() {
     let mut tree = Tree::default();
     tree.add_file(Path::new("big"), Source::Zeros(40 << 20)).unwrap();
     let error = Made::of(FileSystem::Fat32, 40, &tree).err().unwrap().to_string();
-    assert!(error.contains("/big is where"), "{error}");
+    assert_eq!(
+        error,
+        "/big does not fit into the FAT file system, which needs 41 MiB for everything"
+    );
+    // The size in the message is the least that works.
+    for (kind, mib) in [(FileSystem::Fat16, 41), (FileSystem::Fat32, 41)] {
+        assert!(Made::of(kind, mib, &tree).is_ok(), "{kind:?}");
+        let Some(FatError::Full { least_mib, .. }) = Made::of(kind, mib - 1, &tree).err() else {
+            panic!("{kind:?} should be full");
+        };
+        assert_eq!(least_mib, Some(mib), "{kind:?}");
+    }
     let mut tree = Tree::default();
     for i in 0..200 {
         tree.add_file(Path::new(&format!("a long file name {i}")), "".into())

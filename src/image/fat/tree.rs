@@ -10,12 +10,13 @@ use crate::image::content::Source;
 use crate::image::merged::Merged;
 use crate::overlay::layer::FileKind;
 
-/// Directories deeper than this are refused, so that recursion is bounded.
+/// The greatest depth of a directory; it bounds the recursion.
 const DEEPEST: usize = 64;
 
-/// A tree of files, sorted by name. Names that differ in case alone are one.
+/// A tree of files, sorted by name. Names that differ in case alone are the same name.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
+    /// The root directory.
     pub(super) root: Directory,
 }
 
@@ -25,10 +26,13 @@ pub(super) type Directory = BTreeMap<String, Entry>;
 /// A named file or directory.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    /// Its name as given.
     pub(super) name: String,
+    /// Its contents.
     pub(super) node: Node,
 }
 
+/// The contents of an entry.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     File(Source),
@@ -36,7 +40,7 @@ pub(super) enum Node {
 }
 
 impl Tree {
-    /// Puts a file at `path`, replacing a file there; directories above it come into being.
+    /// Puts a file at `path`, replacing a file there; missing directories above it are made.
     ///
     /// # Errors
     /// [`FatError::Unstorable`] if FAT cannot hold such a name, size or path.
@@ -60,7 +64,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes a directory at `path` unless it is there, and those above it.
+    /// Makes the directory `path` and those above it, unless they exist.
     ///
     /// # Errors
     /// As [`Self::add_file`].

@@ -3,10 +3,16 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use zerocopy::FromZeros as _;
+use zerocopy::little_endian::{U16, U32};
+
+use super::disk::{BootSector16, BootSector32, Extended, Fat32, InfoSector, Parameters, SECTOR_END, ShortEntry};
+use super::fit::{self, slots};
 use super::geometry::{ENTRY_BYTES, SECTOR_BYTES};
 use super::tree::{Directory, Entry, Node};
 use super::{FatError, Geometry, Tree, name};
 use crate::cancel::Cancel;
+use crate::date;
 use crate::durable::PathError;
 use crate::image::canvas::Canvas;
 use crate::image::content::Source;
@@ -15,15 +21,15 @@ const ATTRIBUTE_VOLUME: u8 = 0x08;
 const ATTRIBUTE_DIRECTORY: u8 = 0x10;
 const ATTRIBUTE_ARCHIVE: u8 = 0x20;
 const END_OF_CHAIN: u32 = 0x0fff_ffff;
-/// Where FAT32 keeps the copy of its boot sector and FSInfo.
+/// The sector of FAT32's copy of its boot sector; FSInfo's copy follows.
 const BACKUP_SECTOR: u64 = 6;
 
-/// What a FAT file system is made like.
+/// The parameters of a FAT file system.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// How it divides its partition.
+    /// The division of the partition.
     pub geometry: Geometry,
-    /// Where the partition starts in the file.
+    /// The start of the partition in the file, in bytes.
     pub offset_bytes: u64,
     /// Volume id.
     pub volume_id: u32,
@@ -38,18 +44,27 @@ pub struct Spec {
 /// # Errors
 /// [`FatError`]; the canvas then holds a part of it.
 pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FatError> {
+    match write_tree(canvas, spec, tree, cancel) {
+        Err(FatError::Full { path, .. }) => Err(FatError::Full {
+            path,
+            least_mib: fit::least_mib(tree, spec.geometry.kind()),
+        }),
+        written => written,
+    }
+}
+
+fn write_tree(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FatError> {
     let mut writer = Writer {
         canvas,
         spec,
         cancel,
         table: vec![0x0fff_fff8, END_OF_CHAIN],
     };
-    let slots = directory_slots(&tree.root) + u64::from(spec.label.is_some());
+    let slots = slots(&tree.root) + u64::from(spec.label.is_some());
     let root = if spec.geometry.is_fat32 {
         writer.allocate(slots.max(1) * ENTRY_BYTES, Path::new("/"))?
     } else if slots > u64::from(spec.geometry.root_entries) {
-        let (needed_bytes, path) = (slots * ENTRY_BYTES, PathBuf::from("/"));
-        return Err(FatError::Full { needed_bytes, path });
+        return Err(full(Path::new("/")));
     } else {
         0
     };
@@ -61,9 +76,12 @@ pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> 
     writer.finish(root)
 }
 
-/// Directory entries that the children take.
-fn directory_slots(directory: &Directory) -> u64 {
-    directory.values().map(|entry| name::slots(&entry.name)).sum()
+/// Makes the error that there is no place for `path`.
+fn full(path: &Path) -> FatError {
+    FatError::Full {
+        path: path.to_owned(),
+        least_mib: None,
+    }
 }
 
 struct Writer<'a> {
@@ -75,16 +93,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Takes the clusters for `size_bytes`, all in a row; gives the first one.
+    /// Takes the clusters for `size_bytes`, all in a row, and returns the first one.
     fn allocate(&mut self, size_bytes: u64, path: &Path) -> Result<u32, FatError> {
         let count = size_bytes.div_ceil(self.spec.geometry.cluster_bytes());
         let first = self.table.len() as u64;
         let end = first + count;
         if end > u64::from(self.spec.geometry.clusters) + 2 {
-            return Err(FatError::Full {
-                needed_bytes: size_bytes,
-                path: path.to_owned(),
-            });
+            return Err(full(path));
         }
         // `end` fits: it is at most the number of clusters.
         self.table.extend((first + 1..end).map(|next| next as u32));
@@ -96,7 +111,7 @@ impl Writer<'_> {
         Ok(self.canvas.put(self.spec.offset_bytes + offset_bytes, bytes)?)
     }
 
-    /// Writes `children` into the directory at `own` behind the entries of `start`, then what is in them.
+    /// Writes `children` into the directory at cluster `own` behind the entries of `start`, then their contents.
     fn directory(
         &mut self,
         children: &Directory,
@@ -119,7 +134,7 @@ impl Writer<'_> {
                     (ATTRIBUTE_ARCHIVE, u32::try_from(size_bytes).unwrap_or(u32::MAX), first)
                 }
                 Node::Directory(inner) => {
-                    let first = self.allocate((directory_slots(inner) + 2) * ENTRY_BYTES, path)?;
+                    let first = self.allocate((slots(inner) + 2) * ENTRY_BYTES, path)?;
                     (ATTRIBUTE_DIRECTORY, 0, first)
                 }
             };
@@ -146,7 +161,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The entries `.` and `..`; the root as parent is written as 0, whatever its cluster.
+    /// Makes the entries `.` and `..`; the root as parent is always written as 0.
     fn dots(&self, own: u32, parent: u32) -> Vec<u8> {
         let parent = if self.spec.geometry.is_fat32 && parent == 2 {
             0
@@ -179,22 +194,22 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn entry(&self, short: &name::Short, attribute: u8, first: u32, size_bytes: u32) -> [u8; 32] {
+    fn entry(&self, short: &name::Short, attributes: u8, first: u32, size_bytes: u32) -> [u8; 32] {
         let (date, time) = dos_time(self.spec.epoch_seconds);
-        let [low_0, low_1, high_0, high_1] = first.to_le_bytes();
-        let mut entry = [0; 32];
-        let mut put = |offset: usize, bytes: &[u8]| entry[offset..offset + bytes.len()].copy_from_slice(bytes);
-        put(0, short);
-        put(11, &[attribute]);
-        put(14, &time.to_le_bytes());
-        put(16, &date.to_le_bytes());
-        put(18, &date.to_le_bytes());
-        put(20, &[high_0, high_1]);
-        put(22, &time.to_le_bytes());
-        put(24, &date.to_le_bytes());
-        put(26, &[low_0, low_1]);
-        put(28, &size_bytes.to_le_bytes());
-        entry
+        let (date, time) = (U16::new(date), U16::new(time));
+        zerocopy::transmute!(ShortEntry {
+            name: *short,
+            attributes,
+            unused: [0; 2],
+            created_time: time,
+            created_date: date,
+            accessed_date: date,
+            first_cluster_high: U16::new((first >> 16) as u16),
+            modified_time: time,
+            modified_date: date,
+            first_cluster_low: U16::new(first as u16),
+            size_bytes: U32::new(size_bytes),
+        })
     }
 
     /// Writes both tables and the sectors at the front.
@@ -221,81 +236,88 @@ impl Writer<'_> {
         Ok(())
     }
 
+    fn parameters(&self) -> Parameters {
+        let g = &self.spec.geometry;
+        let total_sectors_16 = u16::try_from(g.total_sectors).ok().filter(|_| !g.is_fat32);
+        let (code, table_sectors_16) = match g.is_fat32 {
+            true => (0x58, 0),
+            false => (0x3c, g.table_sectors as u16),
+        };
+        Parameters {
+            jump: [0xeb, code, 0x90],
+            oem_name: *b"MSWIN4.1",
+            sector_bytes: U16::new(SECTOR_BYTES as u16),
+            cluster_sectors: g.cluster_sectors as u8,
+            reserved_sectors: U16::new(g.reserved_sectors as u16),
+            tables: 2,
+            root_entries: U16::new(g.root_entries as u16),
+            total_sectors_16: U16::new(total_sectors_16.unwrap_or(0)),
+            media: 0xf8,
+            table_sectors_16: U16::new(table_sectors_16),
+            track_sectors: U16::new(63),
+            heads: U16::new(255),
+            hidden_sectors: U32::new(u32::try_from(self.spec.offset_bytes / SECTOR_BYTES).unwrap_or(0)),
+            total_sectors_32: U32::new(total_sectors_16.map_or(g.total_sectors, |_| 0)),
+        }
+    }
+
+    fn extended(&self, kind: [u8; 8]) -> Extended {
+        Extended {
+            drive: 0x80,
+            unused: 0,
+            signature: 0x29,
+            volume_id: U32::new(self.spec.volume_id),
+            label: self.spec.label.unwrap_or(*b"NO NAME    "),
+            kind,
+        }
+    }
+
     fn boot_sector(&self, root: u32) -> [u8; 512] {
         let g = &self.spec.geometry;
-        let mut sector = [0; 512];
-        let mut put = |offset: usize, bytes: &[u8]| sector[offset..offset + bytes.len()].copy_from_slice(bytes);
-        let hidden_sectors = u32::try_from(self.spec.offset_bytes / SECTOR_BYTES).unwrap_or(0);
-        let small_total = u16::try_from(g.total_sectors).ok().filter(|_| !g.is_fat32);
-        put(0, &[0xeb, if g.is_fat32 { 0x58 } else { 0x3c }, 0x90]);
-        put(3, b"MSWIN4.1");
-        put(11, &(SECTOR_BYTES as u16).to_le_bytes());
-        put(13, &[g.cluster_sectors as u8]);
-        put(14, &(g.reserved_sectors as u16).to_le_bytes());
-        put(16, &[2]);
-        put(17, &(g.root_entries as u16).to_le_bytes());
-        put(19, &small_total.unwrap_or(0).to_le_bytes());
-        put(21, &[0xf8]);
-        put(24, &63_u16.to_le_bytes());
-        put(26, &255_u16.to_le_bytes());
-        put(28, &hidden_sectors.to_le_bytes());
-        put(
-            32,
-            &if small_total.is_some() { 0 } else { g.total_sectors }.to_le_bytes(),
-        );
-        let extended = if g.is_fat32 {
-            put(36, &g.table_sectors.to_le_bytes());
-            put(44, &root.to_le_bytes());
-            put(48, &1_u16.to_le_bytes());
-            put(50, &(BACKUP_SECTOR as u16).to_le_bytes());
-            64
-        } else {
-            put(22, &(g.table_sectors as u16).to_le_bytes());
-            36
-        };
-        put(extended, &[0x80, 0, 0x29]);
-        put(extended + 3, &self.spec.volume_id.to_le_bytes());
-        put(extended + 7, self.spec.label.as_ref().unwrap_or(b"NO NAME    "));
-        put(extended + 18, if g.is_fat32 { b"FAT32   " } else { b"FAT16   " });
-        put(510, &[0x55, 0xaa]);
-        sector
+        if !g.is_fat32 {
+            return zerocopy::transmute!(BootSector16 {
+                parameters: self.parameters(),
+                extended: self.extended(*b"FAT16   "),
+                unused: [0; 448],
+                end: SECTOR_END,
+            });
+        }
+        zerocopy::transmute!(BootSector32 {
+            parameters: self.parameters(),
+            fat32: Fat32 {
+                table_sectors: U32::new(g.table_sectors),
+                root_cluster: U32::new(root),
+                info_sector: U16::new(1),
+                backup_sector: U16::new(BACKUP_SECTOR as u16),
+                ..Fat32::new_zeroed()
+            },
+            extended: self.extended(*b"FAT32   "),
+            unused: [0; 420],
+            end: SECTOR_END,
+        })
     }
 
     fn info_sector(&self) -> [u8; 512] {
         let used = self.table.len() as u32;
         let free = (self.spec.geometry.clusters + 2).saturating_sub(used);
-        let mut sector = [0; 512];
-        let mut put = |offset: usize, bytes: &[u8]| sector[offset..offset + bytes.len()].copy_from_slice(bytes);
-        put(0, b"RRaA");
-        put(484, b"rrAa");
-        put(488, &free.to_le_bytes());
-        put(492, &used.saturating_sub(1).to_le_bytes());
-        put(510, &[0x55, 0xaa]);
-        sector
+        zerocopy::transmute!(InfoSector {
+            lead: *b"RRaA",
+            signature: *b"rrAa",
+            free_clusters: U32::new(free),
+            last_used: U32::new(used.saturating_sub(1)),
+            end: SECTOR_END,
+            ..InfoSector::new_zeroed()
+        })
     }
 }
 
-/// Date and time words of FAT (UTC, resolution 2 s), clamped to 1980 to 2107.
+/// Returns the date and time words of FAT (UTC, resolution 2 s), clamped to 1980 to 2107.
 fn dos_time(epoch_seconds: u64) -> (u16, u16) {
     let seconds = epoch_seconds.clamp(315_532_800, 4_354_819_198);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (mut year, mut day) = (1970, days);
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    while day >= 365 + u64::from(is_leap(year)) {
-        day -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let mut month = 1;
-    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if day < length {
-            break;
-        }
-        day -= length;
-        month += 1;
-    }
+    let at = date::civil(seconds as i64);
     // Each part is in its range after the clamp, so the words hold them.
-    let date = ((year - 1980) << 9 | month << 5 | (day + 1)) as u16;
-    let time = (((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2)) as u16;
+    let date = ((at.year() - 1980) as u16) << 9 | (at.month() as u16) << 5 | at.day() as u16;
+    let time = (at.hour() as u16) << 11 | (at.minute() as u16) << 5 | (at.second() as u16 / 2);
     (date, time)
 }
 

@@ -1,11 +1,10 @@
 use std::fs;
 
+use oic_testkit::selinux;
+
 use super::*;
 
-#[path = "../../../tests/support/selinux.rs"]
-mod selinux;
-
-/// An image with a policy of these contexts.
+/// Makes an image with a policy of these contexts.
 fn image(contexts: &str) -> (tempfile::TempDir, Merged) {
     let directory = tempfile::tempdir().unwrap();
     let files = directory.path().join("etc/selinux/small/contexts/files");
@@ -145,7 +144,7 @@ fn trees_get_labels_by_their_place_in_the_image() {
     }
     let contexts = FileContexts::of(&merged).unwrap().unwrap();
     let mut tree = crate::image::tree::collect(merged.overlay(), Path::new("/tree"), &[], 1).unwrap();
-    // What the host says of its files is not the image's.
+    // The labels of the host's files are not the image's.
     tree.add_xattr(1, ATTRIBUTE, b"host:r:t:s0\0");
     tree.label(&contexts, Path::new("/boot")).unwrap();
     let labels = tree.nodes().iter().map(|node| {
@@ -163,5 +162,25 @@ fn trees_get_labels_by_their_place_in_the_image() {
             vec!["u:r:x_t:s0\0"],
             vec!["u:r:any_t:s0\0"]
         ]
+    );
+}
+
+/// A policy of a hostile package: many contexts, and expressions that become large.
+#[test]
+fn a_policy_takes_bounded_memory() {
+    let line = "/x  system_u:object_r:x_t:s0\n";
+    let (_directory, merged) = image(&line.repeat(SPECS_MAX));
+    assert!(FileContexts::of(&merged).unwrap().is_some());
+    let (_directory, merged) = image(&line.repeat(SPECS_MAX + 1));
+    let error = FileContexts::of(&merged).unwrap_err().to_string();
+    let place = format!("file_contexts, line {}: ", SPECS_MAX + 1);
+    assert!(error.contains(&place), "{error}");
+
+    let (_directory, merged) = image("/(.{1,9000})  system_u:object_r:x_t:s0\n");
+    let contexts = FileContexts::of(&merged).unwrap().unwrap();
+    let error = contexts.label(b"/etc", FileKind::Directory).unwrap_err().to_string();
+    assert!(
+        error.contains("file_contexts, line 1: ") && error.contains("size limit"),
+        "{error}"
     );
 }

@@ -1,11 +1,42 @@
-//! What must hold for a partition's contents, and between partitions.
+//! Checks of the contents of each partition, and of partitions against each other.
 
 use std::collections::HashMap;
 
 use super::{PlanError, PlannedPartition, is_ext};
-use crate::image::partition_type::ESP;
+use crate::image::containers::format;
 use crate::image::{fat, swap};
-use crate::template::model::FileSystem;
+use crate::model::{Disk, FileSystem, PartitionType};
+use crate::words::Words as _;
+
+/// Returns the size of `disk` in bytes that all of its artifacts can have: `size_bytes`, or the next size that is a multiple
+/// of what one of them needs, with a warning.
+pub(super) fn fit_artifacts(disk: &Disk, size_bytes: u64, warnings: &mut Vec<String>) -> Result<u64, PlanError> {
+    let formats = disk.artifacts.iter().map(|artifact| artifact.format);
+    let unit = formats
+        .clone()
+        .map(|format| (format::unit_bytes(format), format))
+        .max_by_key(|(unit, _)| *unit);
+    // Each unit is a multiple of the smaller ones.
+    let fitting = unit.map_or(size_bytes, |(unit, _)| size_bytes.next_multiple_of(unit));
+    if let Some((unit, format)) = unit.filter(|_| fitting != size_bytes) {
+        warnings.push(format!(
+            "disk.size: the disk has {} MiB instead of {} bytes, because {:?} in disk.artifacts needs a multiple of {} MiB",
+            fitting >> 20,
+            size_bytes,
+            format.word(),
+            unit >> 20,
+        ));
+    }
+    for (index, format) in formats.enumerate() {
+        let max_bytes = format::max_bytes(format);
+        if fitting > max_bytes {
+            let reason = format!("{:?} holds a disk of at most {} GiB", format.word(), max_bytes >> 30);
+            let error = PlanError::field(format!("disk.artifacts[{index}].type"), reason);
+            return Err(error.with_hint("make disk.size smaller, or choose another format"));
+        }
+    }
+    Ok(fitting)
+}
 
 /// Checks names, labels, file system and mount point of one partition.
 pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
@@ -17,32 +48,27 @@ pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> Strin
         ));
     }
     let is_fat = matches!(partition.file_system, Some(FileSystem::Fat16 | FileSystem::Fat32));
-    if planned.type_uuid == ESP && !is_fat {
+    if planned.type_uuid == PartitionType::Esp.guid() && !is_fat {
         return Err(
             PlanError::field(field("fsType"), "an EFI system partition has to be FAT").with_hint("use `fsType: fat32`"),
         );
     }
-    let label = partition.label.as_deref();
-    let label_limit = match partition.file_system {
-        Some(kind @ (FileSystem::Fat16 | FileSystem::Fat32)) => {
-            fat::Geometry::of(kind, planned.size_bytes()).map_err(|error| {
-                PlanError::field(field("fsType"), error.to_string())
-                    .with_hint("change the partition's size, or take the other one of fat16 and fat32")
-            })?;
-            if label.is_some_and(|label| fat::volume_label(label).is_none()) {
-                return Err(PlanError::field(
-                    field("fsLabel"),
-                    "a FAT label has at most 11 characters, ASCII letters, digits and some signs",
-                ));
-            }
-            11
+    label(planned, field)?;
+    match partition.mount_point.as_deref() {
+        Some(path) => mount_point(path, planned, field),
+        None => Ok(()),
+    }
+}
+
+/// Checks the label, and whether the file system can be made at all.
+fn label(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
+    let label = planned.partition.label.as_deref();
+    let limit_bytes = match planned.partition.file_system {
+        Some(kind @ (FileSystem::Fat16 | FileSystem::Fat32)) => fat_label(kind, planned, field)?,
+        Some(FileSystem::Swap) if planned.size_bytes() < swap::MINIMUM_BYTES => {
+            return Err(PlanError::field(field("end"), "too small for swap space"));
         }
-        Some(FileSystem::Swap) => {
-            if planned.size_bytes() < swap::MINIMUM_BYTES {
-                return Err(PlanError::field(field("end"), "too small for swap space"));
-            }
-            15
-        }
+        Some(FileSystem::Swap) => 15,
         Some(FileSystem::Xfs) => {
             return Err(PlanError::Unsupported {
                 field: field("fsType"),
@@ -59,16 +85,29 @@ pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> Strin
         }
         None => 0,
     };
-    if label.is_some_and(|label| label.len() > label_limit || label.contains('\0')) {
+    if label.is_some_and(|label| label.len() > limit_bytes || label.contains('\0')) {
         return Err(PlanError::field(
             field("fsLabel"),
-            format!("a label has at most {label_limit} bytes here"),
+            format!("a label has at most {limit_bytes} bytes here"),
         ));
     }
-    match partition.mount_point.as_deref() {
-        Some(path) => mount_point(path, planned, field),
-        None => Ok(()),
+    Ok(())
+}
+
+/// Checks size and label of a FAT file system; gives the longest label in bytes.
+fn fat_label(kind: FileSystem, planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<usize, PlanError> {
+    fat::Geometry::of(kind, planned.size_bytes()).map_err(|error| {
+        PlanError::field(field("fsType"), error.to_string())
+            .with_hint("change the partition's size, or take the other one of fat16 and fat32")
+    })?;
+    let label = planned.partition.label.as_deref();
+    if label.is_some_and(|label| fat::volume_label(label).is_none()) {
+        return Err(PlanError::field(
+            field("fsLabel"),
+            "a FAT label has at most 11 characters, ASCII letters, digits and some signs",
+        ));
     }
+    Ok(11)
 }
 
 fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
@@ -92,7 +131,7 @@ fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> S
     Err(PlanError::field(field(name), reason))
 }
 
-/// Checks what partitions must not share.
+/// Checks that partitions share neither sectors nor mount points, and that one is mounted at `/`.
 pub(super) fn together(partitions: &[PlannedPartition]) -> Result<(), PlanError> {
     let mut by_start: Vec<_> = partitions.iter().collect();
     by_start.sort_by_key(|p| p.first_lba);

@@ -1,11 +1,19 @@
 use super::*;
+use crate::model::{Artifact, ArtifactFormat, PartitionFlag};
 use crate::package::Sha256;
 
-pub fn partition(id: &str, kind: &str, fs: Option<FileSystem>, start_mib: u64, end_mib: Option<u64>) -> Partition {
+/// Makes a partition of a template; positions in MiB.
+pub fn partition(
+    id: &str,
+    kind: PartitionType,
+    fs: Option<FileSystem>,
+    start_mib: u64,
+    end_mib: Option<u64>,
+) -> Partition {
     Partition {
         id: id.into(),
         name: id.into(),
-        kind: kind.into(),
+        kind,
         type_uuid: None,
         file_system: fs,
         label: None,
@@ -17,24 +25,24 @@ pub fn partition(id: &str, kind: &str, fs: Option<FileSystem>, start_mib: u64, e
     }
 }
 
+/// Makes a GPT disk of a template.
 pub fn disk(size_mib: Option<u64>, partitions: Vec<Partition>) -> Disk {
     Disk {
-        name: "test".into(),
-        artifacts: Vec::new(),
         size_bytes: size_mib.map(|mib| mib << 20),
-        table: PartitionTable::Gpt,
         partitions,
+        ..Disk::default()
     }
 }
 
+/// Lays `disk` out for x86-64.
 pub fn plan_of(disk: &Disk) -> DiskPlan {
     plan(disk, Arch::X86_64, &ImageSeed(Sha256::of("test"))).unwrap()
 }
 
 fn usual() -> Disk {
-    let mut esp = partition("esp", "esp", Some(FileSystem::Fat32), 1, Some(65));
+    let mut esp = partition("esp", PartitionType::Esp, Some(FileSystem::Fat32), 1, Some(65));
     esp.mount_point = Some("/boot/efi".into());
-    let mut root = partition("root", "linux-root-amd64", Some(FileSystem::Ext4), 65, None);
+    let mut root = partition("root", PartitionType::RootAmd64, Some(FileSystem::Ext4), 65, None);
     root.mount_point = Some("/".into());
     disk(Some(256), vec![esp, root])
 }
@@ -59,7 +67,7 @@ type Change = fn(&mut Disk);
 
 #[test]
 fn what_cannot_be_names_its_field() {
-    let cases: [(Change, &str, &str); 20] = [
+    let cases: [(Change, &str, &str); 19] = [
         (
             |d| d.partitions[0].file_system = Some(FileSystem::Ext4),
             "partitions[0].fsType",
@@ -110,19 +118,14 @@ fn what_cannot_be_names_its_field() {
             "too small for FAT32",
         ),
         (
-            |d| d.partitions[1].kind = "linux-root-arm64".into(),
+            |d| d.partitions[1].kind = PartitionType::RootArm64,
             "partitions[1].type",
             "is for aarch64",
         ),
         (
-            |d| d.partitions[1].kind = "root".into(),
-            "partitions[1].type",
-            "unknown type \"root\"",
-        ),
-        (
-            |d| d.partitions[1].flags = vec!["bootable".into()],
+            |d| d.partitions[1].flags = vec![PartitionFlag::Hidden],
             "partitions[1].flags",
-            "unknown flag",
+            "the flag `hidden` is not supported yet",
         ),
         (
             |d| d.partitions[1].mount_point = None,
@@ -160,4 +163,47 @@ fn an_odd_start_warns() {
     disk.partitions[0].start_bytes = 20480;
     let plan = plan_of(&disk);
     assert!(plan.warnings[0].contains("partitions[0].start"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn the_disk_fits_its_artifacts() {
+    let of = |format| {
+        let mut disk = usual();
+        disk.size_bytes = Some((256 << 20) + 512);
+        disk.artifacts = [ArtifactFormat::Raw, format]
+            .map(|format| Artifact {
+                format,
+                compression: None,
+                level: None,
+            })
+            .to_vec();
+        plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("test")))
+    };
+    let plan = of(ArtifactFormat::Qcow2).unwrap();
+    assert_eq!((plan.size_bytes, plan.warnings.len()), ((256 << 20) + 512, 0));
+    for (format, mib) in [
+        (ArtifactFormat::Vhd, 257),
+        (ArtifactFormat::Azure, 257),
+        (ArtifactFormat::Gcp, 1024),
+    ] {
+        let plan = of(format).unwrap();
+        assert_eq!(plan.size_bytes, mib << 20);
+        let warning = format!("disk.size: the disk has {mib} MiB instead of");
+        assert!(plan.warnings[0].starts_with(&warning), "{:?}", plan.warnings);
+        let end = plan.root().unwrap().last_lba * 512;
+        assert!(end > (mib - 2) << 20 && end < plan.size_bytes, "{end}");
+    }
+    let mut large = usual();
+    large.size_bytes = Some(3 << 40);
+    large.artifacts = vec![Artifact {
+        format: ArtifactFormat::Ova,
+        compression: None,
+        level: None,
+    }];
+    let error = super::plan(&large, Arch::X86_64, &ImageSeed(Sha256::of("test"))).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("disk.artifacts[0].type") && text.contains("at most 2040 GiB"),
+        "{text}"
+    );
 }

@@ -1,17 +1,20 @@
-//! Goes through the merged tree.
+//! The walk through the merged tree.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::holes::data_ranges;
 use super::{Content, FileContent, Index, Node, Tree, TreeError};
+use crate::durable;
 use crate::overlay::layer::{Attributes, Errno, FileKind, LayerError, LayerResult, NodeId};
-use crate::overlay::{Ino, Listed, Overlay, Stat};
+use crate::overlay::{Access, Ino, Listed, Overlay, Stat};
 use crate::package::Sha256;
+use crate::parallel;
+use crate::sync::{Condvar, Mutex, lock, wait};
 
-/// The tree that `overlay`, which is read-only, has below its directory `path` (absolute, without links). The
+/// Collects the tree below the directory `path` (absolute, without links) of `overlay`, which is read-only. The
 /// directories `excluded` (absolute) are empty in it. Directories are read on `threads` threads.
 ///
 /// # Errors
@@ -46,11 +49,11 @@ pub fn collect(overlay: &Overlay, path: &Path, excluded: &[PathBuf], threads: us
 struct Pending {
     ino: Ino,
     path: PathBuf,
-    /// The directory of this path in the bottom layer, if that has one.
+    /// The file of this path in the bottom layer, if that has one.
     base: Option<NodeId>,
 }
 
-/// A name, and all that an image needs of what it names.
+/// A name and the metadata of its file that an image needs.
 struct Scanned {
     name: OsString,
     stat: Stat,
@@ -61,10 +64,10 @@ struct Scanned {
 /// Directories by path, with their names in order.
 type Directories = HashMap<PathBuf, Vec<Scanned>>;
 
-/// Reads all directories from `first` on.
+/// Reads `first` and all directories below it on `threads` threads.
 fn scan(scanner: &Scanner<'_>, first: Pending, threads: usize) -> Result<Directories, TreeError> {
     let queue = Queue {
-        state: Mutex::new(State {
+        state: Mutex::new(Backlog {
             waiting: vec![first],
             busy: 0,
             failed: false,
@@ -87,37 +90,27 @@ fn scan(scanner: &Scanner<'_>, first: Pending, threads: usize) -> Result<Directo
         }
         Ok(directories)
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.clamp(1, 16)).map(|_| scope.spawn(work)).collect();
-        let mut directories = work();
-        for thread in others {
-            let more = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            directories = directories.and_then(|mut all| {
-                all.extend(more?);
-                Ok(all)
-            });
-        }
-        directories
-    })
+    let parts: Result<Vec<_>, _> = parallel::run(threads.clamp(1, 16), work).into_iter().collect();
+    Ok(parts?.into_iter().flatten().collect())
 }
 
 /// Directories that wait for a thread.
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<Backlog>,
     changed: Condvar,
 }
 
-struct State {
+struct Backlog {
     waiting: Vec<Pending>,
-    /// Threads at work, who may find more.
+    /// Number of threads at work, which may find more directories.
     busy: usize,
     failed: bool,
 }
 
 impl Queue {
-    /// The next directory; `None` when all are done, or something failed.
+    /// Waits for the next directory and returns it; `None` when all are done, or a thread has failed.
     fn take(&self) -> Option<Pending> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         loop {
             if state.failed {
                 return None;
@@ -129,12 +122,12 @@ impl Queue {
             if state.busy == 0 {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.changed, state);
         }
     }
 
     fn done(&self, below: Vec<Pending>, has_failed: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.busy -= 1;
         state.failed |= has_failed;
         state.waiting.extend(below);
@@ -142,7 +135,7 @@ impl Queue {
     }
 }
 
-/// Puts what was read together, in the order of paths.
+/// A tree that is being put together, in the order of paths.
 struct Assembly {
     nodes: Vec<Node>,
     /// Nodes with several names.
@@ -150,7 +143,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    /// Puts the names of a directory in; gives the directories among them, with their paths.
+    /// Adds the names `found` of the directory `index`; returns the directories among them, with their paths.
     fn directory(&mut self, index: Index, path: &Path, found: Vec<Scanned>) -> Vec<(Index, PathBuf)> {
         let mut names = Vec::with_capacity(found.len());
         let mut below = Vec::new();
@@ -185,7 +178,7 @@ impl Assembly {
     }
 }
 
-/// Reads directories of the overlay.
+/// A reader of directories of the overlay.
 struct Scanner<'a> {
     overlay: &'a Overlay,
     excluded: &'a [PathBuf],
@@ -211,7 +204,7 @@ impl Scanner<'_> {
         Ok((scanned, Pending { ino, path, base }))
     }
 
-    /// What is in a directory, sorted, and the directories among that.
+    /// Reads a directory and returns its entries, sorted, and the directories among them.
     fn directory(&self, directory: &Pending) -> Result<(Vec<Scanned>, Vec<Pending>), TreeError> {
         let mut names: Vec<OsString> = Vec::new();
         if !self.excluded.contains(&directory.path) {
@@ -246,7 +239,8 @@ impl Scanner<'_> {
 
     fn scanned(&self, name: OsString, stat: Stat, base: Option<NodeId>) -> LayerResult<Scanned> {
         let mut xattrs = Vec::new();
-        for name in self.overlay.xattr_names(stat.ino)? {
+        let names = self.overlay.xattr_names(stat.ino)?;
+        for name in names.into_iter().filter(|name| durable::is_of_image(name.as_bytes())) {
             if let Some(value) = self.overlay.xattr(stat.ino, &name)? {
                 xattrs.push((name, value));
             }
@@ -254,7 +248,7 @@ impl Scanner<'_> {
         xattrs.sort_unstable();
         let content = match stat.kind {
             FileKind::Directory => Content::Directory(Vec::new()),
-            FileKind::Symlink => Content::Link(self.overlay.read_link(stat.ino)?),
+            FileKind::Symlink => Content::Link(self.overlay.read_link(stat.ino, Access::Noted)?),
             FileKind::Regular => Content::File(self.file(&stat, base)?),
             _ => Content::None,
         };
@@ -292,7 +286,7 @@ impl Scanner<'_> {
         Ok(content)
     }
 
-    /// The digest of the file `base` of the bottom layer, if `content` has the same bytes.
+    /// Returns the digest of the file `base` of the bottom layer, if `content` has the same bytes.
     fn unchanged(&self, stat: &Stat, content: &FileContent, base: NodeId) -> LayerResult<Option<Sha256>> {
         let Some(bottom) = self.overlay.layers().last() else {
             return Ok(None);
@@ -308,7 +302,7 @@ impl Scanner<'_> {
         Ok((digest(layer, content.node, stat.size_bytes)? == expected).then_some(expected))
     }
 
-    /// What the bottom layer has as `name` in its directory `base`.
+    /// Returns the node `name` of the bottom layer in its directory `base`; `None` if it does not exist.
     fn base_child(&self, base: Option<NodeId>, name: &OsStr) -> LayerResult<Option<NodeId>> {
         let (Some(directory), Some(bottom)) = (base, self.overlay.layers().last()) else {
             return Ok(None);
@@ -334,7 +328,7 @@ fn attributes(stat: &Stat) -> Attributes {
     }
 }
 
-/// The SHA-256 of a file of `layer`.
+/// Computes the SHA-256 of a file of `layer`.
 fn digest(layer: &dyn crate::overlay::layer::Layer, node: NodeId, size_bytes: u64) -> LayerResult<Sha256> {
     use sha2::Digest as _;
     let mut hasher = sha2::Sha256::new();

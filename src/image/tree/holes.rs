@@ -1,16 +1,16 @@
-//! Which parts of a large file are holes.
+//! The holes of a large file.
 //!
-//! Told by the bytes, not by the file system that a layer lies on: what that one keeps as holes differs from host
-//! to host, and images shall not. So a large file is looked through in units; one that is all zeros is a hole.
+//! They are found in the bytes, not with the layer's file system, because its holes differ from host to host and images
+//! must not. So a large file is read in units; a unit of zeros is a hole.
 
 use crate::overlay::layer::{Errno, Layer, LayerError, LayerResult, NodeId};
 
-/// Smaller files have no holes: looking at all bytes of all files would cost more than a few blocks.
+/// The smallest file with holes, in bytes: reading all bytes of all files would cost more than a few blocks.
 const MINIMUM_BYTES: u64 = 16 << 20;
-/// What is a hole as a whole or not at all.
+/// Bytes that are a hole as a whole or not at all.
 const UNIT_BYTES: u64 = 1 << 20;
 
-/// The parts of a file that are no holes; `None` if there are no holes.
+/// Returns the start and end in bytes of the parts of a file that are not holes; `None` if it has no holes.
 pub(super) fn data_ranges(layer: &dyn Layer, node: NodeId, size_bytes: u64) -> LayerResult<Option<Vec<(u64, u64)>>> {
     if size_bytes < MINIMUM_BYTES {
         return Ok(None);
@@ -40,7 +40,7 @@ pub(super) fn data_ranges(layer: &dyn Layer, node: NodeId, size_bytes: u64) -> L
     Ok((ranges != [(0, size_bytes)]).then_some(ranges))
 }
 
-/// Whether all bytes are zero.
+/// Says whether all bytes are zero.
 pub(in crate::image) fn is_zero(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks::<64>();
     chunks.iter().all(|chunk| *chunk == [0; 64]) && rest.iter().all(|byte| *byte == 0)

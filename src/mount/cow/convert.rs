@@ -1,17 +1,38 @@
-//! The overlay's words and those of `fuser`.
+//! Converts between the overlay's types and those of `fuser`.
 
 use std::time::{Duration, SystemTime};
 
 use fuser::{FileAttr, INodeNo, RenameFlags, Request, TimeOrNow};
 
-use crate::mount::lower::attr::{device_number, file_type, system_time};
+use crate::mount::adapter::FOREVER;
+use crate::mount::adapter::attr::{device_number, file_type, system_time};
 use crate::overlay::layer::{FileKind, Timestamp};
-use crate::overlay::{Caller, Ino, NewNode, RenameMode, SetTime, Stat};
+use crate::overlay::{Caller, Ino, NewMode, NewNode, RenameMode, SetTime, Stat};
 
+/// Returns how long the kernel may remember `stat`. A write can take set-id bits away without the kernel's cached
+/// mode following, on which execve(2) relies. (The kernel forgets times and size after a write, not the mode.)
+pub(super) fn lifetime(stat: &Stat) -> Duration {
+    let has_set_id = stat.permissions & (libc::S_ISUID | libc::S_ISGID) != 0;
+    if stat.kind == FileKind::Regular && has_set_id {
+        Duration::ZERO
+    } else {
+        FOREVER
+    }
+}
+
+/// Returns the size to show. Layers have none for directories, but it must not change when they are copied up.
+fn size_bytes(stat: &Stat) -> u64 {
+    match stat.kind {
+        FileKind::Directory => stat.size_bytes.max(u64::from(stat.block_size_bytes)),
+        _ => stat.size_bytes,
+    }
+}
+
+/// Returns `stat` as the FUSE protocol has it.
 pub(super) fn attr(stat: &Stat) -> FileAttr {
     FileAttr {
         ino: INodeNo(stat.ino.0),
-        size: stat.size_bytes,
+        size: size_bytes(stat),
         blocks: stat.blocks,
         atime: system_time(stat.accessed),
         mtime: system_time(stat.modified),
@@ -28,7 +49,7 @@ pub(super) fn attr(stat: &Stat) -> FileAttr {
     }
 }
 
-/// What stands for a name that does not exist.
+/// Returns the answer that means "this name does not exist", which the kernel remembers: inode 0.
 pub(super) fn nothing() -> FileAttr {
     attr(&Stat {
         ino: Ino(0),
@@ -48,6 +69,7 @@ pub(super) fn nothing() -> FileAttr {
     })
 }
 
+/// Returns user and group of the process that made `request`.
 pub(super) fn caller(request: &Request) -> Caller {
     Caller {
         uid: request.uid(),
@@ -77,7 +99,7 @@ fn timestamp(time: SystemTime) -> Timestamp {
     }
 }
 
-/// What mknod(2) is asked for.
+/// Returns the node that mknod(2) requests; `None` for a kind that it does not make.
 pub(super) fn new_node(mode: u32, device: u32) -> Option<NewNode<'static>> {
     let (major, minor) = device_parts(device);
     Some(match FileKind::from_mode(mode)? {
@@ -90,19 +112,29 @@ pub(super) fn new_node(mode: u32, device: u32) -> Option<NewNode<'static>> {
     })
 }
 
-/// The reverse of [`device_number`].
+/// Splits a number that [`device_number`] has composed.
 fn device_parts(device: u32) -> (u32, u32) {
     ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xf_ff00))
 }
 
+/// Returns the mode that `flags` name; `None` for a combination that does not exist.
 pub(super) fn rename_mode(flags: RenameFlags) -> Option<RenameMode> {
     Some(match flags {
         flags if flags.is_empty() => RenameMode::Replace,
         RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
         RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
         RenameFlags::RENAME_WHITEOUT => RenameMode::Whiteout,
+        flags if flags == RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_WHITEOUT => RenameMode::NoReplaceWhiteout,
         _ => return None,
     })
+}
+
+/// Gives the mode with which a node is asked for: its permission bits, and the caller's umask.
+pub(super) fn new_mode(mode: u32, umask: u32) -> NewMode {
+    NewMode {
+        permissions: mode & 0o7777,
+        umask,
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +150,7 @@ mod tests {
             (-1, 1),
             (-5_000_000_000, 500_000_000),
         ] {
-            // As fuser hands on what the kernel sends.
+            // The form in which fuser passes on the kernel's value.
             let duration = Duration::new(i64::unsigned_abs(seconds), nanoseconds);
             let time = match seconds {
                 0.. => SystemTime::UNIX_EPOCH + duration,

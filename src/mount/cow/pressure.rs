@@ -1,23 +1,24 @@
-//! Whether writing to the upper waits for its disk. The kernel lets whoever dirties memory faster than the disk takes
-//! it sleep in write(2), which must not be the thread that answers everybody.
+//! Detects whether writing to the upper waits for its disk. A thread that dirties memory faster than the disk takes
+//! it sleeps in write(2), which must not happen to the thread that answers all requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A write that took longer has waited.
+/// The duration above which a write has waited.
 const WAITED: Duration = Duration::from_millis(2);
-/// How long it is believed that the next ones would.
+/// The time for which the next writes are expected to wait as well.
 const MEMORY: Duration = Duration::from_millis(500);
 
-/// Remembers when a write had to wait.
+/// A memory of the last write that had to wait.
 #[derive(Debug)]
 pub(super) struct Pressure {
     start: Instant,
-    /// Milliseconds after the start.
+    /// End of the expected waiting, in milliseconds after the start.
     until: AtomicU64,
 }
 
 impl Pressure {
+    /// Makes a memory without a wait.
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -25,13 +26,13 @@ impl Pressure {
         }
     }
 
-    /// Whether a write should be left to another thread.
+    /// Returns whether a write should be left to another thread.
     pub(super) fn is_high(&self) -> bool {
         let until = self.until.load(Ordering::Relaxed);
         until > 0 && self.start.elapsed() < Duration::from_millis(until)
     }
 
-    /// Runs a write on this thread.
+    /// Runs a write on this thread, and remembers whether it waited.
     pub(super) fn watch<T>(&self, write: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = write();

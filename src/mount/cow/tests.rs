@@ -1,7 +1,7 @@
 //! The overlay through a real mount. Needs root, FUSE and overlayfs.
 //!
-//! The server is a thread here, so nothing may map a file: a page fault that waits for the server holds
-//! what the server's next allocation needs. That is tried in `tests/mount/content.rs`.
+//! The server is a thread here, so nothing may map a file: a page fault that waits for the server holds a lock of the
+//! address space that the server's next allocation needs. `tests/mount/content.rs` tries that.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,27 +11,27 @@ use std::thread;
 use proptest::collection::vec;
 use rustix::mount::MountFlags;
 
-use super::Server;
-use crate::mount::lower::LowerOptions;
-use crate::mount::{MountError, Restrictions, fuse, namespace, table};
+use super::server;
+use crate::mount::adapter::ServeOptions;
+use crate::mount::{Label, MountError, Restrictions, fuse, namespace, table};
 use crate::overlay::directory::DirectoryLayer;
 use crate::overlay::layer::{FileKind, Layer};
 use crate::overlay::tests::differential::{Room, assert_same, layers, op, run, runner};
 use crate::overlay::tests::target::{Op, Plain, Target as _, View};
 use crate::overlay::{Overlay, RenameMode};
 
-/// Calls `work` with the place where an overlay of `layers` with the upper of `room` is mounted. The
-/// mount exists for the calling thread only, and ends with it.
+/// Calls `work` with the mount point of an overlay of `layers` with the upper of `room`. The mount exists for the
+/// calling thread only, and ends with it.
 fn mounted<T: Send>(room: &Room, layers: Vec<Arc<dyn Layer>>, work: impl FnOnce(&Path) -> T + Send) -> T {
     let overlay = Overlay::new(layers, Some(&room.upper())).unwrap();
     let at = room.path("mount");
     privately(|| {
-        let options = &LowerOptions {
+        let options = &ServeOptions {
             allow_other: true,
-            ..LowerOptions::default()
+            ..ServeOptions::default()
         };
-        let made = fuse::create(Restrictions::BUILD, true).unwrap();
-        let server = Server::new(made.device, overlay, false, options).unwrap();
+        let made = fuse::create(Restrictions::BUILD, true, &Label::default()).unwrap();
+        let (server, _) = server(made.device, overlay, false, options).unwrap();
         let serving = thread::spawn(move || server.run());
         let attached = made.mount.attach(&at).unwrap();
         let result = work(&at);
@@ -41,7 +41,7 @@ fn mounted<T: Send>(room: &Room, layers: Vec<Arc<dyn Layer>>, work: impl FnOnce(
     })
 }
 
-/// A test beside this one may have forked, and its child not yet closed what it inherited.
+/// Retries `unmount`: a test beside this one may have forked, and its child not yet closed the inherited descriptors.
 fn patiently(unmount: impl Fn() -> Result<(), MountError>) {
     let is_done = (0..20).any(|_| unmount().is_ok());
     assert!(is_done, "{:?}", unmount());
@@ -56,7 +56,7 @@ fn privately<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Calls `work` with the place where the kernel's overlayfs shows the upper of `room` over its `base`.
+/// Calls `work` with the mount point at which the kernel's overlayfs shows the upper of `room` over its `base`.
 fn mounted_by_kernel<T: Send>(room: &Room, redirect: &str, work: impl FnOnce(&Path) -> T + Send) -> T {
     let at = room.path("mount");
     let options = format!(
@@ -74,7 +74,7 @@ fn mounted_by_kernel<T: Send>(room: &Room, redirect: &str, work: impl FnOnce(&Pa
     })
 }
 
-/// A room with a base on disk, and that base as a layer. Without hard links, which the kernel cuts on copy-up.
+/// Makes a room with a base on disk, and that base as a layer. Without hard links, which the kernel cuts on copy-up.
 fn room_with_base() -> (Room, impl Fn() -> Vec<Arc<dyn Layer>>) {
     let room = Room::new();
     let base = room.path("base");
@@ -91,7 +91,8 @@ fn room_with_base() -> (Room, impl Fn() -> Vec<Arc<dyn Layer>>) {
     (room, move || vec![Arc::new(DirectoryLayer::open(&base).unwrap())])
 }
 
-/// What both engines show alike: the kernel does not count the subdirectories of merged directories.
+/// Returns the part of `view` that both engines show alike: the kernel does not count the subdirectories of merged
+/// directories.
 fn without_directory_links(mut view: View) -> View {
     for seen in view.values_mut().filter(|seen| seen.kind == FileKind::Directory) {
         seen.links = 0;
@@ -99,11 +100,12 @@ fn without_directory_links(mut view: View) -> View {
     view
 }
 
-/// Only here can users have the device of whiteouts.
+/// Returns whether both engines support `op`: users can have the device of whiteouts only here.
 fn is_for_both(op: &Op) -> bool {
     !matches!(
         op,
-        Op::Special(_, FileKind::CharDevice, (0, 0)) | Op::Rename(_, _, RenameMode::Whiteout)
+        Op::Special(_, FileKind::CharDevice, (0, 0))
+            | Op::Rename(_, _, RenameMode::Whiteout | RenameMode::NoReplaceWhiteout)
     )
 }
 
@@ -157,7 +159,7 @@ fn we_show_the_same_over_the_upper_of_the_kernel() {
     }
 }
 
-/// Output of a script that runs in `directory`, and what the directory is like afterwards.
+/// Returns the output of a script that runs in `directory`, and the state of the directory afterwards.
 fn script(directory: &Path, script: &str) -> String {
     const REPORT: &str = "\nfind . -mindepth 1 -printf '%P %M %n %U %G %l\\n' | sort
         find . -mindepth 1 ! -type l -print0 | sort -z | xargs -0 getfacl -n";
@@ -170,7 +172,7 @@ fn script(directory: &Path, script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The same script on a mount, over nothing and over what was deleted, and in a plain directory.
+/// Runs the same script on a mount, over nothing and over deleted names, and in a plain directory, and compares.
 fn compare(commands: &str) {
     let room = Room::new();
     let plain = script(&room.path("plain"), commands);
@@ -209,7 +211,7 @@ fn set_id_bits_and_capabilities_go_when_content_or_owner_changes() {
     let as_nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups sh -c";
     compare(&format!(
         "chmod 777 .; for f in a b c d e; do echo x > $f; chown 65534:65534 $f; chmod 6777 $f; done
-         {as_nobody} 'echo >> a; : > b; truncate -s 9 c'; ls -l a b c; chown 5 d; echo y >> e
+         {as_nobody} 'echo >> a; : > b; truncate -s 9 c'; ls -l --time-style=+ a b c; chown 5 d; echo y >> e
          setcap cap_net_raw=ep e; {as_nobody} 'echo >> e'; getcap e; setcap cap_net_raw=ep e; echo >> e; getcap e"
     ));
 }

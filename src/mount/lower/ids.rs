@@ -1,6 +1,5 @@
-//! Inode numbers of a mount: the layer and its node packed into one number, so
-//! that nothing has to be remembered per inode and a number means the same after
-//! a remount.
+//! Inode numbers of a mount: the layer and its node packed into one number, so that nothing has to be remembered per
+//! inode and a number means the same after a remount.
 
 use fuser::INodeNo;
 
@@ -8,12 +7,12 @@ use crate::overlay::layer::{Errno, LayerError, LayerResult, NodeId};
 
 /// Bits of an inode number that name the layer.
 const LAYER_BITS: u32 = 6;
-/// Layer codes 0 and 1 stay free, so that no node gets 0 ("none") or 1 (`FUSE_ROOT_ID`).
+/// The first layer code: 0 and 1 stay free, so that no node gets 0 ("none") or 1 (`FUSE_ROOT_ID`).
 const FIRST_CODE: u64 = 2;
-/// How many layers one mount can serve.
+/// The largest number of layers that one mount can serve.
 pub(super) const MAX_LAYERS: usize = (1 << LAYER_BITS) - FIRST_CODE as usize;
 
-/// The inode number of `node` of layer number `layer` (below [`MAX_LAYERS`]).
+/// Returns the inode number of `node` of layer number `layer` (below [`MAX_LAYERS`]).
 pub(super) fn pack(layer: usize, node: NodeId) -> LayerResult<INodeNo> {
     if node.0 >> (u64::BITS - LAYER_BITS) != 0 {
         return Err(LayerError::new(
@@ -24,7 +23,7 @@ pub(super) fn pack(layer: usize, node: NodeId) -> LayerResult<INodeNo> {
     Ok(INodeNo((node.0 << LAYER_BITS) | (layer as u64 + FIRST_CODE)))
 }
 
-/// The layer number and node of `ino`, if it can be one of ours.
+/// Returns the layer number and node of `ino`, if it can be one of ours.
 pub(super) fn unpack(ino: INodeNo) -> Option<(usize, NodeId)> {
     let code = ino.0 & ((1 << LAYER_BITS) - 1);
     let layer = usize::try_from(code.checked_sub(FIRST_CODE)?).ok()?;

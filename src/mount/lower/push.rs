@@ -1,8 +1,8 @@
-//! Gives the kernel files before it asks for them.
+//! Sends the kernel files before it requests them.
 //!
-//! Who takes one file after the other (`tar`, `cp -a`, writing an image) pays a round trip for each, however fast it
-//! is answered. Once a reader is seen to go in the layer's order, the small files that follow are put into the
-//! kernel's page cache (`FUSE_NOTIFY_STORE`), from where they are read without a message.
+//! A program that reads one file after the other (`tar`, `cp -a`, writing an image) pays a round trip for each,
+//! however fast it is answered. Once a reader follows the layer's order, the small files that come next are put into
+//! the kernel's page cache (`FUSE_NOTIFY_STORE`), from where they are read without a message.
 //!
 //! A store waits for a read of the same page that is under way, so it happens on a thread of its own, on which
 //! no read depends.
@@ -11,22 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fuser::{INodeNo, Notifier};
 
-use super::counters::{Counters, count};
 use super::ids;
-use super::workers::Workers;
+use crate::mount::adapter::counters::{Counters, count};
+use crate::mount::adapter::workers::Workers;
 use crate::overlay::layer::{Layer, NodeId};
 
-/// Larger files are left to the kernel's own read-ahead.
+/// The largest file that is sent; larger ones are left to the kernel's own read-ahead.
 const FILE_BYTES_MAX: usize = 128 * 1024;
-/// How much is given ahead of the reader at once.
+/// The largest amount that is sent ahead of the reader at once.
 const BURST_BYTES_MAX: usize = 1024 * 1024;
-/// How many files are given at once: first, and at most.
+/// The numbers of files that are sent at once: first, and at most.
 const FILES_FIRST: usize = 4;
 const FILES_MAX: usize = 128;
-/// Steps in order after which a reader is believed to go on like that.
+/// The number of steps in order after which a reader is expected to go on like that.
 const STEPS_BELIEVED: u32 = 2;
 
-/// Watches reads, and gives what follows.
+/// A watcher of reads that sends the next files.
 #[derive(Debug)]
 pub(super) struct Pusher {
     kernel: OnceLock<Notifier>,
@@ -39,17 +39,18 @@ pub(super) struct Pusher {
 #[derive(Debug, Default)]
 struct Reader {
     layer: usize,
-    /// What it will read next if it goes in order: something from here…
+    /// The range of its next read if it goes in order: something from here…
     from: NodeId,
-    /// …to here, which is the first file that it was not given.
+    /// …to here, which is the first file that was not sent.
     to: NodeId,
     steps: u32,
     files: usize,
-    /// It is being given files now.
+    /// Whether files are being sent to it now.
     busy: bool,
 }
 
 impl Pusher {
+    /// Makes a pusher that is not connected to the kernel yet.
     pub(super) fn new(counters: Arc<Counters>) -> Self {
         Self {
             kernel: OnceLock::new(),
@@ -59,9 +60,9 @@ impl Pusher {
         }
     }
 
-    /// From now on, files can be given.
+    /// Connects the pusher to the kernel: from now on, files can be sent.
     pub(super) fn connect(&self, kernel: Notifier) {
-        // It is called once.
+        // This function is called once.
         let _ = self.kernel.set(kernel);
     }
 
@@ -69,7 +70,7 @@ impl Pusher {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The kernel asks for the start of the file `node` of layer number `index`.
+    /// Records that the kernel requests the start of the file `node` of layer number `index`.
     pub(super) fn asked(self: &Arc<Self>, index: usize, layer: &Arc<dyn Layer>, node: NodeId) {
         let mut reader = self.lock();
         if reader.busy {
@@ -78,7 +79,7 @@ impl Pusher {
         let in_order = reader.layer == index && (reader.from..=reader.to).contains(&node);
         let Some(next) = layer.following(node) else { return };
         (reader.layer, reader.from) = (index, next);
-        // What it was given and asks for all the same, the kernel has forgotten.
+        // A file that was sent and is requested all the same is not in the kernel's cache any more.
         reader.to = if in_order { reader.to.max(next) } else { next };
         if !in_order {
             (reader.steps, reader.files) = (0, 0);
@@ -100,7 +101,7 @@ impl Pusher {
         });
     }
 
-    /// Gives up to `files` files from `node` on; returns the first that was not given.
+    /// Sends up to `files` files from `node` on; returns the first that was not sent.
     fn give(&self, index: usize, layer: &dyn Layer, mut node: NodeId, files: usize) -> NodeId {
         let mut buffer = vec![0; FILE_BYTES_MAX];
         let mut left = BURST_BYTES_MAX;
@@ -118,7 +119,8 @@ impl Pusher {
         node
     }
 
-    /// Gives a file, unless it is large; its size. `None` if it cannot be read: who asks for it is told why.
+    /// Sends a file, unless it is large; returns its size. `None` if it cannot be read: the read that asks for it
+    /// reports why.
     fn give_one(&self, index: usize, layer: &dyn Layer, node: NodeId, buffer: &mut [u8]) -> Option<usize> {
         let size = usize::try_from(layer.attributes(node).ok()?.size_bytes).ok()?;
         let Some(part) = buffer.get_mut(..size) else {

@@ -1,31 +1,40 @@
 //! The server's side.
 
+use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::inquiry;
+use super::protocol::{Command, Event, Lifetime, ServeRequest, Stats, receive, send};
 use super::serving::Serving;
-use super::{Command, Event, LayerRequest, Lifetime, OpenFailure, OpenedLayers, ServeRequest, Stats, inquiry};
-use crate::durable::{self, FileLock};
-use crate::mount::lower::CountsReader;
+use super::tenant::{OpenFailure, Tenant};
+use crate::durable::{self, FileLock, PathError};
+use crate::mount::adapter::CountsReader;
+use crate::mount::cow::View;
 use crate::mount::table;
 
-/// How long to wait after unmounting for requests in flight; a busy mount is detached by then.
+/// The longest wait for requests in flight after unmounting; a busy mount is detached by then.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
 
-/// The main function of the server process: call it, with its only thread, when the first argument is
-/// [`super::CHILD_COMMAND`]. `open_layers` opens what is asked for. Returns when the mount is gone.
-pub fn child_main(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFailure>) -> ExitCode {
-    match serve(open_layers) {
+/// The longest wait for the lock of an upper: a server that was just unmounted by another program still ends.
+const RELEASE_TIME: Duration = Duration::from_secs(1);
+const RELEASE_POLL: Duration = Duration::from_millis(10);
+
+/// Runs the server process: to be called, with its only thread, when the first argument is [`super::CHILD_COMMAND`].
+/// Serves the layers that a `T` requests, and returns when the mount is gone.
+pub fn child_main<T: Tenant>() -> ExitCode {
+    match serve::<T>() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the mount server ends: {error}");
@@ -34,31 +43,33 @@ pub fn child_main(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers
     }
 }
 
-fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFailure>) -> io::Result<()> {
+fn serve<T: Tenant>() -> io::Result<()> {
     let (device, socket) = take_descriptors()?;
     // A session of its own: Ctrl-C on the caller's terminal is the caller's business.
     let _ = rustix::process::setsid();
+    let _ = nix::sys::prctl::set_name(&CString::new(super::PROCESS_NAME)?);
     std::env::set_current_dir("/")?;
 
     let mut lines = BufReader::new(socket.try_clone()?);
-    let Some(request) = receive::<ServeRequest>(&mut lines)? else {
+    let Some(request) = receive::<ServeRequest<T>>(&mut lines)? else {
         return Ok(());
     };
     let opened = hold(request.lock.as_deref()).and_then(|lock| {
-        let opened = open_layers(&request.layers)?;
+        let opened = request.layers.open()?;
         let names = opened.layers.iter().map(|(name, _)| name.clone()).collect();
-        let server = Serving::new(device, opened.layers, &request)?;
+        let server = Serving::new(device, opened.layers, &request.shown, &request.options)?;
         Ok((server, names, (opened.stats, opened.finish), lock))
     });
     let (server, layers, (layer_stats, finish), _lock) = match opened {
         Ok(opened) => opened,
-        Err(OpenFailure { message, hint }) => return send(&socket, &Event::Failed { message, hint }),
+        Err(OpenFailure { message, hint }) => return send(&socket, &Event::<T::Stats>::Failed { message, hint }),
     };
 
     let control = Arc::new(Control {
         state: Mutex::default(),
         changed: Condvar::new(),
         counts: server.counts(),
+        view: server.view(),
         layer_stats,
         finish: Mutex::new(Some(finish)),
         scratch: request.scratch,
@@ -69,7 +80,7 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
             control.end();
         }
     })?;
-    send(&socket, &Event::Ready { layers })?;
+    send(&socket, &Event::<T::Stats>::Ready { layers })?;
     let lifetime = request.lifetime;
     let shared = Arc::clone(&control);
     spawn("oic-control", &control, move |control| {
@@ -87,19 +98,33 @@ fn serve(open_layers: impl FnOnce(&LayerRequest) -> Result<OpenedLayers, OpenFai
     result
 }
 
-/// Takes the lock that says that an upper is in use.
+/// Tries until there is a lock or an error, or `limit` is over.
+fn try_for(
+    limit: Duration,
+    mut attempt: impl FnMut() -> Result<Option<FileLock>, PathError>,
+) -> Result<Option<FileLock>, PathError> {
+    let begun = Instant::now();
+    loop {
+        match attempt()? {
+            None if begun.elapsed() < limit => thread::sleep(RELEASE_POLL),
+            taken => return Ok(taken),
+        }
+    }
+}
+
+/// Takes the lock that shows that an upper is in use.
 fn hold(lock: Option<&Path>) -> Result<Option<FileLock>, OpenFailure> {
     let Some(path) = lock else {
         return Ok(None);
     };
-    match FileLock::try_exclusive(path) {
+    match try_for(RELEASE_TIME, || FileLock::try_exclusive(path)) {
         Ok(Some(lock)) => Ok(Some(lock)),
         Ok(None) => Err(OpenFailure {
             message: format!(
                 "the writable layer is in use by another mount or build ({})",
                 path.display()
             ),
-            hint: Some("wait for it, or unmount it".to_owned()),
+            hint: Some("wait for it, or unmount it".into()),
         }),
         Err(error) => Err(OpenFailure {
             message: error.to_string(),
@@ -108,7 +133,11 @@ fn hold(lock: Option<&Path>) -> Result<Option<FileLock>, OpenFailure> {
     }
 }
 
-fn spawn(name: &str, control: &Arc<Control>, work: impl FnOnce(&Control) + Send + 'static) -> io::Result<()> {
+fn spawn<S: 'static>(
+    name: &str,
+    control: &Arc<Control<S>>,
+    work: impl FnOnce(&Control<S>) + Send + 'static,
+) -> io::Result<()> {
     let control = Arc::clone(control);
     thread::Builder::new()
         .name(name.to_owned())
@@ -116,7 +145,7 @@ fn spawn(name: &str, control: &Arc<Control>, work: impl FnOnce(&Control) + Send 
         .map(drop)
 }
 
-/// Takes descriptors 0 and 1 for our own and puts `/dev/null` in their place.
+/// Takes over descriptors 0 and 1 and puts `/dev/null` in their place.
 fn take_descriptors() -> io::Result<(OwnedFd, UnixStream)> {
     let device = io::stdin().as_fd().try_clone_to_owned()?;
     let socket = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -126,53 +155,41 @@ fn take_descriptors() -> io::Result<(OwnedFd, UnixStream)> {
     Ok((device, socket))
 }
 
-/// Reads one value; `None` when the other side has closed.
-pub(super) fn receive<T: serde::de::DeserializeOwned>(lines: &mut impl BufRead) -> io::Result<Option<T>> {
-    let mut line = Vec::new();
-    if lines.read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
-    }
-    Ok(Some(serde_json::from_slice(&line)?))
-}
-
-/// Sends one value.
-pub(super) fn send(mut socket: &UnixStream, value: &impl serde::Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    socket.write_all(&line)
-}
-
-/// What the threads of a server share.
-struct Control {
+/// The state that the threads of a server share.
+struct Control<S> {
     state: Mutex<State>,
     changed: Condvar,
     counts: CountsReader,
-    layer_stats: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    view: Option<Arc<View>>,
+    layer_stats: Box<dyn Fn() -> S + Send + Sync>,
     finish: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     scratch: Option<PathBuf>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Where the file system is visible, and the number of that mount.
+    /// The mount point of the file system, and the number of that mount.
     mounted: Option<(PathBuf, u64)>,
-    /// The kernel has hung up.
+    /// Whether the kernel has hung up.
     served: bool,
 }
 
-impl Control {
+impl<S: Serialize + 'static> Control<S> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what the caller says until it closes its end.
+    /// Follows the caller's commands until it closes its end.
     fn obey(self: &Arc<Self>, mut lines: impl BufRead, socket: &UnixStream) -> io::Result<()> {
         while let Some(command) = receive::<Command>(&mut lines)? {
             match command {
                 Command::Mounted { mount_point, id } => {
+                    if let Some(view) = &self.view {
+                        view.mounted(id);
+                    }
                     self.lock().mounted = Some((mount_point, id));
                     self.answer_inquiries(id);
-                    send(socket, &Event::Mounted)?;
+                    send(socket, &Event::<S>::Mounted)?;
                 }
                 Command::Stats => {
                     let stats = self.stats();
@@ -183,14 +200,14 @@ impl Control {
         Ok(())
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> Stats<S> {
         Stats {
             requests: self.counts.read(),
             layers: (self.layer_stats)(),
         }
     }
 
-    /// Tells its counters to whoever asks at the mount with this id.
+    /// Answers inquiries about the mount with this id.
     fn answer_inquiries(self: &Arc<Self>, id: u64) {
         let started = inquiry::listen(id).and_then(|listener| {
             spawn("oic-inquiry", self, move |control| {
@@ -198,11 +215,12 @@ impl Control {
             })
         });
         if let Err(error) = started {
-            tracing::warn!("nobody can ask for the counters of this mount: {error}");
+            tracing::warn!("no other program can ask for the counters of this mount: {error}");
         }
     }
 
-    /// Lets the layers do what they do last. Two threads may come here; the process must not end before it is done.
+    /// Calls the layers' last function and removes the scratch directory, once. Two threads may call this; the
+    /// process must not end before it is done.
     fn finish(&self) {
         let mut finish = self.finish.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(finish) = finish.take() {
@@ -213,7 +231,7 @@ impl Control {
         }
     }
 
-    /// Unmounts and ends the process; what is in flight has [`DRAIN_TIME`].
+    /// Unmounts and ends the process; requests in flight have [`DRAIN_TIME`].
     fn end(&self) -> ! {
         let mounted = self.lock().mounted.take();
         if let Some((mount_point, id)) = mounted {

@@ -1,4 +1,4 @@
-//! What the overlay promises beyond what random operations show.
+//! Promises of the overlay that random operations do not test.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -124,7 +124,7 @@ fn whoever_reads_sees_what_was_written_after_copy_up() {
     }));
     let file = find(&direct, "file");
     assert_eq!(direct.read_all(file), b"old content");
-    direct.overlay.write(file, 0, b"new", false).unwrap();
+    direct.overlay.write(file, 0, b"new", None).unwrap();
     assert_eq!(direct.read_all(file), b"new content");
     assert_eq!(fs::read(room.path("upper/file")).unwrap(), b"new content");
 }
@@ -137,7 +137,7 @@ fn what_is_cut_off_is_not_read() {
         base.file("file", b"short").attributes.size_bytes = 1 << 40;
     }));
     let file = find(&direct, "file");
-    let error = direct.overlay.write(file, 0, b"x", false).unwrap_err();
+    let error = direct.overlay.write(file, 0, b"x", None).unwrap_err();
     assert_eq!(error.errno, Errno::IO);
     assert_eq!(fs::read_dir(room.path("upper")).unwrap().count(), 0);
     let change = Change {
@@ -266,7 +266,7 @@ fn a_deleted_file_can_be_used_on() {
     }
     for ino in [lower, upper] {
         assert_eq!(direct.overlay.getattr(ino).unwrap().links, 0);
-        direct.overlay.write(ino, 7, b"!", false).unwrap();
+        direct.overlay.write(ino, 7, b"!", None).unwrap();
         let change = Change {
             permissions: Some(0o611),
             ..Change::default()
@@ -343,7 +343,7 @@ fn names_can_be_long_deep_and_any_bytes() {
     }
     let odd: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff \n\\'");
     let file = make(at, odd, NewNode::Regular).unwrap().ino;
-    direct.overlay.write(file, 0, b"deep", false).unwrap();
+    direct.overlay.write(file, 0, b"deep", None).unwrap();
     let change = Change {
         permissions: Some(0o4711),
         uid: Some(3),
@@ -380,7 +380,7 @@ fn many_threads_copy_up_once() {
             let overlay = &direct.overlay;
             scope.spawn(move || {
                 overlay
-                    .write(file, u64::from(number) * 100_000, &[number], false)
+                    .write(file, u64::from(number) * 100_000, &[number], None)
                     .unwrap();
                 overlay.lookup(Ino::ROOT, OsStr::new("d")).unwrap();
             });
@@ -408,11 +408,11 @@ fn nobody_stays_in_memory_unasked() {
     let overlay = &direct.overlay;
     let directory = overlay.lookup(Ino::ROOT, OsStr::new("d")).unwrap().unwrap().ino;
     let file = overlay.lookup(directory, OsStr::new("file")).unwrap().unwrap().ino;
-    overlay.write(file, 0, b"x", false).unwrap();
+    overlay.write(file, 0, b"x", None).unwrap();
     overlay.forget(directory, 1);
-    assert_eq!(overlay.nodes_in_memory(), 3);
+    assert_eq!(overlay.table.len(), 3);
     overlay.forget(file, 1);
-    assert_eq!(overlay.nodes_in_memory(), 1);
+    assert_eq!(overlay.table.len(), 1);
     assert_eq!(overlay.getattr(file).unwrap_err().errno, Errno::STALE);
     do_it(
         &mut direct,
@@ -429,9 +429,12 @@ fn set_id_bits_go_when_others_write() {
     for (before, after) in [(0o6755, 0o755), (0o2644, 0o2644), (0o4600, 0o600)] {
         do_it(&mut direct, Op::Create("file".into(), before));
         let file = find(&direct, "file");
-        direct.overlay.write(file, 0, b"x", false).unwrap();
+        direct.overlay.write(file, 0, b"x", None).unwrap();
         assert_eq!(permissions(&direct, file), before, "root may");
-        direct.overlay.write(file, 0, b"x", true).unwrap();
+        direct
+            .overlay
+            .write(file, 0, b"x", Some(&Caller { uid: 7, gid: 0 }))
+            .unwrap();
         assert_eq!(permissions(&direct, file), after);
         do_it(&mut direct, Op::Unlink("file".into()));
     }

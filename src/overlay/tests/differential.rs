@@ -14,7 +14,7 @@ use super::target::{Direct, Op, Plain, Target};
 use crate::overlay::layer::{FileKind, Layer};
 use crate::overlay::{Overlay, RenameMode, UpperDirs};
 
-/// The layers that everything starts from.
+/// Returns the layers that every test starts from.
 pub(crate) fn layers() -> Vec<Arc<dyn Layer>> {
     let mut top = MemoryLayer::new();
     top.directory("a");
@@ -88,6 +88,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(RenameMode::NoReplace),
         2 => Just(RenameMode::Exchange),
         1 => Just(RenameMode::Whiteout),
+        1 => Just(RenameMode::NoReplaceWhiteout),
     ];
     let kind = prop_oneof![
         Just((FileKind::CharDevice, (0, 0))),
@@ -119,7 +120,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Applies `ops` to both and compares; the overlay, and the plain directory's tree at the end.
+/// Applies `ops` to both and compares the outcomes, then the trees; returns the plain directory's tree.
 pub(crate) fn run(
     room: &Room,
     ops: &[Op],
@@ -150,7 +151,7 @@ pub(crate) fn assert_same(expected: &super::target::View, actual: &super::target
     Ok(())
 }
 
-/// Runs `cases` cases, or as many as `PROPTEST_CASES` says.
+/// Returns a runner of `cases` cases, or of `PROPTEST_CASES` if that is set.
 pub(crate) fn runner(cases: u32) -> TestRunner {
     const DEFAULT_CASES: u32 = 256;
     let given = Config::default();

@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 
 use crate::overlay::layer::{Errno, FileKind};
-use crate::overlay::{Caller, Change, Ino, NewMode, NewNode, Overlay, RenameMode};
+use crate::overlay::{Access, Caller, Change, Ino, NewMode, NewNode, Overlay, RenameMode};
 
 /// A node as users see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +48,13 @@ pub(crate) enum Op {
     Owner(PathBuf, u32, u32),
     SetXattr(PathBuf, OsString, Vec<u8>),
     RemoveXattr(PathBuf, OsString),
-    /// Keeps a file open, whatever becomes of its name.
+    /// Keeps a file open, whatever happens to its name.
     Hold(PathBuf),
     WriteHeld(usize, u64, Vec<u8>),
     ReadHeld(usize),
 }
 
-/// What an operation gave.
+/// The outcome of an operation.
 pub(crate) type Outcome = Result<Vec<u8>, Errno>;
 
 pub(crate) trait Target {
@@ -85,7 +85,7 @@ impl Plain {
 
     fn open(&self, path: &Path, flags: OFlags) -> Result<File, Errno> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        // Opening a FIFO or a device is not what is compared here.
+        // Opening a FIFO or a device is not compared here.
         let stat = statat(CWD, self.at(path), AtFlags::SYMLINK_NOFOLLOW)?;
         match FileKind::from_mode(stat.st_mode) {
             Some(FileKind::Regular) => Ok(openat(CWD, self.at(path), flags, Mode::empty())?.into()),
@@ -94,7 +94,7 @@ impl Plain {
         }
     }
 
-    /// Makes what `view` shows.
+    /// Makes the tree that `view` shows.
     pub(crate) fn populate(&mut self, view: &View) {
         for (path, seen) in view {
             if *path == seen.same_as || seen.kind == FileKind::Directory {
@@ -141,7 +141,7 @@ impl Target for Plain {
             }
             Op::MakeDirectory(path, bits) => {
                 mkdirat(CWD, self.at(path), mode(*bits))?;
-                // Without umask, but with what the directory hands down.
+                // Without umask, but with the bits that the directory hands down.
                 let handed_down = statat(CWD, self.at(path), AtFlags::SYMLINK_NOFOLLOW)?.st_mode & libc::S_ISGID;
                 chmodat(CWD, self.at(path), mode(*bits | handed_down), AtFlags::empty()).map(nothing)
             }
@@ -159,6 +159,7 @@ impl Target for Plain {
                     RenameMode::NoReplace => RenameFlags::NOREPLACE,
                     RenameMode::Exchange => RenameFlags::EXCHANGE,
                     RenameMode::Whiteout => RenameFlags::WHITEOUT,
+                    RenameMode::NoReplaceWhiteout => RenameFlags::NOREPLACE | RenameFlags::WHITEOUT,
                 };
                 renameat_with(CWD, self.at(old), CWD, self.at(new), flags).map(nothing)
             }
@@ -300,7 +301,7 @@ impl Direct {
         }
     }
 
-    /// The node at `path`, with a reference for each node on the way that the test never gives back.
+    /// Finds the node at `path`, with a reference for each node on the way that the test never gives back.
     pub(crate) fn find(&self, path: &Path) -> Result<Ino, Errno> {
         path.iter().try_fold(Ino::ROOT, |parent, name| {
             let found = self.overlay.lookup(parent, name).map_err(|error| error.errno)?;
@@ -331,7 +332,7 @@ impl Direct {
 
     pub(crate) fn read_all(&self, ino: Ino) -> Vec<u8> {
         let mut content = vec![0; LIMIT];
-        let length = self.overlay.read(ino, 0, &mut content).unwrap();
+        let length = self.overlay.read(ino, 0, &mut content, Access::Noted).unwrap();
         content.truncate(length);
         content
     }
@@ -351,7 +352,7 @@ impl Direct {
             device: stat.device,
             content: match stat.kind {
                 FileKind::Regular => self.read_all(ino),
-                FileKind::Symlink => self.overlay.read_link(ino).unwrap(),
+                FileKind::Symlink => self.overlay.read_link(ino, Access::Noted).unwrap(),
                 _ => Vec::new(),
             },
             xattrs: xattrs.collect(),
@@ -360,7 +361,7 @@ impl Direct {
         (ino, seen)
     }
 
-    /// The inode numbers of all paths.
+    /// Returns the inode numbers of all paths.
     pub(crate) fn numbers(&self) -> BTreeMap<PathBuf, Ino> {
         let mut numbers = BTreeMap::new();
         let mut todo = vec![PathBuf::new()];
@@ -429,7 +430,7 @@ impl Target for Direct {
             }
             Op::Write(path, offset, data) => {
                 let ino = self.find(path)?;
-                done(self.overlay.write(ino, *offset, data, false).map(drop))
+                done(self.overlay.write(ino, *offset, data, None).map(drop))
             }
             Op::Truncate(path, size) => self.change(
                 path,
@@ -473,7 +474,7 @@ impl Target for Direct {
                 file.map(|_| Vec::new())
             }
             Op::WriteHeld(index, offset, data) => match held(&self.held, *index) {
-                Some(&ino) => done(self.overlay.write(ino, *offset, data, false).map(drop)),
+                Some(&ino) => done(self.overlay.write(ino, *offset, data, None).map(drop)),
                 None => Err(Errno::BADF),
             },
             Op::ReadHeld(index) => match held(&self.held, *index) {

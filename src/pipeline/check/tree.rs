@@ -1,7 +1,7 @@
-//! Where two trees differ: in all that lstat(2) and listxattr(2) tell, as far as an image holds it, and in contents.
+//! Where two trees differ: in all that lstat(2) and listxattr(2) report, as far as an image holds it, and in contents.
 //!
-//! Left out is what an image does not take from a tree: times but that of the last modification (and of that whatever is
-//! later than the epoch), and inode numbers, but for which names are the same file.
+//! The comparison leaves out what an image does not take from a tree: all times but that of the last modification
+//! (which is at most the epoch), and inode numbers, except that the same names must be one file.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -14,15 +14,15 @@ use crate::cancel::Cancel;
 use crate::diff::attributes;
 use crate::durable::PathError;
 
-use super::super::BuildError;
-use super::first_range;
+use super::range::first_range;
+use crate::pipeline::error::BuildError;
 
-/// A path, and what about it is not the same.
+/// A path, and how it differs.
 type Difference = (PathBuf, String);
 
-/// The first path, in order, that is not the same below `a` and `b`, of which an image has no time later than
-/// `epoch_seconds`. That a directory was modified at another time is told only if nothing else differs: it follows from
-/// what is in it.
+/// Finds the first path, in order, that differs between `a` and `b`. Times later than `epoch_seconds` are clamped, as
+/// in an image. A directory's time of modification counts only if nothing else differs: it follows from what is in the
+/// directory.
 ///
 /// # Errors
 /// If something cannot be read, or the user asked to stop.
@@ -82,7 +82,7 @@ impl Entry {
         Ok(Self { path, metadata })
     }
 
-    /// Seconds and nanoseconds, as an image has them.
+    /// Gives the time of the last modification in seconds and nanoseconds, as an image has it.
     fn modified(&self, epoch_seconds: u64) -> (i64, i64) {
         let epoch = (i64::try_from(epoch_seconds).unwrap_or(i64::MAX), 0);
         (self.metadata.mtime(), self.metadata.mtime_nsec()).min(epoch)
@@ -94,7 +94,7 @@ impl Entry {
 struct Names(HashMap<(u64, u64), PathBuf>);
 
 impl Names {
-    /// The first name of `entry`, which is called `path` now; `None` if it has no other.
+    /// Gives the first name of `entry`, which is called `path` now; `None` if it has no other.
     fn first(&mut self, entry: &Entry, path: &Path) -> Option<PathBuf> {
         let metadata = &entry.metadata;
         if metadata.is_dir() || metadata.nlink() < 2 {
@@ -186,7 +186,7 @@ mod tests {
 
     const EPOCH: u64 = 1_700_000_000;
 
-    /// Two trees that are the same.
+    /// Makes two trees that are the same.
     fn trees() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for tree in ["a", "b"] {
@@ -201,7 +201,7 @@ mod tests {
         directory
     }
 
-    /// What is told after `change` to the directory `etc` of the second tree.
+    /// Compares the trees after `change` to the directory `etc` of the second one.
     fn told(change: impl FnOnce(&Path)) -> Option<(String, String)> {
         let trees = trees();
         let [a, b] = ["a", "b"].map(|name| trees.path().join(name));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::hint::Means;
 use crate::provider::{Providers, repositories};
 use crate::template::{self, TemplateSource, Variables};
 
@@ -10,7 +11,7 @@ fn provider() -> Provider {
         .clone()
 }
 
-/// A template with these `packageRepositories`.
+/// Makes a template with these `packageRepositories`.
 fn template(repositories: &str) -> Template {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t.yml");
@@ -95,10 +96,11 @@ fn a_missing_mirror_is_answered_with_every_way_to_give_one() {
     let mut mirrors = Mirrors::new();
     let error = mirrors
         .resolve(&provider(), &template(""), "debian-security")
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
+    let error = error.hint().unwrap();
+    assert_eq!(error.means(), [Means::Mirror]);
     for way in [
-        "--mirror debian-security=",
+        "debian-security=URL",
         "OIC_MIRROR_DEBIAN_SECURITY",
         "mirrors:",
         "trixie-security",
@@ -208,16 +210,19 @@ fn a_vendors_own_server_is_the_last_resort() {
     );
     assert_eq!(ubuntu("aarch64").archives(), ["ubuntu-ports"]);
     mirrors.add_flag("http://m.example/ubuntu").unwrap();
-    assert_eq!(url(&mirrors, "ubuntu"), "http://m.example/ubuntu (--mirror)");
-    // That server may or may not have the other archive: its own is known.
+    assert_eq!(url(&mirrors, "ubuntu"), "http://m.example/ubuntu (the command line)");
+    // That server may or may not have the other archive, whose own server is known.
     assert_eq!(
         url(&mirrors, "ubuntu-security"),
         "http://security.ubuntu.com/ubuntu (the provider)"
     );
     mirrors.add_flag("ubuntu-security=http://m.example/sec").unwrap();
-    assert_eq!(url(&mirrors, "ubuntu-security"), "http://m.example/sec (--mirror)");
+    assert_eq!(
+        url(&mirrors, "ubuntu-security"),
+        "http://m.example/sec (the command line)"
+    );
 
-    // eLxr states no fingerprint: a build stops before anything of it is believed.
+    // eLxr states no fingerprint: a build stops before it trusts any of its data.
     let elxr = providers.by_id("wind-river-elxr-elxr12-x86_64").unwrap();
     let error = repositories(elxr, &Mirrors::new(), &template(""), &|_| Ok(b"any key".to_vec())).unwrap_err();
     assert!(error.to_string().contains("not pinned"), "{error}");

@@ -1,15 +1,15 @@
 //! The syntax that Debian's control files share (deb822(5)): stanzas of
 //! `Name: value` fields, continued by lines that begin with a blank.
 
-/// Where and why a text is not what it should be.
+/// A syntax error with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{}: {reason}", of(.package))]
 pub struct ParseError {
     /// Line of the text, counted from 1.
     pub line: usize,
-    /// Name of the package whose stanza it is, if it was already known.
+    /// Name of the package of the stanza, if it was already known.
     pub package: Option<String>,
-    /// What is wrong, in words.
+    /// The mistake, in words.
     pub reason: String,
 }
 
@@ -21,7 +21,7 @@ fn of(package: &Option<String>) -> String {
 }
 
 impl ParseError {
-    /// An error at `line` that no package is to blame for.
+    /// Makes an error at `line` that belongs to no package.
     pub fn at(line: usize, reason: impl Into<String>) -> Self {
         Self {
             line,
@@ -36,13 +36,13 @@ impl ParseError {
 pub struct Field<'a> {
     /// Line that it begins on, counted from 1.
     pub line: usize,
-    /// Its name as written; compare without case.
+    /// Its name as written; compared without case.
     pub name: &'a str,
     /// Its value without surrounding blanks; continuation lines keep their line ends.
     pub value: &'a str,
 }
 
-/// What a [`Scanner`] finds.
+/// A piece of a control file, as a [`Scanner`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token<'a> {
     /// A field of the current stanza.
@@ -65,7 +65,7 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Scans `text`, in which comments are an error.
+    /// Makes a scanner of `text`, in which comments are an error.
     pub fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -76,7 +76,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Scans `text`, skipping lines that begin with `#`.
+    /// Makes a scanner of `text` that skips lines that begin with `#`.
     pub fn with_comments(text: &'a str) -> Self {
         Self {
             comments: true,
@@ -84,12 +84,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The line that was read last, counted from 1.
+    /// Returns the number of the line that was read last, counted from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The next token, or `None` at the end of the text.
+    /// Returns the next token, or `None` at the end of the text.
     ///
     /// # Errors
     /// [`ParseError`] for a line that is neither a field, a continuation nor empty.
@@ -141,7 +141,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Whether the next line belongs to the field before it.
+    /// Returns whether the next line belongs to the field before it.
     fn next_continues(&self) -> bool {
         match self.text.as_bytes().get(self.position) {
             Some(b' ' | b'\t') => !is_blank(
@@ -168,12 +168,12 @@ fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
-/// Surrounding blanks that are ASCII; what Unicode calls a blank is content.
+/// Removes surrounding ASCII blanks; other Unicode blanks are content.
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-/// Printable ASCII without `:`, not beginning with `#` or `-` (deb822(5), "Fields").
+/// Returns whether `name` is printable ASCII without `:`, not beginning with `#` or `-` (deb822(5), "Fields").
 fn is_field_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['#', '-']) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }

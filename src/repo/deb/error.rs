@@ -1,69 +1,31 @@
-//! Why a repository cannot be used, with what a user can do about it.
+//! The problems that only a Debian repository can have, with hints for the user.
 
-use super::date;
-use super::deb822::ParseError;
-use crate::cancel::Cancelled;
-use crate::durable::{LockError, PathError};
-use crate::fetch::FetchError;
-use crate::repo::error::{self, RepoProblem};
-use crate::verify::VerifyError;
+use crate::date;
+use crate::hint::{Hint, Means};
+use crate::repo::error::{FormatProblem, may_be_updating};
 
-/// Why an index could not be loaded.
-pub type RepoError = error::RepoError<Problem>;
-
-/// What is wrong with a repository.
+/// A problem of a Debian repository.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// Download failed.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
+pub enum DebProblem {
     /// Neither `InRelease` nor `Release` exists.
     #[error("{url} does not exist, nor does Release beside it")]
     NoRelease {
         /// URL of the `InRelease` file.
         url: String,
     },
-    /// It must be signed, and no key is pinned for it.
-    #[error("no key is given that may sign it")]
-    NoKey,
-    /// The pinned keys cannot be read.
-    #[error("its keys cannot be used: {0}")]
-    Keys(VerifyError),
-    /// The signature is not accepted.
-    #[error("{url}: {source}")]
-    Signature {
-        /// URL of the signed file.
-        url: String,
-        /// What is wrong with the signature.
-        source: VerifyError,
-    },
-    /// There is a `Release`, but nothing that signs it.
-    #[error("{url} is not signed")]
-    Unsigned {
-        /// URL of the `Release` file.
-        url: String,
-    },
-    /// A file does not have the form that it should have.
-    #[error("{url}: {source}")]
-    Malformed {
-        /// URL of the file.
-        url: String,
-        /// Where and why.
-        source: ParseError,
-    },
-    /// The Release file is for something else than what was asked for.
+    /// The Release file is for another suite than the requested one.
     #[error("{url} is for suite {suite:?} (codename {codename:?}), not for {wanted:?}")]
     WrongSuite {
         /// URL of the Release file.
         url: String,
-        /// What was asked for.
+        /// The requested suite.
         wanted: String,
         /// Its `Suite`.
         suite: String,
         /// Its `Codename`.
         codename: String,
     },
-    /// `Valid-Until` is over.
+    /// The time in `Valid-Until` has passed.
     #[error(
         "{url} of {} has expired: its Valid-Until is {}, and it is {} now",
         date::show(*.date), date::show(*.valid_until), date::show(*.now)
@@ -96,28 +58,20 @@ pub enum Problem {
     NoIndex {
         /// URL of the Release file.
         url: String,
-        /// The component that was asked for.
+        /// The requested component.
         component: String,
         /// The architecture under its dpkg name.
         architecture: String,
-        /// What components there are.
+        /// The listed components.
         components: String,
-        /// What architectures there are.
+        /// The listed architectures.
         architectures: String,
     },
-    /// The index that the Release file lists cannot be had.
-    #[error("{url} is listed in the Release file, but the server does not have it")]
-    IndexNotFound {
-        /// URL of the index.
+    /// The Release file of a flat repository lists no index.
+    #[error("{url} lists no file Packages beside it")]
+    NoFlatIndex {
+        /// URL of the Release file.
         url: String,
-    },
-    /// What came is not what the Release file lists.
-    #[error("{url} is not what the Release file lists: {reason}")]
-    Mismatch {
-        /// URL of the index.
-        url: String,
-        /// How they differ.
-        reason: String,
     },
     /// An index cannot be decompressed.
     #[error("{url} cannot be decompressed: {reason}")]
@@ -127,78 +81,33 @@ pub enum Problem {
         /// The cause.
         reason: String,
     },
-    /// A size that no index has.
-    #[error("{url} would have {size_bytes} bytes, more than the {limit_bytes} that are sensible")]
-    TooLarge {
-        /// URL of the index.
-        url: String,
-        /// Its size according to the Release file.
-        size_bytes: u64,
-        /// The limit in bytes.
-        limit_bytes: u64,
-    },
-    /// Not in the cache, and the network must not be used.
-    #[error("not in the cache: {}", .urls.join(", "))]
-    NotCached {
-        /// What is missing.
-        urls: Vec<String>,
-    },
-    /// The cache could not be read or written.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// The user asked to stop.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
 }
 
-impl Problem {
-    /// Whether a mirror that is being updated just now gives this; asking again helps then.
-    pub(super) fn may_be_a_race(&self) -> bool {
-        matches!(self, Self::Mismatch { .. } | Self::IndexNotFound { .. })
-    }
-}
-
-impl From<LockError> for Problem {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Path(error) => Self::Path(error),
-            LockError::Cancelled(error) => Self::Cancelled(error),
-        }
-    }
-}
-
-impl RepoProblem for Problem {
-    fn of(self, repository: &str) -> RepoError {
-        match self {
-            Self::Cancelled(cancelled) | Self::Fetch(FetchError::Cancelled(cancelled)) => cancelled.into(),
-            Self::NotCached { urls } => RepoError::not_cached(repository, urls),
-            problem => RepoError::repository(repository, problem),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
+impl FormatProblem for DebProblem {
+    fn hint(&self) -> Option<Hint> {
         let text = match self {
-            Self::Fetch(FetchError::BadUrl { .. }) => "check the repository's URL",
-            Self::Fetch(_) => {
-                "check the network, choose another mirror with --mirror, or build from the cache with --offline"
-            }
             Self::NoRelease { .. } => {
                 "check the URL and the suite; a directory of packages needs a Release file (apt-ftparchive release)"
             }
-            Self::NoKey => "give the repository's public key (`pkey`), or `[trusted=yes]` to use it unverified",
-            Self::Keys(error) | Self::Signature { source: error, .. } => return error.hint(),
-            Self::Unsigned { .. } => "use a mirror that has its signature, or `[trusted=yes]` to use it unverified",
-            Self::WrongSuite { .. } => "correct the suite, or choose another mirror with --mirror",
-            Self::Expired { .. } | Self::FromTheFuture { .. } => {
-                "check the clock of this machine; if it is right, the mirror is out of date: choose another with --mirror"
+            Self::WrongSuite { .. } => {
+                return Some(Hint::new("correct the suite, or choose another mirror").by(Means::Mirror));
+            }
+            Self::Expired { .. } => {
+                let text = "check the clock of this machine; if it is right, the mirror is out of date: choose another \
+                            one, or give an archive that stays as it is `checkValidUntil: false` in packageRepositories";
+                return Some(Hint::new(text).by(Means::Mirror));
+            }
+            Self::FromTheFuture { .. } => {
+                let text =
+                    "check the clock of this machine; if it is right, the mirror is out of date: choose another one";
+                return Some(Hint::new(text).by(Means::Mirror));
             }
             Self::NoIndex { .. } => "correct the component or the architecture",
-            Self::IndexNotFound { .. } | Self::Mismatch { .. } | Self::Decompress { .. } | Self::TooLarge { .. } => {
-                "the mirror may be in the middle of an update: try again later, or choose another with --mirror"
+            Self::NoFlatIndex { .. } => {
+                "make the Release file anew (apt-ftparchive release), or name the suite instead of a directory"
             }
-            Self::Path(error) if error.is_no_space() => "free some space, or choose another cache directory",
-            Self::Malformed { .. } | Self::NotCached { .. } | Self::Path(_) | Self::Cancelled(_) => return None,
+            Self::Decompress { .. } => return Some(may_be_updating()),
         };
-        Some(text.to_owned())
+        Some(text.into())
     }
 }

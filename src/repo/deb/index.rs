@@ -1,99 +1,153 @@
-//! The `Packages` indexes that a Release file lists: which, from where, and verified.
+//! The `Packages` indexes that a Release file lists: their choice, download and verification.
 
-use super::current::Current;
-use super::deb822::ParseError;
-use super::error::Problem;
-use super::load::Session;
-use super::packages::parse_packages_on;
+use super::error::DebProblem;
+use super::format::Session;
+use super::packages::{Parsed, parse_packages_on};
 use super::release::{Listed, Release};
+use crate::archive::compression::{Compression, plausible_bytes};
 use crate::fetch::{FetchError, Reply};
-use crate::package::{Arch, PackageRecord, Sha256};
-use crate::repo::Repository;
-use crate::repo::compress::Compression;
+use crate::package::{Arch, PackageRecord};
 use crate::repo::store::Kind;
+use crate::repo::{Problem, Repository};
 
-/// Twenty times Debian's largest.
+/// The forms of an index, the smallest to download first.
+const PREFERENCE: [Compression; 5] = [
+    Compression::Xz,
+    Compression::Zstd,
+    Compression::Bzip2,
+    Compression::Gzip,
+    Compression::Plain,
+];
+/// Upper limit in bytes, twenty times Debian's largest index.
 const INDEX_LIMIT_BYTES: u64 = 1 << 30;
+
+/// The name of the root of the metadata, for messages.
+const ROOT: &str = "the Release file";
 
 /// One index, in all the forms that the Release file lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct ListedIndex {
     /// Path below the Release file's directory, without a compression suffix.
     path: String,
     /// Listed forms, the preferred first.
     forms: Vec<(Compression, Listed)>,
 }
 
-impl Wanted {
+impl ListedIndex {
     fn find(release: &Release, path: String) -> Option<Self> {
         let listed = |form: Compression| {
             release
                 .file(&format!("{path}{}", form.suffix()))
-                .map(|listed| (form, listed))
+                .map(|listed| (form, listed.clone()))
         };
-        let forms: Vec<_> = Compression::PREFERENCE.into_iter().filter_map(listed).collect();
+        let forms: Vec<_> = PREFERENCE.into_iter().filter_map(listed).collect();
         (!forms.is_empty()).then_some(Self { path, forms })
     }
 
-    /// The decompressed form, if it is listed.
-    fn plain(&self) -> Option<Listed> {
-        self.forms
-            .iter()
-            .find(|(form, _)| *form == Compression::Plain)
-            .map(|(_, listed)| *listed)
+    /// Returns the decompressed form, if it is listed.
+    fn plain(&self) -> Option<&Listed> {
+        let plain = self.forms.iter().find(|(form, _)| *form == Compression::Plain);
+        plain.map(|(_, listed)| listed)
     }
 }
 
-/// The indexes of the repository's components, for the architecture and for `all`.
-pub(super) fn wanted(session: &Session<'_>, current: &Current) -> Result<Vec<Wanted>, Problem> {
-    let release = &current.release;
-    let architecture = session.options.arch.deb();
-    let mut all = Vec::new();
-    for component in &session.repository.components {
-        let find = |architecture| Wanted::find(release, format!("{component}/binary-{architecture}/Packages"));
-        let before = all.len();
-        all.extend(find(architecture));
-        if !release.all_is_in_each {
-            all.extend(find("all"));
-        }
-        if all.len() == before {
-            return Err(Problem::NoIndex {
-                url: current.pointer.url.clone(),
-                component: component.clone(),
-                architecture: architecture.to_owned(),
-                components: release.components.join(" "),
-                architectures: release.architectures.join(" "),
-            });
-        }
+/// Returns the indexes of the repository's components, for the architecture and for `all`; that of all packages, if it
+/// is flat. Components without an index are left out ([`absent`] lists them), unless that leaves nothing. `url` is that
+/// of the Release file.
+pub(super) fn wanted(session: &Session<'_>, release: &Release, url: &str) -> Result<Vec<ListedIndex>, Problem> {
+    if session.repository.is_flat() {
+        let index = ListedIndex::find(release, "Packages".to_owned());
+        return Ok(vec![
+            index.ok_or_else(|| DebProblem::NoFlatIndex { url: url.to_owned() })?,
+        ]);
+    }
+    let components = &session.repository.components;
+    let all: Vec<ListedIndex> = components
+        .iter()
+        .flat_map(|name| of_component(session, release, name))
+        .collect();
+    if all.is_empty() {
+        let problem = DebProblem::NoIndex {
+            url: url.to_owned(),
+            component: components.join(" "),
+            architecture: session.options.arch.deb().to_owned(),
+            components: release.components.join(" "),
+            architectures: release.architectures.join(" "),
+        };
+        return Err(problem.into());
     }
     Ok(all)
 }
 
+/// Returns the components of the repository for which `release` lists no index, for neither the architecture nor `all`.
+pub(super) fn absent<'a>(session: &Session<'a>, release: &Release) -> Vec<&'a str> {
+    if session.repository.is_flat() {
+        return Vec::new();
+    }
+    let names = session.repository.components.iter().map(String::as_str);
+    names
+        .filter(|name| of_component(session, release, name).is_empty())
+        .collect()
+}
+
+fn of_component(session: &Session<'_>, release: &Release, component: &str) -> Vec<ListedIndex> {
+    let find = |architecture| ListedIndex::find(release, format!("{component}/binary-{architecture}/Packages"));
+    let own = find(session.options.arch.deb());
+    let all = if release.all_is_in_each { None } else { find("all") };
+    own.into_iter().chain(all).collect()
+}
+
+/// The number of oddities of an index that are named one by one.
+const NAMED: usize = 5;
+
 impl Session<'_> {
-    /// The packages of an index that concern the architecture and are allowed.
-    pub(super) fn records(&self, release: &Release, wanted: &Wanted) -> Result<Vec<PackageRecord>, Problem> {
-        self.cancel.check()?;
-        let malformed = |source| Problem::Malformed {
-            url: self.url(&wanted.path),
-            source,
-        };
-        let text = String::from_utf8(self.index(release, wanted)?).map_err(|error| {
-            let before = error
-                .as_bytes()
-                .get(..error.utf8_error().valid_up_to())
-                .unwrap_or_default();
-            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-            malformed(ParseError::at(line, "the text is not UTF-8"))
-        })?;
+    /// Returns the packages of an index that are for the architecture and that the filter allows.
+    pub(super) fn records(&self, release: &Release, wanted: &ListedIndex) -> Result<Vec<PackageRecord>, Problem> {
+        self.work.cancel.check()?;
+        let text = self.text(self.index(release, wanted)?, wanted);
         let id = self.repository.id.as_str().into();
-        let mut records =
-            parse_packages_on(self.options.jobs, text.into(), id, self.repository.priority).map_err(malformed)?;
+        let parsed = parse_packages_on(self.work.threads, text.into(), id, self.repository.priority);
+        self.warn_of_oddities(&parsed, wanted);
+        let mut records = parsed.records;
         records.retain(|record| is_wanted(record, self.repository, self.options.arch));
         Ok(records)
     }
 
-    /// An index, from the cache or the mirror; verified either way.
-    fn index(&self, release: &Release, wanted: &Wanted) -> Result<Vec<u8>, Problem> {
+    /// Returns an index as text. Bytes that are not UTF-8 become replacement characters: they are in names of people
+    /// and descriptions, and a name, version or path with one is refused later.
+    fn text(&self, index: Vec<u8>, wanted: &ListedIndex) -> String {
+        String::from_utf8(index).unwrap_or_else(|error| {
+            let valid_bytes = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().iter().take(valid_bytes);
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            let (repository, url) = (&self.repository.id, self.url(&wanted.path));
+            tracing::warn!(
+                repository,
+                url,
+                line,
+                "the text is not UTF-8; some characters are replaced"
+            );
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        })
+    }
+
+    /// Names what is odd in an index, as far as it is not too much.
+    fn warn_of_oddities(&self, parsed: &Parsed, wanted: &ListedIndex) {
+        let (repository, url) = (&self.repository.id, self.url(&wanted.path));
+        for error in parsed.skipped.iter().take(NAMED) {
+            tracing::warn!(repository, url, "{error}: this package is left out");
+        }
+        for error in parsed.repaired.iter().take(NAMED) {
+            tracing::warn!(repository, url, "{error}");
+        }
+        let unnamed = parsed.skipped.len().saturating_sub(NAMED) + parsed.repaired.len().saturating_sub(NAMED);
+        if unnamed > 0 {
+            tracing::warn!(repository, url, "{unnamed} more stanzas are odd or left out");
+        }
+    }
+
+    /// Returns an index, from the cache or the mirror; verified either way.
+    fn index(&self, release: &Release, wanted: &ListedIndex) -> Result<Vec<u8>, Problem> {
         if let Some(plain) = self.cached_index(wanted)? {
             return Ok(plain);
         }
@@ -104,21 +158,25 @@ impl Session<'_> {
         }
         let mut missing = self.url(&wanted.path);
         for (form, listed) in &wanted.forms {
-            match self.download(release, wanted, *form, *listed) {
-                Err(Problem::IndexNotFound { url }) => missing = url,
+            match self.download(release, wanted, *form, listed) {
+                Err(Problem::IndexNotFound { url, .. }) => missing = url,
                 done => return done,
             }
         }
-        Err(Problem::IndexNotFound { url: missing })
+        Err(Problem::IndexNotFound {
+            url: missing,
+            root: ROOT,
+        })
     }
 
-    /// Refuses if the cache lacks one of the indexes, which may be all that is missing of several repositories.
-    pub(super) fn check_cached(&self, current: &Current) -> Result<(), Problem> {
-        let mut missing = wanted(self, current)?;
+    /// Returns an error if the cache lacks one of the indexes, so that the missing files of several repositories can be
+    /// reported together.
+    pub(super) fn check_cached(&self, release: &Release, url: &str) -> Result<(), Problem> {
+        let mut missing = wanted(self, release, url)?;
         missing.retain(|wanted| {
             let mut forms = wanted.forms.iter();
             let is_kept = |(form, listed): &(Compression, Listed)| {
-                self.store.has(Kind::index("Packages", form.suffix()), listed.sha256)
+                self.store.has(Kind::index("Packages", form.suffix()), listed.checksum)
             };
             !forms.any(is_kept)
         });
@@ -130,31 +188,28 @@ impl Session<'_> {
         }
     }
 
-    fn cached_index(&self, wanted: &Wanted) -> Result<Option<Vec<u8>>, Problem> {
+    fn cached_index(&self, wanted: &ListedIndex) -> Result<Option<Vec<u8>>, Problem> {
         if let Some(plain) = wanted.plain() {
-            return Ok(self
-                .store
-                .read(Kind::index("Packages", ""), plain.sha256, plain.size_bytes));
+            let (kind, checksum) = (Kind::index("Packages", ""), plain.checksum);
+            return Ok(self.store.read(kind, checksum, plain.size_bytes));
         }
         for (form, listed) in &wanted.forms {
-            if let Some(bytes) =
-                self.store
-                    .read(Kind::index("Packages", form.suffix()), listed.sha256, listed.size_bytes)
-            {
+            let (kind, checksum) = (Kind::index("Packages", form.suffix()), listed.checksum);
+            if let Some(bytes) = self.store.read(kind, checksum, listed.size_bytes) {
                 return self.decompress(&self.url(&wanted.path), wanted, *form, bytes).map(Some);
             }
         }
         Ok(None)
     }
 
-    /// Fetches one form, checks and opens it, and keeps it in the cache: the
-    /// decompressed form if the Release file vouches for that, else as it came.
+    /// Downloads one form, checks and decompresses it, and keeps it in the cache: decompressed if the Release file
+    /// lists that form's digest, else as it came.
     fn download(
         &self,
         release: &Release,
-        wanted: &Wanted,
+        wanted: &ListedIndex,
         form: Compression,
-        listed: Listed,
+        listed: &Listed,
     ) -> Result<Vec<u8>, Problem> {
         let named = self.url(&format!("{}{}", wanted.path, form.suffix()));
         let largest = wanted
@@ -170,72 +225,101 @@ impl Session<'_> {
                 limit_bytes: INDEX_LIMIT_BYTES,
             });
         }
+        let (url, bytes) = self.fetch(release, wanted, named, listed)?;
+        check(&url, &bytes, listed)?;
+        match wanted.plain() {
+            Some(plain) => {
+                let bytes = self.decompress(&url, wanted, form, bytes)?;
+                check(&url, &bytes, plain)?;
+                let (kind, checksum) = (Kind::index("Packages", ""), plain.checksum);
+                self.store.write(kind, checksum, &bytes)?;
+                Ok(bytes)
+            }
+            None => {
+                let (kind, checksum) = (Kind::index("Packages", form.suffix()), listed.checksum);
+                self.store.write(kind, checksum, &bytes)?;
+                self.decompress(&url, wanted, form, bytes)
+            }
+        }
+    }
+
+    /// Downloads the file at the URL `named`, by its digest where the repository offers that; returns also the URL that
+    /// had it.
+    fn fetch(
+        &self,
+        release: &Release,
+        wanted: &ListedIndex,
+        named: String,
+        listed: &Listed,
+    ) -> Result<(String, Vec<u8>), Problem> {
         let mut answer = Err(FetchError::NotFound { url: named.clone() });
         let mut url = named.clone();
         if release.by_hash {
-            let directory = wanted.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            url = self.url(&format!("{directory}/by-hash/SHA256/{}", listed.sha256));
+            let directory = wanted.path.rfind('/').and_then(|end| wanted.path.get(..=end));
+            let algorithm = listed.checksum.algorithm().field();
+            let by_hash = format!("by-hash/{algorithm}/{}", listed.checksum);
+            url = self.url(&format!("{}{by_hash}", directory.unwrap_or_default()));
             answer = self.get(&url, listed.size_bytes, None);
         }
         if matches!(answer, Err(FetchError::NotFound { .. })) {
             answer = self.get(&named, listed.size_bytes, None);
             url = named;
         }
-        let bytes = match answer {
-            Ok(Reply::Body { bytes, .. }) => bytes,
-            Ok(Reply::NotModified) | Err(FetchError::NotFound { .. }) => return Err(Problem::IndexNotFound { url }),
+        match answer {
+            Ok(Reply::Body { bytes, .. }) => Ok((url, bytes)),
+            Ok(Reply::NotModified) | Err(FetchError::NotFound { .. }) => {
+                Err(Problem::IndexNotFound { url, root: ROOT })
+            }
             Err(FetchError::TooLarge { .. }) => {
                 let reason = format!("it has more than {} bytes", listed.size_bytes);
-                return Err(Problem::Mismatch { url, reason });
+                Err(Problem::Mismatch {
+                    url,
+                    root: ROOT,
+                    reason,
+                })
             }
-            Err(error) => return Err(error.into()),
-        };
-        check(&url, &bytes, listed)?;
-        match wanted.plain() {
-            Some(plain) => {
-                let bytes = self.decompress(&url, wanted, form, bytes)?;
-                check(&url, &bytes, plain)?;
-                self.store.write(Kind::index("Packages", ""), plain.sha256, &bytes)?;
-                Ok(bytes)
-            }
-            None => {
-                self.store
-                    .write(Kind::index("Packages", form.suffix()), listed.sha256, &bytes)?;
-                self.decompress(&url, wanted, form, bytes)
-            }
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn decompress(&self, url: &str, wanted: &Wanted, form: Compression, bytes: Vec<u8>) -> Result<Vec<u8>, Problem> {
-        let limit_bytes = wanted.plain().map_or(INDEX_LIMIT_BYTES, |plain| plain.size_bytes);
+    fn decompress(
+        &self,
+        url: &str,
+        wanted: &ListedIndex,
+        form: Compression,
+        bytes: Vec<u8>,
+    ) -> Result<Vec<u8>, Problem> {
+        let plausible = plausible_bytes(bytes.len() as u64).min(INDEX_LIMIT_BYTES);
+        let limit_bytes = wanted.plain().map_or(plausible, |plain| plain.size_bytes);
         let opened = form.decompress(bytes, limit_bytes);
-        opened.map_err(|error| Problem::Decompress {
-            url: url.to_owned(),
-            reason: error.to_string(),
+        opened.map_err(|error| {
+            let (url, reason) = (url.to_owned(), error.to_string());
+            DebProblem::Decompress { url, reason }.into()
         })
     }
 }
 
-/// Whether a package concerns the architecture and is one that the repository may provide.
+/// Returns whether a package is for the architecture and its repository may provide it.
 pub fn is_wanted(record: &PackageRecord, repository: &Repository, arch: Arch) -> bool {
     (&*record.architecture == arch.deb() || &*record.architecture == "all")
         && repository.filter.takes(&record.name, Vec::new)
 }
 
-/// Size and digest, as the Release file lists them.
-fn check(url: &str, bytes: &[u8], listed: Listed) -> Result<(), Problem> {
+/// Checks size and digest against those that the Release file lists.
+fn check(url: &str, bytes: &[u8], listed: &Listed) -> Result<(), Problem> {
     let mismatch = |reason| {
         Err(Problem::Mismatch {
             url: url.to_owned(),
+            root: ROOT,
             reason,
         })
     };
     if bytes.len() as u64 != listed.size_bytes {
         return mismatch(format!("it has {} bytes instead of {}", bytes.len(), listed.size_bytes));
     }
-    let digest = Sha256::of(bytes);
-    if digest != listed.sha256 {
-        return mismatch(format!("its SHA-256 is {digest} instead of {}", listed.sha256));
+    if !listed.checksum.is_of(bytes) {
+        let algorithm = listed.checksum.algorithm();
+        return mismatch(format!("its {algorithm} is not {}", listed.checksum));
     }
     Ok(())
 }

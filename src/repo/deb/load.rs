@@ -1,61 +1,20 @@
-//! From repositories to records: verified, cached, several at once.
+//! Loads repositories into records: verified, cached, several at once.
 
 use std::collections::HashSet;
 
 use super::current::Current;
-use super::error::Problem;
+use super::format::{Deb, Session};
 use super::index;
-use crate::package::{PackageRecord, Sha256};
-use crate::repo::load::parallel;
-use crate::repo::session;
+use crate::package::{Checksum, PackageRecord};
+use crate::parallel;
 use crate::repo::store::Kind;
-use crate::repo::{Format, ReleaseInfo, Repository};
+use crate::repo::{Format, Problem, ReleaseInfo, Repository};
 use crate::verify::Keyring;
 
-/// What one repository offers.
-#[derive(Debug, Clone)]
-pub struct LoadedIndex {
-    /// `Repository::id`.
-    pub repository_id: String,
-    /// The Release file that all of it hangs on.
-    pub release: ReleaseInfo,
-    /// The packages, in the order of components and indexes.
-    pub records: Vec<PackageRecord>,
-    /// Bytes that came over the network for it.
-    pub fetched_bytes: u64,
-    /// Nothing was downloaded, apart from asking whether the cache is current.
-    pub from_cache: bool,
-}
-
-/// A repository whose Release file was verified; none of its indexes was looked at yet. The digest of
-/// [`Head::release`] says what they hold: the Release file lists their digests.
-#[derive(Debug, Clone)]
-pub struct Head {
-    repository: Repository,
-    current: Current,
-    fetched_bytes: u64,
-}
-
-impl Head {
-    /// `Repository::id`.
-    pub fn repository_id(&self) -> &str {
-        &self.repository.id
-    }
-
-    /// The Release file.
-    pub fn release(&self) -> ReleaseInfo {
-        self.current.info()
-    }
-}
-
-/// Debian repositories.
-#[derive(Debug)]
-pub enum Deb {}
-
 impl Format for Deb {
-    type Head = Head;
-    type Index = LoadedIndex;
-    type Problem = Problem;
+    type Root = Current;
+    type Record = PackageRecord;
+    type Further = ();
 
     fn keyring(repository: &Repository) -> Result<Option<Keyring>, Problem> {
         Ok(match repository.keys.as_slice() {
@@ -65,64 +24,46 @@ impl Format for Deb {
         })
     }
 
-    fn verify(session: &Session<'_>) -> Result<Head, Problem> {
-        let current = match session.options.offline {
-            true => session.cached_only()?,
-            false => session.newest()?,
-        };
-        Ok(Head {
-            repository: session.repository.clone(),
-            fetched_bytes: session.fetched_bytes(),
-            current,
-        })
+    fn verify(session: &Session<'_>) -> Result<Current, Problem> {
+        match session.options.offline {
+            true => session.cached_only(),
+            false => session.newest(),
+        }
     }
 
-    fn load(session: &Session<'_>, head: &Head) -> Result<LoadedIndex, Problem> {
-        let loaded = match session.all_records(&head.current) {
-            // The mirror was caught between its Release file and its indexes.
+    fn load(session: &Session<'_>, root: &Current) -> Result<(Current, Vec<PackageRecord>), Problem> {
+        let (current, records) = match session.all_records(root) {
+            // The mirror changed between its Release file and its indexes.
             Err(problem) if problem.may_be_a_race() => {
                 tracing::info!(repository = session.repository.id, %problem, "asking once more");
                 let current = session.refreshed(session.cached().ok().flatten().as_ref(), false)?;
                 let records = session.all_records(&current)?;
                 (current, records)
             }
-            records => (head.current.clone(), records?),
+            records => (root.clone(), records?),
         };
-        let (current, records) = loaded;
         if !session.options.offline {
             session.keep(&current)?;
         }
-        let fetched_bytes = head.fetched_bytes + session.fetched_bytes();
-        Ok(LoadedIndex {
-            repository_id: session.repository.id.clone(),
-            release: current.info(),
-            records,
-            fetched_bytes,
-            from_cache: fetched_bytes == 0,
-        })
+        Ok((current, records))
     }
 
-    fn repository(head: &Head) -> &Repository {
-        &head.repository
+    fn release(root: &Current) -> ReleaseInfo {
+        root.info()
+    }
+
+    fn notes(_repository: &Repository, root: &Current) -> Vec<String> {
+        root.notes.clone()
     }
 }
 
-/// The load of one repository.
-pub(super) type Session<'a> = session::Session<'a, Deb>;
-
 impl Session<'_> {
-    /// `path` below the Release file's directory as a URL.
-    pub(super) fn url(&self, path: &str) -> String {
-        format!("{}/dists/{}/{path}", self.repository.base_url, self.repository.suite)
-    }
-
     fn cached_only(&self) -> Result<Current, Problem> {
         let missing = || Problem::NotCached {
             urls: vec![self.url("InRelease")],
         };
-        let current = self.cached()?.ok_or_else(missing)?;
-        self.check_validity(&current)?;
-        self.check_cached(&current)?;
+        let current = self.checked(self.cached()?.ok_or_else(missing)?)?;
+        self.check_cached(&current.release, &current.pointer.url)?;
         Ok(current)
     }
 
@@ -132,7 +73,7 @@ impl Session<'_> {
             None
         });
         let mut current = self.refreshed(cached.as_ref(), true)?;
-        // The text that is cached, but from another place or signed anew: its indexes are as much there as before.
+        // The text is the cached one, only from another place or signed anew: its indexes are cached already.
         if cached.is_some_and(|cached| cached.sha256 == current.sha256) {
             self.keep(&current)?;
             current.fresh = None;
@@ -140,7 +81,7 @@ impl Session<'_> {
         Ok(current)
     }
 
-    /// Makes `current` what the cache holds; its indexes are there already.
+    /// Makes `current` the cached Release file; its indexes are cached already.
     fn keep(&self, current: &Current) -> Result<(), Problem> {
         if let Some(fresh) = &current.fresh {
             self.store
@@ -150,28 +91,26 @@ impl Session<'_> {
             }
             self.store.point(&current.pointer)?;
         }
-        Ok(self
-            .store
-            .prune(&current.pointer, current.release.digests().map(Into::into))?)
+        Ok(self.store.prune(&current.pointer, current.release.digests().cloned())?)
     }
 
-    /// The packages of all indexes that are wanted, in order.
+    /// Returns the packages of all wanted indexes, in order.
     fn all_records(&self, current: &Current) -> Result<Vec<PackageRecord>, Problem> {
-        let wanted = index::wanted(self, current)?;
-        let results = parallel(self.options.workers, &wanted, |wanted| {
+        let wanted = index::wanted(self, &current.release, &current.pointer.url)?;
+        let results = parallel::map(self.options.workers, &wanted, |wanted| {
             self.records(&current.release, wanted)
         });
         let mut all = Vec::new();
         let mut missing = Vec::new();
         // An archive may list a package for `all` both in its own index and in each architecture's.
-        let mut seen: HashSet<Sha256> = HashSet::new();
+        let mut seen: HashSet<Checksum> = HashSet::new();
         for result in results {
             match result {
                 Ok(records) if wanted.len() == 1 => all = records,
                 Ok(records) => all.extend(
                     records
                         .into_iter()
-                        .filter(|record| &*record.architecture != "all" || seen.insert(record.sha256)),
+                        .filter(|record| &*record.architecture != "all" || seen.insert(record.checksum)),
                 ),
                 Err(Problem::NotCached { urls }) => missing.extend(urls),
                 Err(problem) => return Err(problem),

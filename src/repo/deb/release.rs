@@ -1,11 +1,11 @@
-//! `Release` files: what a signature covers, and through digests every index below it.
-//! Format: Debian wiki "DebianRepository/Format", and apt-secure(8).
+//! `Release` files, which a signature covers, and which cover every index by its digest. Format: Debian wiki
+//! "DebianRepository/Format", and apt-secure(8).
 
 use std::collections::HashMap;
 
-use super::date;
 use super::deb822::{ParseError, Scanner, Token};
-use crate::package::Sha256;
+use crate::date;
+use crate::package::{Algorithm, Checksum};
 
 /// The parts of a Release file that loading a repository needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,24 +20,24 @@ pub struct Release {
     pub date: i64,
     /// `Valid-Until`, seconds since 1970.
     pub valid_until: Option<i64>,
-    /// `Acquire-By-Hash: yes`: indexes can be had under their digest.
+    /// `Acquire-By-Hash: yes`: indexes can be downloaded by their digest.
     pub by_hash: bool,
-    /// Every index also has the packages for `all`: there is no architecture `all`, or it
-    /// has `No-Support-for-Architecture-all: Packages` (what lies in `binary-all` is then stale).
+    /// Every index also has the packages for `all`: there is no architecture `all`, or it has
+    /// `No-Support-for-Architecture-all: Packages` (files in `binary-all` are then stale).
     pub all_is_in_each: bool,
     /// `Architectures`.
     pub architectures: Vec<String>,
     /// `Components`.
     pub components: Vec<String>,
-    /// The `SHA256` list, by path below the Release file's directory.
+    /// The `SHA256` list, or without one the `SHA512` list, by path below the Release file's directory.
     files: HashMap<String, Listed>,
 }
 
-/// An entry of the `SHA256` list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An entry of the list of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Digest of the file.
-    pub sha256: Sha256,
+    pub checksum: Checksum,
     /// Its size in bytes.
     pub size_bytes: u64,
 }
@@ -47,11 +47,12 @@ impl Release {
     ///
     /// # Errors
     /// [`ParseError`] if it is not one stanza, a field appears twice or is
-    /// malformed, or `Date` or the `SHA256` list is absent.
+    /// malformed, or `Date` or a list of files is absent.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut release = Self::default();
         let mut seen = Vec::new();
         let (mut scanner, mut ended, mut date) = (Scanner::new(text), false, None);
+        let mut stronger = HashMap::new();
         while let Some(token) = scanner.token()? {
             let Token::Field(field) = token else {
                 ended = true;
@@ -78,7 +79,8 @@ impl Release {
                 }
                 "architectures" => release.architectures = words(),
                 "components" => release.components = words(),
-                "sha256" => release.files = parse_files(field.line, field.value)?,
+                "sha256" => release.files = parse_files(field.line, field.value, Algorithm::Sha256)?,
+                "sha512" => stronger = parse_files(field.line, field.value, Algorithm::Sha512)?,
                 _ => continue,
             }
             if seen.contains(&name) {
@@ -91,49 +93,55 @@ impl Release {
         }
         release.date = date.ok_or_else(|| ParseError::at(scanner.line(), "field Date is missing"))?;
         if !seen.iter().any(|name| name == "sha256") {
-            return Err(ParseError::at(scanner.line(), "field SHA256 is missing"));
+            if !seen.iter().any(|name| name == "sha512") {
+                return Err(ParseError::at(
+                    scanner.line(),
+                    "field SHA256 is missing, and SHA512 too",
+                ));
+            }
+            release.files = stronger;
         }
         let names_all = release.architectures.is_empty() || release.architectures.iter().any(|name| name == "all");
         release.all_is_in_each |= !names_all;
         Ok(release)
     }
 
-    /// What the Release file says about the file `path` below its directory.
-    pub fn file(&self, path: &str) -> Option<Listed> {
-        self.files.get(path).copied()
+    /// Returns the entry of the file `path` below its directory.
+    pub fn file(&self, path: &str) -> Option<&Listed> {
+        self.files.get(path)
     }
 
-    /// All digests that it lists.
-    pub fn digests(&self) -> impl Iterator<Item = Sha256> + '_ {
-        self.files.values().map(|listed| listed.sha256)
+    /// Returns all digests that it lists.
+    pub fn digests(&self) -> impl Iterator<Item = &Checksum> {
+        self.files.values().map(|listed| &listed.checksum)
     }
 
-    /// Whether it is the Release file of `suite`, by suite name or codename.
+    /// Returns whether it is the Release file of `suite`, by suite name or codename.
     pub fn is_for(&self, suite: &str) -> bool {
         !suite.is_empty() && (self.suite == suite || self.codename == suite)
     }
 }
 
-/// Lines of digest, size and path.
-fn parse_files(first_line: usize, value: &str) -> Result<HashMap<String, Listed>, ParseError> {
+/// Parses lines of digest, size and path; the digests are of `algorithm`.
+fn parse_files(first_line: usize, value: &str, algorithm: Algorithm) -> Result<HashMap<String, Listed>, ParseError> {
     let mut files = HashMap::new();
-    // A value that begins on a continuation line lost its line end when it was trimmed.
+    // Trimming took the line end of a value that begins on a continuation line.
     for (number, line) in (first_line + 1..).zip(value.lines()) {
-        let bad = |reason: &str| ParseError::at(number, format!("SHA256 entry {line:?}: {reason}"));
+        let bad = |reason: &str| ParseError::at(number, format!("{algorithm} entry {line:?}: {reason}"));
         let mut words = line.split_ascii_whitespace();
         let (Some(digest), Some(size), Some(path), None) = (words.next(), words.next(), words.next(), words.next())
         else {
             return Err(bad("expected digest, size and path"));
         };
-        let sha256 = digest.parse().map_err(|_| bad("malformed digest"))?;
+        let checksum = digest.parse().ok();
+        let checksum = checksum.filter(|checksum: &Checksum| checksum.algorithm() == algorithm);
+        let checksum = checksum.ok_or_else(|| bad("malformed digest"))?;
         let size_bytes = size.parse().map_err(|_| bad("malformed size"))?;
-        let listed = Listed { sha256, size_bytes };
-        if files
-            .insert(path.to_owned(), listed)
-            .is_some_and(|other| other != listed)
-        {
+        let listed = Listed { checksum, size_bytes };
+        if files.get(path).is_some_and(|other| *other != listed) {
             return Err(bad("listed before with another digest"));
         }
+        files.insert(path.to_owned(), listed);
     }
     Ok(files)
 }
@@ -164,7 +172,7 @@ mod tests {
         assert_eq!(release.components, ["main", "contrib"]);
         assert_eq!(release.architectures, ["all", "amd64"]);
         let listed = release.file("main/binary-amd64/Packages.xz").unwrap();
-        assert_eq!((listed.size_bytes, listed.sha256.to_string().as_str()), (12, DIGEST));
+        assert_eq!((listed.size_bytes, listed.checksum.to_string().as_str()), (12, DIGEST));
         assert!(release.is_for("stable") && release.is_for("trixie"));
         assert!(!release.is_for("bookworm") && !release.is_for(""));
     }
@@ -191,7 +199,7 @@ mod tests {
             (good.replace("Date: Sat", "Dato: Sat"), "Date is missing"),
             (good.replace("11 May", "31 Jun"), "not a date"),
             (good.replace("SHA256:", "SHA1:"), "SHA256 is missing"),
-            (good.replace(" 12 ", " x "), "line 12: SHA256 entry"),
+            (good.replace(" 12 ", " x "), "line 12: SHA-256 entry"),
             (good.replace(" 12 ", " "), "expected digest, size and path"),
             (good.replace(&format!("{DIGEST} 12"), "00 12"), "malformed digest"),
             (good.replace("Packages.xz", "Packages"), "another digest"),

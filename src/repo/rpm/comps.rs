@@ -4,14 +4,14 @@ use std::io::BufRead;
 
 use super::xml::{Piece, Start, Xml, XmlError};
 
-/// More than any distribution has, of all groups together.
+/// Upper limit of the packages of all groups together, beyond those of any distribution.
 const PACKAGES_LIMIT: usize = 1 << 20;
 const GROUPS_LIMIT: usize = 1 << 14;
 
 /// A group of packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
-    /// What it is asked for by, as `@id`.
+    /// Its id, requested as `@id`.
     pub id: String,
     /// Its packages.
     pub packages: Vec<GroupPackage>,
@@ -22,24 +22,24 @@ pub struct Group {
 pub struct GroupPackage {
     /// Its name.
     pub name: String,
-    /// When it is installed.
+    /// The rule for its installation.
     pub kind: GroupPackageKind,
 }
 
-/// When a package of a group is installed.
+/// The rule for the installation of a package of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupPackageKind {
-    /// With the group.
+    /// Installed with the group.
     Mandatory,
-    /// With the group, unless told otherwise.
+    /// Installed with the group, unless excluded.
     Default,
-    /// With the group, if this other package is there as well.
+    /// Installed with the group, if this other package is installed as well.
     Conditional(String),
-    /// Only if asked for.
+    /// Installed only on request.
     Optional,
 }
 
-/// Reads a `comps.xml`; environments, categories and what is for people are passed over.
+/// Parses a `comps.xml`; environments, categories and texts for people are ignored.
 ///
 /// # Errors
 /// [`XmlError`] if it is malformed or too large.
@@ -61,7 +61,7 @@ pub fn parse_comps(text: impl BufRead) -> Result<Vec<Group>, XmlError> {
     }
 }
 
-/// A `comps.xml` that is being read.
+/// The state of the parser of a `comps.xml`.
 #[derive(Debug, Default)]
 struct Comps {
     is_comps: bool,
@@ -111,7 +111,7 @@ impl Comps {
     }
 }
 
-/// The kind of a `packagereq`; `None` for one that nobody installs.
+/// Returns the kind of a `packagereq`; `None` for a kind that is never installed.
 fn kind(start: &Start<'_>) -> Result<Option<GroupPackageKind>, String> {
     let other = start.attribute("requires")?.filter(|other| is_name(other));
     Ok(match (start.attribute("type")?.as_deref(), other) {
@@ -123,7 +123,7 @@ fn kind(start: &Start<'_>) -> Result<Option<GroupPackageKind>, String> {
     })
 }
 
-/// Whether a text can be a package's name, and not something that means more where packages are asked for.
+/// Returns whether a text can be a package's name, without a special meaning in a request.
 fn is_name(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
     !text.is_empty() && text.chars().all(is_plain)

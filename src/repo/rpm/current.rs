@@ -1,24 +1,24 @@
-//! Which `repomd.xml` counts: a mirror's or the cached one, verified either way.
+//! Chooses the `repomd.xml`: a mirror's or the cached one, verified either way.
 
-use super::error::{Problem, RepoError};
-use super::load::Session;
+use super::error::RpmProblem;
+use super::format::Session;
 use super::mirrors::{MirrorChoice, parse_metalink, parse_mirror_list};
 use super::repomd::Repomd;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
 use crate::package::Sha256;
 use crate::repo::store::{Form, Kind, Pointer};
-use crate::repo::{MirrorList, ReleaseInfo, RepoProblem as _};
+use crate::repo::{MirrorList, Problem, ReleaseInfo, RepoError};
 use crate::verify::{Signer, VerifyError};
 
-/// Real ones have a few kilobytes.
+/// Upper limit in bytes; real files have a few kilobytes.
 const REPOMD_LIMIT_BYTES: u64 = 16 << 20;
 const SIGNATURE_LIMIT_BYTES: u64 = 1 << 20;
 const MIRRORS_LIMIT_BYTES: u64 = 4 << 20;
 const REPOMD_PATH: &str = "repodata/repomd.xml";
 
-/// A `repomd.xml` that was verified as far as the repository's policy asks for it.
+/// A `repomd.xml` that was verified as far as the repository's policy requires.
 #[derive(Debug, Clone)]
-pub(super) struct Current {
+pub struct Current {
     pub(super) pointer: Pointer,
     pub(super) repomd: Repomd,
     pub(super) signer: Option<Signer>,
@@ -28,13 +28,13 @@ pub(super) struct Current {
 
 /// Bytes that came from the mirror.
 #[derive(Debug, Clone)]
-pub(super) struct Fresh {
+pub struct Fresh {
     pub(super) repomd: Vec<u8>,
     pub(super) signature: Option<Vec<u8>>,
 }
 
 impl Current {
-    /// As a lockfile or a report names it.
+    /// Returns its description for a lockfile or a report.
     pub(super) fn info(&self) -> ReleaseInfo {
         ReleaseInfo {
             date: self.repomd.date(),
@@ -45,7 +45,7 @@ impl Current {
         }
     }
 
-    /// The base URL that it came from.
+    /// Returns the base URL that it came from.
     pub(super) fn base_url(&self) -> &str {
         let url = self.pointer.url.strip_suffix(REPOMD_PATH);
         url.unwrap_or(&self.pointer.url).trim_end_matches('/')
@@ -53,7 +53,7 @@ impl Current {
 }
 
 impl Session<'_> {
-    /// Where `repomd.xml` is, or the list of mirrors, for messages.
+    /// Returns the URL of `repomd.xml`, or of the list of mirrors, for messages.
     pub(super) fn shown_url(&self) -> String {
         match &self.repository.mirror_list {
             Some(list) => list.url().to_owned(),
@@ -61,7 +61,7 @@ impl Session<'_> {
         }
     }
 
-    /// Where the repository can be had, the preferred place first.
+    /// Returns the base URLs of the repository, the preferred first.
     pub(super) fn choice(&self) -> Result<MirrorChoice, Problem> {
         match &self.repository.mirror_list {
             Some(list) => read_list(list, |url| self.get(url, MIRRORS_LIMIT_BYTES, None)),
@@ -72,7 +72,7 @@ impl Session<'_> {
         }
     }
 
-    /// The cached `repomd.xml`, verified again; `None` if there is none.
+    /// Reads the cached `repomd.xml` and verifies it again; `None` if the cache has none.
     pub(super) fn cached(&self) -> Result<Option<Current>, Problem> {
         let Some(root) = self.store.root(Kind::REPOMD, REPOMD_LIMIT_BYTES, SIGNATURE_LIMIT_BYTES) else {
             return Ok(None);
@@ -81,8 +81,9 @@ impl Session<'_> {
             .map(Some)
     }
 
-    /// The `repomd.xml` to use now: that of the mirror at `base_url`, or the cached one if that is still
-    /// the mirror's or newer. With `conditional` the mirror is told what is known.
+    /// Returns the current `repomd.xml`: that of the mirror at `base_url`, or the cached one if that equals the
+    /// mirror's or is newer. With `conditional` the request names the cached version, so the mirror need not send it
+    /// again.
     pub(super) fn refreshed(
         &self,
         base_url: &str,
@@ -95,19 +96,21 @@ impl Session<'_> {
         let validators = known
             .map(|known| &known.pointer.validators)
             .filter(|known| **known != Validators::default());
-        let (repomd, validators) = match self.get(&url, REPOMD_LIMIT_BYTES, validators)? {
-            Reply::Body { bytes, validators } => (bytes, validators),
-            Reply::NotModified => match known {
+        let (repomd, validators) = match self.get(&url, REPOMD_LIMIT_BYTES, validators) {
+            Err(FetchError::NotFound { url }) => return Err(RpmProblem::NoRepomd { url }.into()),
+            Err(error) => return Err(error.into()),
+            Ok(Reply::Body { bytes, validators }) => (bytes, validators),
+            Ok(Reply::NotModified) => match known {
                 Some(known) if allowed.is_empty() || allowed.contains(&known.pointer.release) => {
                     return Ok(known.clone());
                 }
-                Some(_) => return Err(Problem::NotOfMetalink { url }),
+                Some(_) => return Err(RpmProblem::NotOfMetalink { url }.into()),
                 None => return Err(unasked_not_modified(url).into()),
             },
         };
         let digest = Sha256::of(&repomd);
         if !allowed.is_empty() && !allowed.contains(&digest) {
-            return Err(Problem::NotOfMetalink { url });
+            return Err(RpmProblem::NotOfMetalink { url }.into());
         }
         let signature = match self.keyring.is_some() && self.repository.signed.metadata() {
             true => self.signature(&url)?,
@@ -123,7 +126,7 @@ impl Session<'_> {
         let mut current = self.verified(&pointer, &repomd, signature.as_deref())?;
         current.fresh = Some(Fresh { repomd, signature });
         match cached {
-            // There is no date of expiry; that time does not run backwards is all that can be held.
+            // The file has no date of expiry; oic can only check that its date does not run backwards.
             Some(cached) if cached.repomd.date() > current.repomd.date() => {
                 tracing::warn!(
                     repository = self.repository.id,
@@ -141,12 +144,15 @@ impl Session<'_> {
             Ok(Reply::Body { bytes, .. }) => Ok(Some(bytes)),
             Err(FetchError::NotFound { .. }) | Ok(Reply::NotModified) => Err(Problem::Unsigned {
                 url: repomd_url.to_owned(),
+                signature: "repomd.xml.asc",
+                hint: "use a mirror that has its signature; if only its packages are signed, say so in the provider's data \
+                       (`signed: packages`)",
             }),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Verifies a `repomd.xml`, if it must be signed, and reads it.
+    /// Verifies a `repomd.xml`, if it must be signed, and parses it.
     fn verified(&self, pointer: &Pointer, raw: &[u8], signature: Option<&[u8]>) -> Result<Current, Problem> {
         let url = || pointer.url.clone();
         let signer = match &self.keyring {
@@ -157,7 +163,7 @@ impl Session<'_> {
                 };
                 Some(verified.map_err(|source| Problem::Signature { url: url(), source })?)
             }
-            // Each package is verified before it is used.
+            // The signature of each package is checked before its use.
             Some(_) => None,
             None => {
                 tracing::warn!(
@@ -168,7 +174,7 @@ impl Session<'_> {
                 None
             }
         };
-        let repomd = Repomd::parse(raw).map_err(|source| Problem::Malformed { url: url(), source })?;
+        let repomd = Repomd::parse(raw).map_err(|source| Problem::malformed(&pointer.url, source))?;
         Ok(Current {
             pointer: pointer.clone(),
             repomd,
@@ -178,11 +184,11 @@ impl Session<'_> {
     }
 }
 
-/// The base URL of a repository that has a list of mirrors instead: the first of them that has a `repomd.xml`. Nothing
-/// of it is verified; this is for who knows the digests of packages from a lockfile.
+/// Finds the base URL of a repository with a list of mirrors: the first mirror that has a `repomd.xml`. The file is not
+/// verified; this is for builds that have the digests of the packages from a lockfile.
 ///
 /// # Errors
-/// [`RepoError`] if the list cannot be had, or names no mirror that answers.
+/// [`RepoError`] if the list cannot be downloaded, or names no mirror that answers.
 pub fn locate(id: &str, list: &MirrorList, transport: &dyn Transport) -> Result<String, RepoError> {
     let find = || {
         let choice = read_list(list, |url| transport.get(url, MIRRORS_LIMIT_BYTES, None))?;
@@ -194,12 +200,12 @@ pub fn locate(id: &str, list: &MirrorList, transport: &dyn Transport) -> Result<
             }
         }
         let url = list.url().to_owned();
-        Err(Problem::NoMirror { url })
+        Err(RpmProblem::NoMirror { url }.into())
     };
     find().map_err(|problem: Problem| problem.of(id))
 }
 
-/// The mirrors that a list names; `get` fetches it.
+/// Returns the mirrors that a list names; `get` downloads it.
 fn read_list(list: &MirrorList, get: impl FnOnce(&str) -> Result<Reply, FetchError>) -> Result<MirrorChoice, Problem> {
     let url = list.url().to_owned();
     let Reply::Body { bytes, .. } = get(&url)? else {
@@ -207,13 +213,10 @@ fn read_list(list: &MirrorList, get: impl FnOnce(&str) -> Result<Reply, FetchErr
     };
     let choice = match list {
         MirrorList::Plain(_) => parse_mirror_list(&String::from_utf8_lossy(&bytes)),
-        MirrorList::Metalink(_) => parse_metalink(&*bytes).map_err(|source| Problem::Malformed {
-            url: url.clone(),
-            source,
-        })?,
+        MirrorList::Metalink(_) => parse_metalink(&*bytes).map_err(|source| Problem::malformed(&url, source))?,
     };
     match choice.base_urls.is_empty() {
-        true => Err(Problem::NoMirror { url }),
+        true => Err(RpmProblem::NoMirror { url }.into()),
         false => Ok(choice),
     }
 }

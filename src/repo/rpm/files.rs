@@ -1,24 +1,23 @@
-//! `filelists.xml`: all files of all packages. It is many times larger than `primary.xml`, so it is
-//! loaded only if somebody needs a file that `primary.xml` does not list, and only those who have such
-//! a file are kept.
+//! `filelists.xml`: all files of all packages. It is many times larger than `primary.xml`, so oic loads it only if a
+//! package needs a file that `primary.xml` does not list, and keeps only the packages that have such a file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
 use super::xml::{Piece, Xml, XmlError};
-use crate::package::Sha256;
+use crate::package::Checksum;
 
-/// Which of the wanted files packages have, by the packages' digests.
-pub type FileOwners = HashMap<Sha256, Vec<String>>;
+/// The wanted files that packages have, by the packages' digests.
+pub type FileOwners = HashMap<Checksum, Vec<String>>;
 
-/// Reads a `filelists.xml` and keeps what has one of `paths`.
+/// Parses a `filelists.xml` and returns the packages that have one of `paths`.
 ///
 /// # Errors
 /// [`XmlError`] if it is malformed.
 pub fn parse_filelists(text: impl BufRead, paths: &BTreeSet<String>) -> Result<FileOwners, XmlError> {
     let mut xml = Xml::new(text);
     let mut owners = FileOwners::new();
-    let mut package: Option<Sha256> = None;
+    let mut package: Option<Checksum> = None;
     let (mut path, mut in_file, mut is_filelists) = (String::new(), false, false);
     loop {
         match xml.next()? {
@@ -51,10 +50,11 @@ pub fn parse_filelists(text: impl BufRead, paths: &BTreeSet<String>) -> Result<F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package::Sha256;
 
     #[test]
     fn only_wanted_files_are_kept() {
-        let (a, b) = (Sha256::of("a"), Sha256::of("b"));
+        let (a, b) = (Checksum::from(Sha256::of("a")), Checksum::from(Sha256::of("b")));
         let text = format!(
             "<filelists packages=\"2\"><package pkgid=\"{a}\" name=\"a\" arch=\"noarch\"><version epoch=\"0\" ver=\"1\" rel=\"1\"/>\
              <file>/usr/lib/x&amp;y</file><file type=\"dir\">/usr/lib/d</file></package>\

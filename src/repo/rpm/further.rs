@@ -1,31 +1,31 @@
-//! The indexes besides primary, read when they are asked for.
+//! The indexes besides primary, read on demand.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use super::error::RepoError;
-use super::load::Session;
+use super::comps::{Group, parse_comps};
+use super::files::{FileOwners, parse_filelists};
+use super::format::{LoadedIndex, Session};
 use super::repomd::Listed;
 use super::xml::XmlError;
-use super::{FileOwners, Group, LoadedIndex, parse_comps, parse_filelists};
+use crate::parallel;
 use crate::repo::error::all_or_missing;
-use crate::repo::load::parallel;
-use crate::repo::{Loader, Repository};
+use crate::repo::{Loader, RepoError, Repository};
 
-/// What was loaded, and with what.
+/// The loaded repositories, with the means to read their other indexes.
 #[derive(Clone, Copy)]
 #[allow(missing_debug_implementations)] // a loader has none
 pub struct Further<'a> {
-    /// The repositories that `loaded` is of.
+    /// The repositories of `loaded`.
     pub repositories: &'a [Repository],
-    /// What [`Loader::load`] gave.
+    /// The result of [`Loader::load`].
     pub loaded: &'a [LoadedIndex],
-    /// Who did.
+    /// The loader that made it.
     pub loader: &'a Loader<'a>,
 }
 
 impl Further<'_> {
-    /// Looks for `paths` in the file lists of all repositories.
+    /// Finds the packages that have files of `paths`, in the file lists of all repositories.
     ///
     /// # Errors
     /// [`RepoError`] of the first repository, in order, whose list cannot be loaded.
@@ -35,7 +35,7 @@ impl Further<'_> {
         Ok(owners.into_iter().flatten().collect())
     }
 
-    /// The groups of all repositories, in the order of the repositories.
+    /// Returns the groups of all repositories, in the order of the repositories.
     ///
     /// # Errors
     /// [`RepoError`] of the first repository, in order, whose list cannot be loaded.
@@ -44,14 +44,14 @@ impl Further<'_> {
         Ok(groups.into_iter().flatten().collect())
     }
 
-    /// What `parse` makes of an index of each repository that has it.
+    /// Returns the results of `parse` on one index of each repository that has it.
     fn each<T: Send>(
         &self,
         stem: &'static str,
         listed: impl Fn(&LoadedIndex) -> Option<&Listed> + Sync,
         parse: impl Fn(&mut dyn BufRead) -> Result<T, XmlError> + Sync,
     ) -> Result<Vec<T>, RepoError> {
-        let results = parallel(self.loader.options.workers, self.loaded, |index| {
+        let results = parallel::map(self.loader.options.workers, self.loaded, |index| {
             let repository = self
                 .repositories
                 .iter()
@@ -62,7 +62,7 @@ impl Further<'_> {
             let read = |session: &Session<'_>| session.parse(&index.base_url, stem, listed, &parse);
             self.loader.with(repository, read).map(Some)
         });
-        self.loader.cancel.check()?;
+        self.loader.work.cancel.check()?;
         Ok(all_or_missing(results)?.into_iter().flatten().collect())
     }
 }

@@ -1,90 +1,42 @@
-//! From repositories to records: verified, cached, several at once.
+//! Loads repositories into records: verified, cached, several at once.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::current::Current;
-use super::error::Problem;
+use super::error::RpmProblem;
+use super::format::{LoadedIndex, Rpm, Session, is_wanted};
 use super::mirrors::MirrorChoice;
-use super::repomd::{Listed, Repomd};
+use super::primary::parse_primary;
+use super::repomd::Listed;
 use super::xml::XmlError;
-use super::{is_wanted, parse_primary};
+use crate::archive::compression::{Compression, plausible_bytes};
 use crate::fetch::{FetchError, Reply};
 use crate::package::{Hasher, RpmRecord, Sha256};
-use crate::repo::compress::Compression;
-use crate::repo::session;
 use crate::repo::store::Kind;
-use crate::repo::{Format, ReleaseInfo, Repository};
+use crate::repo::{Format, Problem, ReleaseInfo, Repository};
 use crate::verify::Keyring;
 
-/// Several times the largest file list of a distribution, compressed.
+/// The name of the root of the metadata, for messages.
+const ROOT: &str = "repomd.xml";
+/// Upper limit in bytes, several times the largest file list of a distribution, compressed.
 const INDEX_LIMIT_BYTES: u64 = 1 << 30;
-/// The same, decompressed. It is read as a stream.
+/// The same, decompressed. The index is read as a stream.
 const OPEN_LIMIT_BYTES: u64 = 4 << 30;
 
-/// What one repository offers.
+/// A verified `repomd.xml`, and the other mirrors of the repository.
 #[derive(Debug, Clone)]
-pub struct LoadedIndex {
-    /// `Repository::id`.
-    pub repository_id: String,
-    /// Where it was found: the repository's base URL, or the mirror that was chosen.
-    pub base_url: String,
-    /// The `repomd.xml` that all of it hangs on.
-    pub release: ReleaseInfo,
-    /// The packages, in the order of the index.
-    pub records: Vec<RpmRecord>,
-    /// The other indexes that oic can read, as far as there are some.
-    pub further: Vec<Listed>,
-    /// What a user should know, such as that modules are ignored.
-    pub notes: Vec<String>,
-    /// Bytes that came over the network for it.
-    pub fetched_bytes: u64,
-    /// Nothing was downloaded, apart from asking whether the cache is current.
-    pub from_cache: bool,
-}
-
-/// A repository whose `repomd.xml` was verified as far as the repository's policy asks for it; none of its indexes was
-/// looked at yet. The digest of [`Head::release`] says what they hold: `repomd.xml` lists their digests.
-#[derive(Debug, Clone)]
-pub struct Head {
-    repository: Repository,
-    /// The base URL that was asked.
-    base_url: String,
+pub struct Root {
     current: Current,
-    /// Mirrors that were not asked, the preferred first, and what `repomd.xml` may be there.
+    /// The base URL of the request.
+    asked: String,
+    /// The mirrors not tried yet, the preferred first, and the digests that `repomd.xml` may have there.
     others: MirrorChoice,
-    fetched_bytes: u64,
 }
-
-impl Head {
-    /// `Repository::id`.
-    pub fn repository_id(&self) -> &str {
-        &self.repository.id
-    }
-
-    /// The `repomd.xml`.
-    pub fn release(&self) -> ReleaseInfo {
-        self.current.info()
-    }
-
-    /// Where it was found: the repository's base URL, or the mirror that was chosen.
-    pub fn base_url(&self) -> &str {
-        self.current.base_url()
-    }
-
-    /// What a user should know, such as that modules are ignored.
-    pub fn notes(&self) -> Vec<String> {
-        notes(&self.repository.id, &self.current.repomd)
-    }
-}
-
-/// RPM repositories.
-#[derive(Debug)]
-pub enum Rpm {}
 
 impl Format for Rpm {
-    type Head = Head;
-    type Index = LoadedIndex;
-    type Problem = Problem;
+    type Root = Root;
+    type Record = RpmRecord;
+    type Further = Vec<Listed>;
 
     fn keyring(repository: &Repository) -> Result<Option<Keyring>, Problem> {
         Ok(match repository.keys.as_slice() {
@@ -94,21 +46,15 @@ impl Format for Rpm {
         })
     }
 
-    fn verify(session: &Session<'_>) -> Result<Head, Problem> {
-        let head = |base_url, current, others| Head {
-            repository: session.repository.clone(),
-            base_url,
-            current,
-            others,
-            fetched_bytes: session.fetched_bytes(),
-        };
+    fn verify(session: &Session<'_>) -> Result<Root, Problem> {
+        let root = |asked, current, others| Root { current, asked, others };
         if session.options.offline {
             let missing = || Problem::NotCached {
                 urls: vec![session.shown_url()],
             };
             let current = session.cached()?.ok_or_else(missing)?;
             session.check_cached(&current)?;
-            return Ok(head(String::new(), current, MirrorChoice::default()));
+            return Ok(root(String::new(), current, MirrorChoice::default()));
         }
         let cached = session.cached_if_usable();
         let MirrorChoice { base_urls, repomd } = session.choice()?;
@@ -117,37 +63,41 @@ impl Format for Rpm {
         while let Some(base_url) = base_urls.next() {
             match session.refreshed(&base_url, &repomd, cached.as_ref(), true) {
                 Ok(mut current) => {
-                    // What is cached, but from another place: its indexes are as much there as before.
+                    // The file is the cached one, only from another place: its indexes are cached already.
                     if cached.is_some_and(|cached| cached.pointer.release == current.pointer.release) {
                         session.keep(&current)?;
                         current.fresh = None;
                     }
                     let base_urls = base_urls.collect();
-                    return Ok(head(base_url, current, MirrorChoice { base_urls, repomd }));
+                    return Ok(root(base_url, current, MirrorChoice { base_urls, repomd }));
                 }
                 Err(problem) => failure = Some(session.pass_over(problem, several, failure)?),
             }
         }
         let url = session.shown_url();
-        Err(failure.unwrap_or(Problem::NoMirror { url }))
+        Err(failure.unwrap_or_else(|| RpmProblem::NoMirror { url }.into()))
     }
 
-    fn load(session: &Session<'_>, head: &Head) -> Result<LoadedIndex, Problem> {
-        let records = session.records(&head.current);
+    fn load(session: &Session<'_>, root: &Root) -> Result<(Root, Vec<RpmRecord>), Problem> {
+        let records = session.records(&root.current);
         if session.options.offline {
-            return Ok(session.loaded(head, head.current.clone(), records?));
+            return Ok((root.clone(), records?));
         }
-        let (cached, allowed) = (session.cached().ok().flatten(), &head.others.repomd);
+        let (cached, allowed) = (session.cached().ok().flatten(), &root.others.repomd);
         let mut outcome = match records {
-            Err(problem) if problem.may_be_a_race() => session.load_from(&head.base_url, allowed, cached.as_ref()),
-            records => records.map(|records| (head.current.clone(), records)),
+            Err(problem) if problem.may_be_a_race() => session.load_from(&root.asked, allowed, cached.as_ref()),
+            records => records.map(|records| (root.current.clone(), records)),
         };
-        let (mut others, mut failure) = (head.others.base_urls.iter(), None);
+        let (mut others, mut failure) = (root.others.base_urls.iter(), None);
         loop {
             let problem = match outcome {
                 Ok((current, records)) => {
                     session.keep(&current)?;
-                    return Ok(session.loaded(head, current, records));
+                    let root = Root {
+                        current,
+                        ..root.clone()
+                    };
+                    return Ok((root, records));
                 }
                 Err(problem) => problem,
             };
@@ -160,13 +110,29 @@ impl Format for Rpm {
         }
     }
 
-    fn repository(head: &Head) -> &Repository {
-        &head.repository
+    fn release(root: &Root) -> ReleaseInfo {
+        root.current.info()
+    }
+
+    fn base_url<'a>(_repository: &'a Repository, root: &'a Root) -> &'a str {
+        root.current.base_url()
+    }
+
+    fn further(root: &Root) -> Vec<Listed> {
+        let repomd = &root.current.repomd;
+        let kinds = FILELISTS.iter().chain(COMPS);
+        let listed = kinds.filter_map(|kind| repomd.index(kind));
+        listed.filter(|listed| listed.checksum.is_some()).cloned().collect()
+    }
+
+    fn notes(repository: &Repository, root: &Root) -> Vec<String> {
+        let id = &repository.id;
+        let modules = root.current.repomd.index("modules").map(|_| {
+            format!("repository {id} has module streams; they are ignored: every package counts as any other")
+        });
+        modules.into_iter().collect()
     }
 }
-
-/// The load of one repository.
-pub(super) type Session<'a> = session::Session<'a, Rpm>;
 
 impl Session<'_> {
     fn cached_if_usable(&self) -> Option<Current> {
@@ -176,7 +142,8 @@ impl Session<'_> {
         })
     }
 
-    /// The failure to report if no other mirror does better than the one that has this `problem`: the first.
+    /// Returns the failure to report if no other mirror does better: the `first`, or this `problem`. A problem that is
+    /// not the mirror's is an error at once.
     fn pass_over(&self, problem: Problem, others: bool, first: Option<Problem>) -> Result<Problem, Problem> {
         if !problem.is_of_the_mirror() {
             return Err(problem);
@@ -187,7 +154,7 @@ impl Session<'_> {
         Ok(first.unwrap_or(problem))
     }
 
-    /// Loads from one mirror. If that was caught in the middle of an update, it is asked once more.
+    /// Loads from one mirror, and once more if the mirror was in the middle of an update.
     fn load_from(
         &self,
         base_url: &str,
@@ -208,7 +175,7 @@ impl Session<'_> {
         }
     }
 
-    /// Makes `current` what the cache holds; its primary index is there already.
+    /// Makes `current` the cached `repomd.xml`; its primary index is cached already.
     fn keep(&self, current: &Current) -> Result<(), Problem> {
         if let Some(fresh) = &current.fresh {
             self.store.write(Kind::REPOMD, current.pointer.release, &fresh.repomd)?;
@@ -218,29 +185,29 @@ impl Session<'_> {
             self.store.point(&current.pointer)?;
         }
         let indexes = current.repomd.indexes.iter();
-        let listed = indexes.filter_map(|index| index.checksum.clone());
+        let listed = indexes.filter_map(|index| index.checksum);
         Ok(self.store.prune(&current.pointer, listed)?)
     }
 
     fn primary<'c>(&self, current: &'c Current) -> Result<&'c Listed, Problem> {
         let (url, kind) = (|| current.pointer.url.clone(), "primary");
         let listed = current.repomd.index(kind);
-        let listed = listed.ok_or_else(|| Problem::NoIndex { url: url(), kind })?;
+        let listed = listed.ok_or_else(|| RpmProblem::NoIndex { url: url(), kind })?;
         match listed.checksum {
             Some(_) => Ok(listed),
-            None => Err(Problem::WeakDigest {
-                url: url(),
-                kind,
-                algorithm: listed.algorithm.clone(),
-            }),
+            None => {
+                let (url, algorithm) = (url(), listed.algorithm.clone());
+                Err(RpmProblem::WeakDigest { url, kind, algorithm }.into())
+            }
         }
     }
 
-    /// Refuses if the cache lacks the index, which may be all that is missing of several repositories.
+    /// Returns an error if the cache lacks the index, so that the missing files of several repositories can be reported
+    /// together.
     fn check_cached(&self, current: &Current) -> Result<(), Problem> {
         let listed = self.primary(current)?;
-        let form = Compression::of_name(&listed.path);
-        let kept = form.zip(listed.checksum.clone()).is_some_and(|(form, digest)| {
+        let form = form_of(&listed.path);
+        let kept = form.zip(listed.checksum).is_some_and(|(form, digest)| {
             let kind = Kind::index("Primary", form.suffix());
             self.store.has(kind, digest)
         });
@@ -257,9 +224,9 @@ impl Session<'_> {
         })
     }
 
-    /// Reads an index, from the cache or the mirror, verified either way: `parse` sees it while it is
-    /// decompressed, and what it gives counts only if all that it saw is right. What lay in the cache was
-    /// held against the digest of its decompressed form when it came, and is still the same.
+    /// Reads an index, from the cache or the mirror, verified either way: `parse` reads it while it is decompressed,
+    /// and its result counts only if all bytes were right. For a cached index, the digest of the decompressed form was
+    /// checked when it was downloaded, and the compressed form is still the same.
     pub(super) fn parse<T>(
         &self,
         base_url: &str,
@@ -268,16 +235,18 @@ impl Session<'_> {
         parse: impl FnOnce(&mut dyn BufRead) -> Result<T, XmlError>,
     ) -> Result<T, Problem> {
         let url = format!("{base_url}/{}", listed.path);
-        let form = Compression::of_name(&listed.path).ok_or_else(|| Problem::UnknownForm { url: url.clone() })?;
+        let form = form_of(&listed.path).ok_or_else(|| RpmProblem::UnknownForm { url: url.clone() })?;
         let kind = Kind::index(stem, form.suffix());
         let (bytes, is_fresh) = self.index(&url, kind, listed)?;
-        self.cancel.check()?;
+        self.work.cancel.check()?;
         let mismatch = |reason: String| Problem::Mismatch {
             url: url.clone(),
+            root: ROOT,
             reason,
         };
-        let decoder = form.decoder(&bytes).map_err(|error| mismatch(error.to_string()))?;
-        let limit_bytes = listed.open_size_bytes.unwrap_or(OPEN_LIMIT_BYTES).min(OPEN_LIMIT_BYTES);
+        let decoder = form.decoder(&*bytes).map_err(|error| mismatch(error.to_string()))?;
+        let plausible = plausible_bytes(bytes.len() as u64);
+        let limit_bytes = listed.open_size_bytes.unwrap_or(plausible).min(OPEN_LIMIT_BYTES);
         let mut hashed = BufReader::with_capacity(
             128 << 10,
             Hashed {
@@ -291,7 +260,7 @@ impl Session<'_> {
             },
         );
         let parsed = parse(&mut hashed);
-        // What a parser leaves over at the end, such as line ends, belongs to the digest.
+        // The rest that a parser leaves unread, such as line ends, belongs to the digest.
         io::copy(&mut hashed, &mut io::sink()).map_err(|error| mismatch(error.to_string()))?;
         let hashed = hashed.into_inner();
         if hashed.seen_bytes > limit_bytes || listed.open_size_bytes.is_some_and(|size| size != hashed.seen_bytes) {
@@ -309,14 +278,14 @@ impl Session<'_> {
                 "decompressed it has the {algorithm} {digest} instead of {expected}"
             )));
         }
-        let parsed = parsed.map_err(|source| Problem::Malformed { url, source })?;
-        if let Some(checksum) = listed.checksum.clone().filter(|_| is_fresh) {
+        let parsed = parsed.map_err(|source| Problem::malformed(&url, source))?;
+        if let Some(checksum) = listed.checksum.filter(|_| is_fresh) {
             self.store.write(kind, checksum, &bytes)?;
         }
         Ok(parsed)
     }
 
-    /// The compressed bytes of an index, checked against its digest, and whether they come from the mirror.
+    /// Returns the compressed bytes of an index, checked against its digest, and whether they come from the mirror.
     fn index(&self, url: &str, kind: Kind, listed: &Listed) -> Result<(Vec<u8>, bool), Problem> {
         let Some(checksum) = &listed.checksum else {
             return Err(Problem::NotCached {
@@ -331,7 +300,7 @@ impl Session<'_> {
                 limit_bytes: INDEX_LIMIT_BYTES,
             });
         }
-        if let Some(bytes) = self.store.read(kind, checksum.clone(), limit_bytes) {
+        if let Some(bytes) = self.store.read(kind, *checksum, limit_bytes) {
             return Ok((bytes, false));
         }
         if self.options.offline {
@@ -341,12 +310,16 @@ impl Session<'_> {
         }
         let mismatch = |reason| Problem::Mismatch {
             url: url.to_owned(),
+            root: ROOT,
             reason,
         };
         let bytes = match self.get(url, limit_bytes, None) {
             Ok(Reply::Body { bytes, .. }) => bytes,
             Ok(Reply::NotModified) | Err(FetchError::NotFound { .. }) => {
-                return Err(Problem::IndexNotFound { url: url.to_owned() });
+                return Err(Problem::IndexNotFound {
+                    url: url.to_owned(),
+                    root: ROOT,
+                });
             }
             Err(FetchError::TooLarge { .. }) => return Err(mismatch(format!("it has more than {limit_bytes} bytes"))),
             Err(error) => return Err(error.into()),
@@ -357,33 +330,19 @@ impl Session<'_> {
         }
         Ok((bytes, true))
     }
-
-    fn loaded(&self, head: &Head, current: Current, records: Vec<RpmRecord>) -> LoadedIndex {
-        let fetched_bytes = head.fetched_bytes + self.fetched_bytes();
-        LoadedIndex {
-            repository_id: self.repository.id.clone(),
-            base_url: current.base_url().to_owned(),
-            release: current.info(),
-            further: further(&current.repomd),
-            notes: notes(&self.repository.id, &current.repomd),
-            records,
-            fetched_bytes,
-            from_cache: fetched_bytes == 0,
-        }
-    }
 }
 
-/// The kinds of indexes besides primary that are read, the preferred of several forms first.
+/// The names of the index of all files, the preferred first.
 const FILELISTS: &[&str] = &["filelists"];
 const COMPS: &[&str] = &["group_gz", "group_zst", "group_xz", "group"];
 
 impl LoadedIndex {
-    /// The index of all files.
+    /// Returns the entry of the index of all files.
     pub(super) fn filelists(&self) -> Option<&Listed> {
         self.index(FILELISTS)
     }
 
-    /// The index of groups.
+    /// Returns the entry of the index of groups.
     pub(super) fn comps(&self) -> Option<&Listed> {
         self.index(COMPS)
     }
@@ -394,20 +353,7 @@ impl LoadedIndex {
     }
 }
 
-fn further(repomd: &Repomd) -> Vec<Listed> {
-    let kinds = FILELISTS.iter().chain(COMPS);
-    let listed = kinds.filter_map(|kind| repomd.index(kind));
-    listed.filter(|listed| listed.checksum.is_some()).cloned().collect()
-}
-
-fn notes(repository: &str, repomd: &Repomd) -> Vec<String> {
-    let modules = repomd.index("modules").map(|_| {
-        format!("repository {repository} has module streams; they are ignored: every package counts as any other")
-    });
-    modules.into_iter().collect()
-}
-
-/// Counts and, if need be, hashes what is read.
+/// A reader that counts and, if needed, hashes its bytes.
 struct Hashed<R> {
     reader: R,
     hasher: Option<Hasher>,
@@ -423,6 +369,12 @@ impl<R: Read> Read for Hashed<R> {
         self.seen_bytes += count as u64;
         Ok(count)
     }
+}
+
+/// Returns the form of a metadata file, by the ending of its name; `None` if its compression is unknown.
+fn form_of(name: &str) -> Option<Compression> {
+    let known = Compression::ALL.into_iter().find(|form| name.ends_with(form.suffix()));
+    known.or_else(|| name.ends_with(".xml").then_some(Compression::Plain))
 }
 
 #[cfg(test)]

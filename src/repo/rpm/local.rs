@@ -1,8 +1,8 @@
-//! What a package says of itself, as a record: for directories of packages without an index.
+//! Makes a record from a package file itself: for directories of packages without an index.
 
 use std::sync::Arc;
 
-use crate::package::{RpmRecord, Sha256};
+use crate::package::{Checksum, RpmRecord};
 use crate::rpmfile::{Header, RpmFileError, RpmHead, Tag};
 
 /// Bits of a dependency's flags (rpm's `rpmsenseFlags`).
@@ -12,25 +12,25 @@ const EQUAL: u64 = 1 << 3;
 const PREREQUISITE: u64 = 1 << 6;
 const SCRIPT_PRE: u64 = 1 << 9;
 const SCRIPT_POST: u64 = 1 << 10;
-/// More files than any package has.
+/// Upper limit of the files of a package, beyond any real one.
 const FILES_LIMIT: usize = 1 << 20;
 
-/// Where a package lies, and what it is.
+/// The location and identity of a package file.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Relative to the repository's base URL.
+    /// Path relative to the repository's base URL.
     pub path: String,
     /// Size in bytes.
     pub size_bytes: u64,
     /// Digest of the file.
-    pub sha256: Sha256,
+    pub checksum: Checksum,
     /// `Repository::id`.
     pub repository: Arc<str>,
     /// Priority of the repository.
     pub priority: i32,
 }
 
-/// The record of the package whose head is `head`, as createrepo_c(8) would make it, but with all its files.
+/// Makes the record of the package with the headers `head`, as createrepo_c(8) would, but with all its files.
 ///
 /// # Errors
 /// [`RpmFileError`] if its header is malformed.
@@ -48,17 +48,18 @@ pub fn record(head: &RpmHead, place: &Place) -> Result<RpmRecord, RpmFileError> 
         name: text(Tag::NAME, "name")?.into(),
         evr: head.evr().into(),
         arch: text(Tag::ARCH, "architecture")?.into(),
+        summary: header.string(Tag::SUMMARY)?.unwrap_or_default().trim().into(),
         requires_pre: requires_pre.into(),
         requires: requires.into(),
         provides: relations(header, Tag::PROVIDE_NAME, Tag::PROVIDE_FLAGS, Tag::PROVIDE_VERSION)?.into(),
         conflicts: relations(header, Tag::CONFLICT_NAME, Tag::CONFLICT_FLAGS, Tag::CONFLICT_VERSION)?.into(),
         obsoletes: relations(header, Tag::OBSOLETE_NAME, Tag::OBSOLETE_FLAGS, Tag::OBSOLETE_VERSION)?.into(),
-        files: files(header)?.into(),
+        files: files(head)?.into(),
         path: place.path.as_str().into(),
         size_bytes: place.size_bytes,
         installed_size_bytes: first(Tag::LONG_SIZE)?.or(first(Tag::SIZE)?).unwrap_or(0),
         built_at: first(Tag::BUILD_TIME)?.unwrap_or(0),
-        sha256: place.sha256,
+        checksum: place.checksum,
         repository: Arc::clone(&place.repository),
         priority: place.priority,
     })
@@ -68,7 +69,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains('/') && !text.contains(char::is_whitespace)
 }
 
-/// All dependencies of one kind with their flags.
+/// Returns all dependencies of one kind with their flags.
 fn entries(header: &Header, names: Tag, flags: Tag, versions: Tag) -> Result<Vec<(String, u64)>, RpmFileError> {
     let (names, flags, versions) = (
         header.strings(names)?,
@@ -111,7 +112,7 @@ fn relations(header: &Header, names: Tag, flags: Tag, versions: Tag) -> Result<S
     Ok(lines(entries(header, names, flags, versions)?))
 }
 
-/// `Requires`, and those of them that scripts need.
+/// Returns `Requires`, and those of them that scripts need.
 fn requires(header: &Header) -> Result<(String, String), RpmFileError> {
     let all = entries(header, Tag::REQUIRE_NAME, Tag::REQUIRE_FLAGS, Tag::REQUIRE_VERSION)?;
     let before = |flags| flags & (PREREQUISITE | SCRIPT_PRE | SCRIPT_POST) != 0;
@@ -123,20 +124,12 @@ fn lines(entries: Vec<(String, u64)>) -> String {
     entries.into_iter().map(|(line, _)| line).collect::<Vec<_>>().join("\n")
 }
 
-fn files(header: &Header) -> Result<String, RpmFileError> {
-    let directories = header.strings(Tag::DIR_NAMES)?;
-    let (indexes, names) = (header.numbers(Tag::DIR_INDEXES)?, header.strings(Tag::BASE_NAMES)?);
-    if names.len() > FILES_LIMIT {
-        return Err(RpmFileError::malformed("header", format!("has {} files", names.len())));
+fn files(head: &RpmHead) -> Result<String, RpmFileError> {
+    let count = head.header.strings(Tag::BASE_NAMES)?.len();
+    if count > FILES_LIMIT {
+        return Err(RpmFileError::malformed("header", format!("has {count} files")));
     }
-    let mut paths = Vec::with_capacity(names.len());
-    for (name, index) in names.iter().zip(indexes) {
-        let directory = usize::try_from(index).ok().and_then(|index| directories.get(index));
-        let directory = directory.ok_or_else(|| RpmFileError::malformed("header", "has a file without a directory"))?;
-        let path = format!("{directory}{name}");
-        if !path.contains('\n') {
-            paths.push(path);
-        }
-    }
+    let mut paths = head.paths()?;
+    paths.retain(|path| !path.contains('\n'));
     Ok(paths.join("\n"))
 }

@@ -1,27 +1,27 @@
 //! Lists of mirrors: plain ones, and metalinks for `repomd.xml` (RFC 5854 and metalink 3.0).
 //!
-//! They are hints like any URL. A metalink's digests of `repomd.xml` are held as well, but what counts
-//! is the signature.
+//! They are hints like any URL. `repomd.xml` must have one of a metalink's digests, but only its signature makes it
+//! trusted.
 
 use std::io::BufRead;
 
 use super::xml::{Piece, Start, Xml, XmlError};
 use crate::package::Sha256;
 
-/// More mirrors than this are not tried.
+/// The number of mirrors that are tried at most.
 const MIRRORS_LIMIT: usize = 20;
 const REPOMD: &str = "/repodata/repomd.xml";
 
-/// Where a repository can be had.
+/// The mirrors of a repository, with the digests that its `repomd.xml` may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MirrorChoice {
     /// Base URLs without a trailing slash, the preferred first.
     pub base_urls: Vec<String>,
-    /// Digests that `repomd.xml` may have; none: any.
+    /// Digests that `repomd.xml` may have; empty: any.
     pub repomd: Vec<Sha256>,
 }
 
-/// Reads a list with one base URL per line; `#` starts a comment line.
+/// Parses a list with one base URL per line; `#` starts a comment line.
 pub fn parse_mirror_list(text: &str) -> MirrorChoice {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let urls = lines
@@ -33,11 +33,11 @@ pub fn parse_mirror_list(text: &str) -> MirrorChoice {
     }
 }
 
-/// Reads a metalink: the mirrors with the greatest `preference` (3.0) or the least `priority` (4.0) come
-/// first, and the digests are those of the current `repomd.xml` and of its alternates.
+/// Parses a metalink: the mirrors with the greatest `preference` (3.0) or the least `priority` (4.0) come first, and
+/// the digests are those of the current `repomd.xml` and of its alternates.
 ///
 /// # Errors
-/// [`XmlError`] if it is malformed or no metalink.
+/// [`XmlError`] if it is malformed or not a metalink.
 pub fn parse_metalink(text: impl BufRead) -> Result<MirrorChoice, XmlError> {
     let mut xml = Xml::new(text);
     let mut metalink = Metalink::default();
@@ -59,15 +59,15 @@ pub fn parse_metalink(text: impl BufRead) -> Result<MirrorChoice, XmlError> {
     })
 }
 
-/// A metalink that is being read.
+/// The state of the parser of a metalink.
 #[derive(Debug, Default)]
 struct Metalink {
     is_metalink: bool,
-    /// Inside the element of `repomd.xml`.
+    /// The parser is inside the element of `repomd.xml`.
     is_repomd: bool,
     is_sha256: bool,
     text: String,
-    /// Of the mirror that is being read; the smaller is preferred.
+    /// Rank of the current mirror; the smaller is preferred.
     rank: i64,
     mirrors: Vec<(i64, String)>,
     repomd: Vec<Sha256>,
@@ -105,7 +105,7 @@ impl Metalink {
     }
 }
 
-/// Mirrors by other protocols are passed over.
+/// Returns whether `text` is a URL that oic can download; mirrors with other protocols are ignored.
 fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }

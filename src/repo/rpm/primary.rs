@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use super::repomd::stays_inside;
 use super::xml::{Piece, Start, Xml, XmlError};
-use crate::package::{RpmRecord, Sha256};
+use crate::package::{Algorithm, Checksum, RpmRecord};
 
-/// Whether `primary.xml` lists the file `path` if a package has it: configuration, and what lies in a
-/// directory whose name ends in `bin` (createrepo_c's `cr_is_primary`; dnf and libsolv rely on it too).
+/// Returns whether `primary.xml` lists the file `path` of a package: configuration, and files in a directory whose name
+/// ends in `bin` (createrepo_c's `cr_is_primary`; dnf and libsolv rely on it too).
 pub fn lists_file(path: &str) -> bool {
     path.starts_with("/etc/") || path == "/usr/lib/sendmail" || path.contains("bin/")
 }
 
-/// Reads a `primary.xml`; only records for which `keep` is true are kept in memory.
+/// Parses a `primary.xml`; only records for which `keep` is true are kept in memory.
 ///
 /// # Errors
-/// [`XmlError`] if it is malformed, or a package lacks what is needed to fetch and verify it.
+/// [`XmlError`] if it is malformed, or a package lacks a field that its download or verification needs.
 pub fn parse_primary(
     text: impl BufRead,
     repository: &Arc<str>,
@@ -51,7 +51,7 @@ pub fn parse_primary(
     }
 }
 
-/// The package that is being read. Its buffers are used again for the next one.
+/// The state of the package that is being read. The next package reuses its buffers.
 #[derive(Debug, Default)]
 struct Package {
     is_rpm: bool,
@@ -60,14 +60,15 @@ struct Package {
     name: String,
     evr: String,
     arch: String,
-    sha256: Option<Sha256>,
-    /// What the digest's algorithm is called.
+    summary: String,
+    checksum: Option<Checksum>,
+    /// The name of the digest's algorithm.
     algorithm: String,
     path: String,
     size_bytes: Option<u64>,
     installed_size_bytes: u64,
     built_at: u64,
-    /// Which of `lists` entries go to.
+    /// The one of `lists` that entries are added to.
     list: Option<List>,
     lists: [String; 5],
     files: String,
@@ -92,7 +93,7 @@ impl Package {
                 self.clear();
                 self.is_rpm = start.attribute("type")?.is_none_or(|kind| kind == "rpm");
             }
-            "name" | "arch" | "file" => self.take_text(),
+            "name" | "arch" | "summary" | "file" => self.take_text(),
             "checksum" => {
                 self.algorithm = start.attribute("type")?.unwrap_or_default();
                 self.take_text();
@@ -104,7 +105,7 @@ impl Package {
             }
             "time" => {
                 let built = start.attribute("build")?;
-                // A package that does not know is as old as can be.
+                // A package without a time counts as the oldest.
                 self.built_at = built.and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
             }
             "size" => {
@@ -123,7 +124,7 @@ impl Package {
             "conflicts" => self.list = Some(List::Conflicts),
             "obsoletes" => self.list = Some(List::Obsoletes),
             "entry" => self.entry(start)?,
-            // Weak dependencies and what is for people.
+            // Weak dependencies and texts for people are ignored.
             _ => {}
         }
         Ok(())
@@ -141,9 +142,12 @@ impl Package {
             _ if !taken => {}
             "name" => self.text.trim().clone_into(&mut self.name),
             "arch" => self.text.trim().clone_into(&mut self.arch),
-            "checksum" if self.algorithm == "sha256" => {
-                let digest = self.text.trim().parse();
-                self.sha256 = Some(digest.map_err(|error| format!("the package {}: {error}", self.name))?);
+            "summary" => self.text.trim().clone_into(&mut self.summary),
+            "checksum" => {
+                let known = Algorithm::named(&self.algorithm);
+                let digest = known.map(|algorithm| Checksum::parse(algorithm, self.text.trim()));
+                let digest = digest.transpose();
+                self.checksum = digest.map_err(|error| format!("the package {}: {error}", self.name))?;
             }
             "file" if !self.text.contains('\n') => {
                 self.files.push_str(&self.text);
@@ -154,7 +158,7 @@ impl Package {
         Ok(())
     }
 
-    /// One dependency as a line; dependencies on what rpm itself can do are left to rpm.
+    /// Adds one dependency as a line; dependencies on rpm's own features are left to rpm.
     fn entry(&mut self, start: &Start<'_>) -> Result<(), String> {
         let Some(list) = self.list else { return Ok(()) };
         self.entry.read(start)?;
@@ -186,7 +190,7 @@ impl Package {
         Ok(())
     }
 
-    /// The record, unless it is of a package of some other kind.
+    /// Returns the record; `None` for a package that is not an RPM.
     fn finish(&mut self, repository: &Arc<str>, priority: i32) -> Result<Option<RpmRecord>, String> {
         if !self.is_rpm {
             return Ok(None);
@@ -207,11 +211,9 @@ impl Package {
                 self.path
             ));
         }
-        let sha256 = self.sha256.ok_or_else(|| {
-            format!(
-                "the package {name} is not listed with its SHA-256, but by {:?}",
-                self.algorithm
-            )
+        let checksum = self.checksum.ok_or_else(|| {
+            let algorithm = &self.algorithm;
+            format!("the package {name} is listed with a digest by {algorithm:?}, which oic does not trust")
         })?;
         let size_bytes = self
             .size_bytes
@@ -221,6 +223,7 @@ impl Package {
             name: self.name.as_str().into(),
             evr: self.evr.as_str().into(),
             arch: self.arch.as_str().into(),
+            summary: self.summary.as_str().into(),
             requires_pre: list(List::RequiresPre),
             requires: list(List::Requires),
             provides: list(List::Provides),
@@ -231,7 +234,7 @@ impl Package {
             size_bytes,
             installed_size_bytes: self.installed_size_bytes,
             built_at: self.built_at,
-            sha256,
+            checksum,
             repository: Arc::clone(repository),
             priority,
         }))
@@ -242,6 +245,7 @@ impl Package {
             &mut self.name,
             &mut self.evr,
             &mut self.arch,
+            &mut self.summary,
             &mut self.algorithm,
             &mut self.path,
             &mut self.files,
@@ -249,12 +253,12 @@ impl Package {
             text.clear();
         }
         self.lists.iter_mut().for_each(String::clear);
-        (self.sha256, self.size_bytes, self.list) = (None, None, None);
+        (self.checksum, self.size_bytes, self.list) = (None, None, None);
         (self.installed_size_bytes, self.built_at) = (0, 0);
     }
 }
 
-/// Whether a word can be part of a file name.
+/// Returns whether a word can be part of a file name.
 fn is_plain(word: &str) -> bool {
     !word.contains(['/', '\0']) && !word.contains(char::is_whitespace)
 }
@@ -263,7 +267,7 @@ fn is_plain(word: &str) -> bool {
 #[derive(Debug, Default)]
 struct Entry {
     name: String,
-    /// With blanks around it; empty for one that is not known.
+    /// The operator with blanks around it; empty for an unknown one.
     sign: Option<&'static str>,
     epoch: String,
     version: String,

@@ -1,14 +1,14 @@
-//! `repodata/repomd.xml`: which indexes there are, with their digests.
+//! `repodata/repomd.xml`: the list of indexes, with their digests.
 
 use std::io::BufRead;
 
 use super::xml::{Piece, Start, Xml, XmlError};
 use crate::package::{Algorithm, Checksum};
 
-/// More indexes than any repository has.
+/// Upper limit of the indexes, beyond any real repository.
 const INDEXES_LIMIT: usize = 1000;
 
-/// What `repomd.xml` says.
+/// The content of a `repomd.xml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repomd {
     /// `revision`: by default a time, but any word is allowed.
@@ -22,24 +22,24 @@ pub struct Repomd {
 pub struct Listed {
     /// `primary`, `filelists`, `modules`, ….
     pub kind: String,
-    /// Where it lies, relative to the repository's base URL.
+    /// Path relative to the repository's base URL.
     pub path: String,
-    /// Digest of the file as it lies there, unless its algorithm is broken or unknown.
+    /// Digest of the file as downloaded, unless its algorithm is broken or unknown.
     pub checksum: Option<Checksum>,
-    /// What that algorithm is called there.
+    /// The name of that algorithm.
     pub algorithm: String,
-    /// Size of the file in bytes; `None` if not told.
+    /// Size of the file in bytes; `None` if not stated.
     pub size_bytes: Option<u64>,
-    /// Digest of the decompressed file, if there is one of use.
+    /// Digest of the decompressed file, if one is stated by a usable algorithm.
     pub open_checksum: Option<Checksum>,
     /// Size of the decompressed file in bytes.
     pub open_size_bytes: Option<u64>,
-    /// When it was made, in seconds since 1970; 0 if not told.
+    /// Time of its creation, in seconds since 1970; 0 if not stated.
     pub timestamp: i64,
 }
 
 impl Repomd {
-    /// Reads the text of a `repomd.xml`.
+    /// Parses the text of a `repomd.xml`.
     ///
     /// # Errors
     /// [`XmlError`] if it is malformed, or lists a file outside of the repository.
@@ -121,12 +121,12 @@ impl Repomd {
         Ok(())
     }
 
-    /// The index of a kind.
+    /// Returns the index of a kind.
     pub fn index(&self, kind: &str) -> Option<&Listed> {
         self.indexes.iter().find(|listed| listed.kind == kind)
     }
 
-    /// When the newest index was made, in seconds since 1970.
+    /// Returns the time of the newest index, in seconds since 1970.
     pub fn date(&self) -> i64 {
         self.indexes.iter().map(|listed| listed.timestamp).max().unwrap_or(0)
     }
@@ -155,7 +155,7 @@ fn begin(start: &Start<'_>, current: &mut Option<Listed>, algorithm: &mut Option
     Ok(())
 }
 
-/// Whether a path, joined to the base URL, is a file below it.
+/// Returns whether a path, joined to the base URL, is a file below it.
 pub(super) fn stays_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.contains(['\\', '?', '#', '\0', '\n'])

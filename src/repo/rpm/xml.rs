@@ -1,4 +1,4 @@
-//! XML in pieces: what a repository's metadata needs, with bounds on what a hostile one may ask for.
+//! XML in pieces, as repository metadata needs it, with limits against hostile documents.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -6,25 +6,25 @@ use std::io::{self, BufRead, Read};
 use quick_xml::events::{BytesEnd, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
-/// No tag and no text of real metadata comes near this.
+/// Upper limit of a tag or text in bytes, far above those of real metadata.
 const PIECE_LIMIT_BYTES: usize = 4 << 20;
 const ATTRIBUTES_LIMIT: usize = 64;
 const DEPTH_LIMIT: usize = 64;
 
-/// Metadata is not well-formed, or lacks something that it must have.
+/// The error for metadata that is not well-formed, or lacks a required part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}, at byte {position}")]
 pub struct XmlError {
-    /// Where, in bytes from the start of the decompressed file.
+    /// Position, in bytes from the start of the decompressed file.
     pub position: u64,
-    /// What is wrong there.
+    /// The mistake there.
     pub reason: String,
 }
 
 /// A part of the document.
 #[derive(Debug)]
 pub(super) enum Piece<'a> {
-    /// A start tag; an empty element gives one too, and an end.
+    /// A start tag; an empty element yields a start tag and an end tag.
     Start(Start<'a>),
     /// An end tag.
     End(End<'a>),
@@ -41,14 +41,14 @@ pub(super) enum Piece<'a> {
 pub(super) struct Start<'a>(BytesStart<'a>);
 
 impl Start<'_> {
-    /// The name without its namespace prefix.
+    /// Returns the name without its namespace prefix.
     pub(super) fn name(&self) -> &str {
         self.0.local_name().into_inner()
     }
 
     /// Calls `visit` with each attribute's name and value; values are borrowed unless they have references.
     pub(super) fn attributes(&self, mut visit: impl FnMut(&str, &str)) -> Result<(), String> {
-        // The crate's own search for duplicates compares each with each.
+        // The crate's own search for duplicates compares every pair.
         for attribute in self.0.attributes().with_checks(false).take(ATTRIBUTES_LIMIT) {
             let attribute = attribute.map_err(|error| error.to_string())?;
             let value = attribute.normalized_value(XmlVersion::Implicit1_0);
@@ -57,7 +57,7 @@ impl Start<'_> {
         Ok(())
     }
 
-    /// The value of one attribute.
+    /// Returns the value of one attribute.
     pub(super) fn attribute(&self, name: &str) -> Result<Option<String>, String> {
         let mut found = None;
         self.attributes(|key, value| {
@@ -74,13 +74,13 @@ impl Start<'_> {
 pub(super) struct End<'a>(BytesEnd<'a>);
 
 impl End<'_> {
-    /// The name without its namespace prefix.
+    /// Returns the name without its namespace prefix.
     pub(super) fn name(&self) -> &str {
         self.0.local_name().into_inner()
     }
 }
 
-/// Pulls pieces out of a document.
+/// A reader that splits a document into pieces.
 pub(super) struct Xml<R> {
     reader: Reader<Bounded<R>>,
     buffer: Vec<u8>,
@@ -98,7 +98,7 @@ impl<R: BufRead> Xml<R> {
         }
     }
 
-    /// The error `reason` at the place that was reached.
+    /// Makes the error `reason` at the current position.
     pub(super) fn error(&self, reason: impl Into<String>) -> XmlError {
         XmlError {
             position: self.reader.buffer_position(),
@@ -106,7 +106,7 @@ impl<R: BufRead> Xml<R> {
         }
     }
 
-    /// The next piece.
+    /// Returns the next piece.
     pub(super) fn next(&mut self) -> Result<Piece<'_>, XmlError> {
         self.buffer.clear();
         self.reader.get_mut().left = PIECE_LIMIT_BYTES;
@@ -135,7 +135,7 @@ impl<R: BufRead> Xml<R> {
                 let character = character.ok_or_else(|| fail("it has an unknown reference".to_owned()))?;
                 Piece::Text(Cow::Owned(character.to_string()))
             }
-            // An outer one is not looked at; one that defines entities has no place in metadata.
+            // An external definition is not read; one that defines entities has no place in metadata.
             Event::DocType(kind) if kind.contains('[') => {
                 return Err(fail("it has a document type of its own".to_owned()));
             }
@@ -147,7 +147,7 @@ impl<R: BufRead> Xml<R> {
     }
 }
 
-/// The five entities of XML itself (XML 1.0, 4.6).
+/// Returns the character of one of the five entities of XML itself (XML 1.0, 4.6).
 fn predefined(name: &str) -> Option<char> {
     Some(match name {
         "lt" => '<',
@@ -159,7 +159,7 @@ fn predefined(name: &str) -> Option<char> {
     })
 }
 
-/// Lets only so much through for each piece.
+/// A reader that limits the bytes of each piece.
 struct Bounded<R> {
     inner: R,
     left: usize,

@@ -1,4 +1,4 @@
-//! What is told of Debian packages, to a resolution and to a reader.
+//! The facts about Debian packages used by the resolver and shown in explanations.
 
 use std::collections::HashSet;
 
@@ -44,32 +44,20 @@ impl Facts for Universe<'_> {
     }
 
     fn need_text(&self, parent: PackageId, needed: PackageId) -> String {
-        let relations = self.relations(parent);
-        let need = relations
-            .needs
-            .iter()
-            .find(|need| need.packages().any(|id| id == needed));
-        need.map_or(self.label(needed), |need| need.text).to_owned()
+        let text = self.relations(parent).need_text(needed);
+        text.unwrap_or_else(|| self.label(needed).to_owned())
     }
 
     fn missing(&self, package: PackageId) -> Vec<String> {
-        let full = self.describe(package);
-        let relations = self.relations(package);
-        let mut lines = Vec::new();
-        if let Some(malformed) = &relations.malformed {
-            lines.push(format!("{full} cannot be installed: {malformed}"));
-        }
-        for need in relations.needs.iter().filter(|need| need.packages().next().is_none()) {
-            let name = need.text.split([' ', ':', '(', '|']).next().unwrap_or(need.text);
+        self.relations(package).missing(&self.describe(package), |text| {
+            let name = text.split([' ', ':', '(', '|']).next().unwrap_or(text);
             let available = self.index.versions(name);
             let available: Vec<_> = available.iter().map(|id| &*self.record(*id).version).collect();
-            let known = match available[..] {
+            match available[..] {
                 [] => String::new(),
                 _ => format!(" ({name} is available as {})", available.join(", ")),
-            };
-            lines.push(format!("{full} needs {}, which no repository has{known}", need.text));
-        }
-        lines
+            }
+        })
     }
 
     fn clash_text(&self, a: PackageId, b: PackageId) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Finds packages by name and by what they provide, among those that the target can install.
+//! Finds packages by name and by `Provides`, among those that the target can install.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -7,8 +7,8 @@ use std::slice;
 use crate::package::{Arch, DebVersion, Operator, PackageRecord, Relation, parse_relation};
 use crate::resolve::solver::PackageId;
 
-/// Names to packages. Built for every resolution from all records, so most names,
-/// which have one version, cost no allocation.
+/// Names to packages. Each resolution builds it from all records, so most names, which have one version, cost no
+/// allocation.
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     /// The best version of each name.
@@ -31,9 +31,8 @@ struct Provided<'a> {
 }
 
 impl<'a> Index<'a> {
-    /// Left out is what cannot be installed: packages of other architectures, and
-    /// those pinned to zero or below (apt_preferences(5); apt never makes a candidate
-    /// of priority 0 either).
+    /// Indexes `records`, without those that cannot be installed: packages of other architectures, and those pinned to
+    /// zero or below (apt_preferences(5); apt never makes a candidate of priority 0 either).
     pub(super) fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
         let mut index = Self {
             candidates: HashMap::with_capacity(records.len()),
@@ -97,7 +96,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Enters the well-formed entries of a `Provides` field.
+    /// Adds the well-formed entries of a `Provides` field.
     fn add_provides(&mut self, owner: PackageId, field: &'a str, arch: Arch) {
         for element in field.rsplit(',').filter(|element| !element.trim_ascii().is_empty()) {
             let Ok(Some(relation)) = parse_relation(element, arch) else {
@@ -114,7 +113,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// All versions of a name, best first; empty if there is none.
+    /// Returns all versions of a name, best first; none if the name is unknown.
     pub(super) fn versions(&self, name: &str) -> &[PackageId] {
         match (self.several.get(name), self.candidates.get(name)) {
             (Some(versions), _) => versions,
@@ -123,7 +122,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The best version of a package's name: what apt calls the candidate.
+    /// Returns the best version of a package's name, which apt calls the candidate.
     pub(super) fn candidate(&self, package: PackageId) -> PackageId {
         self.candidate_of
             .get(package as usize)
@@ -132,18 +131,18 @@ impl<'a> Index<'a> {
             .unwrap_or(package)
     }
 
-    /// The best version of every name, in the order of the records.
+    /// Returns the best version of every name, in the order of the records.
     pub(super) fn candidates(&self) -> impl Iterator<Item = PackageId> {
         let own = |(at, candidate): (usize, &Option<PackageId>)| candidate.filter(|id| *id as usize == at);
         self.candidate_of.iter().enumerate().filter_map(own)
     }
 
-    /// The names of all packages, in no order.
+    /// Returns the names of all packages, in no order.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.candidates.keys().copied()
     }
 
-    /// The packages whose `Provides` has the name, with the version provided, in the order of the records.
+    /// Returns the packages whose `Provides` has the name, with the provided version, in the order of the records.
     pub(super) fn providers(&self, name: &str) -> impl Iterator<Item = (PackageId, Option<&'a str>)> {
         let entry = |at: usize| self.provided.get(at);
         let first = self.first_provided.get(name).copied().and_then(entry);
@@ -151,7 +150,7 @@ impl<'a> Index<'a> {
             .map(|provided| (provided.owner, provided.version))
     }
 
-    /// All that a relation accepts by name and version: versions of the name, then providers.
+    /// Returns all packages that a relation accepts by name and version: versions of the name, then providers.
     pub(super) fn matching(&self, relation: &Relation<'_>, records: &[PackageRecord]) -> Vec<PackageId> {
         let versions = self.versions(relation.name).iter();
         let named = versions.map(|id| (*id, records.get(*id as usize).map(|record| &*record.version)));

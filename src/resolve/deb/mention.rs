@@ -1,12 +1,12 @@
-//! Which of some packages the indexes mention first: apt numbers packages in that
-//! order, and the number decides between providers that are equal otherwise.
+//! Finds the packages that the indexes mention first: apt numbers packages in that order, and the number decides
+//! between otherwise equal providers.
 
 use std::collections::HashMap;
 
 use crate::package::PackageRecord;
 
-/// For each of `names` the number of its first mention, as a package or in a
-/// relation, if there is one. Smaller is earlier.
+/// Returns the number of the first mention of each of `names`, as a package or in a relation; names without a mention
+/// are left out. Smaller is earlier.
 pub(super) fn first_mentions<'n>(
     records: &[PackageRecord],
     names: impl Iterator<Item = &'n str>,
@@ -14,7 +14,7 @@ pub(super) fn first_mentions<'n>(
     let mut missing: Vec<_> = names.collect();
     let mut mentions = HashMap::new();
     for record in records {
-        // In the order in which apt reads them.
+        // The order in which apt reads the fields.
         let suggested = OtherFields::of(record.stanza.as_str());
         let fields = [
             &*record.name,
@@ -40,7 +40,7 @@ pub(super) fn first_mentions<'n>(
     mentions
 }
 
-/// The package names of a relation field, as bytes; whatever is malformed yields something that is no name.
+/// Returns the package names of a relation field, as bytes; a malformed element yields a text that is no name.
 fn words(field: &str) -> impl Iterator<Item = &[u8]> {
     let elements = field.as_bytes().split(|byte| matches!(byte, b',' | b'|'));
     elements.map(|element| {

@@ -1,4 +1,4 @@
-//! From the words of a request to packages of the universe.
+//! Finds the packages of the universe that a request names.
 
 use crate::package::{DebVersion, glob};
 use crate::resolve::answer::{Root, unify};
@@ -8,7 +8,7 @@ use crate::resolve::{ResolveError, Wanted};
 
 use super::universe::Universe;
 
-/// Looks up everything that was asked for; essential packages come first.
+/// Looks up all requested packages; essential packages come first.
 pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
     if wanted.include_essential {
@@ -25,7 +25,7 @@ pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<
     Ok(roots)
 }
 
-/// `name[:architecture][=version]`, where the name may be a glob.
+/// Looks up `name[:architecture][=version]`, where the name may be a glob.
 fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveError> {
     let (rest, version) = match text.split_once('=') {
         Some((rest, version)) => (rest, Some(version)),
@@ -88,7 +88,18 @@ fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Ro
     })
 }
 
-/// A name that only `Provides` fields have can be asked for if it leaves no choice, as with apt.
+/// Returns `name=version` for a `text` of the form `name_version[_architecture][.deb]`, as files of packages are named
+/// and other tools take it, if there is a package of that name.
+fn pinned(universe: &Universe<'_>, text: &str) -> Option<String> {
+    let text = text.strip_suffix(".deb").unwrap_or(text);
+    let mut parts = text.split('_');
+    let (name, version) = (parts.next()?, parts.next()?);
+    let is_known = !universe.index.versions(name).is_empty();
+    // A file name has the colon of an epoch encoded.
+    (is_known && !version.is_empty()).then(|| format!("{name}={}", version.replace("%3a", ":")))
+}
+
+/// Looks up a name that only `Provides` fields have; it can be requested if it leaves no choice, as with apt.
 fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveError> {
     let providers = universe.index.providers(name).map(|(owner, _)| owner);
     let mut providers: Vec<_> = providers.filter(|id| universe.index.candidate(*id) == *id).collect();
@@ -97,7 +108,10 @@ fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveErro
         [only] => Ok(Root::new(vec![only])),
         [] => Err(ResolveError::UnknownPackage {
             name: name.to_owned(),
-            similar: similar(name, universe.index.names()),
+            similar: match pinned(universe, name) {
+                Some(pinned) => vec![pinned],
+                None => similar(name, universe.index.names()),
+            },
         }),
         _ => {
             let mut names: Vec<_> = providers

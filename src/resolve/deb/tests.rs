@@ -1,4 +1,4 @@
-//! The rules of relations, one by one, on small universes. `tests/resolve_oracle.rs`
+//! The rules of relations, one by one, on small universes. `tests/it/system/resolve_oracle.rs`
 //! compares with apt on a real one.
 
 use std::collections::{HashMap, HashSet};
@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::*;
 use crate::package::{Arch, Dependency, DependencyKind, MultiArch, Sha256, Stanza};
 
-/// A package from lines such as `a 1.0` and `Depends: b (>= 2) | c`.
+/// Makes a package from lines such as `a 1.0` and `Depends: b (>= 2) | c`.
 fn record(text: &str) -> PackageRecord {
     let mut lines = text.split(';').map(str::trim);
     let (name, version) = lines.next().unwrap().split_once(' ').unwrap();
@@ -35,7 +35,7 @@ fn record(text: &str) -> PackageRecord {
         path: format!("pool/{name}_{version}.deb").into(),
         size_bytes: 1,
         installed_size_bytes: 1,
-        sha256: Sha256::of(text),
+        checksum: Sha256::of(text).into(),
         repository: field("Repository").to_string().into(),
         priority_pin: fields.get("Pin").map_or(500, |pin| pin.parse().unwrap()),
         stanza: Stanza::new(text.into(), 0..text.len()),
@@ -55,7 +55,7 @@ fn resolve_in(universe: &[&str], packages: &str) -> Result<Resolution, ResolveEr
     resolve(&request(packages), &records)
 }
 
-/// `name=version` of everything in the order of installation.
+/// Returns `name=version` of all packages in the order of installation.
 fn installed(universe: &[&str], packages: &str) -> Vec<String> {
     let resolution = resolve_in(universe, packages).unwrap();
     resolution
@@ -123,7 +123,7 @@ fn the_first_alternative_that_can_be_installed_is_taken() {
         "f 1; Depends: e | c",
     ];
     assert_eq!(installed(&universe, "a"), ["c=1", "a=1"]);
-    // What is asked for anyway satisfies an alternative.
+    // A requested package satisfies an alternative.
     assert_eq!(installed(&universe, "e d"), ["e=1", "d=1"]);
     assert_eq!(installed(&universe, "d f"), ["c=1", "d=1", "f=1"]);
 }
@@ -140,7 +140,7 @@ fn a_real_package_goes_before_providers_and_important_ones_before_optional_ones(
     ];
     assert_eq!(installed(&universe, "a"), ["mta=1", "a=1"]);
     assert_eq!(installed(&universe, "b"), ["mawk=1", "b=1"]);
-    // Equal otherwise: the one that is mentioned last.
+    // Otherwise equal: the one mentioned last.
     let equal = [
         "a 1; Depends: mta; Recommends: y",
         "x 1; Provides: mta",
@@ -332,7 +332,7 @@ mod random {
     use super::*;
     use proptest::prelude::*;
 
-    /// A small universe of `p0`…`p7` with random relations.
+    /// Makes a small universe of `p0`…`p7` with random relations.
     fn universe() -> impl Strategy<Value = Vec<String>> {
         let name = || (0..8u8).prop_map(|number| format!("p{number}"));
         let relation = move || (name(), prop::sample::select(vec!["", " (>= 2)", " (<< 2)"])).prop_map(|(a, b)| a + b);
@@ -355,7 +355,7 @@ mod random {
         })
     }
 
-    /// Whether a set of packages holds by the definition, with code of its own.
+    /// Returns whether a set of packages holds by the definition, with code of its own.
     fn holds(packages: &[&PackageRecord]) -> bool {
         let fits = |relation: &crate::package::Relation<'_>, other: &PackageRecord| {
             let provided = crate::package::parse_relations(&other.provides, Arch::X86_64).unwrap();
@@ -414,4 +414,34 @@ mod random {
             }
         }
     }
+}
+
+/// Other tools take `name_version`, and files of packages are named so.
+#[test]
+fn a_file_name_is_answered_with_the_package_and_its_version() {
+    let universe = ["bash 5.2.37-2+b10", "a 1:2"];
+    for (asked, hint) in [
+        ("bash_5.2.37-2+b10", "did you mean bash=5.2.37-2+b10?"),
+        ("bash_5.2.37-2+b10_amd64", "did you mean bash=5.2.37-2+b10?"),
+        ("bash_5.2.37-2+b10_amd64.deb", "did you mean bash=5.2.37-2+b10?"),
+        ("a_1%3a2_all.deb", "did you mean a=1:2?"),
+        ("bahs", "did you mean bash?"),
+    ] {
+        assert_eq!(refused(&universe, asked).hint().unwrap(), hint, "{asked}");
+    }
+    assert!(!refused(&universe, "zzz_1").hint().unwrap().contains("did you mean"));
+}
+
+#[test]
+fn an_error_tells_which_parts_of_the_request_it_is_about() {
+    let universe = ["a 1; Conflicts: b", "b 1", "c 1; Depends: b", "d 1"];
+    let asked = |packages: &str| {
+        let error = refused(&universe, packages);
+        let mut names: Vec<String> = error.asked_for().into_iter().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(asked("a c d"), ["a", "c"]);
+    assert_eq!(asked("zzz"), ["zzz"]);
+    assert_eq!(asked("d=7"), ["d"]);
 }

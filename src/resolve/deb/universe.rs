@@ -1,5 +1,5 @@
-//! The packages of all repositories as one universe: names, versions, providers,
-//! and what each package needs, parsed when first asked for.
+//! The packages of all repositories as one universe: names, versions, providers, and the needs of each package, parsed
+//! on first use.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -27,16 +27,30 @@ pub(super) struct Need<'a> {
 pub(super) struct Alternative<'a> {
     /// The name that a package must have or provide.
     name: &'a str,
-    /// What satisfies it, preferred first (see [`Universe::satisfying`]).
+    /// The packages that satisfy it, preferred first (see [`Universe::satisfying`]).
     pub(super) packages: Vec<PackageId>,
 }
 
 impl Need<'_> {
-    /// All that satisfies it, preferred first; packages may be repeated.
+    /// Returns all packages that satisfy it, preferred first; packages may be repeated.
     pub(super) fn packages(&self) -> impl Iterator<Item = PackageId> {
         self.alternatives
             .iter()
             .flat_map(|alternative| alternative.packages.iter().copied())
+    }
+}
+
+impl relations::Need for Need<'_> {
+    fn text(&self) -> &str {
+        self.text
+    }
+
+    fn takes(&self, package: PackageId) -> bool {
+        self.packages().any(|id| id == package)
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.packages().next().is_none()
     }
 }
 
@@ -63,12 +77,12 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// What the repository says of a package. Ids come only from this universe.
+    /// Returns the record of a package. Ids come only from this universe.
     pub(super) fn record(&self, package: PackageId) -> &'a PackageRecord {
         &self.records[package as usize]
     }
 
-    /// The relations of a package.
+    /// Returns the relations of a package.
     pub(super) fn relations(&self, package: PackageId) -> Rc<Relations<'a>> {
         self.relations.get(package, || self.parse(package))
     }
@@ -115,7 +129,7 @@ impl<'a> Universe<'a> {
         result
     }
 
-    /// What satisfies a positive relation, in apt's order of preference.
+    /// Finds the packages that satisfy a positive relation, in apt's order of preference.
     fn satisfying(&self, relation: &Relation<'a>) -> Alternative<'a> {
         let fits = |id: &PackageId| match relation.qualifier {
             None | Some("native") => true,
@@ -135,8 +149,8 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// The smaller, the more apt likes the package for a relation to `name`: candidates
-    /// before other versions, the real package before providers, then essential ones, then by `Priority`.
+    /// Returns apt's rank of a package for a relation to `name`, smaller is better: candidates before other versions,
+    /// the real package before providers, then essential ones, then by `Priority`.
     fn rank(&self, name: &str, package: PackageId) -> (bool, bool, bool, u8) {
         let record = self.record(package);
         (
@@ -147,9 +161,8 @@ impl<'a> Universe<'a> {
         )
     }
 
-    /// Puts what satisfies an alternative into groups that apt tries one after the
-    /// other: what is `settled` already, then by rank. Inside a group the mention decides,
-    /// see [`Self::sort_by_mention`].
+    /// Divides the packages that satisfy an alternative into groups that apt tries one after the other: those that are
+    /// `settled` already, then by rank. Inside a group the order of [`Self::sort_by_mention`] decides.
     pub(super) fn group_by_rank(
         &self,
         alternative: &Alternative<'_>,
@@ -164,9 +177,9 @@ impl<'a> Universe<'a> {
             .collect()
     }
 
-    /// Puts equals in apt's order: the later the indexes first mention a package, the
-    /// better. (Apt numbers packages so, and prefers the higher number.) This reads
-    /// the relations of all packages, so it is put off until it matters.
+    /// Sorts equal packages in apt's order: the later the indexes first mention a package, the better. (Apt numbers
+    /// packages so, and prefers the higher number.) This reads the relations of all packages, so it is called only when
+    /// the order matters.
     pub(super) fn sort_by_mention(&self, packages: &mut [PackageId]) {
         if packages.len() > 1 {
             let names = packages.iter().map(|id| &*self.record(*id).name);
@@ -175,8 +188,8 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// What a negative relation of `package` excludes; never its own name, whose
-    /// `Provides` may well be what it conflicts with (Debian Policy 7.4).
+    /// Returns the packages that a negative relation of `package` excludes; never those of its own name, whose
+    /// `Provides` may well have the name in conflict (Debian Policy 7.4).
     fn hit_by(&self, package: PackageId, relation: &Relation<'_>) -> Vec<PackageId> {
         if relation
             .qualifier
@@ -195,7 +208,8 @@ fn malformed(field: &str, error: &RelationError) -> String {
     format!("its {field} field is malformed ({error})")
 }
 
-/// Debian Policy 2.5, most important first; a missing field goes before all, as in apt.
+/// Returns the rank of a priority (Debian Policy 2.5), most important first; a missing field comes before all, as in
+/// apt.
 fn priority_rank(priority: &str) -> u8 {
     match priority {
         "" => 0,

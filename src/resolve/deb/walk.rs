@@ -1,8 +1,7 @@
-//! Which packages apt would choose: a walk in the order in which apt marks
-//! packages for installation, without looking back.
+//! Finds the packages that apt would choose: a walk in the order in which apt marks packages for installation, without
+//! backtracking.
 //!
-//! The walk only proposes. It may end in a set that does not hold (a conflict it
-//! met too late); the solver has the last word on everything it says.
+//! The walk only proposes. Its set may not hold (because of a conflict met too late); the solver then corrects it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,20 +9,20 @@ use crate::resolve::solver::PackageId;
 
 use super::universe::{Need, Relations, Universe};
 
-/// Deeper chains of dependencies are left to the solver; apt gives up at 3000.
+/// The depth beyond which chains of dependencies are left to the solver; apt gives up at 3000.
 const DEPTH_LIMIT: usize = 1000;
 
-/// What the walk thinks of a package name, under the id of its candidate.
+/// The walk's state of a package name, under the id of its candidate.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
     installed: bool,
-    /// The state is not up for discussion: asked for, or without an alternative for what was.
+    /// The state is final: the package is requested, or a protected package needs just it or excludes it.
     protected: bool,
-    /// Did not work out before; is not tried again.
+    /// An attempt failed, or a protected package excludes it; it is not tried again.
     discarded: bool,
 }
 
-/// How a package came to be marked.
+/// The reason for a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     Request,
@@ -34,12 +33,11 @@ enum By {
 struct Walk<'u, 'a> {
     universe: &'u Universe<'a>,
     marks: HashMap<PackageId, Mark>,
-    /// Versions asked for explicitly, by candidate.
+    /// Explicitly requested versions, by candidate.
     chosen: HashMap<PackageId, PackageId>,
 }
 
-/// The packages that apt would install for the `requested` ones, which come with
-/// the version asked for.
+/// Returns the packages that apt would install for the `requested` ones, which have the requested versions.
 pub(super) fn propose(universe: &Universe<'_>, requested: &[PackageId]) -> HashSet<PackageId> {
     let mut walk = Walk {
         universe,
@@ -49,7 +47,7 @@ pub(super) fn propose(universe: &Universe<'_>, requested: &[PackageId]) -> HashS
             .map(|id| (universe.index.candidate(*id), *id))
             .collect(),
     };
-    // All that was asked for counts as installed before the first dependency is looked at.
+    // All requested packages count as installed before the first dependency is examined.
     for package in requested {
         let mark = walk.mark_mut(*package);
         mark.installed = true;
@@ -73,7 +71,7 @@ impl Walk<'_, '_> {
         self.marks.entry(self.universe.index.candidate(package)).or_default()
     }
 
-    /// The version of the package's name that may be installed.
+    /// Returns the version of the package's name that may be installed.
     fn candidate(&self, package: PackageId) -> PackageId {
         let candidate = self.universe.index.candidate(package);
         self.chosen.get(&candidate).copied().unwrap_or(candidate)
@@ -87,13 +85,13 @@ impl Walk<'_, '_> {
         need.packages().any(|package| self.is_installed(package))
     }
 
-    /// Whether something that the package needs is missing or something that it excludes is there.
+    /// Returns whether a need of the package is missing or a package that it excludes is installed.
     fn is_broken(&self, relations: &Relations<'_>) -> bool {
         relations.needs.iter().any(|need| !self.is_satisfied(need))
             || relations.excluded().any(|other| self.is_installed(other))
     }
 
-    /// Marks a package and what it needs for installation, and says whether that worked out.
+    /// Marks a package and its needs for installation, and returns whether that succeeded.
     fn install(&mut self, package: PackageId, by: By, depth: usize) -> bool {
         let before = self.mark(package);
         let relations = self.universe.relations(package);
@@ -113,7 +111,8 @@ impl Walk<'_, '_> {
         let mark = self.mark_mut(package);
         mark.installed = true;
         mark.protected = true;
-        works &= self.install_needs(&relations, &pending, before.protected, by, depth);
+        let needs = pending.iter().filter_map(|at| relations.needs.get(*at));
+        works &= self.install_needs(needs, before.protected, by, depth);
         let mark = self.mark_mut(package);
         mark.protected = before.protected;
         if !works && strict {
@@ -123,7 +122,7 @@ impl Walk<'_, '_> {
         works
     }
 
-    /// The needs to look at: those not satisfied yet, and all of a protected package.
+    /// Returns the indexes of the needs to examine: those not satisfied yet, and all of a protected package.
     fn pending(&self, relations: &Relations<'_>, protected: bool) -> Vec<usize> {
         let needs = relations.needs.iter().enumerate();
         needs
@@ -132,7 +131,7 @@ impl Walk<'_, '_> {
             .collect()
     }
 
-    /// Unmarks what the package excludes.
+    /// Unmarks the packages that this one excludes, and returns whether none of them is protected.
     fn make_room(&mut self, relations: &Relations<'_>, protected: bool, strict: bool) -> bool {
         let mut works = true;
         for other in relations.clashes.iter().flat_map(|clash| &clash.packages) {
@@ -156,16 +155,15 @@ impl Walk<'_, '_> {
         works
     }
 
-    fn install_needs(
+    fn install_needs<'n>(
         &mut self,
-        relations: &Relations<'_>,
-        pending: &[usize],
+        needs: impl Iterator<Item = &'n Need<'n>>,
         protected: bool,
         by: By,
         depth: usize,
     ) -> bool {
         let mut works = true;
-        for need in pending.iter().filter_map(|at| relations.needs.get(*at)) {
+        for need in needs {
             works &= if !self.is_satisfied(need) {
                 self.install_one_of(need, protected, depth)
             } else if protected {
@@ -180,7 +178,7 @@ impl Walk<'_, '_> {
         works
     }
 
-    /// What could satisfy a need: groups of equals, in the order in which apt tries them.
+    /// Returns the packages that could satisfy a need: groups of equals, in the order in which apt tries them.
     fn solutions(&self, need: &Need<'_>) -> Vec<Vec<PackageId>> {
         let mut solutions = Vec::new();
         for alternative in &need.alternatives {
@@ -216,7 +214,7 @@ impl Walk<'_, '_> {
         false
     }
 
-    /// What a protected package cannot do without is protected too.
+    /// Protects the only solution of a protected package's need, and returns whether its installation succeeded.
     fn protect_only_solution(&mut self, need: &Need<'_>, depth: usize) -> bool {
         match only_one(&self.solutions(need)) {
             Some(only) if !self.mark(only).protected => {
@@ -227,7 +225,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// What is marked and still needed: leftovers of alternatives that failed are not.
+    /// Returns the marked packages that are still needed, without leftovers of failed alternatives.
     fn needed_by(&self, requested: &[PackageId]) -> HashSet<PackageId> {
         let mut needed: HashSet<_> = requested.iter().copied().collect();
         let mut queue = requested.to_vec();
@@ -243,7 +241,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// The package that all of `solutions` are, if they are but one.
+/// Returns the package that all of `solutions` are; `None` if they differ.
 fn only_one(solutions: &[Vec<PackageId>]) -> Option<PackageId> {
     let mut all = solutions.iter().flatten();
     let first = all.next()?;

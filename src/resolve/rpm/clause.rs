@@ -1,8 +1,7 @@
 //! Dependencies as clauses over packages.
 //!
-//! Every dependency, plain or rich, is a formula over sets of packages ("one of these is there"). In
-//! conjunctive normal form each clause says: if one of each `conditions` set is there, then one of
-//! `packages` must be.
+//! Every dependency, plain or rich, is a formula over sets of packages ("one of these is there"). In conjunctive normal
+//! form each clause says: if one of each `conditions` set is there, then one of `packages` must be.
 
 use crate::package::{Capability, RpmDependency};
 use crate::resolve::solver::PackageId;
@@ -10,23 +9,23 @@ use crate::resolve::solver::PackageId;
 /// Packages, the preferred first.
 pub(super) type Set = Vec<PackageId>;
 
-/// A dependency that no real package comes near to is refused.
+/// The limit of clauses per dependency, beyond those of any real package.
 const CLAUSES_LIMIT: usize = 64;
 
-/// One thing that must hold.
+/// One rule that must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Clause {
-    /// It binds only if each of these has a package that is there.
+    /// Sets of packages: the clause binds only if one package of each is there.
     pub(super) conditions: Vec<Set>,
-    /// One of these must be there then; none: the conditions cannot hold together.
+    /// One of these must be there then; empty: the conditions cannot hold together.
     pub(super) packages: Set,
 }
 
-/// Why a dependency cannot be used.
+/// The reason why a dependency cannot be used.
 pub(super) type Refusal = &'static str;
 
-/// The clauses that say that `dependency` is fulfilled, or for a conflict that it is not;
-/// `satisfying` gives the packages that provide a capability.
+/// Returns the clauses that say that `dependency` is fulfilled, or for a conflict that it is not; `satisfying` gives
+/// the packages that provide a capability.
 ///
 /// # Errors
 /// If operators are combined in a way that rpm refuses, or the formula is too large.
@@ -36,7 +35,7 @@ pub(super) fn clauses(
     satisfying: &mut dyn FnMut(&Capability<'_>) -> Set,
 ) -> Result<Vec<Clause>, Refusal> {
     let mut clauses = normal(&formula(dependency, satisfying)?, fulfilled)?;
-    // That none of no packages is there always holds.
+    // A condition on one of no packages never holds, so its clause always does.
     clauses.retain(|clause| clause.conditions.iter().all(|condition| !condition.is_empty()));
     Ok(clauses)
 }
@@ -92,7 +91,7 @@ fn not(formula: Formula) -> Formula {
     Formula::Not(Box::new(formula))
 }
 
-/// The packages that satisfy a dependency each by itself.
+/// Returns the packages that satisfy a dependency each by itself.
 fn set(dependency: &RpmDependency<'_>, satisfying: &mut dyn FnMut(&Capability<'_>) -> Set) -> Result<Set, Refusal> {
     match dependency {
         RpmDependency::Plain(capability) => Ok(satisfying(capability)),
@@ -123,7 +122,7 @@ fn set(dependency: &RpmDependency<'_>, satisfying: &mut dyn FnMut(&Capability<'_
     }
 }
 
-/// Adds what is not there yet.
+/// Adds the packages of `more` that `all` lacks.
 fn join(all: &mut Set, more: Set) {
     for package in more {
         if !all.contains(&package) {
@@ -132,7 +131,7 @@ fn join(all: &mut Set, more: Set) {
     }
 }
 
-/// The conjunctive normal form of a formula, or of its negation.
+/// Returns the conjunctive normal form of a formula, or of its negation.
 fn normal(formula: &Formula, holds: bool) -> Result<Vec<Clause>, Refusal> {
     match formula {
         Formula::One(packages) => Ok(vec![match holds {
@@ -193,7 +192,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Capabilities `p0`, `p1`, … are provided by the package of that number, and `p9` by nobody.
+    /// Returns the providers of a capability: `p0`, `p1`, … are provided by the package of that number, and `p9` by
+    /// none.
     fn provided(capability: &Capability<'_>) -> Set {
         let number: PackageId = capability.name[1..].parse().unwrap();
         if number == 9 { Vec::new() } else { vec![number] }
@@ -206,7 +206,7 @@ mod tests {
             .all(|clause| !clause.conditions.iter().all(met) || met(&clause.packages))
     }
 
-    /// rpm's rules for what a boolean dependency means (rpm-dependencies(7)), read off directly.
+    /// Evaluates a boolean dependency directly by rpm's rules (rpm-dependencies(7)).
     fn meaning(dependency: &RpmDependency<'_>, there: u32) -> bool {
         let of = |dependency: &RpmDependency<'_>| meaning(dependency, there);
         match dependency {

@@ -1,4 +1,4 @@
-//! What is told of RPM packages, to a resolution and to a reader.
+//! The facts about RPM packages used by the resolver and shown in explanations.
 
 use std::collections::HashSet;
 
@@ -42,31 +42,19 @@ impl Facts for Universe<'_> {
     }
 
     fn need_text(&self, parent: PackageId, needed: PackageId) -> String {
-        let relations = self.relations(parent);
-        let need = relations
-            .needs
-            .iter()
-            .find(|need| need.clause.packages.contains(&needed));
-        need.map_or(self.label(needed), |need| need.text).to_owned()
+        let text = self.relations(parent).need_text(needed);
+        text.unwrap_or_else(|| self.label(needed).to_owned())
     }
 
     fn missing(&self, package: PackageId) -> Vec<String> {
-        let full = self.describe(package);
-        let relations = self.relations(package);
-        let mut lines = Vec::new();
-        if let Some(malformed) = &relations.malformed {
-            lines.push(format!("{full} cannot be installed: {malformed}"));
-        }
-        for need in relations.needs.iter().filter(|need| need.clause.packages.is_empty()) {
-            let known = Capability::parse(need.text).map(|wanted| self.index.versions(wanted.name));
+        self.relations(package).missing(&self.describe(package), |text| {
+            let known = Capability::parse(text).map(|wanted| self.index.versions(wanted.name));
             let known: Vec<_> = known.unwrap_or_default().iter().map(|id| self.version(*id)).collect();
-            let known = match known[..] {
+            match known[..] {
                 [] => String::new(),
                 _ => format!(" (it is available as {})", known.join(", ")),
-            };
-            lines.push(format!("{full} needs {}, which no repository has{known}", need.text));
-        }
-        lines
+            }
+        })
     }
 
     fn clash_text(&self, a: PackageId, b: PackageId) -> Option<String> {

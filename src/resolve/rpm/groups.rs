@@ -1,4 +1,4 @@
-//! Groups of packages (`@id`) become the packages that dnf installs for them by default.
+//! Replaces groups of packages (`@id`) by the packages that dnf installs for them by default.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,18 +9,28 @@ use crate::resolve::error::similar;
 /// A request without groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expanded {
-    /// What to ask for; a package that a group has on a condition is `(name if other)`.
+    /// The packages to request; a conditional package of a group is `(name if other)`.
     pub packages: Vec<String>,
-    /// Packages of the groups that no repository has, with the group's id. As with dnf they are left out.
+    /// Packages of the groups that no repository has, with the group's id. They are left out, as with dnf.
     pub absent: Vec<(String, String)>,
 }
 
-/// Puts the packages of groups in the place of each `@id` in `asked`: the mandatory and the default ones, and the
-/// conditional ones with their condition. Groups of one id, of several repositories, count as one. `is_known` says whether
-/// a repository has a package of that name.
+impl Expanded {
+    /// Takes `asked` as it is, if it has no group.
+    pub fn of(asked: &[String]) -> Self {
+        Self {
+            packages: asked.to_vec(),
+            absent: Vec::new(),
+        }
+    }
+}
+
+/// Replaces each `@id` in `asked` by the packages of the group: the mandatory and the default ones, and the conditional
+/// ones with their condition. Groups of one id, of several repositories, count as one. `is_known` says whether a
+/// repository has a package of that name.
 ///
 /// # Errors
-/// [`ResolveError::UnknownGroup`] if no repository has a group.
+/// [`ResolveError::UnknownGroup`] if no repository has a requested group.
 pub fn expand(asked: &[String], groups: &[Group], is_known: impl Fn(&str) -> bool) -> Result<Expanded, ResolveError> {
     let (mut expanded, mut seen) = (Expanded::default(), HashSet::new());
     for text in asked {
@@ -53,7 +63,7 @@ pub fn expand(asked: &[String], groups: &[Group], is_known: impl Fn(&str) -> boo
     Ok(expanded)
 }
 
-/// Whether `text` asks for a group.
+/// Returns whether `text` names a group.
 pub fn is_group(text: &str) -> bool {
     text.starts_with('@')
 }

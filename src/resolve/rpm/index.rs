@@ -1,4 +1,4 @@
-//! Finds packages by name, by what they provide and by their files.
+//! Finds packages by name, by `Provides` and by their files.
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
@@ -7,10 +7,11 @@ use std::collections::{HashMap, HashSet};
 use crate::package::{Arch, Capability, Evr, Operator, RpmRecord};
 use crate::resolve::solver::{NameId, PackageId};
 
-/// A version range as written; without, all versions.
+/// A version range as written; all versions if absent.
 type Range<'a> = Option<(Operator, Evr<'a>)>;
 
-/// Built for every resolution from all records; the index of files only when somebody needs one.
+/// Names, capabilities and files to packages. Each resolution builds it from all records; the index of files only if it
+/// is used.
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     records: &'a [RpmRecord],
@@ -23,7 +24,7 @@ pub(super) struct Index<'a> {
     /// Where the chain of a provided name begins in `provided`.
     first_provided: HashMap<&'a str, usize>,
     provided: Vec<Provided<'a>>,
-    /// Who obsoletes a name, and which versions.
+    /// The packages that obsolete a name, with the obsolete versions.
     obsoletes: HashMap<&'a str, Vec<(PackageId, Range<'a>)>>,
     files: OnceCell<HashMap<&'a str, Vec<PackageId>>>,
 }
@@ -40,7 +41,7 @@ struct Provided<'a> {
 pub(super) const NO_NAME: NameId = 0;
 
 impl<'a> Index<'a> {
-    /// Left out is what cannot be installed: packages of other architectures, and those of a
+    /// Indexes `records`, without those that cannot be installed: packages of other architectures, and those of a
     /// repository whose priority is zero or below.
     pub(super) fn new(arch: Arch, records: &'a [RpmRecord]) -> Self {
         let mut index = Self {
@@ -98,7 +99,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Enters what a package provides and obsoletes; malformed lines are passed over.
+    /// Adds the `Provides` and `Obsoletes` of a package; malformed lines are ignored.
     fn add(&mut self, owner: PackageId, record: &'a RpmRecord) {
         for capability in record
             .provides
@@ -120,38 +121,39 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// All versions of a name, best first; empty if there is none.
+    /// Returns all versions of a name, best first; none if the name is unknown.
     pub(super) fn versions(&self, name: &str) -> &[PackageId] {
         self.versions_of(self.ids.get(name).copied().unwrap_or(NO_NAME))
     }
 
-    /// All versions of a name by its id.
+    /// Returns all versions of a name by its id.
     pub(super) fn versions_of(&self, name: NameId) -> &[PackageId] {
         self.versions.get(name as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The id of a package's name.
+    /// Returns the id of a package's name.
     pub(super) fn name_of(&self, package: PackageId) -> NameId {
         self.name_of.get(package as usize).copied().unwrap_or(NO_NAME)
     }
 
-    /// How many ids names take.
+    /// Returns the number of ids that names take.
     pub(super) fn name_count(&self) -> usize {
         self.versions.len()
     }
 
-    /// The names of all packages, in no order.
+    /// Returns the names of all packages, in no order.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.ids.keys().copied()
     }
 
-    /// All packages that can be installed, in the order of the records.
+    /// Returns all packages that can be installed, in the order of the records.
     pub(super) fn packages(&self) -> impl Iterator<Item = PackageId> {
         let installable = |(id, name): (PackageId, &NameId)| (*name != NO_NAME).then_some(id);
         (0..).zip(&self.name_of).filter_map(installable)
     }
 
-    /// What provides `wanted`, itself counted in, in the order of the records; files are another matter.
+    /// Returns the packages that provide `wanted`, by their names too, in the order of the records; files are not
+    /// considered.
     pub(super) fn providers(&self, wanted: &Capability<'_>) -> Vec<PackageId> {
         let entry = |at: usize| self.provided.get(at);
         let first = self.first_provided.get(wanted.name).copied().and_then(entry);
@@ -164,7 +166,7 @@ impl<'a> Index<'a> {
             })
             .map(|provided| provided.owner)
             .collect();
-        // Every package provides its name, whether its index says so or not.
+        // Every package provides its name, even if its index does not say so.
         let named = self.versions(wanted.name).iter().copied();
         found.extend(named.filter(|id| self.is_named(*id, wanted)));
         found.sort_unstable();
@@ -172,7 +174,7 @@ impl<'a> Index<'a> {
         found
     }
 
-    /// Whether a package's own name and version are `wanted`.
+    /// Returns whether a package's own name and version are `wanted`.
     pub(super) fn is_named(&self, package: PackageId, wanted: &Capability<'_>) -> bool {
         let Some(record) = self.records.get(package as usize) else {
             return false;
@@ -184,7 +186,7 @@ impl<'a> Index<'a> {
         own.overlaps(wanted)
     }
 
-    /// Who has the file `path`, as far as the records say.
+    /// Returns the packages that have the file `path` according to the records.
     pub(super) fn owners(&self, path: &str) -> &[PackageId] {
         let files = self.files.get_or_init(|| {
             let mut files: HashMap<&str, Vec<PackageId>> = HashMap::new();
@@ -198,7 +200,7 @@ impl<'a> Index<'a> {
         files.get(path).map_or(&[], Vec::as_slice)
     }
 
-    /// Packages of other names that obsolete `package`.
+    /// Returns the packages of other names that obsolete `package`.
     pub(super) fn obsoleters(&self, package: PackageId) -> Vec<PackageId> {
         let Some(record) = self.records.get(package as usize) else {
             return Vec::new();

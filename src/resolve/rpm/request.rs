@@ -1,4 +1,4 @@
-//! From the words of a request to packages of the universe.
+//! Finds the packages of the universe that a request names.
 
 use crate::package::{Arch, Capability, Evr, glob};
 use crate::resolve::ResolveError;
@@ -8,13 +8,13 @@ use crate::resolve::solver::PackageId;
 
 use super::universe::Universe;
 
-/// The parts of `(name if other)`.
+/// Returns the parts of `(name if other)`; `None` for any other form.
 pub(super) fn conditional(text: &str) -> Option<(&str, Capability<'_>)> {
     let (name, other) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(" if ")?;
     Some((name, Capability::parse(other).ok()?))
 }
 
-/// Looks up everything that was asked for.
+/// Looks up all requested packages.
 pub(super) fn roots(universe: &Universe<'_>, asked: &[&str]) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
     for text in asked {
@@ -24,7 +24,7 @@ pub(super) fn roots(universe: &Universe<'_>, asked: &[&str]) -> Result<Vec<Root>
     Ok(roots)
 }
 
-/// A name, a name with a version or an architecture or both, a pattern, a path, or what is provided.
+/// Looks up a name, a name with a version or an architecture or both, a pattern, a path, or a capability.
 fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveError> {
     if let Some((name, version)) = text.split_once('=').filter(|_| !text.starts_with('/')) {
         return Ok(vec![versioned(universe, text, name, version)?]);
@@ -64,7 +64,7 @@ fn unknown(universe: &Universe<'_>, text: &str) -> ResolveError {
     }
 }
 
-/// All versions of a name; what obsoletes the best of them goes before, as with dnf.
+/// Looks up all versions of a name; packages that obsolete the best of them come before, as with dnf.
 fn named(universe: &Universe<'_>, name: &str) -> Option<Root> {
     let versions = universe.index.versions(name);
     let mut candidates = universe.index.obsoleters(*versions.first()?);
@@ -72,7 +72,7 @@ fn named(universe: &Universe<'_>, name: &str) -> Option<Root> {
     Some(Root::new(candidates))
 }
 
-/// `name=version`, where the version may lack release and epoch.
+/// Looks up `name=version`, where the version may lack release and epoch.
 fn versioned(universe: &Universe<'_>, text: &str, name: &str, version: &str) -> Result<Root, ResolveError> {
     if name.is_empty() || version.is_empty() {
         return Err(ResolveError::Malformed { text: text.to_owned() });
@@ -97,7 +97,7 @@ fn versioned(universe: &Universe<'_>, text: &str, name: &str, version: &str) -> 
     })
 }
 
-/// `name.arch`
+/// Looks up `name.arch`.
 fn with_arch(universe: &Universe<'_>, text: &str) -> Option<Root> {
     let (name, arch) = text.rsplit_once('.')?;
     let versions = universe.index.versions(name).iter();
@@ -108,7 +108,7 @@ fn with_arch(universe: &Universe<'_>, text: &str) -> Option<Root> {
     (!candidates.is_empty()).then(|| Root::new(candidates))
 }
 
-/// `name-[epoch:]version[-release][.arch]`
+/// Looks up `name-[epoch:]version[-release][.arch]`.
 fn with_version(universe: &Universe<'_>, text: &str) -> Option<Root> {
     let known = ["noarch", universe.arch.rpm()];
     let without_arch = text.rsplit_once('.').filter(|(_, arch)| known.contains(arch));
@@ -121,7 +121,7 @@ fn with_version(universe: &Universe<'_>, text: &str) -> Option<Root> {
             let fits = |id: &&PackageId| {
                 let record = universe.record(**id);
                 let own = Evr::new(&record.evr);
-                // Written without an epoch, any is meant.
+                // A version without an epoch matches any epoch.
                 let own = Evr {
                     epoch: if wanted.epoch.is_empty() { "" } else { own.epoch },
                     ..own
@@ -140,13 +140,13 @@ fn with_version(universe: &Universe<'_>, text: &str) -> Option<Root> {
     None
 }
 
-/// A path, or another capability that packages provide.
+/// Looks up a path, or another capability that packages provide.
 fn provided(universe: &Universe<'_>, text: &str) -> Option<Root> {
     let candidates = universe.satisfying(&Capability::parse(text).ok()?);
     (!candidates.is_empty()).then(|| Root::new(candidates))
 }
 
-/// All names that match, or all packages whose full name does.
+/// Looks up all matching names, or else all packages whose full name matches.
 fn matching(universe: &Universe<'_>, pattern: &str) -> Result<Vec<Root>, ResolveError> {
     let mut names: Vec<_> = universe
         .index

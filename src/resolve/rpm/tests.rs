@@ -1,4 +1,4 @@
-//! The rules of dependencies, one by one, on small universes. `tests/rpm_oracle.rs` compares with dnf
+//! The rules of dependencies, one by one, on small universes. `tests/it/hermetic/rpm_oracle.rs` compares with dnf
 //! on a real one.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use super::*;
 use crate::package::{Arch, DependencyKind, Sha256};
 use crate::resolve::why;
 
-/// A package from lines such as `a 1-1; Requires: b >= 2, (c or d); Provides: e = 1`.
+/// Makes a package from lines such as `a 1-1; Requires: b >= 2, (c or d); Provides: e = 1`.
 fn record(text: &str) -> RpmRecord {
     let mut lines = text.split(';').map(str::trim);
     let (name, evr) = lines.next().unwrap().split_once(' ').unwrap();
@@ -21,6 +21,7 @@ fn record(text: &str) -> RpmRecord {
         name: name.into(),
         evr: evr.into(),
         arch: fields.get("Arch").copied().unwrap_or("noarch").into(),
+        summary: field("Summary"),
         requires_pre: field("Pre"),
         requires: field("Requires"),
         provides: field("Provides"),
@@ -31,7 +32,7 @@ fn record(text: &str) -> RpmRecord {
         size_bytes: 1,
         installed_size_bytes: 1,
         built_at: 0,
-        sha256: Sha256::of(text),
+        checksum: Sha256::of(text).into(),
         repository: fields.get("Repository").copied().unwrap_or("main").into(),
         priority: fields.get("Priority").map_or(500, |priority| priority.parse().unwrap()),
     }
@@ -50,7 +51,7 @@ fn request(packages: &str) -> Request {
     }
 }
 
-/// `name-version` of everything, by name.
+/// Returns `name-version` of all packages, by name.
 fn installed(universe: &[&str], packages: &str) -> Vec<String> {
     let resolution = resolve_in(universe, packages).unwrap();
     let mut all: Vec<_> = resolution
@@ -62,7 +63,7 @@ fn installed(universe: &[&str], packages: &str) -> Vec<String> {
     all
 }
 
-/// The sentences that say why not.
+/// Returns the sentences of the refusal.
 fn refused(universe: &[&str], packages: &str) -> String {
     resolve_in(universe, packages).unwrap_err().to_string()
 }
@@ -164,8 +165,8 @@ fn files_that_only_file_lists_know_are_asked_for() {
     let found = resolve(&request("app"), &records, |paths| {
         asked.extend(paths.iter().cloned());
         let owners = paths.iter().map(|path| match path.as_str() {
-            "/usr/lib/data" => (records[1].sha256, vec![path.clone()]),
-            _ => (records[2].sha256, vec![path.clone()]),
+            "/usr/lib/data" => (records[1].checksum, vec![path.clone()]),
+            _ => (records[2].checksum, vec![path.clone()]),
         });
         Ok::<_, ResolveError>(owners.collect())
     });
@@ -295,7 +296,7 @@ fn the_solver_steps_in_where_the_first_choice_fails() {
     );
 }
 
-/// Packages `p0`…`p5` with random plain and rich dependencies.
+/// Makes packages `p0`…`p5` with random plain and rich dependencies.
 fn universes() -> impl Strategy<Value = Vec<String>> {
     let name = || (0..6u32).prop_map(|number| format!("p{number}"));
     let rich = (name(), name(), name(), 0..5u32).prop_map(|(a, b, c, kind)| match kind {
@@ -327,7 +328,7 @@ fn universes() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    /// Against trying all 64 sets: there is an answer exactly if there is one, and it holds.
+    /// Compared with a trial of all 64 sets: an answer is found exactly if one exists, and it holds.
     #[test]
     fn answers_are_right_and_complete(texts in universes(), asked in 0..6u32) {
         let records: Vec<_> = texts.iter().map(|text| record(text)).collect();

@@ -1,16 +1,16 @@
-//! The packages of all repositories as one universe: names, versions, providers, and what each package
-//! needs, parsed when first asked for.
+//! The packages of all repositories as one universe: names, versions, providers, and the needs of each package, parsed
+//! on first use.
 //!
-//! The solver knows requirements and exclusions only. A clause with conditions becomes a *helper*: a
-//! package of a name of its own that the needing package requires, in one variant per way to fulfil the
-//! clause: without any package of the first condition, of the second, …, or with what is needed.
+//! The solver knows requirements and exclusions only. A clause with conditions becomes a *helper*: a package of a name
+//! of its own that the needing package requires, in one variant per way to fulfil the clause: without any package of
+//! the first condition, of the second, …, or with one of the clause's packages.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::package::{Arch, Capability, DependencyKind, RpmDependency, RpmRecord, Sha256};
+use crate::package::{Arch, Capability, Checksum, DependencyKind, RpmDependency, RpmRecord};
 use crate::repo::rpm::{FileOwners, lists_file};
 use crate::resolve::relations::{self, Clash, Parsed};
 use crate::resolve::solver::{self, NameId, PackageId};
@@ -18,7 +18,7 @@ use crate::resolve::solver::{self, NameId, PackageId};
 use super::clause::{Clause, Set, clauses};
 use super::index::{Index, NO_NAME};
 
-/// One clause of what a package needs.
+/// One clause of a package's needs.
 #[derive(Debug)]
 pub(super) struct Need<'a> {
     pub(super) kind: DependencyKind,
@@ -30,12 +30,26 @@ pub(super) struct Need<'a> {
 }
 
 impl Need<'_> {
-    /// Whether the clause binds when `is_there` says which packages there are.
+    /// Returns whether the clause binds when `is_there` says which packages there are.
     pub(super) fn binds(&self, is_there: impl Fn(&PackageId) -> bool) -> bool {
         self.clause
             .conditions
             .iter()
             .all(|condition| condition.iter().any(&is_there))
+    }
+}
+
+impl relations::Need for Need<'_> {
+    fn text(&self) -> &str {
+        self.text
+    }
+
+    fn takes(&self, package: PackageId) -> bool {
+        self.clause.packages.contains(&package)
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.clause.packages.is_empty()
     }
 }
 
@@ -68,11 +82,11 @@ pub(super) struct Universe<'a> {
     pub(super) index: Index<'a>,
     /// Owners of files that were looked for in file lists.
     found_files: HashMap<String, Vec<PackageId>>,
-    /// Files that somebody needs and that nothing is known of.
+    /// Needed files whose owners are unknown.
     unknown_files: RefCell<BTreeSet<String>>,
     relations: Parsed<'a, Need<'a>>,
     helpers: RefCell<Helpers>,
-    /// What is likely to be chosen; decides which variant of a helper is tried first.
+    /// The packages that are likely to be chosen; they decide which variant of a helper is tried first.
     expected: RefCell<HashSet<PackageId>>,
 }
 
@@ -91,21 +105,21 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// Files that were needed so far and that only file lists know; none of them was looked for yet.
+    /// Returns the files needed so far that only file lists know; the lists were not searched for them yet.
     pub(super) fn unknown_files(&self) -> BTreeSet<String> {
         self.unknown_files.borrow().clone()
     }
 
-    /// Enters who has the files `looked_for`; what has no owner is known to have none.
+    /// Adds the owners of the files `looked_for`; a file without an owner is then known to have none.
     pub(super) fn add_files(&mut self, looked_for: BTreeSet<String>, owners: &FileOwners) {
         for path in looked_for {
             self.found_files.entry(path).or_default();
         }
-        let by_digest: HashMap<Sha256, PackageId> = self
+        let by_digest: HashMap<Checksum, PackageId> = self
             .index
             .packages()
-            .filter(|id| owners.contains_key(&self.record(*id).sha256))
-            .map(|id| (self.record(id).sha256, id))
+            .filter(|id| owners.contains_key(&self.record(*id).checksum))
+            .map(|id| (self.record(id).checksum, id))
             .collect();
         for (digest, paths) in owners {
             for path in paths {
@@ -118,7 +132,7 @@ impl<'a> Universe<'a> {
         self.forget_relations();
     }
 
-    /// Becomes as it was when it was new; the index stays.
+    /// Resets all but the index.
     pub(super) fn forget(&mut self) {
         self.found_files.clear();
         self.expected.take();
@@ -131,17 +145,17 @@ impl<'a> Universe<'a> {
         self.helpers.take();
     }
 
-    /// Tells what is likely to be chosen.
+    /// Sets the packages that are likely to be chosen.
     pub(super) fn expect(&self, packages: &HashSet<PackageId>) {
         self.expected.borrow_mut().clone_from(packages);
     }
 
-    /// What the repository says of a package. Ids come only from this universe, and helpers are not asked for.
+    /// Returns the record of a package. Ids come only from this universe and are not those of helpers.
     pub(super) fn record(&self, package: PackageId) -> &'a RpmRecord {
         &self.records[package as usize]
     }
 
-    /// The relations of a package.
+    /// Returns the relations of a package.
     pub(super) fn relations(&self, package: PackageId) -> Rc<Relations<'a>> {
         self.relations.get(package, || self.parse(package))
     }
@@ -155,7 +169,7 @@ impl<'a> Universe<'a> {
         ] {
             for text in field.lines() {
                 match self.clauses(text, true) {
-                    Ok(clauses) => self.add_needs(&mut result, package, kind, text, clauses),
+                    Ok(clauses) => self.add_needs(&mut result, package, (kind, text), clauses),
                     Err(reason) => result.malformed = Some(format!("Requires: {text}: {reason}")),
                 }
             }
@@ -190,8 +204,7 @@ impl<'a> Universe<'a> {
         &self,
         relations: &mut Relations<'a>,
         package: PackageId,
-        kind: DependencyKind,
-        text: &'a str,
+        (kind, text): (DependencyKind, &'a str),
         clauses: Vec<Clause>,
     ) {
         for clause in clauses {
@@ -210,7 +223,8 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// A package never conflicts with what it provides itself (rpm's rule for `Conflicts`).
+    /// Adds the conflicts of a package, which never conflicts with a capability of its own (rpm's rule for
+    /// `Conflicts`).
     fn add_conflicts(&self, relations: &mut Relations<'a>, package: PackageId, text: &'a str, clauses: Vec<Clause>) {
         let plain = !text.starts_with('(');
         for mut clause in clauses {
@@ -219,7 +233,7 @@ impl<'a> Universe<'a> {
             }
             match &clause.conditions[..] {
                 [only] if clause.packages.is_empty() => add_clash(relations, "Conflicts", text, only.clone()),
-                _ => self.add_needs(relations, package, DependencyKind::Depends, text, vec![clause]),
+                _ => self.add_needs(relations, package, (DependencyKind::Depends, text), vec![clause]),
             }
         }
     }
@@ -246,19 +260,19 @@ impl<'a> Universe<'a> {
         name
     }
 
-    /// Calls `look` with the variant that a helper's id stands for.
+    /// Returns the result of `look` on the variant with a helper's id; `None` for a package.
     fn variant<R>(&self, package: PackageId, look: impl FnOnce(&Variant) -> R) -> Option<R> {
         let at = (package as usize).checked_sub(self.records.len())?;
         self.helpers.borrow().variants.get(at).map(look)
     }
 
-    /// The package that a helper belongs to; a package belongs to itself.
+    /// Returns the package that a helper belongs to; a package belongs to itself.
     pub(super) fn owner_of(&self, package: PackageId) -> PackageId {
         self.variant(package, |variant| variant.owner).unwrap_or(package)
     }
 
-    /// What satisfies a capability, preferred first: what another one obsoletes comes last, then the
-    /// greater priority is preferred, then what is listed first, and of each name the best version.
+    /// Returns the packages that satisfy a capability, preferred first: those that another one obsoletes come last,
+    /// then the greater priority is preferred, then the name listed first, and of each name the best version.
     pub(super) fn satisfying(&self, wanted: &Capability<'_>) -> Set {
         let mut found = self.index.providers(wanted);
         if wanted.name.starts_with('/') {
@@ -273,7 +287,7 @@ impl<'a> Universe<'a> {
         found
     }
 
-    /// Who has a file. If `needed` and nothing is known of it, the file is noted.
+    /// Returns the owners of a file. If they are `needed` and unknown, the file is noted.
     fn owners(&self, path: &str, needed: bool) -> Vec<PackageId> {
         let listed = self.index.owners(path);
         if !listed.is_empty() {
@@ -290,7 +304,7 @@ impl<'a> Universe<'a> {
         }
     }
 
-    /// The smaller, the better, among the `candidates` for one thing.
+    /// Returns the rank of a package among the `candidates` for one need; smaller is better.
     fn rank(&self, package: PackageId, candidates: &[PackageId]) -> (bool, Reverse<i32>, NameId, usize) {
         let obsoleters = self.index.obsoleters(package);
         let name = self.index.name_of(package);
@@ -313,7 +327,8 @@ fn add_clash<'a>(relations: &mut Relations<'a>, field: &'static str, text: &'a s
     }
 }
 
-/// Ids stay far below this limit: there are fewer helpers than dependencies in memory.
+/// Converts an index into an id; ids stay far below this limit, since there are fewer helpers than dependencies in
+/// memory.
 fn to_u32(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
@@ -335,7 +350,8 @@ impl solver::Universe for Universe<'_> {
         let helpers = self.helpers.borrow();
         let mut variants = helpers.by_name.get(at).cloned().unwrap_or_default();
         let expected = self.expected.borrow();
-        // First what fits to what is expected: absence of what is not, presence if all conditions hold.
+        // First the variants that fit the expected packages: absence of those not expected, presence if all conditions
+        // hold.
         variants.sort_by_key(|id| {
             let variant = helpers.variants.get(*id as usize - self.records.len());
             variant.is_some_and(|variant| variant.absent.iter().any(|package| expected.contains(package)))

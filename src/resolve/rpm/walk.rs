@@ -1,7 +1,7 @@
-//! Which packages dnf would choose: first all that leaves no choice, then the preferred of what does,
-//! one at a time, as libsolv propagates before it decides.
+//! Finds the packages that dnf would choose: first all needs without a choice, then the preferred package of the
+//! others, one at a time, as libsolv propagates before it decides.
 //!
-//! The walk only proposes; the solver has the last word on everything it says.
+//! The walk only proposes; the solver checks and corrects it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -13,10 +13,10 @@ use super::universe::{Need, Relations, Universe};
 
 struct Walk<'u, 'a> {
     universe: &'u Universe<'a>,
-    /// What was chosen of each name.
+    /// The chosen package of each name.
     chosen: HashMap<NameId, PackageId>,
     excluded: HashSet<PackageId>,
-    /// Chosen packages whose needs were not looked at yet.
+    /// Chosen packages whose needs were not examined yet.
     fresh: VecDeque<PackageId>,
     /// Needs that leave a choice, as indexes into the relations.
     open: VecDeque<(Rc<Relations<'a>>, usize)>,
@@ -24,7 +24,7 @@ struct Walk<'u, 'a> {
     waiting: Vec<(Rc<Relations<'a>>, usize)>,
 }
 
-/// The packages to propose for `roots`.
+/// Returns the packages to propose for `roots`.
 pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> HashSet<PackageId> {
     let mut walk = Walk {
         universe,
@@ -68,7 +68,7 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    /// Meets a need if it leaves no choice; else it is kept for later.
+    /// Chooses the package of a need without a choice; other needs are kept for later.
     fn meet(&mut self, (relations, at): (Rc<Relations<'a>>, usize)) {
         let Some(need) = relations.needs.get(at) else { return };
         if !need.binds(|id| self.is_chosen(id)) {
@@ -95,7 +95,7 @@ impl<'a> Walk<'_, 'a> {
         self.chosen.get(&self.universe.name(*package)) == Some(package)
     }
 
-    /// Whether nothing that was chosen speaks against a package.
+    /// Returns whether a package can join the chosen ones: its name is free, and neither side excludes the other.
     fn is_possible(&self, package: PackageId) -> bool {
         if self.excluded.contains(&package) || self.chosen.contains_key(&self.universe.name(package)) {
             return false;

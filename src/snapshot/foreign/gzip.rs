@@ -1,5 +1,5 @@
-//! gzip (RFC 1952), of one member or many. A new span starts with a gzip member where that is near, else at a block
-//! of its deflate stream (RFC 1951), for which the 32 KiB before it are kept.
+//! Reads gzip (RFC 1952), of one member or many. A new span starts with a gzip member where one is near, otherwise at a
+//! block of its deflate stream (RFC 1951), for which the 32 KiB before it are kept.
 
 use std::io::{self, Read, Write as _};
 
@@ -9,8 +9,8 @@ use super::input::Input;
 use super::spans::{Spans, invalid};
 use super::{Packed, Places};
 
-/// A block that goes on for so long is cut into parts. zlib ends its blocks much earlier, but zlib-ng at its fastest
-/// makes one block of a whole file.
+/// Largest length in bytes of a block that is not cut into parts. zlib ends its blocks much earlier, but zlib-ng at its
+/// fastest makes one block of a whole file.
 const BLOCK_BYTES_MAX: u64 = 8 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum State {
     Ended,
 }
 
-/// A gzip file under way.
+/// A gzip file that is being read.
 pub(super) struct Gunzip<'a> {
     input: Input<'a>,
     state: State,
@@ -34,6 +34,7 @@ pub(super) struct Gunzip<'a> {
 }
 
 impl<'a> Gunzip<'a> {
+    /// Starts reading `input`; refuses a tar stream of more than `limit` bytes.
     pub(super) fn new(input: Input<'a>, limit: u64) -> Self {
         Self {
             input,
@@ -66,7 +67,7 @@ impl<'a> Gunzip<'a> {
         Ok(())
     }
 
-    /// gzip(1) lets zeros follow, which come from tapes and block devices.
+    /// Skips zeros, which gzip(1) allows behind a member; they come from tapes and block devices.
     fn pass_padding(&mut self) -> io::Result<()> {
         loop {
             let padding = self.input.available()?;
@@ -80,7 +81,7 @@ impl<'a> Gunzip<'a> {
         }
     }
 
-    /// RFC 1952, section 2.3.
+    /// Reads a member's header (RFC 1952, section 2.3).
     fn header(&mut self) -> io::Result<()> {
         const HEADER_CRC: u8 = 2;
         const EXTRA: u8 = 4;
@@ -129,7 +130,7 @@ impl<'a> Gunzip<'a> {
         }
     }
 
-    /// A new span starts with the next block.
+    /// Starts a new span with the next block.
     fn cut(&mut self) -> io::Result<()> {
         let bits_left = self.inflater.bits_left();
         let is_shared = bits_left > 0;
@@ -152,7 +153,7 @@ impl<'a> Gunzip<'a> {
     fn end_member(&mut self) -> io::Result<()> {
         let crc = u32::from_le_bytes(self.input.array()?);
         let length = u32::from_le_bytes(self.input.array()?);
-        // The length is kept modulo 2^32.
+        // The length is stored modulo 2^32.
         if crc != self.crc.clone().finalize() || length != self.length as u32 {
             let end = self.input.offset();
             return Err(invalid(format!(

@@ -1,4 +1,4 @@
-//! The tarball's own bytes, counted and hashed as they are consumed.
+//! Reads the tarball's own bytes, and counts and hashes them as they are consumed.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,7 +15,7 @@ pub(super) struct Input<'a> {
     file: &'a File,
     options: &'a PrepareOptions<'a>,
     buffer: Vec<u8>,
-    /// What of the buffer was consumed, and what was filled.
+    /// End of the consumed part of the buffer; `end` is that of the filled part.
     start: usize,
     end: usize,
     /// Offset in the tarball of the next byte.
@@ -25,6 +25,7 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    /// Starts reading `file`.
     pub(super) fn new(file: &'a File, options: &'a PrepareOptions<'a>) -> Self {
         Self {
             file,
@@ -38,7 +39,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Bytes that come next; none at the end of the file.
+    /// Returns the next bytes; none at the end of the file.
     pub(super) fn available(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             self.options.cancel.check().map_err(io::Error::other)?;
@@ -56,7 +57,7 @@ impl<'a> Input<'a> {
         Ok(self.buffer.get(self.start..self.end).unwrap_or_default())
     }
 
-    /// `count` of the available bytes were used.
+    /// Consumes `count` of the available bytes.
     pub(super) fn consume(&mut self, count: usize) {
         let used = self.buffer.get(self.start..self.start + count).unwrap_or_default();
         self.hasher.update(used);
@@ -65,7 +66,7 @@ impl<'a> Input<'a> {
         self.offset += used.len() as u64;
     }
 
-    /// Takes exactly the next `N` bytes.
+    /// Consumes exactly the next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         for byte in &mut bytes {
@@ -76,12 +77,13 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
-    /// Offset in the tarball of the next byte.
+    /// Returns the offset in the tarball of the next byte.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// SHA-256 of what was consumed since the last call. With `again`, the last byte belongs to what follows, too.
+    /// Returns the SHA-256 of the bytes consumed since the last call. With `again`, the last byte counts for the next
+    /// digest, too.
     pub(super) fn take_digest(&mut self, again: bool) -> Sha256 {
         let digest = self.hasher.finalize_reset();
         if again {

@@ -1,4 +1,4 @@
-//! A tar stream as it is. Nothing of it is copied into the backing store.
+//! Reads an uncompressed tar stream, which is never copied into the backing store.
 
 use std::io::{self, Read};
 
@@ -7,16 +7,17 @@ use super::input::Input;
 use super::spans::Spans;
 use super::{Packed, Places};
 
-/// What is verified at once before something of it is read.
+/// Length of the parts that are verified as a whole before any byte of them is read.
 const PART_BYTES: u64 = 256 << 10;
 
-/// A tar file under way.
+/// A tar file that is being read.
 pub(super) struct Plain<'a> {
     input: Input<'a>,
     spans: Spans,
 }
 
 impl<'a> Plain<'a> {
+    /// Starts reading `input`; refuses a tar stream of more than `limit` bytes.
     pub(super) fn new(input: Input<'a>, limit: u64) -> Self {
         Self {
             input,

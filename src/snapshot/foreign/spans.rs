@@ -1,4 +1,4 @@
-//! The members of a tarball from elsewhere, noted one after the other as the stream goes by.
+//! Collects the members of a tarball from elsewhere, one after the other as the stream goes by.
 
 use std::io;
 
@@ -7,29 +7,29 @@ use sha2::Digest as _;
 use super::super::format::{Member, Packing};
 use crate::package::Sha256;
 
-/// A member ends at the first place that allows it once it has this many bytes, packed or not.
+/// Size in bytes, packed or not, from which a member ends at the next place that allows it.
 pub(super) const SPAN_BYTES: u64 = 1 << 20;
-/// No member may be longer: it has to be unpacked at once.
+/// Largest size of a member, in bytes: it has to be unpacked at once.
 const SPAN_BYTES_MAX: u64 = 64 << 20;
 
-/// Members up to here, and the one under way.
+/// The finished members, and the open one.
 #[derive(Debug)]
 pub(super) struct Spans {
     pub(super) members: Vec<Member>,
-    /// Where the one under way starts in the tarball, and how it is packed.
+    /// Start of the open member in the tarball; `packing` says how it is packed.
     offset: u64,
     packing: Packing,
     tar_offset: u64,
     crc: crc32fast::Hasher,
-    /// Of the bytes of one that continues another.
+    /// Digest of the open member's bytes, if it continues another one.
     hasher: sha2::Sha256,
-    /// Offset in the tar stream of the next byte, and the largest that is taken.
+    /// Offset in the tar stream of the next byte; `limit` is the largest allowed one.
     position: u64,
     limit: u64,
 }
 
 impl Spans {
-    /// The first member starts at the tarball's first byte; a tar stream of more than `limit` bytes is refused.
+    /// Starts the first member at the tarball's first byte; a tar stream of more than `limit` bytes is refused.
     pub(super) fn new(packing: Packing, limit: u64) -> Self {
         Self {
             members: Vec::new(),
@@ -43,7 +43,7 @@ impl Spans {
         }
     }
 
-    /// These bytes of the tar stream come next.
+    /// Adds the next bytes of the tar stream to the open member.
     pub(super) fn produced(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.crc.update(bytes);
         if let Packing::Continued { .. } = self.packing {
@@ -56,30 +56,32 @@ impl Spans {
         Ok(())
     }
 
+    /// Returns how the open member is packed.
     pub(super) fn packing(&self) -> Packing {
         self.packing
     }
 
+    /// Returns the start of the open member in the tar stream.
     pub(super) fn tar_offset(&self) -> u64 {
         self.tar_offset
     }
 
-    /// Where the member under way starts in the tarball.
+    /// Returns the start of the open member in the tarball.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Bytes of the tar stream in the member under way.
+    /// Returns the size of the open member, in bytes of the tar stream.
     pub(super) fn tar_bytes(&self) -> u64 {
         self.position - self.tar_offset
     }
 
-    /// Whether the member under way, which has reached byte `end` of the tarball, is long enough.
+    /// Returns whether the open member is long enough, if it ends at byte `end` of the tarball.
     pub(super) fn is_long(&self, end: u64) -> bool {
         self.tar_bytes() >= SPAN_BYTES || end - self.offset >= SPAN_BYTES
     }
 
-    /// Refuses a member that has become too long.
+    /// Refuses an open member that has become too long at byte `end` of the tarball.
     pub(super) fn check(&self, end: u64) -> io::Result<()> {
         let is_part = matches!(self.packing, Packing::Continued { .. });
         if !is_part && end - self.offset > SPAN_BYTES_MAX {
@@ -88,8 +90,8 @@ impl Spans {
         Ok(())
     }
 
-    /// Ends a member of `limit` bytes within a block, before byte `end` of the tarball: what follows continues it, in
-    /// members of the usual size. `digest` is that of its bytes in the tarball.
+    /// Ends a member of at least `limit` bytes within a block, before byte `end` of the tarball: the next members
+    /// continue it, and have the usual size. `digest` returns that of its bytes in the tarball.
     pub(super) fn cut_within(&mut self, limit: u64, end: u64, digest: impl FnOnce() -> Sha256) -> io::Result<()> {
         match self.packing {
             Packing::Continued { .. } if self.tar_bytes() >= SPAN_BYTES => {
@@ -104,7 +106,7 @@ impl Spans {
         }
     }
 
-    /// Ends the member before byte `end` of the tarball; the next one starts at `next`. One without bytes is dropped.
+    /// Ends the open member before byte `end` of the tarball; the next one starts at `next`. Drops an empty member.
     pub(super) fn cut(&mut self, digest: Sha256, end: u64, next: u64, packing: Packing) -> io::Result<()> {
         let number = |bytes: u64| u32::try_from(bytes).map_err(|_| invalid("a part of it is too long"));
         let tar_bytes = number(self.tar_bytes())?;
@@ -127,7 +129,7 @@ impl Spans {
         Ok(())
     }
 
-    /// Ends the member under way as `members` instead of one.
+    /// Ends the open member as `members` instead of one.
     pub(super) fn replace(&mut self, members: Vec<Member>, next: u64) {
         self.members.extend(members);
         self.restart(next, self.packing);
@@ -139,7 +141,7 @@ impl Spans {
     }
 }
 
-/// The tarball is at fault, not the system.
+/// Makes an error that blames the tarball, not the system.
 pub(super) fn invalid(problem: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem.into())
 }

@@ -1,71 +1,77 @@
-//! The tree that a tar stream describes, put together in memory as tar(1) would unpack it.
+//! Builds in memory the tree that a tar stream describes, as tar(1) would unpack it.
 //!
 //! Later members replace earlier ones of the same name. Symbolic links to directories are followed inside the tree,
 //! so nothing leads out of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
-use super::super::builder::{Builder, Child, TooLarge, Xattrs};
-use super::super::format::{Extent, NONE, Node};
-use super::super::walk::belongs;
+use super::super::builder::{Builder, TooLarge};
+use super::super::format::{Extent, Node};
+use super::super::options::belongs;
 use super::Limits;
+use super::accounts::Accounts;
+use super::inode::{Attributes, Content, Inode, ROOT, directory, empty};
+use super::layout::Built;
 use crate::archive::stream::{Kind, Member, relative};
 use crate::overlay::layer::Timestamp;
 use crate::package::Sha256;
 
-/// Deeper trees are refused: nothing on Linux can name what is in them.
+/// Largest depth of a tree: no program on Linux can name deeper files.
 const DEPTH_MAX: usize = 2048;
-/// Longer names are refused, as Linux does (`NAME_MAX`).
+/// Longest name, as on Linux (`NAME_MAX`).
 const NAME_BYTES_MAX: usize = 255;
-/// Symbolic links followed on the way to one member, as the kernel does (path_resolution(7)).
+/// Most symbolic links followed on the way to one member, as in the kernel (path_resolution(7)).
 const LINKS_MAX: u32 = 40;
-const ROOT: u32 = 0;
-
-/// What a node holds.
-#[derive(Debug)]
-enum Content {
-    Directory(BTreeMap<Vec<u8>, u32>),
-    Symlink(Vec<u8>),
-    /// In one piece, at this offset of the tar stream.
-    File(u64, Sha256),
-    Sparse(Vec<Extent>),
-    /// Device or FIFO.
-    Special,
-}
-
-#[derive(Debug)]
-struct Inode {
-    node: Node,
-    xattrs: Xattrs,
-    content: Content,
-}
+/// Most directories that links add to the ways to all members together: so many at once, and so many for each file. A
+/// link can have two thousand in its target, and forty links follow each other: without a bound, some kilobytes would
+/// keep a processor busy for hours.
+const DETOURS_MAX: u64 = 1_000_000;
+const DETOURS_PER_FILE: u64 = 64;
 
 /// A tree under construction.
 #[derive(Debug)]
 pub(super) struct Tree {
     inodes: Vec<Inode>,
+    /// Every set of attributes once.
+    attributes: HashSet<Rc<Attributes>>,
     limits: Limits,
     /// Bytes of names, targets and attributes so far.
     names_bytes: u64,
     /// Whether a member has described the root.
     has_root: bool,
+    accounts: Accounts,
+    /// The directory of the last member by its path, until a name is replaced.
+    last: Option<(PathBuf, u32)>,
+    /// Directories that links have added to the ways to all members so far.
+    detours: u64,
 }
 
 impl Tree {
+    /// Makes a tree with an empty root.
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            inodes: vec![directory(Timestamp::default())],
+            inodes: vec![directory(Timestamp::default(), Rc::default())],
+            attributes: HashSet::from([Rc::default()]),
             limits: limits.clone(),
             names_bytes: 0,
             has_root: false,
+            accounts: Accounts::default(),
+            last: None,
+            detours: 0,
         }
     }
 
+    /// Returns the accounts that lists of the tree name.
+    pub(super) fn accounts(&mut self) -> &mut Accounts {
+        &mut self.accounts
+    }
+
     /// Adds `member`, whose content lies at `position` of the tar stream and has the SHA-256 `digest` (unless it is
-    /// sparse). The error says why it is refused.
+    /// sparse). The error is the reason of a refusal.
     pub(super) fn insert(&mut self, member: Member, position: u64, digest: Option<Sha256>) -> Result<(), String> {
         let modified = modified(&member);
         if self.inodes.len() == 1 && !self.has_root {
@@ -86,30 +92,25 @@ impl Tree {
             return self.place(parent, name, node);
         }
         let inode = self.inode(member, position, digest)?;
-        // A directory that is there keeps what is in it.
+        // An existing directory keeps its content.
         if let (Content::Directory(_), Some(there)) = (&inode.content, self.child(parent, &name))
             && let Some(Inode {
                 node,
-                xattrs,
+                attributes,
                 content: Content::Directory(_),
             }) = self.inodes.get_mut(there as usize)
         {
-            (*node, *xattrs) = (inode.node, inode.xattrs);
+            (*node, *attributes) = (inode.node, inode.attributes);
             return Ok(());
         }
         let node = self.add(inode)?;
         self.place(parent, name, node)
     }
 
-    /// The index of the tree: nodes and names in the order of the names, whatever the order of the members was.
-    pub(super) fn build(self) -> Result<Builder, TooLarge> {
-        let mut built = Built {
-            numbers: vec![NONE; self.inodes.len()],
-            inodes: self.inodes,
-            builder: Builder::new(),
-        };
-        built.add_all()?;
-        Ok(built.builder)
+    /// Builds the index of the tree: nodes and names in the order of the names, independent of the order of the
+    /// members. Returns also the number of access control lists that were left out.
+    pub(super) fn build(self) -> Result<(Builder, u64), TooLarge> {
+        Built::new(self.inodes, self.accounts).build()
     }
 
     fn root(&mut self, member: Member) -> Result<(), String> {
@@ -119,24 +120,36 @@ impl Tree {
         self.has_root = true;
         let inode = self.inode(member, 0, None)?;
         if let Some(root) = self.inodes.first_mut() {
-            (root.node, root.xattrs) = (inode.node, inode.xattrs);
+            (root.node, root.attributes) = (inode.node, inode.attributes);
         }
         Ok(())
     }
 
-    /// A root that no member describes is as old as the first member.
+    /// Sets the root's time: a root without a member is as old as the first member.
     fn update_root_time(&mut self, modified: Timestamp) {
         if let Some(root) = self.inodes.first_mut() {
             root.node.modified = modified;
         }
     }
 
-    /// The directory that `path` lies in; directories that are missing are made, as old as `modified`.
+    /// Returns the directory of `path`; makes missing directories, as old as `modified`.
     fn parent(&mut self, path: &Path, modified: Timestamp) -> Result<u32, String> {
         let parent = path.parent().unwrap_or(Path::new(""));
+        if let Some((last, node)) = &self.last
+            && last == parent
+        {
+            return Ok(*node);
+        }
+        let node = self.walk(parent, modified)?;
+        self.last = Some((parent.to_owned(), node));
+        Ok(node)
+    }
+
+    /// Walks to the directory `path` as [`Self::parent`] does.
+    fn walk(&mut self, path: &Path, modified: Timestamp) -> Result<u32, String> {
         let mut links = 0;
-        let mut todo = components(parent)?;
-        // From the root to the directory at hand.
+        let mut todo = components(path)?;
+        // From the root to the current directory.
         let mut way = vec![ROOT];
         while let Some(name) = todo.pop() {
             let at = way.last().copied().unwrap_or(ROOT);
@@ -147,7 +160,8 @@ impl Tree {
             let node = match self.child(at, &name) {
                 Some(node) => node,
                 None => {
-                    let node = self.add(directory(modified))?;
+                    let none = self.shared(Attributes::default())?;
+                    let node = self.add(directory(modified, none))?;
                     self.place(at, name.clone(), node)?;
                     node
                 }
@@ -162,7 +176,12 @@ impl Tree {
                     if target.starts_with(b"/") {
                         way.truncate(1);
                     }
-                    todo.extend(components(Path::new(OsStr::from_bytes(target)))?);
+                    let detour = components(Path::new(OsStr::from_bytes(target)))?;
+                    self.detours += detour.len() as u64;
+                    if self.detours > DETOURS_MAX + DETOURS_PER_FILE * self.inodes.len() as u64 {
+                        return Err("the symbolic links on the ways to it and other members are too long".into());
+                    }
+                    todo.extend(detour);
                 }
                 _ => return Err(format!("{:?} is not a directory", OsStr::from_bytes(&name))),
             }
@@ -173,7 +192,7 @@ impl Tree {
         Ok(way.last().copied().unwrap_or(ROOT))
     }
 
-    /// The file that a hard link names: one that came before.
+    /// Returns the file that a hard link names; it must have come before.
     fn linked(&mut self, target: &Path) -> Result<u32, String> {
         let missing = || format!("it is a hard link to {target:?}, which is not a file that came before");
         let name = target.file_name().ok_or_else(missing)?;
@@ -204,10 +223,20 @@ impl Tree {
             Content::Sparse(extents) => extents.len() * size_of::<Extent>(),
             _ => 0,
         };
-        let xattrs = inode.xattrs.iter().map(|(name, value)| name.len() + value.len());
-        self.count_names(target + xattrs.sum::<usize>())?;
+        self.count_names(target)?;
         self.inodes.push(inode);
         Ok(count)
+    }
+
+    /// Returns `attributes`, or the same ones of an earlier file.
+    fn shared(&mut self, attributes: Attributes) -> Result<Rc<Attributes>, String> {
+        if let Some(known) = self.attributes.get(&attributes) {
+            return Ok(Rc::clone(known));
+        }
+        self.count_names(attributes.bytes())?;
+        let shared = Rc::new(attributes);
+        self.attributes.insert(Rc::clone(&shared));
+        Ok(shared)
     }
 
     fn count_names(&mut self, bytes: usize) -> Result<(), String> {
@@ -221,7 +250,7 @@ impl Tree {
         }
     }
 
-    /// Names `node` in `parent`, instead of what had the name before.
+    /// Gives `node` a name in `parent`; it replaces an earlier node of that name.
     fn place(&mut self, parent: u32, name: Vec<u8>, node: u32) -> Result<(), String> {
         if name.len() > NAME_BYTES_MAX {
             return Err(format!("its name has more than {NAME_BYTES_MAX} bytes"));
@@ -237,12 +266,13 @@ impl Tree {
         }
         if let Some(Content::Directory(children)) = self.inodes.get_mut(parent as usize).map(|inode| &mut inode.content)
         {
-            children.insert(name, node);
+            let replaced = children.insert(name, node);
+            self.last = self.last.take().filter(|_| replaced.is_none());
         }
         Ok(())
     }
 
-    fn inode(&self, member: Member, position: u64, digest: Option<Sha256>) -> Result<Inode, String> {
+    fn inode(&mut self, member: Member, position: u64, digest: Option<Sha256>) -> Result<Inode, String> {
         let modified = modified(&member);
         let (kind, device) = match member.kind {
             Kind::Regular | Kind::HardLink(_) => (libc::S_IFREG, (0, 0)),
@@ -272,10 +302,19 @@ impl Tree {
         }
         let mut xattrs = member.xattrs;
         xattrs.retain(|(name, _)| belongs(name));
-        xattrs.sort_unstable();
+        let attributes = Attributes {
+            xattrs,
+            acl_texts: member.acl_texts,
+        };
+        // Linux has no other mode for a link (symlink(7)).
+        let permissions = if kind == libc::S_IFLNK {
+            0o777
+        } else {
+            member.permissions
+        };
         Ok(Inode {
             node: Node {
-                mode: kind | member.permissions,
+                mode: kind | permissions,
                 uid: member.uid,
                 gid: member.gid,
                 size_bytes,
@@ -283,85 +322,13 @@ impl Tree {
                 device,
                 ..empty()
             },
-            xattrs,
+            attributes: self.shared(attributes)?,
             content,
         })
     }
 }
 
-/// The nodes so far, and what is to become of the others.
-struct Built {
-    inodes: Vec<Inode>,
-    /// Per inode, its number in the index.
-    numbers: Vec<u32>,
-    builder: Builder,
-}
-
-/// A directory that is being added: what of its children is still to come, the last first, and what is done.
-struct Open {
-    number: u32,
-    todo: Vec<(Vec<u8>, u32)>,
-    done: Vec<Child>,
-}
-
-impl Built {
-    /// Adds the root and all below it.
-    fn add_all(&mut self) -> Result<(), TooLarge> {
-        let mut stack = vec![self.open(ROOT)?];
-        while let Some(mut top) = stack.pop() {
-            let Some((name, child)) = top.todo.pop() else {
-                self.builder.directory(top.number, top.done)?;
-                continue;
-            };
-            let inner = match self.inodes.get(child as usize).map(|inode| &inode.content) {
-                Some(Content::Directory(_)) => Some(self.open(child)?),
-                _ => None,
-            };
-            let node = match &inner {
-                Some(inner) => inner.number,
-                None => self.inode(child)?,
-            };
-            self.builder.link(node);
-            top.done.push(Child { name, node });
-            stack.push(top);
-            stack.extend(inner);
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, id: u32) -> Result<Open, TooLarge> {
-        let number = self.inode(id)?;
-        let mut todo = Vec::new();
-        if let Some(Content::Directory(children)) = self.inodes.get_mut(id as usize).map(|inode| &mut inode.content) {
-            todo.extend(std::mem::take(children).into_iter().rev());
-        }
-        let done = Vec::with_capacity(todo.len());
-        Ok(Open { number, todo, done })
-    }
-
-    /// The number of one inode, which it gets when it is asked for first.
-    fn inode(&mut self, id: u32) -> Result<u32, TooLarge> {
-        let (Some(number), Some(inode)) = (self.numbers.get_mut(id as usize), self.inodes.get_mut(id as usize)) else {
-            return Err(TooLarge);
-        };
-        if *number != NONE {
-            return Ok(*number);
-        }
-        let xattrs = std::mem::take(&mut inode.xattrs);
-        *number = match &inode.content {
-            Content::Symlink(target) => self.builder.add_symlink(inode.node, target, xattrs)?,
-            _ => self.builder.add(inode.node, xattrs)?,
-        };
-        match &inode.content {
-            Content::File(position, digest) => self.builder.content(*number, *position, *digest),
-            Content::Sparse(extents) => self.builder.sparse(*number, extents)?,
-            _ => {}
-        }
-        Ok(*number)
-    }
-}
-
-/// The components of `path`, the last first; `..` among them.
+/// Returns the components of `path`, the last first; `..` is among them.
 fn components(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.as_bytes().to_vec()),
@@ -378,7 +345,7 @@ fn components(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// Where the stored parts of a sparse file lie in the stream, one after the other from `position` on.
+/// Converts the parts of a sparse file to extents in the stream, where they follow each other from `position` on.
 fn placed(extents: &[crate::archive::stream::Extent], position: u64) -> Vec<Extent> {
     let mut tar_offset = position;
     let place = |extent: &crate::archive::stream::Extent| {
@@ -397,35 +364,5 @@ fn modified(member: &Member) -> Timestamp {
     Timestamp {
         seconds: member.modified.tv_sec,
         nanoseconds: u32::try_from(member.modified.tv_nsec).unwrap_or(0),
-    }
-}
-
-/// A directory that no member describes: root's, 0755.
-fn directory(modified: Timestamp) -> Inode {
-    Inode {
-        node: Node {
-            mode: libc::S_IFDIR | 0o755,
-            modified,
-            ..empty()
-        },
-        xattrs: Vec::new(),
-        content: Content::Directory(BTreeMap::new()),
-    }
-}
-
-fn empty() -> Node {
-    Node {
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        links: 0,
-        size_bytes: 0,
-        modified: Timestamp::default(),
-        device: (0, 0),
-        data: 0,
-        entries: 0,
-        digest: NONE,
-        xattrs: 0,
-        dirent: NONE,
     }
 }

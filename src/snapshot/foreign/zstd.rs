@@ -1,5 +1,5 @@
-//! Zstandard (RFC 8878). Frames are independent of each other, so short ones are spans; nothing within a frame can be
-//! entered, so a long one is noted part by part, and reading decodes it once from its start, part after part.
+//! Reads Zstandard (RFC 8878). Frames are independent of each other, so short ones are spans. A frame can only be
+//! decoded from its start, so a long one is recorded part by part, and reading decodes it once, part after part.
 
 use std::io::{self, Read};
 
@@ -7,33 +7,33 @@ use sha2::Digest as _;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
 use super::super::format::{Member, Packing};
-use super::super::tarball::ZSTD_WINDOW_LOG_MAX;
 use super::input::Input;
 use super::spans::{SPAN_BYTES, Spans, invalid};
 use super::{Packed, Places};
+use crate::archive::compression::ZSTD_WINDOW_LOG_MAX;
 use crate::package::Sha256;
 
 const OUTPUT_BYTES: usize = 256 << 10;
-/// Frames longer than this, packed or not, are noted part by part.
+/// Longest frame, packed or not, that is one span; longer ones are recorded part by part.
 const FRAME_BYTES_MAX: u64 = 8 << 20;
 
-/// A zstd file under way.
+/// A zstd file that is being read.
 pub(super) struct Unzstd<'a> {
     input: Input<'a>,
     decoder: Decoder<'static>,
     output: Vec<u8>,
     given: usize,
     filled: usize,
-    /// At a frame's start, or the end.
+    /// Whether the input is at a frame's start, or at its end.
     between: bool,
     ended: bool,
     spans: Spans,
-    /// The parts of the span under way, should it have to be noted like that.
+    /// The parts of the open span, in case it gets too long for one member.
     parts: Vec<Member>,
     part: Part,
 }
 
-/// The part under way.
+/// The open part.
 #[derive(Debug, Default)]
 struct Part {
     hasher: sha2::Sha256,
@@ -42,6 +42,7 @@ struct Part {
 }
 
 impl<'a> Unzstd<'a> {
+    /// Starts reading `input`; refuses a tar stream of more than `limit` bytes.
     pub(super) fn new(input: Input<'a>, limit: u64) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
@@ -72,7 +73,7 @@ impl<'a> Unzstd<'a> {
         let left = self.decoder.run(&mut packed, &mut output);
         let left = left.map_err(|error| invalid(format!("it is damaged near byte {offset}: {error}")))?;
         let (read, written) = (packed.pos(), output.pos());
-        // What the decoder still holds is given without input, but nothing more is made of nothing.
+        // The decoder may hold output that needs no more input; without either, the frame is cut short.
         if is_end && written == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -82,7 +83,7 @@ impl<'a> Unzstd<'a> {
         self.note(written)
     }
 
-    /// Accounts for the first `count` bytes of the output.
+    /// Adds the first `count` bytes of the output to the span and its parts.
     fn note(&mut self, count: usize) -> io::Result<()> {
         let mut bytes = self.output.get(..count).unwrap_or_default();
         self.spans.produced(bytes)?;
@@ -100,7 +101,7 @@ impl<'a> Unzstd<'a> {
         Ok(())
     }
 
-    /// Ends the span under way.
+    /// Ends the open span.
     fn cut(&mut self) -> io::Result<()> {
         end_part(&mut self.part, &mut self.parts, &self.spans);
         let (digest, end) = (self.input.take_digest(false), self.input.offset());
@@ -113,7 +114,7 @@ impl<'a> Unzstd<'a> {
     }
 }
 
-/// Notes the part under way of the span under way.
+/// Ends the open part of the open span.
 fn end_part(part: &mut Part, parts: &mut Vec<Member>, spans: &Spans) {
     let part = std::mem::take(part);
     if part.bytes == 0 {

@@ -10,7 +10,7 @@ use super::foreign::{Foreign, gzip};
 use super::*;
 use crate::overlay::layer::{FileKind, LayerResult};
 
-/// A small tree, so that thousands of damaged copies can be read whole.
+/// Makes a small tree, so that thousands of damaged copies can be read whole.
 fn small() -> Fixture {
     let fixture = Fixture::in_memory();
     let root = fixture.tree();
@@ -35,7 +35,7 @@ fn small() -> Fixture {
     fixture
 }
 
-/// Everything that a layer says, each answer on its own.
+/// All answers of a layer, each on its own.
 type Answers = BTreeMap<Vec<u8>, Option<String>>;
 
 fn ask(layer: &dyn Layer) -> Answers {
@@ -74,7 +74,7 @@ fn visit(layer: &dyn Layer, node: NodeId, path: &[u8], answers: &mut Answers) {
     }
 }
 
-/// Right answers or none; a missing answer hangs below one that failed.
+/// Checks that all answers are right or absent; an absent one hangs below one that failed.
 fn check(right: &Answers, got: &Answers, what: &str) {
     for (question, answer) in got {
         let Some(answer) = answer else { continue };
@@ -87,7 +87,7 @@ fn open_answers(fixture: &Fixture) -> Option<Answers> {
     Snapshot::open(&fixture.paths()).ok().map(|snapshot| ask(&snapshot))
 }
 
-/// A cheap sequence of positions and bits.
+/// Returns a cheap sequence of positions and bits.
 fn draws(seed: u64, count: usize) -> impl Iterator<Item = u64> {
     let bytes = tree::noise(seed, count * 8);
     let numbers: Vec<_> = bytes
@@ -104,7 +104,7 @@ fn flip(path: &Path, position: u64, bit: u32) {
     file.write_all_at(&[byte[0] ^ (1 << bit)], position).unwrap();
 }
 
-/// A flip that leaves no trace in the metadata, as a disk makes it.
+/// Flips a bit and leaves no trace in the metadata, as a bad disk does.
 fn rot(path: &Path, position: u64, bit: u32) {
     let before = fs::metadata(path).unwrap().modified().unwrap();
     flip(path, position, bit);
@@ -204,7 +204,7 @@ fn flips_in_the_backing_store_while_it_is_used() {
     assert_eq!(ask(&snapshot), right);
 }
 
-/// The file that holds what was unpacked, and its size.
+/// Finds the file with the unpacked bytes, and its size.
 fn backing_data(directory: &Path) -> (PathBuf, u64) {
     let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let data = files
@@ -214,7 +214,7 @@ fn backing_data(directory: &Path) -> (PathBuf, u64) {
     (data, size)
 }
 
-/// A tarball from elsewhere whose tar stream has several megabytes, packed by `pack`.
+/// Makes a tarball from elsewhere with a tar stream of several megabytes, packed by `pack`.
 fn foreign(pack: impl FnOnce(&[u8]) -> Vec<u8>) -> Foreign {
     let foreign = Foreign::within(Path::new("/dev/shm"));
     let root = foreign.tree();
@@ -290,7 +290,7 @@ fn flips_in_zstd_frames_from_elsewhere() {
 fn flips_in_a_tar_from_elsewhere() {
     let foreign = foreign(<[u8]>::to_vec);
     flip_foreign(&foreign, 600);
-    // Nothing of it is copied, so its own bytes are looked at with every read.
+    // Its bytes are not copied, so every read verifies them in the tarball.
     let snapshot = foreign.open();
     let right = ask(&snapshot);
     let size = fs::metadata(&foreign.tarball).unwrap().len();
@@ -345,7 +345,7 @@ fn truncation() {
         fs::write(&paths.tarball, &tarball[..length]).unwrap();
         let error = Snapshot::open(&paths).unwrap_err();
         assert!(error.to_string().contains("chrootenv.tar.gz"), "{error}");
-        assert!(error.hint().unwrap().contains("oic cache clean"));
+        assert_eq!(error.hint().unwrap().means(), [crate::hint::Means::CleanWorkspace]);
     }
     fs::write(&paths.tarball, [&tarball[..], &tarball[tarball.len() - 126..]].concat()).unwrap();
     assert!(Snapshot::open(&paths).is_err());
@@ -364,7 +364,7 @@ fn damage_names_the_file_and_the_repair() {
         "\"/large\"",
         "chrootenv.tar.gz",
         "damaged between bytes",
-        "oic cache clean --workspace",
+        "delete the base and build again",
     ] {
         assert!(error.message.contains(part), "{part}: {error}");
     }

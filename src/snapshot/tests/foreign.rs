@@ -1,4 +1,4 @@
-//! Tarballs from elsewhere against tar(1), which unpacks them, and against archives that mean harm.
+//! Compares tarballs from elsewhere with tar(1), which unpacks them, and tries hostile archives.
 
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,7 @@ use super::super::foreign::{PrepareOptions, is_tarball, prepare};
 use super::hostile::Archive;
 use super::*;
 
-/// A tarball, and what tar(1) makes of it.
+/// A tarball, and the tree from which it is made.
 pub(super) struct Foreign {
     directory: tempfile::TempDir,
     pub(super) tarball: PathBuf,
@@ -48,7 +48,7 @@ impl Foreign {
         }
     }
 
-    /// GNU tar of the tree.
+    /// Archives the tree with GNU tar.
     pub(super) fn tar(&self, arguments: &[&str]) -> Vec<u8> {
         run(Command::new("tar")
             .args(["-c", "--numeric-owner"])
@@ -75,7 +75,7 @@ impl Foreign {
         error
     }
 
-    /// What tar unpacks, with `options` more.
+    /// Unpacks the tarball with tar and `options`, and describes the result.
     fn unpacked(&self, options: &[&str]) -> tree::Description {
         let out = self.directory.path().join("out");
         fs::remove_dir_all(&out).unwrap();
@@ -99,7 +99,13 @@ impl Foreign {
 
     #[track_caller]
     fn assert_like_tar(&self) {
-        assert_same(&self.unpacked(&[]), &tree::in_layer(&self.open()));
+        self.assert_like(&[]);
+    }
+
+    /// Compares with tar and these options.
+    #[track_caller]
+    pub(super) fn assert_like(&self, options: &[&str]) {
+        assert_same(&self.unpacked(options), &tree::in_layer(&self.open()));
     }
 }
 
@@ -215,7 +221,7 @@ fn a_long_frame_is_decoded_once() {
     snapshot.read_at(find(&snapshot, "05"), 0, &mut byte).unwrap();
     let half = snapshot.stats().members_inflated;
     assert!((4..=7).contains(&half), "{half}");
-    // What was passed on the way is there; what follows goes on where the decoder stands.
+    // The parts on the way are in the store; the next ones continue from the decoder's position.
     snapshot.read_at(find(&snapshot, "00"), 0, &mut byte).unwrap();
     assert_eq!(snapshot.stats().members_inflated, half);
     assert_same(&foreign.unpacked(&[]), &tree::in_layer(&snapshot));
@@ -229,7 +235,7 @@ fn a_long_deflate_block_is_decoded_once() {
     fs::write(foreign.tree().join("b"), vec![b'x'; 15 << 20]).unwrap();
     fs::write(foreign.tree().join("c"), tree::noise(2, 3_000_000)).unwrap();
     let tar = foreign.tar(&["--sort=name"]);
-    // zlib-rs does as zlib-ng at this level; the third has the long block in the middle.
+    // zlib-rs behaves like zlib-ng at this level; the third has the long block in the middle.
     let middle = |part: &[u8]| [gzip(&part[..2_000_000], 6), gzip(&part[2_000_000..], 1)].concat();
     for packed in [gzip(&tar, 1), middle(&tar)] {
         foreign.put(&packed);
@@ -356,7 +362,7 @@ fn an_index_belongs_to_one_tarball() {
     assert!(prepare(&foreign.paths(), &options).unwrap());
     assert!(!prepare(&foreign.paths(), &options).unwrap());
     let first = Snapshot::open(&foreign.paths()).unwrap().id();
-    // Without its index, or with that of another one, it is not opened before it was read again.
+    // Without its index, or with that of another one, it is opened only after it was read again.
     fs::write(foreign.tree().join("a"), "two").unwrap();
     foreign.put(&foreign.tar(&[]));
     assert!(Snapshot::open(&foreign.paths()).is_err());

@@ -1,4 +1,4 @@
-//! The index reader takes any bytes.
+//! Feeds the index reader with any bytes.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::snapshot::format::{BLOCK_BYTES, HEADER_BYTES, Header, Section};
 
-/// An index file around any body, with right checksums.
+/// Makes an index file around any body, with right checksums.
 fn seal(mut header: Header, body: &[u8]) -> Vec<u8> {
     let checksums: Vec<u8> = body
         .chunks(BLOCK_BYTES)

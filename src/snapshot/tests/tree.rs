@@ -1,4 +1,4 @@
-//! A tree with every kind of file, and one description of a tree wherever it comes from.
+//! Makes a tree with every kind of file, and describes a tree from any source.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr};
@@ -15,7 +15,7 @@ use crate::package::Sha256;
 /// `cap_net_raw+ep`, as capabilities(7) and linux/capability.h (revision 2) lay it out.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// `user::rw- user:1234:r-- group::r-- mask::r-- other::---` (linux/posix_acl_xattr.h, version 2).
+/// Returns `user::rw- user:1234:r-- group::r-- mask::r-- other::---` (linux/posix_acl_xattr.h, version 2).
 fn acl() -> Vec<u8> {
     let mut out = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in [
@@ -32,7 +32,7 @@ fn acl() -> Vec<u8> {
     out
 }
 
-/// Bytes that do not compress well, the same for the same seed.
+/// Makes bytes that do not compress well, the same for the same seed.
 pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -81,7 +81,7 @@ pub(super) fn build(root: &Path) {
     let sparse = fs::File::create(at("big/sparse")).unwrap();
     sparse.set_len(5 << 20).unwrap();
     sparse.write_all_at(b"in the middle", 3 << 20).unwrap();
-    // Names: long, longer, not UTF-8, with what a shell or a tar would trip over.
+    // Names: long, longer, not UTF-8, with characters special to a shell or to tar.
     let long = "l".repeat(150);
     fs::write(at(&long), "long").unwrap();
     let deep = (0..4).fold(root.to_owned(), |path, n| path.join(n.to_string().repeat(100)));
@@ -148,13 +148,13 @@ fn metadata(root: &Path) {
     }
 }
 
-/// All that a node is, but for its name.
+/// All properties of a node, except its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Described {
     mode: u32,
     owner: (u32, u32),
     modified: Timestamp,
-    /// Of other than directories.
+    /// Number of names; only of other than directories.
     links: u32,
     device: (u32, u32),
     target: Vec<u8>,
@@ -166,7 +166,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    /// Whether it is the first name of a regular file that is not empty.
+    /// Returns whether it is the first name of a regular file that is not empty.
     pub(super) fn holds_content(&self, name: &[u8]) -> bool {
         self.digest.is_some() && self.size_bytes > 0 && self.first == name
     }

@@ -1,78 +1,116 @@
-//! Partitions: where they lie and what is on them.
+//! Partitions: their places and their contents.
 
 use std::collections::HashMap;
 
-use crate::template::schema::{PARTITION_TYPES, partition_type};
-use crate::template::size;
-use crate::yaml::{Finding, Findings, Node, did_you_mean};
+use uuid::Uuid;
 
-/// A partition's place, as far as it can be understood.
+use crate::model::{BootType, FileSystem, PartitionType};
+use crate::template::schema::{artifact, bootloader, disk, partition, system, template};
+use crate::template::size;
+use crate::words::Words as _;
+use crate::yaml::{Finding, Findings, Node, Place, did_you_mean};
+
+/// A partition's place, as far as the template gives it.
 struct Extent<'a> {
-    node: &'a Node,
-    path: String,
+    partition: Place<'a>,
     start: u64,
-    /// `None`: the rest of the disk.
+    /// The end; `None` is the rest of the disk.
     end: Option<u64>,
 }
 
-pub(super) fn check(disk: &Node, findings: &mut Findings) {
-    let partitions = disk.items_at("partitions");
-    let mut mounted: HashMap<&str, &Node> = HashMap::new();
+/// Checks the partitions of a disk.
+pub(super) fn check(disk: &Place<'_>, findings: &mut Findings) {
+    for artifact in disk.items(disk::ARTIFACTS) {
+        compression(&artifact, findings);
+        level(&artifact, findings);
+    }
+    let mut mounted: HashMap<&str, Place<'_>> = HashMap::new();
     let mut extents = Vec::new();
-    for (index, node) in partitions.iter().enumerate() {
+    for (index, partition) in disk.items(disk::PARTITIONS).enumerate() {
         if findings.is_full() {
             return;
         }
-        let path = format!("disk.partitions[{index}]");
-        content(node, &path, findings);
-        if let Some(point) = node.get("mountPoint")
-            && let Some(text) = point.text().filter(|text| !matches!(*text, "" | "none" | "swap"))
-            && let Some(first) = mounted.insert(text, point)
+        content(&partition, findings);
+        if let Some(point) = partition.get(partition::MOUNT_POINT)
+            && let Some(text) = point.node.text().filter(|text| !matches!(*text, "" | "none" | "swap"))
+            && let Some(first) = mounted.insert(text, point.clone())
         {
-            let message = format!("{text} is mounted twice, first in line {}", first.span.position().0);
-            findings.push(Finding::error(&point.span, format!("{path}.mountPoint"), message));
+            let line = first.node.span.position().0;
+            findings.push(point.error(format!("{text} is mounted twice, first in line {line}")));
         }
-        if let Some(number) = node.get("index")
-            && number.int() != i64::try_from(index + 1).ok()
+        if let Some(number) = partition.get(partition::INDEX)
+            && number.node.int() != i64::try_from(index + 1).ok()
         {
-            let message = format!("has no effect: this is partition {}", index + 1);
-            findings.push(Finding::warning(&number.span, format!("{path}.index"), message));
+            findings.push(number.warning(format!("has no effect: this is partition {}", index + 1)));
         }
-        extents.extend(extent(node, path, findings));
+        extents.extend(extent(partition, findings));
     }
-    let size = disk.get("size");
-    let size_bytes = size.and_then(Node::text).and_then(|text| size::parse(text).ok());
-    if let (Some(size), Some(0)) = (size, size_bytes) {
-        findings.push(Finding::error(&size.span, "disk.size", "must not be 0"));
+    let size_bytes = disk.read(disk::SIZE).and_then(|text| size::parse(text).ok());
+    if size_bytes == Some(0) {
+        findings.push(disk.at(disk::SIZE).error("must not be 0"));
     }
     layout(extents, size_bytes, findings);
 }
 
-/// The place of a partition; what is missing or wrong goes to `findings`.
-fn extent<'a>(node: &'a Node, path: String, findings: &mut Findings) -> Option<Extent<'a>> {
-    let mut missing = |key: &str| {
-        let hint = "say where the partition lies, such as start: 1MiB, end: 513MiB";
-        findings.push(Finding::error(&node.span, format!("{path}.{key}"), "is missing").hint(hint));
+/// Checks that an artifact is not compressed against the will of its receiver.
+fn compression(artifact: &Place<'_>, findings: &mut Findings) {
+    let format = artifact
+        .read(artifact::TYPE)
+        .filter(|format| format.has_own_compression());
+    if let Some(format) = format
+        && artifact.get(artifact::COMPRESSION).is_some()
+    {
+        let at = artifact.at(artifact::COMPRESSION);
+        let finding = at.error(format!("a file of type {} is compressed already", format.word()));
+        findings.push(finding.hint("leave the compression out"));
+    }
+}
+
+/// Checks that the level of an artifact's compression is one that the method has.
+fn level(artifact: &Place<'_>, findings: &mut Findings) {
+    let Some(level) = artifact.read(artifact::LEVEL) else {
+        return;
     };
-    let (start, end) = (node.text_at("start"), node.text_at("end"));
-    if start.is_none() && node.get("start").is_none_or(|n| n.text() == Some("")) {
-        missing("start");
+    let at = artifact.at(artifact::LEVEL);
+    let Some(method) = artifact.read(artifact::COMPRESSION) else {
+        findings.push(
+            at.error("is the level of no compression")
+                .hint("name the compression, or leave the level out"),
+        );
+        return;
+    };
+    let levels = method.levels();
+    if !u32::try_from(level).is_ok_and(|level| levels.contains(&level)) {
+        let message = format!(
+            "{level} is no level of {}: {} to {}",
+            method.word(),
+            levels.start(),
+            levels.end()
+        );
+        findings.push(at.error(message));
     }
-    if end.is_none() && node.get("end").is_none_or(|n| n.text() == Some("")) {
-        missing("end");
+}
+
+/// Reads the place of a partition; what is missing or wrong goes to `findings`.
+fn extent<'a>(partition: Place<'a>, findings: &mut Findings) -> Option<Extent<'a>> {
+    for field in [partition::START, partition::END] {
+        if partition.node.get(field).is_none_or(|node| node.text() == Some("")) {
+            let finding = Finding::error(&partition.node.span, partition.at(field).path, "is missing");
+            findings.push(finding.hint("say where the partition lies, such as start: 1MiB, end: 513MiB"));
+        }
     }
-    // What is no size was found before.
+    let (start, end) = (partition.read(partition::START), partition.read(partition::END));
+    // The schema has reported what is no size.
     let (start, end) = (size::parse(start?).ok()?, size::parse(end?).ok()?);
     if end != 0 && end <= start {
-        let at = node.get("end").unwrap_or(node);
-        findings.push(Finding::error(&at.span, format!("{path}.end"), "must be behind start"));
+        findings.push(partition.at(partition::END).error("must be behind start"));
         return None;
     }
     let end = Some(end).filter(|end| *end != 0);
-    Some(Extent { node, path, start, end })
+    Some(Extent { partition, start, end })
 }
 
-/// Nothing overlaps, nothing reaches beyond the disk.
+/// Checks that nothing overlaps and nothing reaches beyond the disk.
 fn layout(mut extents: Vec<Extent<'_>>, size_bytes: Option<u64>, findings: &mut Findings) {
     extents.sort_by_key(|extent| extent.start);
     for pair in extents.windows(2) {
@@ -80,19 +118,14 @@ fn layout(mut extents: Vec<Extent<'_>>, size_bytes: Option<u64>, findings: &mut 
             return;
         }
         let [before, after] = pair else { continue };
-        let at = after.node.get("start").unwrap_or(after.node);
-        let path = format!("{}.start", after.path);
+        let at = after.partition.at(partition::START);
+        let path = &before.partition.path;
         match before.end {
             None => {
-                let message = format!(
-                    "{} takes the rest of the disk, which includes this partition",
-                    before.path
-                );
-                findings.push(Finding::error(&at.span, path, message));
+                let message = format!("{path} takes the rest of the disk, which includes this partition");
+                findings.push(at.error(message));
             }
-            Some(end) if end > after.start => {
-                findings.push(Finding::error(&at.span, path, format!("overlaps {}", before.path)));
-            }
+            Some(end) if end > after.start => findings.push(at.error(format!("overlaps {path}"))),
             Some(_) => {}
         }
     }
@@ -103,92 +136,89 @@ fn layout(mut extents: Vec<Extent<'_>>, size_bytes: Option<u64>, findings: &mut 
         if findings.is_full() {
             return;
         }
-        let (key, last) = extent.end.map_or(("start", extent.start), |end| ("end", end));
+        let start = (partition::START, extent.start);
+        let (field, last) = extent.end.map_or(start, |end| (partition::END, end));
         if last > size || (extent.end.is_none() && last == size) {
-            let at = extent.node.get(key).unwrap_or(extent.node);
             let message = format!("lies beyond the disk, which has {} MiB", size >> 20);
-            findings.push(Finding::error(&at.span, format!("{}.{key}", extent.path), message));
+            findings.push(extent.partition.at(field).error(message));
         }
     }
 }
 
-/// Type, file system and label fit together.
-fn content(node: &Node, path: &str, findings: &mut Findings) {
-    if let Some(kind) = node.get("type")
-        && let Some(name) = kind.text().filter(|name| !name.is_empty())
-        && partition_type(name).is_none()
-        && node.text_at("typeUUID").is_none()
+/// Checks that type, file system and label of a partition fit together.
+fn content(partition: &Place<'_>, findings: &mut Findings) {
+    if let Some(at) = partition.get(partition::TYPE)
+        && let Some(name) = at.node.text().filter(|name| !name.is_empty())
+        && PartitionType::named(name).is_none()
+        && partition.read(partition::TYPE_UUID).is_none()
     {
         let message = format!("{name:?} is not a known partition type: it becomes a plain Linux partition");
-        let finding = Finding::warning(&kind.span, format!("{path}.type"), message).allowed(PARTITION_TYPES);
-        findings.push(match did_you_mean(name, PARTITION_TYPES) {
+        let known = || PartitionType::CHOICES.iter().copied();
+        let finding = at.warning(message).allowed(known());
+        findings.push(match did_you_mean(name, known()) {
             Some(near) => finding.hint(format!("did you mean {near:?}?")),
             None => finding.hint("set typeUUID to use another type"),
         });
     }
-    let file_system = node.text_at("fsType").unwrap_or("none");
-    if let Some(label) = node.get("fsLabel")
-        && let Some(text) = label.text().filter(|text| !text.is_empty())
+    label(partition, findings);
+    let file_system = partition.read(partition::FS_TYPE).flatten();
+    if let Some(point) = partition.get(partition::MOUNT_POINT)
+        && point.node.text().is_some_and(|text| text.starts_with('/'))
+        && matches!(file_system, None | Some(FileSystem::Swap))
     {
-        // mkfs.fat(8), mke2fs(8), mkfs.xfs(8), mkswap(8).
-        let limit = match file_system {
-            "fat32" | "fat16" | "vfat" => 11,
-            "ext2" | "ext3" | "ext4" => 16,
-            "xfs" => 12,
-            "swap" | "linux-swap" => 15,
-            _ => 0,
-        };
-        if limit == 0 {
-            let message = "has no effect: nothing is made on the partition that could carry it";
-            let finding = Finding::warning(&label.span, format!("{path}.fsLabel"), message);
-            findings.push(finding.hint("set fsType"));
-        } else if text.len() > limit {
-            let message = format!("{text:?} is too long for {file_system}, which takes {limit} bytes");
-            findings.push(Finding::error(&label.span, format!("{path}.fsLabel"), message));
-        }
-    }
-    if let Some(point) = node.get("mountPoint")
-        && point.text().is_some_and(|text| text.starts_with('/'))
-        && matches!(file_system, "none" | "swap" | "linux-swap")
-    {
-        let finding = Finding::error(
-            &point.span,
-            format!("{path}.mountPoint"),
-            "there is no file system to mount",
-        );
+        let finding = point.error("there is no file system to mount");
         findings.push(finding.hint("set fsType, or mountPoint: none"));
     }
 }
 
-/// A disk image needs a size, a root file system, and an ESP to boot with EFI.
-pub(super) fn check_bootable(root: &Node, findings: &mut Findings) {
-    let Some(disk) = root.get("disk") else {
-        findings.push(Finding::error(
-            &root.span,
-            "disk",
-            "is missing, and the default template has none",
-        ));
+/// Checks that the file system of a partition can have its label.
+fn label(partition: &Place<'_>, findings: &mut Findings) {
+    let Some(label) = partition.read(partition::FS_LABEL) else {
         return;
     };
-    let partitions = disk.items_at("partitions");
-    let mounted_at = |point: &str| partitions.iter().any(|p| p.text_at("mountPoint") == Some(point));
-    if !mounted_at("/") {
-        let finding = Finding::error(&disk.span, "disk.partitions", "no partition is mounted at /");
+    let at = partition.at(partition::FS_LABEL);
+    let Some(file_system) = partition.read(partition::FS_TYPE).flatten() else {
+        let finding = at.warning("has no effect: nothing is made on the partition that could carry it");
+        return findings.push(finding.hint("set fsType"));
+    };
+    let limit = file_system.max_label_bytes();
+    if label.len() > limit {
+        let named = partition.at(partition::FS_TYPE);
+        let word = named.node.text().unwrap_or_default();
+        findings.push(at.error(format!("{label:?} is too long for {word}, which takes {limit} bytes")));
+    }
+}
+
+/// Checks that a disk image has a size, a root file system, and an ESP to boot with EFI.
+pub(super) fn check_bootable(root: &Node, findings: &mut Findings) {
+    let root = Place::root(root);
+    let Some(disk) = root.get(template::DISK) else {
+        let message = "is missing, and the default template has none";
+        findings.push(root.at(template::DISK).error(message));
+        return;
+    };
+    let partitions = disk.read(disk::PARTITIONS);
+    let missing = |message: &str| Finding::error(&disk.node.span, disk.at(disk::PARTITIONS).path, message);
+    let is_root = |node: &Node| node.read(partition::MOUNT_POINT) == Some("/");
+    if !partitions.iter().any(is_root) {
+        let finding = missing("no partition is mounted at /");
         findings.push(finding.hint("give the root partition mountPoint: /"));
     }
-    if disk.text_at("size").is_none() {
-        findings.push(Finding::error(&disk.span, "disk.size", "is missing").hint("such as size: 4GiB"));
+    if disk.read(disk::SIZE).is_none() {
+        findings.push(disk.at(disk::SIZE).error("is missing").hint("such as size: 4GiB"));
     }
-    let boot_type = root
-        .at(&["systemConfig", "bootloader", "bootType"])
-        .and_then(Node::text);
-    let is_esp = |p: &&Node| {
-        p.text_at("type") == Some("esp")
-            || p.text_at("typeUUID")
-                .is_some_and(|id| id.eq_ignore_ascii_case("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"))
+    let loader = root
+        .read(template::SYSTEM)
+        .and_then(|system| system.read(system::BOOTLOADER));
+    let boot_type = loader.and_then(|loader| loader.read(bootloader::BOOT_TYPE));
+    let is_esp = |node: &Node| {
+        let uuid = node
+            .read(partition::TYPE_UUID)
+            .and_then(|uuid| Uuid::try_parse(uuid).ok());
+        node.read(partition::TYPE) == Some(PartitionType::Esp) || uuid == Some(PartitionType::Esp.guid())
     };
-    if boot_type != Some("legacy") && !partitions.iter().any(|p| is_esp(&p)) {
-        let finding = Finding::error(&disk.span, "disk.partitions", "there is no EFI system partition");
+    if boot_type != Some(BootType::Legacy) && !partitions.iter().any(is_esp) {
+        let finding = missing("there is no EFI system partition");
         findings.push(finding.hint("add a partition of type: esp with fsType: fat32"));
     }
 }

@@ -1,4 +1,4 @@
-//! Packages signed by `rpmsign` and by hand, and what is done to them on the way.
+//! Packages signed by `rpmsign` and by hand, and attacks on them.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ fn keyring(gpg: &Gpg, name: &str) -> Keyring {
     Keyring::from_certificates(&[gpg.export(name)]).unwrap()
 }
 
-/// A package that `rpmsign` signed with the key `name`.
+/// Makes a package that `rpmsign` signed with the key `name`.
 fn signed(gpg: &Gpg, name: &str, arguments: &[&str]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = build(directory.path(), SPEC);
@@ -37,7 +37,7 @@ fn signed(gpg: &Gpg, name: &str, arguments: &[&str]) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// Header and payload of a package.
+/// Returns header and payload of a package.
 fn parts(package: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let head = RpmHead::read(&mut &package[..]).unwrap();
     let payload = package[usize::try_from(head.payload_offset).unwrap()..].to_vec();
@@ -145,7 +145,7 @@ fn signatures_over_everything_and_those_of_rpm_6_count() {
     verify(&vendor, &new[..], now()).unwrap();
 }
 
-/// tests/data/rpm/README.md says what it is.
+/// The package of 2015 that tests/data/rpm/README.md describes.
 #[test]
 fn a_package_of_2015_verifies() {
     let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rpm");
@@ -168,7 +168,7 @@ fn a_package_of_2015_verifies() {
     ));
 }
 
-/// A signature packet of version 3 (RFC 4880, 5.2.2), which nobody makes any more but old tools.
+/// A signature packet of version 3 (RFC 4880, 5.2.2), which only old tools make.
 #[test]
 fn version_3_of_openpgp_signatures_is_accepted_for_packages_only() {
     use openpgp::crypto::Signer as _;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Field, Shape, Text, Unique};
 
-/// The schema of a file whose top is a map of `fields`.
+/// Makes the schema of a file whose top is a map of `fields`.
 pub fn json_schema(title: &str, id: &str, fields: &'static [Field]) -> Value {
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -52,6 +52,7 @@ fn shape(shape: &Shape, nullable: bool) -> Value {
         Shape::Int { min, max } => json!({"type": kind("integer", nullable), "minimum": min, "maximum": max}),
         Shape::Number => json!({"type": kind("number", nullable)}),
         Shape::Bool => json!({"type": kind("boolean", nullable)}),
+        Shape::Any => json!({}),
         Shape::List { item, unique } => {
             let mut schema = json!({"type": kind("array", nullable), "items": self::shape(item, false)});
             if *unique == Unique::Value {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Field, Shape, Text, Unique};
 
-/// The documentation of a file whose top is a map of `fields`, as sections with tables.
+/// Makes the documentation of a file whose top is a map of `fields`, as sections with tables.
 pub fn markdown(fields: &'static [Field]) -> String {
     let mut text = String::new();
     section(&mut text, "", fields);
@@ -52,6 +52,7 @@ fn value(shape: &Shape) -> String {
         Shape::Int { min, max } => format!("whole number, {min} to {max}"),
         Shape::Number => "number".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),
+        Shape::Any => "anything".to_owned(),
         Shape::List { item, unique } => {
             let each = match unique {
                 Unique::No => String::new(),

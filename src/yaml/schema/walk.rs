@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use regex::Regex;
 
 use super::{Field, Shape, Text, Unique};
+use crate::terminal;
 use crate::yaml::{Finding, Findings, Node, Span, Value, did_you_mean};
 
 /// Adds everything in `root` that the table does not allow to `findings`.
@@ -22,11 +23,11 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `at` is where the value is named: its key, or the value itself in a list.
+    /// Checks a value; `at` is its name's place: its key, or the value itself in a list.
     fn node(&mut self, node: &Node, at: &Span, path: &str, shape: &Shape) {
         match (shape, &node.value) {
             (Shape::Text(rule), Value::Text(text)) => self.text(text, &node.span, path, rule),
-            (Shape::Bool, Value::Bool(_)) | (Shape::Number, Value::Int(_) | Value::Float(_)) => {}
+            (Shape::Any, _) | (Shape::Bool, Value::Bool(_)) | (Shape::Number, Value::Int(_) | Value::Float(_)) => {}
             (Shape::Int { min, max }, Value::Int(value)) => {
                 if value < min || value > max {
                     let message = format!("{value} is out of range: {min} to {max}");
@@ -55,6 +56,7 @@ impl Walk<'_> {
             Shape::Int { .. } => "a whole number",
             Shape::Number => "a number",
             Shape::Bool => "true or false",
+            Shape::Any => "anything",
             Shape::List { .. } => "a list",
             Shape::Map(_) | Shape::Table { .. } => "a map",
         };
@@ -118,7 +120,7 @@ impl Walk<'_> {
             let (identity, path) = match unique {
                 Unique::No => continue,
                 Unique::Value => (Some(item), path),
-                Unique::Key(key) => (item.get(key), join(&path, key)),
+                Unique::Key(key) => (item.value_of(key), join(&path, key)),
             };
             let Some((text, node)) = identity.and_then(|node| Some((node.text()?, node))) else {
                 continue;
@@ -191,11 +193,11 @@ impl Walk<'_> {
 
 fn join(path: &str, key: &str) -> String {
     // A hostile key must not fill the screen.
-    let key: String = key.chars().take(80).filter(|c| !c.is_control()).collect();
+    let key: String = key.chars().take(80).filter(|c| !terminal::is_hidden(*c)).collect();
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-/// The text in quotes, escaped, cut when long.
+/// Quotes the text, escaped, cut when long.
 fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     let shown: String = text.chars().take(SHOWN).collect();

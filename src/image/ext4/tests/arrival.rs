@@ -1,4 +1,4 @@
-//! Everything that a tree can have arrives as it is.
+//! All properties of a tree arrive unchanged in the file system.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +10,7 @@ use super::super::Kind;
 use super::support::{EPOCH, Image, Mounted, OFFSET_BYTES, debugfs, listing, set_times, spec, tree_of};
 use crate::image::tool::tests::run;
 
-/// A tree with everything that a distribution has in it, and more.
+/// Makes a tree with every kind of file of a distribution, and more.
 pub fn tricky(root: &Path) {
     let at = |name: &str| root.join(name);
     fs::create_dir(at("d")).unwrap();
@@ -246,7 +246,7 @@ fn mke2fs_agrees() {
     }
 }
 
-/// All that dumpe2fs says of the superblock, but for what counts free space and what is written at.
+/// Checks that dumpe2fs shows the same superblock for both, without the fields that count free space or writes.
 fn superblocks_agree(ours: &Image, theirs: &Image) {
     let lines = |image: &Image| -> Vec<String> {
         let text = run("e2fsprogs", "dumpe2fs", &["-h", &image.at()]);

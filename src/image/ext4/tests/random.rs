@@ -1,4 +1,4 @@
-//! Trees that nobody thought of.
+//! Random trees.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::Kind;
 use super::support::{Image, Mounted, listing, spec, tree_of};
 
-/// What happens at a path; what cannot be done is passed over.
+/// A change at a path; one that is not possible is skipped.
 #[derive(Debug, Clone)]
 enum Step {
     Directory,

@@ -16,16 +16,19 @@ use crate::image::canvas::Canvas;
 use crate::image::merged::Merged;
 use crate::image::tool::tests::{run, run_any};
 use crate::image::tree::{self, Tree};
+use crate::work::Work;
 
 pub const OFFSET_BYTES: u64 = 1 << 20;
 pub const EPOCH: u64 = 1_700_000_000;
 
+/// Sets both times of `path`, in seconds since 1970.
 pub fn set_times(path: &Path, seconds: u64) {
     let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, 123_456_789);
     let times = fs::FileTimes::new().set_modified(time).set_accessed(time);
     File::open(path).unwrap().set_times(times).unwrap();
 }
 
+/// Makes the parameters of a file system of `size_mib`.
 pub fn spec(kind: Kind, size_mib: u64) -> Spec {
     Spec {
         kind,
@@ -38,7 +41,7 @@ pub fn spec(kind: Kind, size_mib: u64) -> Spec {
     }
 }
 
-/// What lies below a directory of the host.
+/// Collects the tree below a directory of the host.
 pub fn tree_of(source: &Path) -> Tree {
     let merged = Merged::of_directory(source).unwrap();
     tree::collect(merged.overlay(), Path::new("/"), &[], 2).unwrap()
@@ -51,10 +54,12 @@ pub struct Image {
 }
 
 impl Image {
+    /// Makes a raw file in `directory` with a partition of `size_mib`.
     pub fn new(directory: &Path, name: &str, size_mib: u64) -> Self {
         Self::at_offset(directory, name, size_mib, OFFSET_BYTES)
     }
 
+    /// Makes such a file with the partition at `offset_bytes`.
     pub fn at_offset(directory: &Path, name: &str, size_mib: u64, offset_bytes: u64) -> Self {
         let path = directory.join(name);
         let file = File::create_new(&path).unwrap();
@@ -62,19 +67,26 @@ impl Image {
         Self { path, offset_bytes }
     }
 
+    /// Returns the path of the raw file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Writes `tree` into the partition.
     pub fn write(&self, spec: &Spec, tree: &Tree, threads: usize) -> Result<(), ExtError> {
         let file = File::options().read(true).write(true).open(&self.path).unwrap();
         let canvas = Canvas::new(&file, &self.path, None);
-        write(&canvas, canvas.hold(0), spec, tree, threads, &Cancel::default())?;
+        let cancel = Cancel::default();
+        let work = Work {
+            threads,
+            ..Work::quiet(&cancel)
+        };
+        write(&canvas, spec, tree, work)?;
         canvas.finish().unwrap();
         Ok(())
     }
 
-    /// The name that e2fsprogs takes.
+    /// Returns the name of the file system for e2fsprogs: the file, and the offset if it is not 0.
     pub fn at(&self) -> String {
         match self.offset_bytes {
             0 => self.path.display().to_string(),
@@ -82,11 +94,12 @@ impl Image {
         }
     }
 
+    /// Checks the file system with e2fsck.
     pub fn check(&self) {
         run("e2fsprogs", "e2fsck", &["-fn", &self.at()]);
     }
 
-    /// What it takes of the disk.
+    /// Returns the bytes that it takes of the disk.
     pub fn data_bytes(&self) -> u64 {
         fs::metadata(&self.path).unwrap().blocks() * 512
     }
@@ -98,11 +111,12 @@ impl Drop for Image {
     }
 }
 
+/// Asks debugfs `question` and returns its answer.
 pub fn debugfs(image: &Image, question: &str) -> String {
     run("e2fsprogs", "debugfs", &["-R", question, &image.at()])
 }
 
-/// The kernel's view of an image; unmounted when dropped.
+/// The kernel's mount of an image; dropping it unmounts.
 pub struct Mounted(tempfile::TempDir);
 
 impl Mounted {
@@ -127,7 +141,7 @@ impl Drop for Mounted {
     }
 }
 
-/// A small file system, unmounted when dropped.
+/// A small file system; dropping it unmounts.
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
@@ -145,7 +159,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// Everything that can be seen of each file below `root`, `lost+found` left out.
+/// Returns all visible properties of each file below `root`, without `lost+found`.
 pub fn listing(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut first_names = BTreeMap::new();

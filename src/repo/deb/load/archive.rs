@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::{Deb, LoadedIndex};
+use super::Deb;
+use crate::archive::compression::{Compression, tests::compress};
 use crate::cancel::Cancel;
 use crate::fetch::{FetchError, Reply, Transport, Validators};
-use crate::package::{Arch, PackageFilter, Sha256};
-use crate::progress::Silent;
-use crate::repo::compress::{Compression, tests::compress};
-use crate::repo::deb::RepoError;
+use crate::package::{Algorithm, Arch, PackageFilter, Sha256};
+use crate::repo::RepoError;
+use crate::repo::deb::LoadedIndex;
 use crate::repo::{LoadOptions, Loader, Repository, Signed};
 use crate::verify::gpg::Gpg;
+use crate::work::Work;
 
 pub(super) const BASE: &str = "http://mirror.example/debian";
 pub(super) const DIST: &str = "http://mirror.example/debian/dists/stable";
-/// 2024-05-11 09:23:32 UTC, and the signatures are of then.
+/// 2024-05-11 09:23:32 UTC, which is also the time of the signatures.
 pub(super) const DATE: &str = "Sat, 11 May 2024 09:23:32 UTC";
 pub(super) const SIGNED: u64 = 1_715_419_412;
 pub(super) const PACKAGES: &str = "main/binary-amd64/Packages";
@@ -25,14 +26,14 @@ pub(super) const PACKAGES: &str = "main/binary-amd64/Packages";
 /// Contents by URL.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Files by URL; counts what is asked for, and answers conditional requests.
+/// Files by URL; counts requests, and answers conditional ones.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) files: Mutex<Files>,
     pub(super) asked: Mutex<Vec<String>>,
-    /// What is refused, with the status.
+    /// Status of the URLs that are refused.
     refused: Mutex<BTreeMap<String, u16>>,
-    /// After that many requests, these files replace the ones there are (an update in between).
+    /// After that many requests, these files replace the current ones (an update in between).
     pub(super) later: Mutex<Option<(usize, Files)>>,
 }
 
@@ -96,7 +97,7 @@ impl Memory {
         self.files.lock().unwrap().remove(&format!("{DIST}/{path}")).unwrap();
     }
 
-    /// What was asked for since the last time, in alphabetical order.
+    /// Returns the URLs requested since the last call, in alphabetical order.
     pub(super) fn asked(&self) -> Vec<String> {
         let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
         asked.sort();
@@ -109,6 +110,8 @@ pub(super) struct Archive {
     pub(super) gpg: Gpg,
     pub(super) fields: String,
     pub(super) files: Vec<(String, Vec<u8>)>,
+    /// The algorithm of the digests in the Release file.
+    pub(super) algorithm: Algorithm,
 }
 
 pub(super) fn stanza(name: &str, version: &str, architecture: &str) -> String {
@@ -128,7 +131,7 @@ pub(super) fn two_packages() -> String {
 }
 
 impl Archive {
-    /// `stable` with two packages in `main`, as `.xz` and `.gz`, the plain form listed.
+    /// Makes `stable` with two packages in `main`, as `.xz` and `.gz`, the plain form listed.
     pub(super) fn new() -> Self {
         let fields = format!(
             "Origin: Test\nSuite: stable\nCodename: trixie\nDate: {DATE}\n\
@@ -138,6 +141,7 @@ impl Archive {
             gpg: Gpg::new(),
             fields,
             files: Vec::new(),
+            algorithm: Algorithm::Sha256,
         };
         archive.gpg.generate(
             "archive",
@@ -162,12 +166,15 @@ impl Archive {
     }
 
     pub(super) fn release(&self) -> String {
-        let list = |(path, bytes): &(String, Vec<u8>)| format!(" {} {} {path}\n", Sha256::of(bytes), bytes.len());
-        format!(
-            "{}SHA256:\n{}",
-            self.fields,
-            self.files.iter().map(list).collect::<String>()
-        )
+        let digest = |bytes: &[u8]| {
+            let mut hasher = self.algorithm.hasher();
+            hasher.update(bytes);
+            hasher.finish()
+        };
+        let list = |(path, bytes): &(String, Vec<u8>)| format!(" {} {} {path}\n", digest(bytes), bytes.len());
+        let algorithm = self.algorithm.field();
+        let listed: String = self.files.iter().map(list).collect();
+        format!("{}{algorithm}:\n{listed}", self.fields)
     }
 
     pub(super) fn sign(&self, mode: &[&str]) -> Vec<u8> {
@@ -179,12 +186,25 @@ impl Archive {
         self.gpg.export("archive")
     }
 
-    /// What a mirror has: everything but the plain index, which Debian only lists.
+    /// Returns the files of a mirror: all but the plain index, which Debian only lists.
     pub(super) fn publish(&self) -> Memory {
+        self.publish_at("dists/stable")
+    }
+
+    /// Returns the same files as [`Self::publish`], in another `directory` below the base URL.
+    pub(super) fn publish_at(&self, directory: &str) -> Memory {
         let memory = Memory::default();
-        memory.put("InRelease", self.sign(&["--clear-sign"]));
-        for (path, bytes) in self.files.iter().filter(|(path, _)| !path.ends_with("Packages")) {
-            memory.put(path, bytes.clone());
+        let release = ("InRelease".to_owned(), self.sign(&["--clear-sign"]));
+        let listed = self
+            .files
+            .iter()
+            .filter(|(path, _)| !path.ends_with("binary-amd64/Packages"));
+        for (path, bytes) in listed.cloned().chain([release]) {
+            let url = match directory {
+                "" => format!("{BASE}/{path}"),
+                directory => format!("{BASE}/{directory}/{path}"),
+            };
+            memory.files.lock().unwrap().insert(url, bytes);
         }
         memory
     }
@@ -211,6 +231,7 @@ impl Archive {
             trusted: false,
             priority: 500,
             filter: PackageFilter::default(),
+            checks: Default::default(),
         }
     }
 }
@@ -231,7 +252,6 @@ impl Cache {
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED + 3600),
             offline: false,
             workers: 4,
-            jobs: 2,
         };
         Self {
             directory,
@@ -249,8 +269,7 @@ impl Cache {
         Loader {
             options: self.options.clone(),
             transport: memory,
-            progress: &Silent,
-            cancel: &self.cancel,
+            work: Work::quiet(&self.cancel),
         }
     }
 
@@ -259,7 +278,7 @@ impl Cache {
         self
     }
 
-    /// The files of the one repository's directory.
+    /// Returns the files of the one repository's directory.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let repository = std::fs::read_dir(&self.options.metadata_dir)
             .unwrap()

@@ -1,13 +1,16 @@
-//! Good archives load, anything else is refused by name.
+//! Good archives load; others are refused by name ([`refused`]).
+
+mod refused;
 
 use std::time::{Duration, SystemTime};
 
 use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanza, two_packages};
 use super::*;
+use crate::archive::compression::{Compression, tests::compress};
 use crate::fetch::FetchError;
-use crate::package::PackageFilter;
-use crate::repo::compress::{Compression, tests::compress};
-use crate::repo::deb::RepoError;
+use crate::package::{PackageFilter, Sha256};
+use crate::repo::RepoError;
+use crate::repo::deb::{DebProblem, LoadedIndex};
 use crate::verify::VerifyError;
 use crate::verify::gpg::Gpg;
 
@@ -53,7 +56,7 @@ fn loads_and_the_second_time_only_asks() {
     assert_eq!(memory.asked(), ["InRelease"]);
     assert!(second.from_cache && second.fetched_bytes == 0);
     assert_eq!((names(&second), &second.release), (names(&first), &first.release));
-    // A restarted mirror or proxy may have lost its validators: the index is still not fetched again.
+    // A restarted mirror or proxy may have lost its validators: the index is still not downloaded again.
     memory.change("InRelease", |text| format!("{text}\n"));
     let third = cache.load(&archive.repository(), &memory).unwrap();
     assert_eq!(
@@ -71,13 +74,13 @@ fn a_head_is_verified_every_time_and_no_index_is_read_for_it() {
     let verify = || loader.heads::<Deb>(&repositories);
     let first = verify().unwrap();
     assert_eq!(memory.asked(), ["InRelease"]);
-    // Its indexes are not there yet.
+    // Its indexes are not cached yet.
     assert!(!cache.files().iter().any(|path| path.ends_with("current")));
     let loaded = loader.load::<Deb>(&first).unwrap();
     assert_eq!(memory.asked(), ["main/binary-amd64/Packages.xz"]);
     assert_eq!(first[0].release(), loaded[0].release);
     assert_eq!(names(&loaded[0]), ["hello", "hello-data"]);
-    // Whatever the index is by now, the head is the same.
+    // The head does not depend on the content of the index.
     std::fs::write(cache.file("Packages."), "Package: evil\n").unwrap();
     assert_eq!(verify().unwrap()[0].release(), loaded[0].release);
     let release = std::fs::read(cache.file("Release.")).unwrap();
@@ -85,7 +88,7 @@ fn a_head_is_verified_every_time_and_no_index_is_read_for_it() {
         .unwrap()
         .replace("Origin: Test", "Origin: Evil");
     std::fs::write(cache.file("Release."), evil).unwrap();
-    // The mirror's is taken instead.
+    // The mirror's is used instead.
     assert_eq!(verify().unwrap()[0].release(), loaded[0].release);
     memory.change("InRelease", |text| text.replace("Origin: Test", "Origin: Evil"));
     assert!(
@@ -204,7 +207,11 @@ fn loads_components_and_the_index_for_all() {
         names(&load(&archive, &repository).unwrap()),
         ["hello", "hello-data", "extra"]
     );
+    // As with apt, a component that the archive lacks is noted, unless it has none at all.
     repository.components.push("non-free".to_owned());
+    assert_eq!(names(&load(&archive, &repository).unwrap()).len(), 3);
+    assert!(notes(&repository, &archive.publish())[0].contains("no packages of component \"non-free\" for amd64"));
+    repository.components = vec!["non-free".to_owned()];
     let error = load(&archive, &repository).unwrap_err().to_string();
     assert!(
         error.contains("\"non-free\" for amd64 (components: main; architectures: all amd64)"),
@@ -212,177 +219,13 @@ fn loads_components_and_the_index_for_all() {
     );
 }
 
-#[test]
-fn refuses_what_is_not_signed_by_its_key() {
-    let archive = Archive::new();
-    let memory = archive.publish();
-    memory.change("InRelease", |text| text.replace("Origin: Test", "Origin: Evil"));
-    let error = load_fresh(&archive, &memory).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("repository test: http://mirror.example/debian/dists/stable/InRelease: bad signature"),
-        "{error}"
-    );
-    assert!(matches!(
-        problem(Err(error)),
-        Problem::Signature {
-            source: VerifyError::BadSignature { .. },
-            ..
-        }
-    ));
-
-    let mut repository = archive.repository();
-    repository.keys = vec![Gpg::with_key("stranger").export("stranger")];
-    let error = Cache::new().load(&repository, &archive.publish()).unwrap_err();
-    assert!(error.hint().is_some());
-    assert!(matches!(
-        problem(Err(error)),
-        Problem::Signature {
-            source: VerifyError::UnknownKey { .. },
-            ..
-        }
-    ));
-
-    repository.keys.clear();
-    assert!(matches!(
-        problem(Cache::new().load(&repository, &archive.publish())),
-        Problem::NoKey
-    ));
-    repository.keys = vec![b"nonsense".to_vec()];
-    assert!(matches!(
-        problem(Cache::new().load(&repository, &archive.publish())),
-        Problem::Keys(_)
-    ));
-}
-
-#[test]
-fn an_index_out_of_date_is_refused_and_only_warned_about_offline() {
-    let (archive, mut cache) = (Archive::new(), Cache::new());
-    let memory = archive.publish();
-    cache.load(&archive.repository(), &memory).unwrap();
-    cache.options.now += Duration::from_secs(30 * 86_400);
-    let error = cache.load(&archive.repository(), &memory).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("its Valid-Until is 2024-05-18 09:23:32 UTC, and it is 2024-06-10 10:23:32 UTC now"),
-        "{error}"
-    );
-    assert!(error.hint().unwrap().contains("clock"));
-    assert!(matches!(
-        problem(load_fresh_at(&archive, &memory, cache.options.now)),
-        Problem::Expired { .. }
-    ));
-    let cache = cache.offline();
-    assert_eq!(cache.load(&archive.repository(), &memory).unwrap().records.len(), 2);
-    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED - 3600);
-    assert!(
-        load_fresh_at(&archive, &memory, before).is_err(),
-        "signed in the future"
-    );
-}
-
-fn load_fresh_at(archive: &Archive, memory: &Memory, now: SystemTime) -> Result<LoadedIndex, RepoError> {
-    let mut cache = Cache::new();
-    cache.options.now = now;
-    cache.load(&archive.repository(), memory)
-}
-
-#[test]
-fn refuses_another_suite() {
-    let archive = Archive::new();
-    let memory = archive.publish();
-    for path in ["InRelease", "main/binary-amd64/Packages.xz"] {
-        let bytes = memory.files.lock().unwrap()[&format!("{DIST}/{path}")].clone();
-        memory
-            .files
-            .lock()
-            .unwrap()
-            .insert(format!("{BASE}/dists/sid/{path}"), bytes.clone());
-        memory
-            .files
-            .lock()
-            .unwrap()
-            .insert(format!("{BASE}/dists/trixie/{path}"), bytes);
-    }
-    let mut repository = archive.repository();
-    repository.suite = "trixie".to_owned();
-    Cache::new().load(&repository, &memory).unwrap();
-    repository.suite = "sid".to_owned();
-    let error = Cache::new().load(&repository, &memory).unwrap_err().to_string();
-    assert!(
-        error.contains("is for suite \"stable\" (codename \"trixie\"), not for \"sid\""),
-        "{error}"
-    );
-}
-
-#[test]
-fn refuses_an_index_that_the_release_file_does_not_vouch_for() {
-    let archive = Archive::new();
-    let good = archive
-        .files
-        .iter()
-        .find(|(path, _)| path.ends_with(".xz"))
-        .unwrap()
-        .1
-        .clone();
-    let mut flipped = good.clone();
-    flipped[20] ^= 1;
-    for bad in [
-        flipped,
-        good[..good.len() - 1].to_vec(),
-        [&good[..], b"x"].concat(),
-        Vec::new(),
-    ] {
-        let (memory, cache) = (archive.publish(), Cache::new());
-        memory.put("main/binary-amd64/Packages.xz", bad);
-        let problem = problem(cache.load(&archive.repository(), &memory));
-        assert!(matches!(problem, Problem::Mismatch { .. }), "{problem}");
-        assert_eq!(memory.asked().len(), 4, "asked once more, then refused");
-        assert!(
-            cache.files().iter().all(|path| path.ends_with("lock")),
-            "nothing of it is kept"
-        );
-    }
-}
-
-#[test]
-fn refuses_a_vouched_for_but_damaged_or_overlong_index() {
-    let mut archive = Archive::new();
-    let (path, xz) = archive
-        .files
-        .iter()
-        .find(|(path, _)| path.ends_with(".xz"))
-        .cloned()
+/// Gives the notes on a repository that is verified for the first time.
+fn notes(repository: &Repository, memory: &Memory) -> Vec<String> {
+    let heads = Cache::new()
+        .loader(memory)
+        .heads::<Deb>(std::slice::from_ref(repository))
         .unwrap();
-    let replace = |archive: &mut Archive, bytes: Vec<u8>| {
-        archive
-            .files
-            .retain(|(name, _)| !name.ends_with(".xz") && !name.ends_with(".gz"));
-        archive.files.push((path.clone(), bytes));
-    };
-    replace(&mut archive, xz[..xz.len() / 2].to_vec());
-    let truncated = problem(load_fresh(&archive, &archive.publish()));
-    assert!(matches!(truncated, Problem::Decompress { .. }), "{truncated}");
-    replace(
-        &mut archive,
-        compress(Compression::Xz, two_packages().repeat(1000).as_bytes()),
-    );
-    let bomb = problem(load_fresh(&archive, &archive.publish()));
-    assert!(matches!(bomb, Problem::Decompress { .. }), "{bomb}");
-    replace(
-        &mut archive,
-        compress(Compression::Xz, two_packages().replace("hello", "hallo").as_bytes()),
-    );
-    let other = problem(load_fresh(&archive, &archive.publish()));
-    assert!(matches!(other, Problem::Mismatch { .. }), "{other}");
-    archive.index(PACKAGES, "Package: x\nVersion: 1\n", &[Compression::Xz]);
-    let error = load_fresh(&archive, &archive.publish()).unwrap_err().to_string();
-    assert!(
-        error.contains("main/binary-amd64/Packages: line 1 (package \"x\"): field architecture is missing"),
-        "{error}"
-    );
+    heads[0].notes()
 }
 
 #[test]
@@ -460,8 +303,8 @@ fn release_with_a_detached_signature() {
     ));
     unsigned.remove("Release");
     assert!(matches!(
-        problem(load_fresh(&archive, &unsigned)),
-        Problem::NoRelease { .. }
+        problem(load_fresh(&archive, &unsigned)).own(),
+        Some(DebProblem::NoRelease { .. })
     ));
 }
 
@@ -512,7 +355,7 @@ fn offline_uses_the_cache_and_says_what_is_missing() {
     let loaded = cache.load(&archive.repository(), &memory).unwrap();
     assert!(loaded.from_cache && memory.asked().is_empty());
     assert_eq!(names(&loaded), ["hello", "hello-data"]);
-    // Another mirror's name finds the same verified cache.
+    // A mirror of another name uses the same verified cache.
     let mut elsewhere = archive.repository();
     elsewhere.base_url = "https://other.example/debian".to_owned();
     assert_eq!(cache.load(&elsewhere, &memory).unwrap().records.len(), 2);
@@ -592,5 +435,9 @@ fn an_unreachable_mirror_is_named_with_what_helps() {
     let expected = format!("repository test: {DIST}/InRelease: the server answered 503");
     assert_eq!(error.to_string(), expected);
     let hint = error.hint().unwrap();
-    assert!(hint.contains("--mirror") && hint.contains("--offline"), "{hint}");
+    assert_eq!(
+        hint.means(),
+        [crate::hint::Means::Mirror, crate::hint::Means::Offline],
+        "{hint}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Repositories that `createrepo_c` made load, in every form; anything else is refused by name.
+//! Repositories that `createrepo_c` made load, in every form; others are refused by name.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,16 +7,17 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use super::*;
+use crate::archive::compression::tests::compress;
 use crate::cancel::Cancel;
 use crate::fetch::{FetchOptions, Fetcher, Transport, Validators};
-use crate::package::{Arch, PackageFilter};
-use crate::progress::Silent;
-use crate::repo::compress::tests::compress;
-use crate::repo::rpm::{Further, RepoError, locate};
+use crate::package::{Algorithm, Arch, PackageFilter};
+use crate::repo::RepoError;
+use crate::repo::rpm::{Further, locate};
 use crate::repo::{LoadOptions, Loader, MirrorList, Signed};
 use crate::rpmfile::testing::build;
 use crate::verify::VerifyError;
 use crate::verify::gpg::Gpg;
+use crate::work::Work;
 
 /// A signed repository on disk, and a cache.
 struct Fixture {
@@ -51,7 +52,7 @@ impl Fixture {
         self.root().join("repodata").join(name)
     }
 
-    /// The index file of a kind.
+    /// Returns the path of the index of a kind.
     fn file(&self, kind: &str) -> PathBuf {
         let entries = fs::read_dir(self.root().join("repodata")).unwrap();
         let mut paths = entries.map(|entry| entry.unwrap().path());
@@ -75,7 +76,7 @@ impl Fixture {
         self.sign("vendor");
     }
 
-    /// Turns the indexes, which are in gzip's form, into zstd's, which older versions of createrepo_c do not make.
+    /// Turns the indexes from gzip's form into zstd's, which older versions of createrepo_c do not make.
     fn index_zstd(&self) {
         self.index("gz");
         let repomd_path = self.repodata("repomd.xml");
@@ -115,6 +116,7 @@ impl Fixture {
             trusted: false,
             priority: 500,
             filter: PackageFilter::default(),
+            checks: Default::default(),
         }
     }
 
@@ -125,7 +127,6 @@ impl Fixture {
             now: SystemTime::now(),
             offline,
             workers: 2,
-            jobs: 2,
         }
     }
 
@@ -155,8 +156,7 @@ fn loader<'a>(options: LoadOptions, transport: &'a dyn Transport, cancel: &'a Ca
     Loader {
         options,
         transport,
-        progress: &Silent,
-        cancel,
+        work: Work::quiet(cancel),
     }
 }
 
@@ -189,15 +189,15 @@ fn every_form_loads_and_works_offline_afterwards() {
         for record in &index.records {
             let bytes = fs::read(fixture.root().join(&*record.path)).unwrap();
             assert_eq!(
-                (record.size_bytes, record.sha256),
-                (bytes.len() as u64, Sha256::of(&bytes))
+                (record.size_bytes, record.checksum),
+                (bytes.len() as u64, Sha256::of(&bytes).into())
             );
         }
     }
     let again = fixture.load(&fixture.repository(), true).unwrap();
     assert_eq!(names(&again), ["one", "two"]);
     assert!(again.from_cache);
-    // Only what the current repomd.xml lists is kept.
+    // Only the files that the current repomd.xml lists are kept.
     let kept = fs::read_dir(fixture.options(true).metadata_dir)
         .unwrap()
         .next()
@@ -231,7 +231,7 @@ fn file_lists_are_loaded_when_asked_for() {
     );
     let owners = search(false).unwrap();
     assert_eq!(owners.len(), 1);
-    assert_eq!(owners[&index.records[1].sha256], ["/usr/share/two/data"]);
+    assert_eq!(owners[&index.records[1].checksum], ["/usr/share/two/data"]);
     assert_eq!(search(true).unwrap(), owners);
 }
 
@@ -264,7 +264,7 @@ fn what_is_not_signed_as_the_policy_says_is_refused() {
     fs::remove_file(fixture.repodata("repomd.xml.asc")).unwrap();
     let unsigned = fixture.problem();
     assert!(matches!(unsigned, Problem::Unsigned { .. }), "{unsigned}");
-    // Where packages are signed instead, metadata may be unsigned; where nothing is, it must be said.
+    // If packages are signed instead, metadata may be unsigned; if nothing is signed, the repository must say so.
     let packages = Repository {
         signed: Signed::Packages,
         ..fixture.repository()
@@ -281,6 +281,32 @@ fn what_is_not_signed_as_the_policy_says_is_refused() {
         ..no_key
     };
     assert_eq!(names(&fixture.load(&trusted, false).unwrap()), ["one", "two"]);
+}
+
+#[test]
+fn an_index_of_unsigned_size_inflates_to_a_multiple_of_its_length() {
+    let fixture = Fixture::new();
+    fixture.index("gz");
+    let (path, repomd) = (fixture.file("primary"), fixture.repodata("repomd.xml"));
+    let good = fs::read(&path).unwrap();
+    let mut text = Vec::new();
+    flate2::read::MultiGzDecoder::new(&good[..])
+        .read_to_end(&mut text)
+        .unwrap();
+    text.resize(200 << 20, b'\n');
+    let bomb = compress(Compression::Gzip, &text);
+    let (from, to) = (Sha256::of(&good).to_string(), Sha256::of(&bomb).to_string());
+    let named = path.to_str().unwrap().replace(&from, &to);
+    fs::write(named, &bomb).unwrap();
+    let listed = fs::read_to_string(&repomd).unwrap();
+    let size = |bytes: &[u8]| format!("<size>{}</size>", bytes.len());
+    let listed = listed.replace(&from, &to).replace(&size(&good), &size(&bomb));
+    let unsigned: Vec<_> = listed.lines().filter(|line| !line.contains("<open-")).collect();
+    fs::write(repomd, unsigned.join("\n")).unwrap();
+    fixture.sign("vendor");
+    let problem = fixture.problem();
+    let limit = (64 << 20) + 64 * bomb.len();
+    assert!(problem.to_string().contains(&limit.to_string()), "{problem}");
 }
 
 #[test]
@@ -301,18 +327,18 @@ fn what_repomd_does_not_list_is_refused() {
         fixture.index("gz");
         problem
     };
-    // A digest that is right for the compressed form, but not for what comes out of it.
+    // A digest that is right for the compressed form, but not for the decompressed one.
     let problem = change("<open-checksum type=\"sha256\">", "<open-checksum type=\"sha256\">0000");
     assert!(matches!(problem, Problem::Malformed { .. }), "{problem}");
     let problem = change("<open-size>", "<open-size>1");
     assert!(matches!(problem, Problem::Mismatch { .. }), "{problem}");
     let problem = change("type=\"primary\"", "type=\"secondary\"");
-    assert!(matches!(problem, Problem::NoIndex { .. }));
+    assert!(matches!(problem.own(), Some(RpmProblem::NoIndex { .. })));
     let problem = change("primary.xml.gz", "primary.xml.zck");
-    assert!(matches!(problem, Problem::UnknownForm { .. }));
+    assert!(matches!(problem.own(), Some(RpmProblem::UnknownForm { .. })));
     let problem = change("<checksum type=\"sha256\">", "<checksum type=\"md5\">");
     assert!(
-        matches!(&problem, Problem::WeakDigest { algorithm, .. } if algorithm == "md5"),
+        matches!(problem.own(), Some(RpmProblem::WeakDigest { algorithm, .. }) if algorithm == "md5"),
         "{problem}"
     );
 }
@@ -344,7 +370,7 @@ fn an_older_index_does_not_replace_a_newer_one_and_damage_in_the_cache_heals() {
         damage(&path);
     }
     let error = fixture.load(&fixture.repository(), true).unwrap_err().to_string();
-    assert!(error.contains("--offline") && error.contains("primary"), "{error}");
+    assert!(error.contains("offline") && error.contains("primary"), "{error}");
     fixture.index("gz");
     assert_eq!(
         names(&fixture.load(&fixture.repository(), false).unwrap()),
@@ -352,7 +378,7 @@ fn an_older_index_does_not_replace_a_newer_one_and_damage_in_the_cache_heals() {
     );
 }
 
-/// Lists of mirrors by URL, and what mirrors have; everything else is not there.
+/// Lists of mirrors and the files of mirrors, by URL; any other URL is not found.
 #[derive(Debug)]
 struct Mirrors {
     root: PathBuf,
@@ -427,7 +453,7 @@ fn mirrors_are_tried_one_after_the_other() {
 }
 
 #[test]
-fn metadata_has_digests_of_the_whole_family_and_packages_sha256() {
+fn metadata_and_packages_have_digests_of_the_whole_family() {
     let fixture = Fixture::new();
     for (algorithm, digits) in [("sha224", 56), ("sha384", 96), ("sha512", 128)] {
         fixture.index_with(&["--repomd-checksum", algorithm]);
@@ -457,11 +483,13 @@ fn metadata_has_digests_of_the_whole_family_and_packages_sha256() {
     let problem = fixture.problem();
     assert!(problem.to_string().contains("by \"sha1\" only"), "{problem}");
     fixture.index_with(&["--checksum", "sha512"]);
+    let index = fixture.load(&fixture.repository(), false).unwrap();
+    assert_eq!(names(&index), ["one", "two"]);
+    let mut records = index.records.iter();
+    assert!(records.all(|record| record.checksum.algorithm() == Algorithm::Sha512));
+    fixture.index_with(&["--checksum", "sha1", "--repomd-checksum", "sha256"]);
     let problem = fixture.problem().to_string();
-    assert!(
-        problem.contains("not listed with its SHA-256, but by \"sha512\""),
-        "{problem}"
-    );
+    assert!(problem.contains("which oic does not trust"), "{problem}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! What `createrepo_c` writes, and what nobody should.
+//! The output of `createrepo_c`, and indexes that no tool should write.
 
 use super::*;
+use crate::package::Sha256;
 use crate::rpmfile::{RpmHead, testing};
 
 const SAMPLE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -44,6 +45,7 @@ fn everything_that_counts_is_taken() {
         name: "bash".into(),
         evr: "5.2-1.azl3".into(),
         arch: "x86_64".into(),
+        summary: "A shell & more".into(),
         requires_pre: "filesystem >= 1:3".into(),
         requires: "libc.so.6(GLIBC_2.38)(64bit)\n(a if b)".into(),
         provides: "/bin/sh\nbash = 5.2-1.azl3".into(),
@@ -54,7 +56,7 @@ fn everything_that_counts_is_taken() {
         size_bytes: 123,
         installed_size_bytes: 456,
         built_at: 1_700_000_000,
-        sha256: Sha256::of("abc"),
+        checksum: Sha256::of("abc").into(),
         repository: "main".into(),
         priority: 500,
     };
@@ -81,7 +83,7 @@ fn mistakes_name_the_package() {
         (
             "type=\"sha256\"",
             "type=\"sha\"",
-            "bash is not listed with its SHA-256, but by \"sha\"",
+            "bash is listed with a digest by \"sha\", which oic does not trust",
         ),
         ("package=\"123\"", "package=\"-1\"", "bash has no size"),
         (
@@ -106,7 +108,7 @@ fn mistakes_name_the_package() {
     assert!(parse("<html></html>").is_err());
 }
 
-/// A byte replaced at each place, and a cut there: an error or records, and every path stays inside.
+/// A replaced byte or a cut at each place yields an error or records, and every path stays inside.
 #[test]
 fn damage_is_survived() {
     for at in 0..SAMPLE.len() {
@@ -123,7 +125,7 @@ fn damage_is_survived() {
     }
 }
 
-/// The index that `createrepo_c` makes of a package says what the package itself says.
+/// The index that `createrepo_c` makes of a package agrees with the package's own header.
 #[test]
 fn an_index_and_a_header_agree() {
     let directory = tempfile::tempdir().unwrap();
@@ -154,12 +156,12 @@ fn an_index_and_a_header_agree() {
     let place = crate::repo::rpm::local::Place {
         path: path.file_name().unwrap().to_str().unwrap().to_owned(),
         size_bytes: bytes.len() as u64,
-        sha256: Sha256::of(&bytes),
+        checksum: Sha256::of(&bytes).into(),
         repository: "main".into(),
         priority: 500,
     };
     let mut own = crate::repo::rpm::local::record(&head, &place).unwrap();
-    // All files are in the header, in the index those that it lists; and it orders dependencies by name.
+    // The header has all files, the index only those that it lists; and it orders dependencies by name.
     let listed: Vec<_> = own.files.lines().filter(|file| lists_file(file)).collect();
     assert_eq!(listed.join("\n"), &*indexed.files);
     assert!(own.files.contains("/usr/share/both/data"));

@@ -1,0 +1,38 @@
+//! The options and commands for the means that hints of the library name.
+
+use crate::hint::{Hint, Means};
+
+/// Words a hint for the command line: its text, and after it the options and commands for it.
+pub(super) fn words(hint: &Hint) -> String {
+    match hint.means() {
+        [] => hint.to_string(),
+        means => {
+            let means: Vec<&str> = means.iter().copied().map(name).collect();
+            format!("{hint} ({})", means.join(", "))
+        }
+    }
+}
+
+/// Names the option, command, variable or file for a means.
+fn name(means: Means) -> &'static str {
+    match means {
+        Means::Mirror => "--mirror",
+        Means::Offline => "--offline",
+        Means::Online => "without --offline",
+        Means::Credentials => "~/.netrc, /etc/apt/auth.conf.d or OIC_AUTH",
+        Means::Proxy => "http_proxy, https_proxy, all_proxy, no_proxy",
+        Means::CertificateFile => "SSL_CERT_FILE",
+        Means::CacheDir => "--cache-dir",
+        Means::WorkDir => "--work-dir",
+        Means::TempDir => "OIC_TEMP_DIR",
+        Means::UpdateLock => "--update-lock",
+        Means::FuseOverlay => "--overlay fuse",
+        Means::Unmount => "oic umount",
+        Means::UnmountLazily => "oic umount --lazy",
+        Means::CleanWorkspace => "oic cache clean --workspace",
+        Means::CleanCache => "oic cache clean",
+        Means::CollectGarbage => "oic cache gc",
+        Means::VerifyCache => "oic cache verify",
+        Means::TrustKey => "--trust-key FINGERPRINT",
+    }
+}

@@ -1,0 +1,243 @@
+//! A delivered file while it is written: its parts arrive in any order and are taken in the order of the file, and its
+//! digest is computed on the way.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use sha2::Digest as _;
+
+use super::index::Chunk;
+use crate::durable::{AtomicFile, PathError};
+use crate::image::containers::packed::Packer;
+use crate::package::Sha256;
+use crate::sync::{Mutex, into_inner, lock};
+
+/// Zeros that are hashed at once.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// The next bytes of a file.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// A chunk in compressed form, with the digest of what it was made from.
+    Compressed(Vec<u8>, Sha256),
+    /// Compressed blocks of a container, each with its index.
+    Packed(Vec<(u64, Vec<u8>)>),
+    /// A compressed chunk of zeros.
+    Zeros(Arc<[u8]>),
+    /// Bytes that are in their place already, by their length and those of them that are no hole, each with its offset
+    /// among them.
+    Placed(u64, Vec<(u64, Vec<u8>)>),
+}
+
+/// A file that takes its parts from several threads.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// For parts that know their places.
+    file: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The number of the next part.
+    next: u64,
+    /// Parts that have arrived before their turn, by number.
+    early: BTreeMap<u64, Part>,
+    /// The end of the file; absent while a thread writes there.
+    end: Option<End>,
+}
+
+/// The end of a file, where one thread at a time appends.
+#[derive(Debug)]
+struct End {
+    file: AtomicFile,
+    hasher: Option<sha2::Sha256>,
+    size_bytes: u64,
+    chunks: Vec<Chunk>,
+    /// For parts that are blocks.
+    packer: Option<Box<dyn Packer>>,
+}
+
+/// A file that is whole but does not have its name yet.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The file.
+    pub(super) file: AtomicFile,
+    /// Its digest, if it was computed.
+    pub(super) sha256: Option<Sha256>,
+    /// Its compressed chunks but those of zeros, in order.
+    pub(super) chunks: Vec<Chunk>,
+}
+
+impl Output {
+    /// Makes an output of the empty `file`; `path` is its final name. Its digest is computed if `is_hashed`.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be duplicated.
+    pub(super) fn new(mut file: AtomicFile, path: &std::path::Path, is_hashed: bool) -> Result<Self, PathError> {
+        let copy = file.file().try_clone().map_err(PathError::on("open", path))?;
+        let end = End {
+            file,
+            hasher: is_hashed.then(sha2::Sha256::new),
+            size_bytes: 0,
+            chunks: Vec::new(),
+            packer: None,
+        };
+        let state = State {
+            next: 0,
+            early: BTreeMap::new(),
+            end: Some(end),
+        };
+        Ok(Self {
+            file: copy,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Sets the size of the file in bytes, for parts that are placed.
+    ///
+    /// # Errors
+    /// If the file system refuses it.
+    pub(super) fn set_size(&self, size_bytes: u64) -> io::Result<()> {
+        self.file.set_len(size_bytes)
+    }
+
+    /// Sets the writer of parts that are blocks of a container.
+    pub(super) fn set_packer(&self, packer: Box<dyn Packer>) {
+        if let Some(end) = &mut lock(&self.state).end {
+            end.packer = Some(packer);
+        }
+    }
+
+    /// Writes `bytes` at `offset_bytes`, independent of all other parts.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub(super) fn place(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset_bytes)
+    }
+
+    /// Takes part `number`, and appends all parts whose turn has come; returns how many. A thread that finds another one
+    /// at the end of the file leaves its part there.
+    ///
+    /// # Errors
+    /// If writing fails; nothing can be appended then any more.
+    pub(super) fn take(&self, number: u64, part: Part) -> io::Result<usize> {
+        let mut state = lock(&self.state);
+        state.early.insert(number, part);
+        let mut count = 0;
+        loop {
+            let turn = state.next;
+            if state.end.is_none() || !state.early.contains_key(&turn) {
+                return Ok(count);
+            }
+            let (Some(part), Some(mut end)) = (state.early.remove(&turn), state.end.take()) else {
+                return Ok(count);
+            };
+            drop(state);
+            end.append(part)?;
+            state = lock(&self.state);
+            state.end = Some(end);
+            state.next += 1;
+            count += 1;
+        }
+    }
+
+    /// Ends the file, which has all its parts.
+    ///
+    /// # Errors
+    /// If a part is missing, because writing it failed.
+    pub(super) fn finish(self) -> io::Result<Written> {
+        let end = into_inner(self.state).end;
+        let mut end = end.ok_or_else(|| io::Error::other("a part of it was not written"))?;
+        let is_patched = end.finish_container()?;
+        let sha256 = match end.hasher {
+            // A digest cannot be computed from its end.
+            Some(_) if is_patched => {
+                let file = end.file.file();
+                file.seek(SeekFrom::Start(0))?;
+                Some(Sha256::of_reader(file)?.0)
+            }
+            hasher => hasher.map(|hasher| Sha256(hasher.finalize().into())),
+        };
+        Ok(Written {
+            file: end.file,
+            sha256,
+            chunks: end.chunks,
+        })
+    }
+}
+
+impl End {
+    fn append(&mut self, part: Part) -> io::Result<()> {
+        match part {
+            Part::Compressed(bytes, content) => {
+                let chunk = Chunk {
+                    content,
+                    offset_bytes: self.size_bytes,
+                    length_bytes: bytes.len() as u64,
+                    crc32: crc32fast::hash(&bytes),
+                };
+                self.chunks.push(chunk);
+                self.write(&bytes)
+            }
+            Part::Packed(blocks) => {
+                let mut bytes = Vec::new();
+                if let Some(packer) = &mut self.packer {
+                    for (index, block) in &blocks {
+                        packer.append(*index, block, &mut bytes)?;
+                    }
+                }
+                self.write(&bytes)
+            }
+            Part::Zeros(bytes) => self.write(&bytes),
+            Part::Placed(length_bytes, data) => {
+                let mut at = 0;
+                for (start, bytes) in &data {
+                    self.hash_zeros(start - at);
+                    self.hash(bytes);
+                    at = start + bytes.len() as u64;
+                }
+                self.hash_zeros(length_bytes - at);
+                self.size_bytes += length_bytes;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what a container has behind its last block, and over its first bytes; returns whether those have changed.
+    fn finish_container(&mut self) -> io::Result<bool> {
+        let Some(mut packer) = self.packer.take() else {
+            return Ok(false);
+        };
+        let mut bytes = Vec::new();
+        let head = packer.finish(&mut bytes)?;
+        self.write(&bytes)?;
+        self.file.file().write_all_at(&head, 0)?;
+        Ok(!head.is_empty())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.file().write_all(bytes)?;
+        self.hash(bytes);
+        self.size_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn hash(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+    }
+
+    fn hash_zeros(&mut self, mut length_bytes: u64) {
+        while length_bytes > 0 && self.hasher.is_some() {
+            let count = length_bytes.min(ZEROS.len() as u64);
+            self.hash(&ZEROS[..count as usize]);
+            length_bytes -= count;
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! The merged, validated template: typed values that the later stages take.
+
+mod baseline;
+mod network;
+mod partition;
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use crate::package::{Arch, PackageFilter};
+use crate::words::words;
+
+pub use baseline::*;
+pub use network::{Interface, Network, NetworkBackend, Route};
+pub use partition::{FileSystem, PartitionFlag, PartitionType};
+
+/// A template after merge and validation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// `image`.
+    pub image: ImageInfo,
+    /// `target`.
+    pub target: Target,
+    /// `disk`.
+    pub disk: Disk,
+    /// `systemConfig`.
+    pub system: SystemConfig,
+    /// `packageRepositories`.
+    pub repositories: Vec<PackageRepository>,
+}
+
+/// `image`: the names of the output.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ImageInfo {
+    /// Base name of the output files.
+    pub name: String,
+    /// Version of the template's author.
+    pub version: String,
+}
+
+/// `target`: which provider builds what kind of image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// `target.os`, such as `debian`.
+    pub os: String,
+    /// `target.dist`, such as `debian13`.
+    pub dist: String,
+    /// `target.arch`.
+    pub arch: Arch,
+    /// `target.imageType`.
+    pub image_type: ImageType,
+}
+
+impl Target {
+    /// Gives the provider id, `{os}-{dist}-{arch}`.
+    pub fn provider_id(&self) -> String {
+        format!("{}-{}-{}", self.os, self.dist, self.arch)
+    }
+}
+
+/// `target.imageType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageType {
+    /// A disk image.
+    Raw,
+    /// An initrd image.
+    Img,
+    /// An installation medium.
+    Iso,
+    /// An archive for the Windows Subsystem for Linux.
+    Wsl2,
+}
+
+words!(ImageType {
+    (Self::Raw): "raw",
+    (Self::Img): "img",
+    (Self::Iso): "iso",
+    (Self::Wsl2): "wsl2",
+});
+
+/// `disk`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Disk {
+    /// A name for people.
+    pub name: String,
+    /// Output files wanted besides or instead of the `.raw`.
+    pub artifacts: Vec<Artifact>,
+    /// Size of the disk in bytes, if the template gives it.
+    pub size_bytes: Option<u64>,
+    /// Kind of partition table.
+    pub table: PartitionTable,
+    /// The partitions, in order.
+    pub partitions: Vec<Partition>,
+}
+
+/// `disk.artifacts[]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its container.
+    pub format: ArtifactFormat,
+    /// Compression, if any.
+    pub compression: Option<Compression>,
+    /// Level of the compression, if the template gives one.
+    pub level: Option<u32>,
+}
+
+/// `disk.artifacts[].type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArtifactFormat {
+    /// The disk itself, byte by byte.
+    Raw,
+    /// QEMU's.
+    Qcow2,
+    /// The same with compressed clusters.
+    Qcow2Zstd,
+    /// Microsoft's older one: all of the disk and a footer.
+    Vhd,
+    /// The same with the blocks that hold data alone.
+    VhdDynamic,
+    /// Microsoft's newer one.
+    Vhdx,
+    /// VMware's for import: stream-optimized.
+    Vmdk,
+    /// VMware's for running from: sparse.
+    VmdkSparse,
+    /// VirtualBox's.
+    Vdi,
+    /// The tree as an archive.
+    Tar,
+    /// What Azure takes.
+    Azure,
+    /// What Google Compute Engine takes.
+    Gcp,
+    /// What AWS takes.
+    Aws,
+    /// A virtual machine for VMware and VirtualBox.
+    Ova,
+}
+
+words!(ArtifactFormat {
+    (Self::Raw): "raw",
+    (Self::Qcow2): "qcow2",
+    (Self::Qcow2Zstd): "qcow2-zstd",
+    (Self::Vhd): "vhd",
+    (Self::VhdDynamic): "vhd-dynamic",
+    (Self::Vhdx): "vhdx",
+    (Self::Vmdk): "vmdk",
+    (Self::VmdkSparse): "vmdk-sparse",
+    (Self::Vdi): "vdi",
+    (Self::Tar): "tar",
+    (Self::Azure): "azure",
+    (Self::Gcp): "gcp",
+    (Self::Aws): "aws",
+    (Self::Ova): "ova",
+});
+
+impl ArtifactFormat {
+    /// Returns the end of the file's name, behind a dot: each format has its own.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Qcow2Zstd => "zstd.qcow2",
+            Self::Vhd => "vhd",
+            Self::VhdDynamic => "dynamic.vhd",
+            Self::Vhdx => "vhdx",
+            Self::Vmdk => "vmdk",
+            Self::VmdkSparse => "sparse.vmdk",
+            Self::Vdi => "vdi",
+            Self::Azure => "azure.vhd",
+            Self::Gcp => "gcp.tar.gz",
+            Self::Aws => "aws.vmdk",
+            Self::Ova => "ova",
+            Self::Tar => "tar",
+        }
+    }
+
+    /// Says whether the format is compressed as its receiver asks for, so that no other compression makes sense.
+    pub const fn has_own_compression(self) -> bool {
+        matches!(self, Self::Gcp | Self::Aws | Self::Ova)
+    }
+}
+
+/// `disk.artifacts[].compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `gz` or `gzip`; file suffix `.gz`.
+    Gzip,
+    /// `xz`; file suffix `.xz`.
+    Xz,
+    /// `zstd`; file suffix `.zstd`.
+    Zstd,
+    /// `bz2`; file suffix `.bz2`.
+    Bzip2,
+}
+
+words!(Compression {
+    (Self::Gzip): "gz" | "gzip",
+    (Self::Xz): "xz",
+    (Self::Zstd): "zstd" | "zst",
+    (Self::Bzip2): "bz2" | "bzip2",
+});
+
+impl Compression {
+    /// Returns the levels that the method has, as its own program counts them: gzip(1), xz(1), zstd(1), bzip2(1).
+    pub const fn levels(self) -> RangeInclusive<u32> {
+        match self {
+            Self::Gzip | Self::Bzip2 => 1..=9,
+            Self::Xz => 0..=9,
+            Self::Zstd => 1..=22,
+        }
+    }
+
+    /// Returns the level that an artifact has if its template gives none.
+    pub const fn default_level(self) -> u32 {
+        match self {
+            Self::Gzip | Self::Xz | Self::Zstd => 6,
+            Self::Bzip2 => 9,
+        }
+    }
+}
+
+/// `disk.partitionTableType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PartitionTable {
+    /// GUID partition table.
+    #[default]
+    Gpt,
+    /// DOS partition table.
+    Mbr,
+}
+
+words!(PartitionTable {
+    (Self::Gpt): "gpt",
+    (Self::Mbr): "mbr",
+});
+
+/// `disk.partitions[]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Partition {
+    /// `id`, unique in the template.
+    pub id: String,
+    /// GPT partition name; the id if the template gives none.
+    pub name: String,
+    /// `type`; the one that a flag implies if the template names none.
+    pub kind: PartitionType,
+    /// `typeUUID`, if given: wins over `kind`.
+    pub type_uuid: Option<uuid::Uuid>,
+    /// `fsType`; `None` leaves the partition unformatted.
+    pub file_system: Option<FileSystem>,
+    /// `fsLabel`.
+    pub label: Option<String>,
+    /// First byte.
+    pub start_bytes: u64,
+    /// Byte behind the last one; `None` is the rest of the disk.
+    pub end_bytes: Option<u64>,
+    /// Where the image mounts it; `None` for none.
+    pub mount_point: Option<String>,
+    /// Options for fstab.
+    pub mount_options: String,
+    /// `flags`.
+    pub flags: Vec<PartitionFlag>,
+}
+
+/// `systemConfig`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SystemConfig {
+    /// Name of the build and its directory; never empty, one path component.
+    pub name: String,
+    /// A description for people.
+    pub description: String,
+    /// `hostname`, if given.
+    pub hostname: Option<String>,
+    /// `machineId`.
+    pub machine_id: MachineId,
+    /// `network`, if it has interfaces.
+    pub network: Option<Network>,
+    /// `immutability.enabled`.
+    pub immutable: bool,
+    /// `users`.
+    pub users: Vec<User>,
+    /// `bootloader`.
+    pub bootloader: Bootloader,
+    /// `packages`: the packages that the template names.
+    pub packages: Vec<String>,
+    /// `additionalFiles`.
+    pub additional_files: Vec<AdditionalFile>,
+    /// `configurations[].cmd`: commands run in the image, in order.
+    pub commands: Vec<String>,
+    /// `allowSecrets`: paths of keys and identities that all copies of the image are to share.
+    pub allow_secrets: Vec<String>,
+    /// `kernel`.
+    pub kernel: Kernel,
+}
+
+impl SystemConfig {
+    /// Gives the places in the image of `additionalFiles`.
+    pub fn destinations(&self) -> impl Iterator<Item = &str> {
+        self.additional_files.iter().map(|file| file.destination.as_str())
+    }
+
+    /// Gives the places of files that oic must not remove: those of `additionalFiles` and `allowSecrets`.
+    pub fn meant(&self) -> impl Iterator<Item = &str> {
+        self.destinations().chain(self.allow_secrets.iter().map(String::as_str))
+    }
+}
+
+/// `machineId`: what the image has in place of the machine's id, which each machine draws when it boots (machine-id(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MachineId {
+    /// Nothing: the machine is configured, and lacks an id only.
+    #[default]
+    Empty,
+    /// A word that makes the first boot that of a system which is not configured yet: `ConditionFirstBoot=` holds.
+    Uninitialized,
+}
+
+words!(MachineId {
+    (Self::Empty): "empty",
+    (Self::Uninitialized): "uninitialized",
+});
+
+/// `systemConfig.users[]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// `password` and `hash_algo` together.
+    pub password: Password,
+    /// `passwordMaxAge` in days.
+    pub password_max_age_days: Option<u32>,
+    /// Supplementary groups.
+    pub groups: Vec<String>,
+    /// Whether the user may use sudo.
+    pub sudo: bool,
+    /// Home directory, if not the default.
+    pub home: Option<String>,
+    /// Login shell, if not the default.
+    pub shell: Option<String>,
+    /// Program that replaces the login shell.
+    pub startup_script: Option<String>,
+}
+
+/// A user's password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// None: the account is locked.
+    Locked,
+    /// Clear text, to be hashed with the method.
+    Plain {
+        /// The clear text.
+        text: String,
+        /// `hash_algo`; `sha512` if absent.
+        method: HashMethod,
+    },
+    /// A crypt(5) string as is.
+    Hashed(String),
+}
+
+/// `hash_algo`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashMethod {
+    /// SHA-512 crypt.
+    Sha512,
+    /// SHA-256 crypt.
+    Sha256,
+    /// bcrypt.
+    Bcrypt,
+    /// yescrypt.
+    Yescrypt,
+}
+
+words!(HashMethod {
+    (Self::Sha512): "sha512",
+    (Self::Sha256): "sha256",
+    (Self::Bcrypt): "bcrypt",
+    (Self::Yescrypt): "yescrypt",
+});
+
+// Passwords must not reach a log through `{:?}`.
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Locked => "Locked",
+            Self::Plain { .. } => "Plain(…)",
+            Self::Hashed(_) => "Hashed(…)",
+        })
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("password", &self.password)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `systemConfig.bootloader`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bootloader {
+    /// `bootType`.
+    pub boot_type: BootType,
+    /// `provider`.
+    pub provider: BootProvider,
+}
+
+/// `bootloader.bootType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BootType {
+    /// UEFI.
+    #[default]
+    Efi,
+    /// BIOS.
+    Legacy,
+}
+
+words!(BootType {
+    (Self::Efi): "efi",
+    (Self::Legacy): "legacy",
+});
+
+/// `bootloader.provider`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BootProvider {
+    /// GRUB.
+    Grub,
+    /// systemd-boot with a unified kernel image.
+    #[default]
+    SystemdBoot,
+}
+
+words!(BootProvider {
+    (Self::Grub): "grub" | "grub2",
+    (Self::SystemdBoot): "systemd-boot",
+});
+
+/// `systemConfig.additionalFiles[]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdditionalFile {
+    /// The origin of its content.
+    pub source: FileSource,
+    /// Its path in the image; absolute.
+    pub destination: String,
+    /// `owner`: `user` or `user:group`, names of the image or numbers. Without it the user of the home directory that
+    /// the file lies in owns it, and elsewhere root.
+    pub owner: Option<String>,
+    /// Its permission bits, if the template gives them.
+    pub mode: Option<u32>,
+}
+
+impl AdditionalFile {
+    /// Gives the permission bits in the image of a file that has `host_mode` on the build host. Of these, only the
+    /// owner's right to execute counts, as in git: the umask of a checkout decides on the others.
+    pub fn mode_of(&self, host_mode: u32) -> u32 {
+        mode_in_image(self.mode, host_mode)
+    }
+}
+
+/// Gives the permission bits of an additional file for which the template says `given`; see [`AdditionalFile::mode_of`].
+pub fn mode_in_image(given: Option<u32>, host_mode: u32) -> u32 {
+    const EXECUTABLE: u32 = 0o100;
+    let by_host = if host_mode & EXECUTABLE == 0 { 0o644 } else { 0o755 };
+    given.unwrap_or(by_host)
+}
+
+/// The content of an additional file.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// A file on the build host, absolute.
+    Host(PathBuf),
+    /// A symbolic link with this target.
+    Link(PathBuf),
+    /// A file that came with oic: samples have no directory of their own.
+    Embedded(&'static [u8]),
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host(path) => f.debug_tuple("Host").field(path).finish(),
+            Self::Link(target) => f.debug_tuple("Link").field(target).finish(),
+            Self::Embedded(bytes) => write!(f, "Embedded({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// `systemConfig.kernel`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kernel {
+    /// `version`, if given.
+    pub version: Option<String>,
+    /// Kernel command line, without `root=`.
+    pub command_line: String,
+    /// Modules that the initrd gets besides its own choice.
+    pub extra_modules: Vec<String>,
+    /// Kernel packages.
+    pub packages: Vec<String>,
+}
+
+/// `packageRepositories[]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageRepository {
+    /// Suite or codename; also its id.
+    pub codename: String,
+    /// Base URL (`http`, `https`, `file`), or an absolute directory.
+    pub url: String,
+    /// Keys that may sign it: URLs, or absolute paths.
+    pub keys: Vec<String>,
+    /// `[trusted=yes]`: unsigned is accepted, loudly.
+    pub trusted: bool,
+    /// Components.
+    pub components: Vec<String>,
+    /// Pin priority; 500 if absent.
+    pub priority: i32,
+    /// `allowPackages`, `excludePackages`.
+    pub filter: PackageFilter,
+    /// `checkValidUntil`; `true` if absent.
+    pub check_valid_until: bool,
+}

@@ -1,0 +1,85 @@
+//! What the stages of a build share.
+
+use crate::fetch::{FetchOptions, Fetcher};
+use crate::pipeline::error::BuildError;
+use crate::pipeline::report::Timeline;
+use crate::pipeline::request::BuildRequest;
+use crate::pipeline::reused::Reused;
+use crate::pipeline::shared::Shared;
+use crate::repo::{LoadOptions, Loader};
+use crate::system::{self, System};
+use crate::template::Loaded;
+use crate::work::Work;
+use crate::workspace::Workspace;
+
+/// What the stages share.
+pub struct Context<'a> {
+    /// What the caller asked for.
+    pub request: &'a BuildRequest,
+    /// The package system of the provider.
+    pub system: &'a dyn System,
+    /// What the builds of one call share.
+    pub shared: &'a Shared,
+    /// The provider's files.
+    pub workspace: Workspace,
+    /// The downloads.
+    pub fetcher: Fetcher,
+    /// Where the build reports, what ends it early, and the number of its threads.
+    pub work: Work<'a>,
+    /// The time that each stage takes.
+    pub timeline: Timeline,
+    /// The layers of earlier builds that this one uses.
+    pub reused: Reused,
+}
+
+impl<'a> Context<'a> {
+    /// Prepares a build that began with `timeline`.
+    ///
+    /// # Errors
+    /// If downloads cannot be set up.
+    pub fn new(
+        request: &'a BuildRequest,
+        shared: &'a Shared,
+        work: Work<'a>,
+        timeline: Timeline,
+    ) -> Result<Self, BuildError> {
+        let selecting = &request.selecting;
+        let options = FetchOptions {
+            workers: selecting.workers,
+            offline: selecting.offline,
+            network: selecting.network.clone(),
+            ..FetchOptions::default()
+        };
+        Ok(Self {
+            request,
+            system: system::of(selecting.loaded.provider.packages.system),
+            shared,
+            workspace: request.workspace(),
+            fetcher: Fetcher::new(options, work.cancel.clone())?,
+            work,
+            timeline,
+            reused: Reused::default(),
+        })
+    }
+
+    /// Gives the template and its provider.
+    pub fn loaded(&self) -> &'a Loaded {
+        self.request.loaded()
+    }
+
+    /// Gives what loads the metadata of repositories.
+    pub fn loader(&self) -> Loader<'_> {
+        let selecting = &self.request.selecting;
+        Loader {
+            options: LoadOptions {
+                arch: selecting.loaded.template.target.arch,
+                metadata_dir: self.workspace.metadata(),
+                now: selecting.now,
+                offline: selecting.offline,
+                workers: selecting.workers,
+            },
+            transport: &self.fetcher,
+            work: self.work,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! From the layers to the image, and what a build leaves beside it.
+
+pub mod claim;
+pub mod image;
+pub mod log;

@@ -1,0 +1,162 @@
+//! The disk of one image: written from the layers, hashed, and delivered in all formats.
+
+use std::path::{Path, PathBuf};
+
+use crate::boot;
+use crate::durable;
+use crate::image::artifacts::Order;
+use crate::image::digest;
+use crate::image::earlier::{self, Earlier};
+use crate::image::plan::DiskPlan;
+use crate::image::raw::{self, Inputs, RawSummary};
+use crate::image::{artifacts, populate};
+use crate::model::Template;
+use crate::pipeline::assemble::base::BaseState;
+use crate::pipeline::assemble::steps::{Done, Steps};
+use crate::pipeline::context::Context;
+use crate::pipeline::error::BuildError;
+use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
+use crate::workspace::ImageBuild;
+
+/// The tree as the image will have it: read-only, and mounted nowhere.
+pub struct Frozen {
+    done: Done,
+    output: ImageBuild,
+}
+
+impl Frozen {
+    /// Ends writing: the image gets what the layers hold from now on.
+    pub fn new(steps: Steps<'_>, output: &ImageBuild) -> Result<Self, BuildError> {
+        Ok(Self {
+            done: steps.freeze()?,
+            output: output.clone(),
+        })
+    }
+
+    /// Lists the layers that it is made of.
+    pub fn layers(&self) -> Vec<LayerUse> {
+        self.done.uses.clone()
+    }
+
+    /// Gives the warnings of the layers.
+    pub fn warnings(&self) -> Vec<String> {
+        self.done.warnings.clone()
+    }
+
+    /// Writes the disk, over an earlier image where one exists.
+    pub fn serialize(
+        &self,
+        context: &Context<'_>,
+        plan: &DiskPlan,
+        epoch_seconds: u64,
+        earlier: Option<Earlier>,
+    ) -> Result<(PathBuf, RawSummary), BuildError> {
+        let template = &context.loaded().template;
+        let mut sources = populate::sources(plan);
+        if let Some(partition) = plan.root() {
+            let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
+            let arch = template.target.arch;
+            let contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, partition.uuid, esp)?;
+            let mut files = contents.files;
+            files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
+            populate::add_to_esp(&mut sources, plan, files)?;
+        }
+        let target = context.request.raw_path();
+        let inputs = Inputs {
+            plan,
+            merged: &self.done.merged,
+            sources: &sources,
+            epoch_seconds,
+        };
+        let summary = raw::write(&target, inputs, earlier, context.work)?;
+        Ok((target, summary))
+    }
+
+    /// Unmounts and removes what the build needed; says how much of the base was read.
+    pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
+        let stats = self.done.stats.with(&self.done.base.stats().into());
+        self.done.close()?;
+        durable::sweep_temporaries(self.output.directory())?;
+        Ok(BaseUse {
+            reused: base.reused,
+            packages: base.packages,
+            files: stats.base.files_total,
+            files_read: stats.base.files_touched,
+            bytes: stats.base.content_bytes_total,
+            inflated_bytes: stats.base.bytes_inflated,
+            parts: stats.base.members_total,
+            parts_inflated: stats.base.members_inflated,
+            parts_reused: stats.base.members_reused,
+            parts_ahead: stats.base.members_ahead,
+            packages_opened: stats.packages_opened,
+        })
+    }
+}
+
+/// Says whether the template has a file of its own at `path` on the EFI system partition, where case does not count
+/// (UEFI 2.10, 13.3).
+fn is_given(template: &Template, path: &Path) -> bool {
+    let path = path.as_os_str();
+    template
+        .system
+        .destinations()
+        .any(|given| path.eq_ignore_ascii_case(given))
+}
+
+/// What a build delivers.
+pub struct Finished {
+    /// The image.
+    pub image: ImageFile,
+    /// The paths of its other forms.
+    pub artifacts: Vec<PathBuf>,
+    /// The path of the list of digests, if there is one.
+    pub sums: Option<PathBuf>,
+}
+
+/// Makes the other forms of the image, and its SHA-256 if it is asked for, both at once; records its contents for the
+/// next build.
+pub fn finish(
+    context: &Context<'_>,
+    output: &ImageBuild,
+    (path, summary): (PathBuf, RawSummary),
+) -> Result<Finished, BuildError> {
+    let wanted = &context.loaded().template.disk.artifacts;
+    let is_delivered = context.request.delivers_raw();
+    let work = context.work;
+    let (sha256, made) = std::thread::scope(|scope| {
+        let is_asked = context.request.sha256 && is_delivered;
+        let hashed = is_asked.then(|| scope.spawn(|| digest::sha256(&path, work)));
+        let order = Order {
+            raw: &path,
+            directory: output.directory(),
+            tree: Some(&summary.tree),
+            stem: &context.request.output_name(),
+            artifacts: wanted,
+            record: &output.artifact_record(),
+            uuid: summary.uuid,
+            with_all_digests: context.request.sha256,
+        };
+        let made = artifacts::make(order, work);
+        let hashed = hashed.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        (hashed, made)
+    });
+    let (sha256, made) = (sha256.transpose()?, made?);
+    let sums = made.iter().filter_map(|made| Some((made.path.as_path(), made.sha256?)));
+    let sums = sums.chain(sha256.map(|sha256| (path.as_path(), sha256)));
+    let sums = artifacts::write_sums(output.directory(), sums)?;
+    let image = ImageFile {
+        path,
+        is_delivered,
+        size_bytes: summary.size_bytes,
+        data_bytes: summary.data_bytes,
+        written_bytes: summary.written_bytes,
+        digest: summary.tree.digest(),
+        sha256,
+    };
+    earlier::remember(&image.path, &summary.drawn, &summary.tree, &output.image_record())?;
+    Ok(Finished {
+        image,
+        artifacts: made.into_iter().map(|made| made.path).collect(),
+        sums,
+    })
+}

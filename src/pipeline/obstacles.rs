@@ -1,0 +1,48 @@
+//! What a build would refuse before any work, for those who only ask.
+
+use std::path::Path;
+
+use crate::hint::Hint;
+use crate::image::plan::{self, PlanError};
+use crate::provider::known_problems;
+use crate::provider::mirror::Mirrors;
+use crate::template::{Loaded, check_buildable};
+use crate::yaml::{Finding, Findings};
+
+/// Finds out what [`super::build`] would refuse `loaded` for. What is wrong in itself is an error; what this version or
+/// this machine cannot do, although others can, is a warning. Packages come from `mirrors`; nothing is downloaded.
+pub fn obstacles(loaded: &Loaded, mirrors: &Mirrors) -> Findings {
+    let mut obstacles = Findings::new();
+    for finding in check_buildable(loaded).iter() {
+        obstacles.push(finding.clone().as_warning());
+    }
+    let disk = &loaded.template.disk;
+    if obstacles.iter().count() == 0
+        && let Err(error) = plan::check(disk, loaded.template.target.arch)
+    {
+        obstacles.push(of_plan(&error, loaded.file()));
+    }
+    for problem in known_problems(&loaded.provider, mirrors, &loaded.template) {
+        let finding = Finding::without_position(loaded.file(), "target", problem.to_string());
+        obstacles.push(advised(finding, problem.hint()).as_warning());
+    }
+    obstacles
+}
+
+/// Words the reason why a disk cannot be laid out.
+fn of_plan(error: &PlanError, file: &Path) -> Finding {
+    let finding = |field: &str, message: String| advised(Finding::without_position(file, field, message), error.hint());
+    match error {
+        PlanError::Field { field, reason, .. } => finding(field, reason.clone()),
+        PlanError::Unsupported { field, what, .. } => {
+            finding(field, format!("{what} is not supported yet")).as_warning()
+        }
+    }
+}
+
+fn advised(finding: Finding, hint: Option<Hint>) -> Finding {
+    match hint {
+        Some(hint) => finding.hint(hint.to_string()),
+        None => finding,
+    }
+}

@@ -1,0 +1,121 @@
+//! What the caller asks a build for.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::fetch::Network;
+use crate::image::artifacts;
+use crate::mount::Engine;
+use crate::provider::mirror::Mirrors;
+use crate::resolve::lockfile::Lockfile;
+use crate::template::Loaded;
+use crate::workspace::{ImageBuild, Workspace};
+
+/// Which packages to select, and where they may come from.
+#[derive(Debug, Clone)]
+pub struct Selecting {
+    /// The template, and the provider it names.
+    pub loaded: Loaded,
+    /// Where packages may come from.
+    pub mirrors: Mirrors,
+    /// Directory of the package cache.
+    pub cache_dir: PathBuf,
+    /// Directory of bases and images.
+    pub work_dir: PathBuf,
+    /// Number of downloads at once.
+    pub workers: usize,
+    /// Proxies and credentials for downloads.
+    pub network: Network,
+    /// Whether only what is cached may be used.
+    pub offline: bool,
+    /// The time that `Valid-Until` is compared with.
+    pub now: SystemTime,
+}
+
+/// What to build, and with what.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// Which packages, and from where.
+    pub selecting: Selecting,
+    /// The lockfile with exactly the packages to install.
+    pub lock: Option<Lockfile>,
+    /// Whether to reuse nothing of an earlier build: no resolution, no base, no step layer, no image.
+    pub from_scratch: bool,
+    /// Whether to compute the SHA-256 of a raw image that is delivered; that takes the time of its size, holes too.
+    pub sha256: bool,
+    /// The engine that merges the layers; the image is the same.
+    pub engine: Engine,
+    /// Where to write the dependency graph as well.
+    pub dot_file: Option<PathBuf>,
+    /// Whether that graph leaves out what the template did not ask for by name.
+    pub system_packages_only: bool,
+    /// Upper limit of all times in the image, in seconds since 1970; by default the newest package's date.
+    pub source_date_epoch: Option<u64>,
+}
+
+impl BuildRequest {
+    /// Makes a request for the image of `selecting`, without any option.
+    pub fn new(selecting: Selecting) -> Self {
+        Self {
+            selecting,
+            lock: None,
+            from_scratch: false,
+            sha256: false,
+            engine: Engine::default(),
+            dot_file: None,
+            system_packages_only: false,
+            source_date_epoch: None,
+        }
+    }
+
+    /// Gives the template and its provider.
+    pub fn loaded(&self) -> &Loaded {
+        &self.selecting.loaded
+    }
+
+    /// Says where the provider's files are.
+    pub(super) fn workspace(&self) -> Workspace {
+        let Selecting {
+            loaded,
+            cache_dir,
+            work_dir,
+            ..
+        } = &self.selecting;
+        Workspace::new(cache_dir, work_dir, &loaded.provider.id())
+    }
+
+    /// Says where the image's files are.
+    pub(super) fn image_build(&self) -> ImageBuild {
+        self.workspace().image_build(&self.loaded().template.system.name)
+    }
+
+    /// Gives the base name of the output files, `{image.name}-{version}`.
+    pub(super) fn output_name(&self) -> String {
+        let Loaded { template, provider, .. } = self.loaded();
+        format!("{}-{}", template.image.name, provider.release_version)
+    }
+
+    /// Says where the raw image goes if it is delivered.
+    fn delivered_raw(&self) -> PathBuf {
+        let directory = self.image_build().directory().to_owned();
+        directory.join(format!("{}.raw", self.output_name()))
+    }
+
+    /// Says whether the raw image is delivered.
+    pub(super) fn delivers_raw(&self) -> bool {
+        artifacts::keeps_raw(&self.loaded().template.disk.artifacts)
+    }
+
+    /// Says where the raw image goes: to its name if it is delivered, or else to the state of the build.
+    pub(super) fn raw_path(&self) -> PathBuf {
+        match self.delivers_raw() {
+            true => self.delivered_raw(),
+            false => self.image_build().image_state(),
+        }
+    }
+
+    /// Lists where the raw image of the build before may lie: its template may have delivered it, or not.
+    pub(super) fn earlier_raws(&self) -> [PathBuf; 2] {
+        [self.delivered_raw(), self.image_build().image_state()]
+    }
+}

@@ -1,0 +1,134 @@
+//! Growth, encryption, and disks of images that have none.
+
+use crate::model::{ArtifactFormat, BootProvider, FileSystem, ImageType, PartitionType};
+use crate::template::schema::{artifact, bootloader, disk, fde, immutability, partition, system, target, template};
+use crate::yaml::{Findings, Node, Place};
+
+/// Checks that an encrypted image has its passphrase.
+pub(super) fn check_encryption(system: &Place<'_>, findings: &mut Findings) {
+    let Some(section) = system.get(system::FDE) else { return };
+    let is_on = section.read(fde::ENABLED) == Some(true);
+    if is_on && section.read(fde::PASSPHRASE_FILE).is_none() {
+        let finding = section
+            .at(fde::PASSPHRASE_FILE)
+            .error("is missing, and enabled is true");
+        findings.push(finding.hint("name a file that holds the passphrase"));
+    }
+}
+
+/// Checks the artifacts and the disk that belong to the image type.
+pub(super) fn check_kind(root: &Place<'_>, findings: &mut Findings) {
+    let image_type = root
+        .read(template::TARGET)
+        .and_then(|target| target.read(target::IMAGE_TYPE));
+    let disk = root.get(template::DISK);
+    let is_wsl = image_type == Some(ImageType::Wsl2);
+    for artifact in disk.iter().flat_map(|disk| disk.items(disk::ARTIFACTS)) {
+        let format = artifact.read(artifact::TYPE);
+        if (format == Some(ArtifactFormat::Tar)) != is_wsl && format.is_some() {
+            let finding = artifact.at(artifact::TYPE).error(match is_wsl {
+                true => "has to be tar: a wsl2 image is an archive",
+                false => "is for wsl2 images only",
+            });
+            findings.push(finding.hint("type: tar belongs to imageType: wsl2, and no other type does"));
+        }
+    }
+    if !is_wsl {
+        return;
+    }
+    let fields = [
+        disk::TABLE.untyped(),
+        disk::PARTITIONS.untyped(),
+        disk::SIZE.untyped(),
+        disk::PATH.untyped(),
+    ];
+    for field in disk
+        .iter()
+        .flat_map(|disk| fields.map(|field| disk.get(field)))
+        .flatten()
+    {
+        findings.push(field.error("has no meaning in a wsl2 image, which is an archive without a disk"));
+    }
+    let kernel = root.get(template::SYSTEM).and_then(|system| system.get(system::KERNEL));
+    if let Some(kernel) = kernel {
+        findings.push(kernel.error("has no meaning in a wsl2 image, which runs on the kernel of its host"));
+    }
+}
+
+/// Checks what only the merged template shows: growth needs the root file system at the end of a disk that may be
+/// written, encryption needs partitions that can be encrypted.
+pub(super) fn check_merged(root: &Node, findings: &mut Findings) {
+    let place = Place::root(root);
+    let disk = place.get(template::DISK);
+    let system = place.get(template::SYSTEM);
+    if let Some(disk) = &disk {
+        check_growth(disk, &place, findings);
+    }
+    let section = system.as_ref().and_then(|system| system.get(system::FDE));
+    if let Some(section) = section.filter(|section| section.read(fde::ENABLED) == Some(true)) {
+        let loader = system.as_ref().and_then(|system| system.read(system::BOOTLOADER));
+        if loader.and_then(|loader| loader.read(bootloader::PROVIDER)) == Some(BootProvider::Grub) {
+            let finding = section
+                .at(fde::ENABLED)
+                .error("cannot be true with bootloader.provider: grub");
+            findings.push(finding.hint("use provider: systemd-boot"));
+        }
+        check_encrypted(&section, disk.as_ref(), findings);
+    }
+}
+
+/// Checks `disk.extendLastPartitionToFillDisk`.
+fn check_growth(disk: &Place<'_>, root: &Place<'_>, findings: &mut Findings) {
+    let flag = disk
+        .get(disk::EXTEND_LAST)
+        .filter(|flag| flag.node.bool() == Some(true));
+    let Some(flag) = flag else { return };
+    let image_type = root
+        .read(template::TARGET)
+        .and_then(|target| target.read(target::IMAGE_TYPE));
+    match image_type {
+        Some(ImageType::Raw) => {}
+        Some(ImageType::Iso) => {
+            return findings.push(flag.error("is for disk images; an installer fills the disk anyway"));
+        }
+        _ => return findings.push(flag.warning("has no effect: this image has no disk")),
+    }
+    let section = root
+        .read(template::SYSTEM)
+        .and_then(|system| system.read(system::IMMUTABILITY));
+    if section.and_then(|section| section.read(immutability::ENABLED)) == Some(true) {
+        findings.push(flag.error("cannot be true with immutability.enabled: a verified root never changes"));
+    }
+    let last = disk.items(disk::PARTITIONS).last();
+    if let Some(last) = last.filter(|last| last.read(partition::MOUNT_POINT) != Some("/")) {
+        let message = format!(
+            "needs the root file system in the last partition, and {} is not mounted at /",
+            last.path
+        );
+        findings.push(
+            flag.error(message)
+                .hint("put the partition that is mounted at / at the end"),
+        );
+    }
+}
+
+/// Checks the partitions that are to be encrypted.
+fn check_encrypted(section: &Place<'_>, disk: Option<&Place<'_>>, findings: &mut Findings) {
+    let partitions: Vec<Place<'_>> = disk.iter().flat_map(|disk| disk.items(disk::PARTITIONS)).collect();
+    for id in section.items(fde::PARTITIONS) {
+        let text = id.node.text();
+        let Some(found) = partitions
+            .iter()
+            .find(|partition| partition.read(partition::ID) == text)
+        else {
+            let known = partitions.iter().filter_map(|partition| partition.read(partition::ID));
+            findings.push(id.error("there is no partition with this id").allowed(known));
+            continue;
+        };
+        let file_system = found.read(partition::FS_TYPE).flatten();
+        let is_fat = matches!(file_system, Some(FileSystem::Fat32 | FileSystem::Fat16));
+        if file_system.is_none() || is_fat || found.read(partition::TYPE) == Some(PartitionType::Esp) {
+            findings.push(id.error("this partition cannot be encrypted: firmware reads it, or it has no file system"));
+        }
+    }
+}

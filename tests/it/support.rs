@@ -1,0 +1,14 @@
+//! What the tests here share and what needs types of oic; the rest is in `oic_testkit`.
+
+pub mod debian;
+pub mod escapes;
+pub mod image;
+pub mod json_schema;
+pub mod mirror;
+pub mod program;
+pub mod rpm_fixture;
+pub mod scale;
+pub mod store;
+pub mod templates;
+pub mod tiny;
+pub mod tree;

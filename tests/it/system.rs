@@ -1,0 +1,32 @@
+//! Tests that need root, and some of them a network: `make test` runs them.
+
+mod base;
+mod cache_mounts;
+mod configure;
+mod diff_command;
+mod digests;
+mod failures;
+mod fields;
+mod full_disks;
+mod hostile_archives;
+mod image;
+mod install;
+mod io_errors;
+mod layer_errors;
+mod layers;
+mod mount_command;
+mod mount_ends;
+mod mount_private;
+mod mount_scale;
+mod privacy;
+mod raw_state;
+mod reproducible;
+mod resolve_oracle;
+mod rot;
+mod rpm;
+mod rpm_image;
+mod sandbox;
+mod sandbox_escapes;
+mod several;
+mod units;
+mod why;

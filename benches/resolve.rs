@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use oic::cancel::Cancel;
 use oic::fetch::{FetchOptions, Fetcher};
 use oic::package::{Arch, MultiArch, PackageFilter, PackageRecord, Sha256, Stanza};
-use oic::repo::rpm::{FileOwners, Rpm, parse_primary};
+use oic::repo::rpm::{FileOwners, Primary, Rpm, parse_primary};
 use oic::repo::{LoadOptions, Loader, Repository, Signed};
 use oic::resolve::{Request, ResolveError, deb, rpm};
 use oic::work::Work;
@@ -71,7 +71,7 @@ fn resolve(criterion: &mut Criterion) {
 
 fn resolve_rpm(criterion: &mut Criterion) {
     let text = primary::generate(primary::PACKAGES);
-    let Ok(records) = parse_primary(text.as_bytes(), &"base".into(), 500, &|_| true) else {
+    let Ok(Primary { records, .. }) = parse_primary(text.as_bytes(), &"base".into(), 500, &|_| true) else {
         return;
     };
     let request = Request {

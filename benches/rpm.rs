@@ -65,7 +65,9 @@ fn install(packages: &[(ResolvedPackage, PathBuf)], root: &Path) {
 fn packages(names: &[&str]) -> Vec<(ResolvedPackage, PathBuf)> {
     let repository = rpm_fixture::directory().join("azl3");
     let index = |kind| rpm_fixture::index(&repository, kind);
-    let records = parse_primary(index("primary"), &"fixture".into(), 500, &|_| true).unwrap();
+    let records = parse_primary(index("primary"), &"fixture".into(), 500, &|_| true)
+        .unwrap()
+        .records;
     let request = Request {
         arch: Arch::X86_64,
         packages: names.iter().map(|name| (*name).to_owned()).collect(),

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use serde::Serialize;
 use sha2::Digest as _;
 
 use crate::cancel::{Cancel, Cancelled};
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
 use crate::overlay::layer::{Attributes, FileKind, Layer as _, LayerError, NodeId, Timestamp};
 use crate::package::Sha256;
 use crate::snapshot::Snapshot;
@@ -282,17 +281,13 @@ impl Comparison<'_> {
     }
 
     fn digest(&self, path: &Path) -> Result<Sha256, DiffError> {
-        let mut file = File::open(path).map_err(PathError::on("open", path))?;
-        let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 18]);
-        loop {
-            self.cancel.check()?;
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(Sha256(hasher.finalize().into())),
-                Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(PathError::on("read", path)(error).into()),
-            }
-        }
+        let file = File::open(path).map_err(PathError::on("open", path))?;
+        let mut hasher = sha2::Sha256::new();
+        durable::each_piece::<DiffError>(file, path, &[self.cancel], |piece| {
+            hasher.update(piece);
+            Ok(())
+        })?;
+        Ok(Sha256(hasher.finalize().into()))
     }
 
     fn report(&mut self, entry: &Pair, action: Action, aspects: BTreeSet<Aspect>) {

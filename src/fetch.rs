@@ -31,7 +31,6 @@ pub use partial::{Committed, Partial};
 pub(crate) use partial::{is_download, sweep};
 pub use proxy::Proxies;
 pub use transfer::Download;
-pub(crate) use transfer::each_chunk;
 
 /// A server's identification of a version of a resource (RFC 9110, 8.8), for the next conditional request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = parse_metalink(bytes);
     let _ = parse_comps(bytes);
     let _ = parse_filelists(bytes, &["/usr/bin/x".to_owned()].into());
-    for record in parse_primary(bytes, &"fuzz".into(), 500, &|_| true).unwrap_or_default() {
+    for record in parse_primary(bytes, &"fuzz".into(), 500, &|_| true)
+        .unwrap_or_default()
+        .records
+    {
         assert!(!record.name.is_empty() && !record.name.contains('/'));
         let mut components = Path::new(&*record.path).components();
         assert!(

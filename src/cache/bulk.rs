@@ -207,17 +207,7 @@ impl PackageCache {
         first: &First<'_>,
         pool: &Pool<'_>,
     ) -> Result<HashMap<usize, (How, u64)>, CacheError> {
-        let mut missing: Vec<Missing<'_>> = wanted
-            .iter()
-            .zip(found)
-            .enumerate()
-            .filter(|(_, (_, lookup))| !matches!(lookup, Lookup::Hit(_)))
-            .map(|(index, (wanted, lookup))| Missing {
-                index,
-                wanted,
-                was_bad: matches!(lookup, Lookup::Bad(_)),
-            })
-            .collect();
+        let mut missing = missing(wanted, found);
         let forbidden = missing.iter().filter(|item| !pool.fetcher.may_fetch(&item.wanted.url));
         let packages: Vec<_> = forbidden.map(|item| item.wanted.package.into()).collect();
         if !packages.is_empty() {
@@ -282,6 +272,18 @@ struct Missing<'a> {
 /// Adds sizes, which come from an index, without overflow.
 fn sum(sizes_bytes: impl Iterator<Item = u64>) -> u64 {
     sizes_bytes.fold(0, u64::saturating_add)
+}
+
+/// Lists the packages of `wanted` that are not `found`, with their indexes.
+fn missing<'a>(wanted: &'a [RemotePackage<'a>], found: &[Lookup]) -> Vec<Missing<'a>> {
+    let looked_up = wanted.iter().zip(found).enumerate();
+    let missing = looked_up.filter(|(_, (_, lookup))| !matches!(lookup, Lookup::Hit(_)));
+    let missing = missing.map(|(index, (wanted, lookup))| Missing {
+        index,
+        wanted,
+        was_bad: matches!(lookup, Lookup::Bad(_)),
+    });
+    missing.collect()
 }
 
 fn set(found: &mut [Lookup], index: usize, lookup: Lookup) {

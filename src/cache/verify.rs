@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use super::memo::Identity;
 use super::{CacheError, PackageCache};
 use crate::cancel::Cancel;
-use crate::durable::PathError;
-use crate::fetch::{FetchError, each_chunk};
+use crate::durable::{self, PathError};
+use crate::fetch::FetchError;
 use crate::package::{Checksum, ResolvedPackage};
 
 /// The result of looking at a file without reading it.
@@ -106,7 +106,7 @@ impl PackageCache {
         let identity = Identity::of(&examined()?);
         let settled = identity.settle();
         let mut hasher = package.checksum.algorithm().hasher();
-        let hashed = each_chunk(file, path, stop, |bytes| {
+        let hashed = durable::each_piece(file, path, stop, |bytes| {
             hasher.update(bytes);
             self.hashed_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             Ok(())

@@ -2,6 +2,7 @@
 //! the cached data of a large file. So most of it is written before, by short calls.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 
 use crate::cancel::{Cancel, Cancelled};
@@ -9,12 +10,20 @@ use crate::cancel::{Cancel, Cancelled};
 /// The length of a slice: less than a second's work for any disk.
 const SLICE_BYTES: u64 = 8 << 20;
 
+/// Starts to write the cached data in `range` (bytes) of `file` to disk. It may wait while the disk has too much to do.
+pub fn start_write_back_of(file: &File, range: Range<u64>) {
+    // A length of 0 would mean the whole rest of the file.
+    if !range.is_empty() {
+        write(file, range.start, range.end - range.start, START);
+    }
+}
+
 /// Starts to write the cached data of `file` to disk.
 ///
 /// # Errors
 /// If `cancel` is set.
 pub fn start_write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
-    each_slice(file, cancel, |offset| write(file, offset, START))
+    each_slice(file, cancel, |offset| write(file, offset, SLICE_BYTES, START))
 }
 
 /// Writes the cached data of `file` to disk. Its metadata, and data that could not be written, are left to fsync(2),
@@ -25,8 +34,8 @@ pub fn start_write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
 pub fn write_back(file: &File, cancel: &Cancel) -> Result<(), Cancelled> {
     each_slice(file, cancel, |offset| {
         // The disk works on the next slice while this call waits for this one.
-        write(file, offset + SLICE_BYTES, START);
-        write(file, offset, COMPLETE);
+        write(file, offset + SLICE_BYTES, SLICE_BYTES, START);
+        write(file, offset, SLICE_BYTES, COMPLETE);
     })
 }
 
@@ -43,12 +52,12 @@ const START: libc::c_uint = libc::SYNC_FILE_RANGE_WRITE;
 const COMPLETE: libc::c_uint =
     libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
 
-/// Calls sync_file_range(2) for one slice. An error is not lost: fsync(2) reports failed writes, too, and does all
+/// Calls sync_file_range(2) for a slice. An error is not lost: fsync(2) reports failed writes, too, and does all
 /// the work itself where a file system does not support this call.
-fn write(file: &File, offset: u64, flags: libc::c_uint) {
+fn write(file: &File, offset: u64, length: u64, flags: libc::c_uint) {
     // SAFETY: the call takes integers and no pointer; the descriptor is open.
     #[allow(unsafe_code)]
-    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset as i64, SLICE_BYTES as i64, flags) };
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset as i64, length as i64, flags) };
     if result != 0 {
         tracing::debug!(offset, error = %std::io::Error::last_os_error(), "left to fsync");
     }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::transfer::{Transfer, each_chunk};
+use super::transfer::Transfer;
 use super::{FetchError, Reply, Validators};
 use crate::cancel::Cancel;
-use crate::durable::PathError;
+use crate::durable::{PathError, each_piece};
 
 /// Returns the path of a `file:` URL.
 fn path_of(url: &Url) -> Result<PathBuf, FetchError> {
@@ -69,6 +69,6 @@ pub(super) fn copy(url: &Url, transfer: &mut Transfer<'_>, stop: &[&Cancel]) -> 
     let (file, path) = open(url)?;
     transfer.check_announced(0, file.metadata().map_err(PathError::on("examine", &path))?.len())?;
     transfer.restart()?;
-    each_chunk(file, &path, stop, |bytes| transfer.take(bytes))?;
+    each_piece(file, &path, stop, |bytes| transfer.take(bytes))?;
     transfer.finish()
 }

@@ -1,13 +1,13 @@
 //! A file on its way: its source, its bytes so far, and their digest.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::{FetchError, Partial};
 use crate::cancel::Cancel;
-use crate::durable::PathError;
+use crate::durable::{PathError, each_piece};
 use crate::package::{Checksum, Hasher};
 
 /// A file to download.
@@ -67,7 +67,7 @@ impl<'a> Transfer<'a> {
             return self.restart();
         }
         let (file, path) = (self.file, self.path);
-        each_chunk(file.take(metadata.len()), path, stop, |bytes| {
+        each_piece::<FetchError>(file.take(metadata.len()), path, stop, |bytes| {
             self.hasher.update(bytes);
             self.position_bytes += bytes.len() as u64;
             Ok(())
@@ -148,26 +148,5 @@ impl<'a> Transfer<'a> {
     /// Returns the bytes received from the server, or copied.
     pub(super) fn received_bytes(&self) -> u64 {
         self.received_bytes
-    }
-}
-
-/// Passes everything that `reader` has to `take`, piece by piece, until one of `stop` is set.
-pub(crate) fn each_chunk(
-    mut reader: impl Read,
-    path: &Path,
-    stop: &[&Cancel],
-    mut take: impl FnMut(&[u8]) -> Result<(), FetchError>,
-) -> Result<(), FetchError> {
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        for flag in stop {
-            flag.check()?;
-        }
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => take(buffer.get(..count).unwrap_or_default())?,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(PathError::on("read", path)(error).into()),
-        }
     }
 }

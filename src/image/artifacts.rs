@@ -13,11 +13,12 @@ mod product;
 mod sums;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::containers::format;
 use super::digest::{self, DigestTree};
 use super::error::ImageError;
 use crate::durable::{self, PathError};
@@ -31,7 +32,7 @@ use index::{Entry, Key, Record};
 use output::Written;
 use product::Product;
 
-pub use sums::{SUMS_NAME, write_sums};
+pub use sums::{SUMS_NAME, forget_missing, write_sums};
 
 /// A file that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,14 +198,17 @@ impl Wanted {
             let level = artifact.level.unwrap_or(method.default_level());
             Compressor::new(method, level)
         });
-        let library = compressor.as_ref().map(Compressor::fingerprint).transpose();
-        let library = library.map_err(PathError::on("compress a part of", &name))?;
+        let whole = compressor.as_ref().map(Compressor::fingerprint);
+        let blocks = format::pack(artifact.format).map(compressor::fingerprint_of_blocks);
+        let libraries = [whole.transpose(), blocks.transpose()].into_iter();
+        let libraries: io::Result<Vec<_>> = libraries.collect();
+        let libraries = libraries.map_err(PathError::on("compress a part of", &name))?;
         let has_all_zeros = matches!(artifact.format, ArtifactFormat::Vhd | ArtifactFormat::Azure);
         let is_hashed = order.with_all_digests || !has_all_zeros || compressor.is_some();
         let version = env!("CARGO_PKG_VERSION");
         let content = |tree: &DigestTree| Sha256::of(format!("{} {}", tree.digest(), order.uuid));
         Ok(Self {
-            method: Sha256::of(format!("{version} {artifact:?} {library:?} {is_hashed}")),
+            method: Sha256::of(format!("{version} {artifact:?} {libraries:?} {is_hashed}")),
             is_hashed,
             content: order.tree.map(content),
             format: artifact.format,

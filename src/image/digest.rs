@@ -19,7 +19,7 @@ use sha2::Digest as _;
 
 use super::error::ImageError;
 use super::holes::next_data;
-use crate::durable::PathError;
+use crate::durable::{self, PathError};
 use crate::package::Sha256;
 use crate::parallel;
 use crate::progress::Unit;
@@ -206,18 +206,15 @@ pub fn of_file(path: &Path, work: Work<'_>) -> Result<DigestTree, ImageError> {
 /// # Errors
 /// If reading fails, or the user asked to stop.
 pub fn sha256(path: &Path, work: Work<'_>) -> Result<Sha256, ImageError> {
-    let (file, size_bytes) = open(path).map_err(PathError::on("hash", path))?;
+    let (mut file, size_bytes) = open(path).map_err(PathError::on("hash", path))?;
+    file.rewind().map_err(PathError::on("read", path))?;
     let task = work.start("SHA-256 of the image", Unit::Bytes, Some(size_bytes));
-    let (mut hasher, mut buffer) = (sha2::Sha256::default(), vec![0; 1 << 20]);
-    let mut at = 0;
-    while at < size_bytes {
-        work.cancel.check()?;
-        let bytes = &mut buffer[..(size_bytes - at).min(1 << 20) as usize];
-        file.read_exact_at(bytes, at).map_err(PathError::on("read", path))?;
-        hasher.update(&*bytes);
-        at += bytes.len() as u64;
-        task.advance(bytes.len() as u64);
-    }
+    let mut hasher = sha2::Sha256::default();
+    durable::each_piece::<ImageError>(file, path, &[work.cancel], |piece| {
+        hasher.update(piece);
+        task.advance(piece.len() as u64);
+        Ok(())
+    })?;
     Ok(Sha256(hasher.finalize().into()))
 }
 

@@ -173,7 +173,7 @@ fn write(
     assembly.configure(&mut steps)?;
     clock.lap("Configure");
     let tree = Frozen::new(steps, output)?;
-    let earlier = claim.take_earlier().filter(|_| !context.request.from_scratch);
+    let earlier = claim.take_earlier()?.filter(|_| !context.request.from_scratch);
     let written = tree.serialize(context, assembly.plan, assembly.dates.image, earlier)?;
     clock.lap("Serialize");
     Ok((tree, written))

@@ -28,5 +28,5 @@ pub use files::{FileOwners, parse_filelists};
 pub use format::{LoadedIndex, Rpm, is_wanted};
 pub use further::Further;
 pub use mirrors::{parse_metalink, parse_mirror_list};
-pub use primary::{lists_file, parse_primary};
+pub use primary::{Primary, lists_file, parse_primary};
 pub use xml::XmlError;

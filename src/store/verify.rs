@@ -6,7 +6,6 @@ mod packages;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -22,8 +21,6 @@ use super::inventory::{Provider, providers};
 use super::places::{Room, What, each_room, entries, tops};
 use super::usage::{InUse, Removal};
 use super::{Store, StoreError};
-
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// The result of a verification.
 #[derive(Debug, Default, Serialize)]
@@ -128,18 +125,11 @@ fn strange(room: Room, path: &Path, verified: &mut Verified) -> Result<(), PathE
 
 /// Reads a file and passes its content to `take`, in pieces.
 fn read_all(path: &Path, cancel: &Cancel, mut take: impl FnMut(&[u8])) -> Result<(), StoreError> {
-    let mut file = File::open(path).map_err(PathError::on("open", path))?;
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        cancel.check()?;
-        let count = match io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(PathError::on("read", path)(error).into()),
-        };
-        take(buffer.get(..count).unwrap_or_default());
-    }
+    let file = File::open(path).map_err(PathError::on("open", path))?;
+    durable::each_piece(file, path, &[cancel], |piece| {
+        take(piece);
+        Ok(())
+    })
 }
 
 impl Bad {

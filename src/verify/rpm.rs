@@ -6,8 +6,6 @@
 use std::io::{self, Read};
 use std::time::SystemTime;
 
-use sha2::Digest as _;
-
 use super::{Keyring, Packets, Signer, VerifyError};
 use crate::hint::Hint;
 use crate::package::Sha256;
@@ -186,18 +184,8 @@ fn payload_digest(head: &RpmHead) -> Result<Option<&str>, RpmFileError> {
     Ok(digests.first().copied().filter(|_| is_sha256))
 }
 
-fn check_payload(stated: &str, mut payload: impl Read) -> Result<(), RpmVerifyError> {
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match payload.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(RpmFileError::Io(error).into()),
-        }
-    }
-    let actual = Sha256(hasher.finalize().into());
+fn check_payload(stated: &str, payload: impl Read) -> Result<(), RpmVerifyError> {
+    let (actual, _) = Sha256::of_reader(payload).map_err(RpmFileError::Io)?;
     if stated.eq_ignore_ascii_case(&actual.to_string()) {
         return Ok(());
     }

@@ -137,7 +137,8 @@ impl<'a> BaseForm<'a> {
 
     /// Writes the blocks of the packer to a file of its own beside `path`, which never gets that name.
     fn write(mut self, path: &Path, work: Work<'_>) -> Result<Written, ImageError> {
-        let form = self.packer.take().map_or(Form::Plain, Form::Packed);
+        let packer = self.packer.take();
+        let form = packer.map_or(Form::Plain, |packer| Form::Packed(packer, None));
         let product = self.product_of((form, true), path)?;
         let products = [product];
         pass::run(&products, work)?;
@@ -155,10 +156,11 @@ impl<'a> BaseForm<'a> {
         directory: &Path,
         earlier: &Record,
     ) -> Result<Product<'b>, PathError> {
+        let earlier = || earlier.source(wanted.key(), directory);
         let form = match (&wanted.compressor, self.packer.take()) {
             (None, None) => Form::Plain,
-            (None, Some(packer)) => Form::Packed(packer),
-            (Some(compressor), _) => Form::Compressed(compressor, earlier.source(wanted.key(), directory)),
+            (None, Some(packer)) => Form::Packed(packer, earlier()),
+            (Some(compressor), _) => Form::Compressed(compressor, earlier()),
         };
         self.product_of((form, wanted.is_hashed), &directory.join(&wanted.name))
     }

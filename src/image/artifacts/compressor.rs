@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 
 use crate::cancel::Cancel;
+use crate::image::containers::packed::Pack;
 use crate::model::Compression;
 use crate::package::Sha256;
 
@@ -107,11 +108,24 @@ impl Compressor {
     /// # Errors
     /// If the library fails.
     pub(super) fn fingerprint(&self) -> io::Result<Sha256> {
-        let text: Vec<u8> = (0..20_000_u32)
-            .flat_map(|i| (i.wrapping_mul(i) % 1013).to_le_bytes())
-            .collect();
-        Ok(Sha256::of(self.compress(&text, &Cancel::default())?))
+        Ok(Sha256::of(self.compress(&known_text(20_000), &Cancel::default())?))
     }
+}
+
+/// Returns a digest over what `pack`, the compression of a container's blocks, makes of a known block, as
+/// [`Compressor::fingerprint`] does.
+///
+/// # Errors
+/// If the library fails.
+pub(super) fn fingerprint_of_blocks(pack: Pack) -> io::Result<Sha256> {
+    Ok(Sha256::of(pack(&known_text(10_000))?))
+}
+
+/// Returns `count` numbers that compress a little.
+fn known_text(count: u32) -> Vec<u8> {
+    (0..count)
+        .flat_map(|i| (i.wrapping_mul(i) % 1013).to_le_bytes())
+        .collect()
 }
 
 /// Writes `chunk` to `encoder` in slices.

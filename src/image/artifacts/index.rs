@@ -1,4 +1,4 @@
-//! The record of delivered files: which chunks a compressed one consists of, and what each was made from.
+//! The record of delivered files: which chunks one that is compressed consists of, and what each was made from.
 //!
 //! The file is JSON with a checksum before it ([`sealed`]). Anything else is no record; all artifacts are then made anew.
 
@@ -31,6 +31,21 @@ pub(super) struct Chunk {
     pub(super) length_bytes: u64,
     /// The CRC-32 of its bytes in the file.
     pub(super) crc32: u32,
+    /// The compressed blocks in it, if the file is a container of such; other parts of the container lie between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) blocks: Vec<Block>,
+}
+
+/// A compressed block of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Block {
+    /// Its number in the chunk; blocks of zeros are left out.
+    pub(super) number: u64,
+    /// Its offset in the chunk's part of the file, in bytes.
+    pub(super) offset_bytes: u64,
+    /// Its length in the file, in bytes.
+    pub(super) length_bytes: u64,
 }
 
 /// What a file is.
@@ -56,7 +71,7 @@ pub(super) struct Entry {
     content: Option<Sha256>,
     /// The digest of its bytes, if it was computed.
     pub(super) sha256: Option<Sha256>,
-    /// Its compressed chunks but those of zeros, in order; none if it is not compressed.
+    /// Its compressed chunks but those of zeros, in order; none if nothing in it is compressed.
     pub(super) chunks: Vec<Chunk>,
     identity: Identity,
 }
@@ -89,7 +104,7 @@ impl Entry {
     }
 }
 
-/// A compressed file of an earlier build, as a source of chunks.
+/// A file of an earlier build that is compressed, as a whole or in blocks, as a source of chunks.
 #[derive(Debug)]
 pub(super) struct EarlierFile {
     file: File,
@@ -117,7 +132,28 @@ impl EarlierFile {
     /// Returns the compressed form of the chunk that was made from bytes with the digest `content`; `None` if the file
     /// has none that is sound.
     pub(super) fn chunk(&self, content: Sha256) -> Option<Vec<u8>> {
+        self.read(self.chunks.get(&content)?)
+    }
+
+    /// Returns the compressed blocks, each with its number in the chunk, of the chunk of `count` blocks that was made from
+    /// bytes with the digest `content`; `None` if the file has none that is sound.
+    pub(super) fn blocks(&self, content: Sha256, count: u64) -> Option<Vec<(u64, Vec<u8>)>> {
         let chunk = self.chunks.get(&content)?;
+        let numbers = chunk.blocks.iter().map(|block| block.number);
+        let ascend = numbers.clone().is_sorted_by(|one, next| one < next);
+        if !ascend || numbers.max().is_none_or(|last| last >= count) {
+            return None;
+        }
+        let bytes = self.read(chunk)?;
+        let block = |block: &Block| {
+            let start = usize::try_from(block.offset_bytes).ok()?;
+            let end = start.checked_add(usize::try_from(block.length_bytes).ok()?)?;
+            Some((block.number, bytes.get(start..end)?.to_vec()))
+        };
+        chunk.blocks.iter().map(block).collect()
+    }
+
+    fn read(&self, chunk: &Chunk) -> Option<Vec<u8>> {
         let end = chunk.offset_bytes.checked_add(chunk.length_bytes)?;
         if end > self.size_bytes {
             return None;
@@ -192,6 +228,11 @@ mod tests {
             offset_bytes,
             length_bytes: 3,
             crc32: crc32fast::hash(text.as_bytes()),
+            blocks: vec![Block {
+                number: 5,
+                offset_bytes: 1,
+                length_bytes: 2,
+            }],
         };
         let chunks = vec![chunk("one", 0), chunk("two", 3)];
         let file = File::open(&path).unwrap();
@@ -216,6 +257,11 @@ mod tests {
         let source = |record: &Record, method| record.source(key(method), directory.path());
         let found = source(&record, "method").unwrap();
         assert_eq!(found.chunk(Sha256::of("two")).unwrap(), b"two");
+        assert!(
+            found.blocks(Sha256::of("two"), 5).is_none(),
+            "a number behind the chunk"
+        );
+        assert_eq!(found.blocks(Sha256::of("two"), 6).unwrap(), [(5, b"wo".to_vec())]);
         assert!(found.chunk(Sha256::of("three")).is_none() && source(&record, "other").is_none());
         let unchanged = |key| record.unchanged(key, directory.path()).is_some();
         let other = |content| Key {
@@ -232,7 +278,11 @@ mod tests {
             let mut wrong = record.clone();
             change(&mut wrong.files[0].chunks[1]);
             assert!(source(&wrong, "method").unwrap().chunk(Sha256::of("two")).is_none());
+            assert!(source(&wrong, "method").unwrap().blocks(Sha256::of("two"), 6).is_none());
         }
+        let mut wrong = record.clone();
+        wrong.files[0].chunks[1].blocks[0].length_bytes = 3;
+        assert!(source(&wrong, "method").unwrap().blocks(Sha256::of("two"), 6).is_none());
         std::fs::write(directory.path().join("image.raw.gz"), "onetwo").unwrap();
         assert!(source(&record, "method").is_none() && record.unchanged(key("method"), directory.path()).is_none());
     }

@@ -4,48 +4,65 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use sha2::Digest as _;
 
-use super::index::Chunk;
-use crate::durable::{AtomicFile, PathError};
+use super::index::{Block, Chunk};
+use crate::durable::{self, AtomicFile, PathError};
+use crate::image::containers::contents::Contents;
 use crate::image::containers::packed::Packer;
 use crate::package::Sha256;
 use crate::sync::{Mutex, into_inner, lock};
 
+/// Bytes that are hashed at once: what stays in a processor's cache.
+const PIECE_BYTES: u64 = 128 << 10;
 /// Zeros that are hashed at once.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// The length in bytes of what is given to the disk at once while the file grows. The host's file system places it as a
+/// whole.
+const WRITE_BACK_BYTES: u64 = 16 << 20;
 
 /// The next bytes of a file.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum Part<'a> {
     /// A chunk in compressed form, with the digest of what it was made from.
     Compressed(Vec<u8>, Sha256),
-    /// Compressed blocks of a container, each with its index.
-    Packed(Vec<(u64, Vec<u8>)>),
+    /// Compressed blocks of a container.
+    Packed(Blocks),
     /// A compressed chunk of zeros.
     Zeros(Arc<[u8]>),
-    /// Bytes that are in their place already, by their length and those of them that are no hole, each with its offset
-    /// among them.
-    Placed(u64, Vec<(u64, Vec<u8>)>),
+    /// Bytes that are in their place already: those of the contents in this range.
+    Placed(Contents<'a>, Range<u64>),
+}
+
+/// Compressed blocks that follow each other in a container.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    /// The index of the block that `blocks` count from.
+    pub(super) first: u64,
+    /// The digest of what they were made from, if it is known.
+    pub(super) content: Option<Sha256>,
+    /// Each block with its number; those of zeros are left out.
+    pub(super) blocks: Vec<(u64, Vec<u8>)>,
 }
 
 /// A file that takes its parts from several threads.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct Output<'a> {
     /// For parts that know their places.
     file: File,
-    state: Mutex<State>,
+    state: Mutex<State<'a>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct State<'a> {
     /// The number of the next part.
     next: u64,
     /// Parts that have arrived before their turn, by number.
-    early: BTreeMap<u64, Part>,
+    early: BTreeMap<u64, Part<'a>>,
     /// The end of the file; absent while a thread writes there.
     end: Option<End>,
 }
@@ -56,6 +73,8 @@ struct End {
     file: AtomicFile,
     hasher: Option<sha2::Sha256>,
     size_bytes: u64,
+    /// The bytes at the start of the file that are on their way to the disk.
+    leaving_bytes: u64,
     chunks: Vec<Chunk>,
     /// For parts that are blocks.
     packer: Option<Box<dyn Packer>>,
@@ -72,7 +91,7 @@ pub(super) struct Written {
     pub(super) chunks: Vec<Chunk>,
 }
 
-impl Output {
+impl<'a> Output<'a> {
     /// Makes an output of the empty `file`; `path` is its final name. Its digest is computed if `is_hashed`.
     ///
     /// # Errors
@@ -83,6 +102,7 @@ impl Output {
             file,
             hasher: is_hashed.then(sha2::Sha256::new),
             size_bytes: 0,
+            leaving_bytes: 0,
             chunks: Vec::new(),
             packer: None,
         };
@@ -112,6 +132,11 @@ impl Output {
         }
     }
 
+    /// Returns the file, for parts that are put in their places.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Writes `bytes` at `offset_bytes`, independent of all other parts.
     ///
     /// # Errors
@@ -125,7 +150,7 @@ impl Output {
     ///
     /// # Errors
     /// If writing fails; nothing can be appended then any more.
-    pub(super) fn take(&self, number: u64, part: Part) -> io::Result<usize> {
+    pub(super) fn take(&self, number: u64, part: Part<'a>) -> io::Result<usize> {
         let mut state = lock(&self.state);
         state.early.insert(number, part);
         let mut count = 0;
@@ -172,7 +197,7 @@ impl Output {
 }
 
 impl End {
-    fn append(&mut self, part: Part) -> io::Result<()> {
+    fn append(&mut self, part: Part<'_>) -> io::Result<()> {
         match part {
             Part::Compressed(bytes, content) => {
                 let chunk = Chunk {
@@ -180,32 +205,57 @@ impl End {
                     offset_bytes: self.size_bytes,
                     length_bytes: bytes.len() as u64,
                     crc32: crc32fast::hash(&bytes),
+                    blocks: Vec::new(),
                 };
                 self.chunks.push(chunk);
-                self.write(&bytes)
+                self.write(&bytes)?;
             }
-            Part::Packed(blocks) => {
-                let mut bytes = Vec::new();
-                if let Some(packer) = &mut self.packer {
-                    for (index, block) in &blocks {
-                        packer.append(*index, block, &mut bytes)?;
-                    }
+            Part::Packed(blocks) => self.pack(&blocks)?,
+            Part::Zeros(bytes) => self.write(&bytes)?,
+            Part::Placed(contents, place) => {
+                if let Some(hasher) = &mut self.hasher {
+                    hash(hasher, &contents, &place)?;
                 }
-                self.write(&bytes)
-            }
-            Part::Zeros(bytes) => self.write(&bytes),
-            Part::Placed(length_bytes, data) => {
-                let mut at = 0;
-                for (start, bytes) in &data {
-                    self.hash_zeros(start - at);
-                    self.hash(bytes);
-                    at = start + bytes.len() as u64;
-                }
-                self.hash_zeros(length_bytes - at);
-                self.size_bytes += length_bytes;
-                Ok(())
+                self.size_bytes += place.end - place.start;
             }
         }
+        self.start_write_back();
+        Ok(())
+    }
+
+    /// Appends compressed blocks, and what the container has between them.
+    fn pack(&mut self, packed: &Blocks) -> io::Result<()> {
+        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+        if let Some(packer) = &mut self.packer {
+            for (number, block) in &packed.blocks {
+                let place = packer.append(packed.first + number, block, &mut bytes)?;
+                blocks.push(Block {
+                    number: *number,
+                    offset_bytes: place - self.size_bytes,
+                    length_bytes: block.len() as u64,
+                });
+            }
+        }
+        // The bytes before the first block may be the header, which changes at the end.
+        let begin = blocks.first().map(|block: &Block| block.offset_bytes);
+        if let Some((content, begin)) = packed.content.zip(begin) {
+            blocks.iter_mut().for_each(|block| block.offset_bytes -= begin);
+            self.chunks.push(Chunk {
+                content,
+                offset_bytes: self.size_bytes + begin,
+                length_bytes: bytes.len() as u64 - begin,
+                crc32: crc32fast::hash(&bytes[begin as usize..]),
+                blocks,
+            });
+        }
+        self.write(&bytes)
+    }
+
+    /// Has the disk begin with what is complete, so that less is left for the sync at the end.
+    fn start_write_back(&mut self) {
+        let complete = self.size_bytes / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
+        durable::start_write_back_of(self.file.file(), self.leaving_bytes..complete);
+        self.leaving_bytes = complete;
     }
 
     /// Writes what a container has behind its last block, and over its first bytes; returns whether those have changed.
@@ -222,22 +272,36 @@ impl End {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.file().write_all(bytes)?;
-        self.hash(bytes);
-        self.size_bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn hash(&mut self, bytes: &[u8]) {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
         }
+        self.size_bytes += bytes.len() as u64;
+        Ok(())
     }
+}
 
-    fn hash_zeros(&mut self, mut length_bytes: u64) {
-        while length_bytes > 0 && self.hasher.is_some() {
-            let count = length_bytes.min(ZEROS.len() as u64);
-            self.hash(&ZEROS[..count as usize]);
-            length_bytes -= count;
+/// Adds the bytes of `contents` at `place` to `hasher`. They are read again, from the page cache in most cases, which
+/// costs a tenth of hashing them; to keep them would take more.
+fn hash(hasher: &mut sha2::Sha256, contents: &Contents<'_>, place: &Range<u64>) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES as usize];
+    let mut at = place.start;
+    while at < place.end {
+        let (start, end) = contents.next_data(at, place.end)?;
+        hash_zeros(hasher, start - at);
+        for piece in (start..end).step_by(PIECE_BYTES as usize) {
+            let bytes = &mut buffer[..(end - piece).min(PIECE_BYTES) as usize];
+            contents.read_exact_at(bytes, piece)?;
+            hasher.update(&*bytes);
         }
+        at = end;
+    }
+    Ok(())
+}
+
+fn hash_zeros(hasher: &mut sha2::Sha256, mut length_bytes: u64) {
+    while length_bytes > 0 {
+        let count = length_bytes.min(ZEROS.len() as u64);
+        hasher.update(&ZEROS[..count as usize]);
+        length_bytes -= count;
     }
 }

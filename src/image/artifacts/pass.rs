@@ -37,8 +37,8 @@ pub(super) fn run(products: &[Product<'_>], work: Work<'_>) -> Result<(), ImageE
     Ok(())
 }
 
-struct Pass<'a> {
-    products: &'a [Product<'a>],
+struct Pass<'a, 'p> {
+    products: &'a [Product<'p>],
     queue: Mutex<Queue>,
     /// Tells that a thread may begin another chunk.
     room: Condvar,
@@ -57,10 +57,10 @@ struct Queue {
     is_over: bool,
 }
 
-impl Pass<'_> {
+impl Pass<'_, '_> {
     /// Makes chunks until there are none.
     fn work(&self) -> Result<(), PathError> {
-        let _over = Over(self);
+        let _over = Over(&self.queue, &self.room);
         while let Some((index, number)) = self.take() {
             let Some(product) = self.products.get(index) else {
                 continue;
@@ -97,11 +97,11 @@ impl Pass<'_> {
 
 /// Ends the work of all threads when one ends: it has found no chunk left, or has failed, and then its chunk would count
 /// for ever.
-struct Over<'a>(&'a Pass<'a>);
+struct Over<'a>(&'a Mutex<Queue>, &'a Condvar);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        lock(&self.0.queue).is_over = true;
-        self.0.room.notify_all();
+        lock(self.0).is_over = true;
+        self.1.notify_all();
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::compressor::Compressor;
 use super::identity;
 use super::index::EarlierFile;
-use super::output::{Output, Part, Written};
+use super::output::{Blocks, Output, Part, Written};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
 use crate::image::containers::contents::Contents;
@@ -17,16 +17,18 @@ use crate::image::digest::DigestTree;
 use crate::image::tree::is_zero;
 use crate::package::Sha256;
 
-/// The length in bytes of a chunk that is not compressed.
+/// The length in bytes of a chunk that is not compressed as a whole.
 const PLAIN_BYTES: u64 = 4 << 20;
+/// Bytes that are copied at once: what stays in a processor's cache.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// The form of a product.
 #[derive(Debug)]
 pub(super) enum Form<'a> {
     /// The bytes themselves.
     Plain,
-    /// Blocks that are compressed one by one.
-    Packed(Box<dyn Packer>),
+    /// Blocks that are compressed one by one, with the chunks of the file of an earlier build.
+    Packed(Box<dyn Packer>, Option<EarlierFile>),
     /// Compressed, with the chunks of the file of an earlier build.
     Compressed(&'a Compressor, Option<EarlierFile>),
 }
@@ -36,8 +38,8 @@ pub(super) enum Form<'a> {
 enum Method<'a> {
     /// It is put in its place.
     Plain,
-    /// Its blocks, of this length in bytes, are compressed by this function.
-    Packed(u64, Pack),
+    /// Its blocks, of this length in bytes, are compressed by this function, or taken from the file of an earlier build.
+    Packed(u64, Pack, Option<EarlierFile>),
     /// It is compressed, or taken from the file of an earlier build.
     Compressed(&'a Compressor, Option<EarlierFile>),
 }
@@ -60,7 +62,7 @@ pub(super) struct Source<'a> {
 pub(super) struct Product<'a> {
     source: Source<'a>,
     method: Method<'a>,
-    output: Output,
+    output: Output<'a>,
     /// Its final name.
     path: PathBuf,
 }
@@ -73,7 +75,7 @@ impl<'a> Product<'a> {
     pub(super) fn new(
         source: Source<'a>,
         form: Form<'a>,
-        (output, path): (Output, PathBuf),
+        (output, path): (Output<'a>, PathBuf),
     ) -> Result<Self, PathError> {
         let form = match form {
             Form::Plain => {
@@ -81,8 +83,8 @@ impl<'a> Product<'a> {
                 sized.map_err(PathError::on("set the size of", &path))?;
                 Method::Plain
             }
-            Form::Packed(packer) => {
-                let method = Method::Packed(packer.block_bytes(), packer.pack());
+            Form::Packed(packer, earlier) => {
+                let method = Method::Packed(packer.block_bytes(), packer.pack(), earlier);
                 output.set_packer(packer);
                 method
             }
@@ -137,7 +139,9 @@ impl<'a> Product<'a> {
         let Some(place) = self.chunk(number) else { return Ok(0) };
         let part = match &self.method {
             Method::Plain => self.placed(&place)?,
-            Method::Packed(block_bytes, pack) => self.packed(&place, (*block_bytes, *pack), cancel)?,
+            Method::Packed(block_bytes, pack, earlier) => {
+                self.packed(&place, (*block_bytes, *pack, earlier.as_ref()), cancel)?
+            }
             Method::Compressed(compressor, earlier) => {
                 self.compressed(&place, (compressor, earlier.as_ref()), cancel)?
             }
@@ -166,29 +170,65 @@ impl<'a> Product<'a> {
         Ok(parts)
     }
 
-    fn placed(&self, place: &Range<u64>) -> Result<Part, PathError> {
-        let data = self.data(place)?;
-        for (offset, bytes) in &data {
-            let placed = self.output.place(bytes, place.start + offset);
-            placed.map_err(PathError::on("write", &self.path))?;
+    /// Copies the data at `place` to the same place of the file.
+    fn placed(&self, place: &Range<u64>) -> Result<Part<'a>, PathError> {
+        let (contents, mut at) = (self.source.contents, place.start);
+        while at < place.end {
+            let data = contents.next_data(at, place.end);
+            let (start, end) = data.map_err(PathError::on("read", self.source.path))?;
+            self.copy(start + contents.copy_start(&(start..end), self.output.file())..end)?;
+            at = end;
         }
-        Ok(Part::Placed(place.end - place.start, data))
+        Ok(Part::Placed(contents, place.clone()))
     }
 
-    /// Compresses the blocks at `place` that are not zeros.
-    fn packed(&self, place: &Range<u64>, (block_bytes, pack): (u64, Pack), cancel: &Cancel) -> Result<Part, PathError> {
+    /// Copies `data` to the same place of the file, piece by piece.
+    fn copy(&self, data: Range<u64>) -> Result<(), PathError> {
+        let mut buffer = vec![0; (data.end - data.start).min(PIECE_BYTES) as usize];
+        for start in data.clone().step_by(PIECE_BYTES as usize) {
+            let bytes = &mut buffer[..(data.end - start).min(PIECE_BYTES) as usize];
+            let read = self.source.contents.read_exact_at(bytes, start);
+            read.map_err(PathError::on("read", self.source.path))?;
+            let placed = self.output.place(bytes, start);
+            placed.map_err(PathError::on("write", &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the blocks at `place` from the `earlier` file, or compresses those that are not zeros.
+    fn packed(
+        &self,
+        place: &Range<u64>,
+        (block_bytes, pack, earlier): (u64, Pack, Option<&EarlierFile>),
+        cancel: &Cancel,
+    ) -> Result<Part<'a>, PathError> {
+        let mut packed = Blocks {
+            first: place.start / block_bytes,
+            content: self.known(place),
+            blocks: Vec::new(),
+        };
+        let count = (place.end - place.start).div_ceil(block_bytes);
+        if let Some(blocks) = packed.content.and_then(|content| earlier?.blocks(content, count)) {
+            packed.blocks = blocks;
+            return Ok(Part::Packed(packed));
+        }
         let data = self.data(place)?;
-        let mut blocks = Vec::new();
         if !data.is_empty() {
             let chunk = joined(data, (place.end - place.start) as usize);
-            for (index, block) in (place.start / block_bytes..).zip(chunk.chunks(block_bytes as usize)) {
+            for (number, block) in (0..).zip(chunk.chunks(block_bytes as usize)) {
                 let is_stopped = cancel.check().map_err(io::Error::other);
-                let packed = is_stopped.and_then(|()| (!is_zero(block)).then(|| pack(block)).transpose());
-                let packed = packed.map_err(PathError::on("compress to", &self.path))?;
-                blocks.extend(packed.map(|packed| (index, packed)));
+                let block = is_stopped.and_then(|()| (!is_zero(block)).then(|| pack(block)).transpose());
+                let block = block.map_err(PathError::on("compress to", &self.path))?;
+                packed.blocks.extend(block.map(|block| (number, block)));
             }
         }
-        Ok(Part::Packed(blocks))
+        Ok(Part::Packed(packed))
+    }
+
+    /// Returns the digest of what the part at `place` is made from, if it is known without reading.
+    fn known(&self, place: &Range<u64>) -> Option<Sha256> {
+        let tree = self.source.tree?;
+        Some(identity::of_part(self.source.layout, tree, place))
     }
 
     /// Takes the chunk at `place` from the `earlier` file, or compresses it.
@@ -197,12 +237,9 @@ impl<'a> Product<'a> {
         place: &Range<u64>,
         (compressor, earlier): (&Compressor, Option<&EarlierFile>),
         cancel: &Cancel,
-    ) -> Result<Part, PathError> {
+    ) -> Result<Part<'a>, PathError> {
         let find = |content| Some(Part::Compressed(earlier?.chunk(content)?, content));
-        let known = self
-            .source
-            .tree
-            .map(|tree| identity::of_part(self.source.layout, tree, place));
+        let known = self.known(place);
         if let Some(part) = known.and_then(find) {
             return Ok(part);
         }

@@ -21,8 +21,34 @@ pub fn write_sums<'a>(
     directory: &Path,
     files: impl IntoIterator<Item = (&'a Path, Sha256)>,
 ) -> Result<Option<PathBuf>, PathError> {
+    write(directory.join(SUMS_NAME), &lines(files))
+}
+
+/// Takes the files out of the list in `directory` that are not there: a build takes the raw image of the build before,
+/// to start from it.
+///
+/// # Errors
+/// If the list cannot be read or written.
+pub fn forget_missing(directory: &Path) -> Result<(), PathError> {
     let path = directory.join(SUMS_NAME);
-    let text = lines(files);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(PathError::on("read", &path))?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let is_there = |line: &&str| {
+        let name = line.split_once("  ").map(|(_, name)| name);
+        name.is_some_and(|name| directory.join(name).exists())
+    };
+    let kept: String = text.lines().filter(is_there).flat_map(|line| [line, "\n"]).collect();
+    if kept != text {
+        write(path, &kept)?;
+    }
+    Ok(())
+}
+
+/// Writes the list `text` to `path`, and returns that; an empty list is removed.
+fn write(path: PathBuf, text: &str) -> Result<Option<PathBuf>, PathError> {
     if !text.is_empty() {
         durable::write_file(&path, text)?;
         return Ok(Some(path));
@@ -45,4 +71,32 @@ fn lines<'a>(files: impl IntoIterator<Item = (&'a Path, Sha256)>) -> String {
         let _ = writeln!(text, "{sha256}  {name}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_is_not_listed_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one.raw", "other.raw.gz"].map(|name| directory.path().join(name));
+        let list = || fs::read_to_string(directory.path().join(SUMS_NAME)).ok();
+        forget_missing(directory.path()).unwrap();
+        assert_eq!(list(), None);
+        for path in [&one, &other] {
+            fs::write(path, "x").unwrap();
+        }
+        let sums = [&one, &other].map(|path| (path.as_path(), Sha256::of("x")));
+        write_sums(directory.path(), sums).unwrap();
+        let all = list();
+        forget_missing(directory.path()).unwrap();
+        assert_eq!(list(), all);
+        fs::remove_file(&one).unwrap();
+        forget_missing(directory.path()).unwrap();
+        assert_eq!(list(), Some(format!("{}  other.raw.gz\n", Sha256::of("x"))));
+        fs::remove_file(&other).unwrap();
+        forget_missing(directory.path()).unwrap();
+        assert_eq!(list(), None);
+    }
 }

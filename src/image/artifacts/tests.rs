@@ -182,7 +182,8 @@ proptest::proptest! {
             1..4,
         ),
     ) {
-        let wanted = compressed(&[Compression::Gzip, Compression::Zstd]);
+        let mut wanted = compressed(&[Compression::Gzip, Compression::Zstd]);
+        wanted.extend([ArtifactFormat::Vmdk, ArtifactFormat::Qcow2Zstd].map(|format| artifact(format, None)));
         let (known, read) = (Image::with_tree(), Image::new());
         for image in [&known, &read] {
             image.make(&wanted, 2);

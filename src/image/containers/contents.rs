@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use super::super::holes::next_data;
@@ -58,6 +59,24 @@ impl<'a> Contents<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Has the kernel copy the start of `place` (bytes), which lies in one piece, to the same place of `target`: without a
+    /// copy if the file system can share blocks. Returns the number of bytes that it copied, perhaps none; the rest is
+    /// left to the caller.
+    pub fn copy_start(&self, place: &Range<u64>, target: &File) -> u64 {
+        let Some((start, Piece::Raw(range))) = self.pieces_from(place.start).first() else {
+            return 0;
+        };
+        let (mut from, mut to) = (range.start + (place.start - start), place.start);
+        while to < place.end {
+            let length = (place.end - to) as usize;
+            match rustix::fs::copy_file_range(self.raw, Some(&mut from), target, Some(&mut to), length) {
+                Ok(copied) if copied > 0 => (),
+                _ => break,
+            }
+        }
+        to - place.start
     }
 
     /// Finds the next data at or behind `offset` and returns its start and end in bytes; both are `limit` if only zeros
@@ -122,5 +141,13 @@ mod tests {
         assert_eq!(contents.next_data(5, size).unwrap().0, data as u64);
         assert_eq!(contents.next_data(2 << 20, 3 << 20).unwrap(), (3 << 20, 3 << 20));
         assert_eq!(contents.next_data(2 << 20, size).unwrap(), (size - 3, size));
+
+        let target = tempfile::tempfile().unwrap();
+        let place = data as u64 + 10..data as u64 + 100_000;
+        let copied = contents.copy_start(&place, &target) as usize;
+        assert!(copied as u64 <= place.end - place.start && contents.copy_start(&(0..5), &target) == 0);
+        let mut read = vec![1; copied];
+        target.read_exact_at(&mut read, place.start).unwrap();
+        assert!(read.iter().all(|byte| *byte == 7));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, SECTOR_BYTES};
 use super::layout::Layout;
-use super::packed::Packer;
+use super::packed::{Pack, Packer};
 use super::{gcp, qcow2, qcow2_packed, vdi, vhd, vhdx, vmdk, vmdk_stream};
 use crate::model::ArtifactFormat;
 
@@ -37,6 +37,15 @@ pub fn container(format: ArtifactFormat, disk: &Disk<'_>, name: &str) -> Contain
             return Container::Packed(Box::new(vmdk_stream::Stream::new(disk, name)));
         }
     })
+}
+
+/// Returns the function that compresses the blocks of `format`; `None` if it has no compressed blocks.
+pub fn pack(format: ArtifactFormat) -> Option<Pack> {
+    match format {
+        ArtifactFormat::Qcow2Zstd => Some(qcow2_packed::pack),
+        ArtifactFormat::Vmdk | ArtifactFormat::Aws | ArtifactFormat::Ova => Some(vmdk_stream::pack),
+        _ => None,
+    }
 }
 
 /// Returns what the size of a disk in `format` must be a multiple of, in bytes.

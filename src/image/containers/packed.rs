@@ -15,11 +15,12 @@ pub trait Packer: Debug + Send {
     /// Returns the function that compresses a block.
     fn pack(&self) -> Pack;
 
-    /// Writes the block `index`, compressed; indexes ascend. Blocks of zeros are left out.
+    /// Writes the block `index`, compressed; indexes ascend. Blocks of zeros are left out. Returns the place of the
+    /// block's compressed bytes in the file.
     ///
     /// # Errors
     /// If writing fails, or the file becomes larger than its format can be.
-    fn append(&mut self, index: u64, packed: &[u8], output: &mut dyn Write) -> io::Result<()>;
+    fn append(&mut self, index: u64, packed: &[u8], output: &mut dyn Write) -> io::Result<u64>;
 
     /// Writes what follows the last block. Returns the bytes that belong at the start of the file, over what lies there;
     /// none for most formats.

@@ -17,6 +17,18 @@ const LEVEL: i32 = 6;
 const COMPRESSED: u64 = 1 << 62;
 const SECTORS_BIT: u32 = 62 - (CLUSTER_BITS - 8);
 
+/// Compresses a cluster.
+///
+/// # Errors
+/// If the library fails.
+pub fn pack(block: &[u8]) -> io::Result<Vec<u8>> {
+    let mut cluster = block.to_vec();
+    cluster.resize(CLUSTER_BYTES as usize, 0);
+    let packed = zstd::bulk::compress(&cluster, LEVEL)?;
+    // A cluster that compression does not make shorter is kept as it is.
+    Ok(if packed.len() < cluster.len() { packed } else { cluster })
+}
+
 /// A qcow2 file with compressed clusters that is being written.
 #[derive(Debug)]
 pub struct Packed {
@@ -124,16 +136,10 @@ impl Packer for Packed {
     }
 
     fn pack(&self) -> Pack {
-        |block| {
-            let mut cluster = block.to_vec();
-            cluster.resize(CLUSTER_BYTES as usize, 0);
-            let packed = zstd::bulk::compress(&cluster, LEVEL)?;
-            // A cluster that compression does not make shorter is kept as it is.
-            Ok(if packed.len() < cluster.len() { packed } else { cluster })
-        }
+        pack
     }
 
-    fn append(&mut self, index: u64, packed: &[u8], output: &mut dyn Write) -> io::Result<()> {
+    fn append(&mut self, index: u64, packed: &[u8], output: &mut dyn Write) -> io::Result<u64> {
         self.begin(output)?;
         if packed.len() as u64 == CLUSTER_BYTES {
             self.align(output)?;
@@ -141,7 +147,7 @@ impl Packer for Packed {
             self.write(output, packed)?;
             self.refer(place, self.end);
             self.clusters.push((index, COPIED | place));
-            return Ok(());
+            return Ok(place);
         }
         let place = self.end;
         self.write(output, packed)?;
@@ -150,7 +156,7 @@ impl Packer for Packed {
         self.refer(first * SECTOR_BYTES, (first + more_sectors + 1) * SECTOR_BYTES);
         self.clusters
             .push((index, COMPRESSED | (more_sectors << SECTORS_BIT) | place));
-        Ok(())
+        Ok(place)
     }
 
     fn finish(&mut self, output: &mut dyn Write) -> io::Result<Vec<u8>> {

@@ -20,6 +20,17 @@ const LEVEL: u32 = 6;
 /// The first sector of the grains.
 const DATA_SECTOR: u64 = 128;
 
+/// Compresses a grain (RFC 1950), whole also at the end of the disk.
+///
+/// # Errors
+/// If the library fails.
+pub fn pack(block: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(LEVEL));
+    encoder.write_all(block)?;
+    encoder.write_all(&[0; GRAIN_BYTES as usize][block.len()..])?;
+    encoder.finish()
+}
+
 /// A stream-optimized VMDK file that is being written.
 #[derive(Debug)]
 pub struct Stream {
@@ -101,16 +112,10 @@ impl Packer for Stream {
     }
 
     fn pack(&self) -> Pack {
-        |block| {
-            // RFC 1950; a grain is compressed whole, also the one at the end of the disk.
-            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(LEVEL));
-            encoder.write_all(block)?;
-            encoder.write_all(&[0; GRAIN_BYTES as usize][block.len()..])?;
-            encoder.finish()
-        }
+        pack
     }
 
-    fn append(&mut self, index: u64, packed: &[u8], output: &mut dyn Write) -> io::Result<()> {
+    fn append(&mut self, index: u64, packed: &[u8], output: &mut dyn Write) -> io::Result<u64> {
         self.begin(output)?;
         self.end_tables(index / ENTRIES, output)?;
         let place = sector_number(self.sector)?;
@@ -119,7 +124,8 @@ impl Packer for Stream {
             value: (index * GRAIN_BYTES / SECTOR_BYTES).into(),
             size_bytes: (packed.len() as u32).into(),
         };
-        self.write(output, &[marker.as_bytes(), packed])
+        self.write(output, &[marker.as_bytes(), packed])?;
+        Ok(u64::from(place) * SECTOR_BYTES + marker.as_bytes().len() as u64)
     }
 
     fn finish(&mut self, output: &mut dyn Write) -> io::Result<Vec<u8>> {

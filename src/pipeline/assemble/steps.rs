@@ -2,14 +2,16 @@
 //!
 //! A thread makes durable what a step wrote and gives it its final name, while the next step runs over it.
 
+mod sealing;
+mod secrets;
+mod upper;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::base::remove_traces;
-use crate::cancel::Cancelled;
-use crate::durable::{self, FileLock, PathError};
+use crate::durable::FileLock;
 use crate::image::merged::Merged;
 use crate::image::sealed::SealedLayer;
 use crate::layer::{
@@ -20,9 +22,10 @@ use crate::mount::kernel::Upper;
 use crate::overlay::{self, directory::DirectoryLayer};
 use crate::package::{Checksum, ResolvedPackage, Sha256};
 use crate::root::Root;
-use crate::secrets::{self, Contents};
 use crate::snapshot::Snapshot;
 use crate::workspace::ImageBuild;
+
+use sealing::Sealing;
 
 use super::mounted::{self, Mounted};
 use super::{base, canonical};
@@ -101,33 +104,6 @@ struct Unsealed {
 /// A layer that was published, or the draft of one that another build had published first.
 type Published = Result<Layer, Draft>;
 
-/// A thread that makes a layer durable; joined when dropped.
-struct Sealing<T>(Option<JoinHandle<Result<T, LayerError>>>);
-
-impl<T: Send + 'static> Sealing<T> {
-    fn start(work: impl FnOnce() -> Result<T, LayerError> + Send + 'static) -> Self {
-        Self(Some(std::thread::spawn(work)))
-    }
-
-    fn join(mut self) -> Result<T, LayerError> {
-        match self.0.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            // Only this function and `drop` take it.
-            None => Err(LayerError::Cancelled(Cancelled)),
-        }
-    }
-}
-
-impl<T> Drop for Sealing<T> {
-    fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            // The build has failed already; a layer that was published all the same is sound.
-            drop(thread.join());
-        }
-    }
-}
-
 impl<'a> Steps<'a> {
     /// Begins with the base whose key is `base`, and removes what killed builds left.
     pub fn new(
@@ -196,34 +172,10 @@ impl<'a> Steps<'a> {
             return Ok(());
         }
         let draft = self.store.draft()?;
-        let cached = self.obtain(step.packages)?;
-        let packages = cached.complete(context, step.packages)?;
-        let pool = (!packages.is_empty()).then(|| mounted::pool(context, self.selection, &packages));
-        let mounted = self.mount(Some((draft.tree(), draft.work())), pool)?;
-        let (timeline, times, tree) = (&context.timeline, Times::begin(step.epoch_seconds), draft.tree());
-        let (warnings, secrets) = timeline.inner(step.name, || {
-            self.run(mounted, |root| {
-                let warnings = work(&Filled {
-                    root,
-                    upper: &tree,
-                    packages: &packages,
-                })?;
-                remove_traces(&Root::open(root)?)?;
-                let secrets = match packages.is_empty() {
-                    true => Vec::new(),
-                    false => {
-                        let contents = cached.contents(context, step.packages)?;
-                        find_secrets(&Root::open(&tree)?, root, Some(&contents))?
-                    }
-                };
-                Ok((warnings, secrets))
-            })
-        })?;
-        // Before the next step can see them.
-        times.settle(&tree)?;
+        let (warnings, secrets) = self.fill(&draft, step, work)?;
         // The next step would wait for the layer below, too; until then that may get another name.
         self.finish_sealing()?;
-        canonical::make(&tree, &Merged::new(self.layers_below()?)?)?;
+        canonical::make(&draft.tree(), &Merged::new(self.layers_below()?)?)?;
         let facts = Facts {
             key: step.key,
             step: step.name.to_owned(),
@@ -243,6 +195,41 @@ impl<'a> Steps<'a> {
             size_bytes: 0,
         });
         Ok(())
+    }
+
+    /// Fills `draft` by `work`, through a mount. Returns the warnings of `work`, and the private keys and identities that
+    /// packages drew.
+    fn fill(
+        &mut self,
+        draft: &Draft,
+        step: &Step<'_>,
+        work: impl FnOnce(&Filled<'_>) -> Result<Vec<String>, BuildError>,
+    ) -> Result<(Vec<String>, Vec<Secret>), BuildError> {
+        let (context, tree) = (self.context, draft.tree());
+        let cached = self.obtain(step.packages)?;
+        let packages = cached.complete(context, step.packages)?;
+        let pool = (!packages.is_empty()).then(|| mounted::pool(context, self.selection, &packages));
+        let mounted = self.mount(Some((tree.clone(), draft.work())), pool)?;
+        let times = Times::begin(step.epoch_seconds);
+        let found = context.timeline.inner(step.name, || {
+            self.run(mounted, |root| {
+                let warnings = work(&Filled {
+                    root,
+                    upper: &tree,
+                    packages: &packages,
+                })?;
+                remove_traces(&Root::open(root)?)?;
+                if packages.is_empty() {
+                    return Ok((warnings, Vec::new()));
+                }
+                let contents = cached.contents(context, step.packages)?;
+                let secrets = secrets::find(&Root::open(&tree)?, root, Some(&contents))?;
+                Ok((warnings, secrets))
+            })
+        })?;
+        // Before the next step can see them.
+        times.settle(&tree)?;
+        Ok(found)
     }
 
     /// Puts the layer `key`, which holds `packages` packages, on top; `false` if it cannot be used.
@@ -335,62 +322,6 @@ impl<'a> Steps<'a> {
         self.secrets.extend(facts.secrets.iter().cloned());
     }
 
-    /// Does the last step, which writes the image's own upper, or reuses the upper of the build before if that has the
-    /// same key. Its programs take `epoch_seconds` (since 1970) for the present time.
-    pub fn upper(
-        &mut self,
-        key: Sha256,
-        epoch_seconds: u64,
-        work: impl FnOnce(&Path) -> Result<(), BuildError>,
-    ) -> Result<(), BuildError> {
-        let (upper, previous) = (self.output.upper(), self.output.previous());
-        let mut used = LayerUse {
-            step: "settings".to_owned(),
-            reused: false,
-            packages: 0,
-            size_bytes: 0,
-        };
-        if !self.context.request.from_scratch
-            && let Some(manifest) = sound_upper(&previous, key)
-        {
-            self.settle()?;
-            std::fs::rename(previous.upper(), &upper).map_err(PathError::on("take over", previous.upper()))?;
-            let sums = self.output.upper_sums();
-            std::fs::rename(previous.upper_sums(), &sums).map_err(PathError::on("take over", &sums))?;
-            manifest.write(&self.output.upper_manifest())?;
-            self.note(&manifest.facts);
-            used.reused = true;
-            used.size_bytes = manifest.scan.size_bytes;
-        } else {
-            let mounted = self.mount(Some((upper.clone(), self.output.work())), None)?;
-            let (timeline, times) = (&self.context.timeline, Times::begin(epoch_seconds));
-            let files = Root::open(&upper)?.sparing(self.context.loaded().template.system.destinations());
-            let secrets = timeline.inner(&used.step, || {
-                self.run(mounted, |root| {
-                    work(root)?;
-                    find_secrets(&files, root, None)
-                })
-            })?;
-            times.settle(&upper)?;
-            durable::remove_tree(&self.output.work())?;
-            let facts = Facts {
-                key,
-                step: used.step.clone(),
-                parent: self.top(),
-                ground: self.top(),
-                packages: Vec::new(),
-                warnings: Vec::new(),
-                secrets,
-            };
-            self.note(&facts);
-            used.size_bytes = layer::glance(&upper)?.size_bytes;
-            self.own = Some(facts);
-        }
-        self.uses.push(used);
-        self.place(None, upper);
-        Ok(())
-    }
-
     /// Merges all layers, read-only, once each of them is complete.
     pub fn freeze(mut self) -> Result<Done, BuildError> {
         self.settle()?;
@@ -413,24 +344,6 @@ impl<'a> Steps<'a> {
             own,
             _kept: self.kept,
         })
-    }
-
-    /// Says which private keys and identities that the steps have drawn all copies of the image share, although the
-    /// template does not allow it.
-    fn told_secrets(&self, merged: &Merged) -> Result<Vec<String>, BuildError> {
-        let system = &self.context.loaded().template.system;
-        let meant: BTreeSet<&str> = system.meant().collect();
-        let mut told = Vec::new();
-        for secret in self
-            .secrets
-            .iter()
-            .filter(|secret| !meant.contains(secret.path.as_str()))
-        {
-            if merged.has(Path::new(&secret.path))? {
-                told.push(secret.to_string());
-            }
-        }
-        Ok(told)
     }
 
     /// Opens the layers so far, the topmost first.
@@ -464,20 +377,6 @@ impl<'a> Steps<'a> {
         }
         layers.push(Arc::clone(&self.snapshot) as Arc<dyn overlay::layer::Layer>);
         Ok(layers)
-    }
-
-    /// Makes the image's upper durable while the image is written.
-    fn seal_upper(&self, facts: Facts) -> Sealing<()> {
-        let (cancel, timeline) = (self.context.work.cancel.clone(), self.context.timeline.clone());
-        let output = self.output.clone();
-        Sealing::start(move || {
-            let seal = || {
-                let (manifest, sums) = layer::seal(&output.upper(), facts, &cancel)?;
-                sums.write(&output.upper_sums())?;
-                Ok(manifest.write(&output.upper_manifest())?)
-            };
-            timeline.inner("sync and digest settings", seal)
-        })
     }
 
     /// Mounts all layers, with a new upper and its work directory unless `upper` is `None`.
@@ -574,29 +473,4 @@ impl Done {
     pub fn close(self) -> Result<(), BuildError> {
         Ok(self.own.map_or(Ok(()), Sealing::join)?)
     }
-}
-
-/// Gives the manifest of an earlier build's upper, if that has the key `key` and is unchanged.
-fn sound_upper(previous: &ImageBuild, key: Sha256) -> Option<Manifest> {
-    let manifest = Manifest::read(&previous.upper_manifest()).ok()?;
-    if manifest.facts.key != key
-        || !previous.upper_sums().exists()
-        || layer::glance(&previous.upper()).ok()? != manifest.scan
-    {
-        return None;
-    }
-    durable::remove_tree(&previous.upper_manifest()).ok()?;
-    Some(manifest)
-}
-
-/// Finds the private keys and identities in `files`, which a step has written below the whole `image`: `installed` are
-/// the contents of its packages, if it has installed some.
-fn find_secrets(files: &Root, image: &Path, installed: Option<&[Contents]>) -> Result<Vec<Secret>, BuildError> {
-    let place = secrets::Place {
-        upper: files,
-        image: &Root::open(image)?,
-        has_packages: installed.is_some(),
-        contents: installed.unwrap_or_default(),
-    };
-    Ok(secrets::find(place)?)
 }

@@ -50,9 +50,10 @@ impl Claim {
         })
     }
 
-    /// Takes the raw image of the build before, to start from it.
-    pub fn take_earlier(&mut self) -> Option<Earlier> {
-        self.earlier.take()
+    /// Takes the raw image of the build before, to start from it. From here on, the list of digests does not name it.
+    pub fn take_earlier(&mut self) -> Result<Option<Earlier>, BuildError> {
+        artifacts::forget_missing(self.output.directory())?;
+        Ok(self.earlier.take())
     }
 
     /// Keeps what the build made, because it has succeeded.
@@ -117,8 +118,37 @@ impl Drop for Claim {
             Some(earlier) => earlier.give_back(&self.output.image_record()),
             None => Ok(()),
         });
+        let given_back = given_back.and_then(|()| artifacts::forget_missing(self.output.directory()));
         if let Err(error) = given_back {
             tracing::warn!(%error, "something of the failed build stays; the next build removes it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cancel::Cancel;
+    use crate::image::artifacts::{SUMS_NAME, write_sums};
+    use crate::package::Sha256;
+
+    #[test]
+    fn a_raw_image_that_is_gone_has_no_digest() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = ImageBuild::at(directory.path().join("imagebuild/one"));
+        let (cancel, raw) = (Cancel::default(), output.directory().join("one.raw"));
+        let sums = output.directory().join(SUMS_NAME);
+        for takes_it in [true, false] {
+            fs::create_dir_all(output.directory()).unwrap();
+            fs::write(&raw, "raw").unwrap();
+            write_sums(output.directory(), [(raw.as_path(), Sha256::of("raw"))]).unwrap();
+            let mut claim = Claim::take(&output, &[], Work::quiet(&cancel)).unwrap();
+            if takes_it {
+                assert!(claim.take_earlier().unwrap().is_none());
+                assert!(!sums.exists(), "also if the build is killed now");
+            }
+            drop(claim);
+            assert!(!raw.exists() && !sums.exists());
         }
     }
 }

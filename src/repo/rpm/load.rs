@@ -6,7 +6,7 @@ use super::current::Current;
 use super::error::RpmProblem;
 use super::format::{LoadedIndex, Rpm, Session, is_wanted};
 use super::mirrors::MirrorChoice;
-use super::primary::parse_primary;
+use super::primary::{Primary, parse_primary};
 use super::repomd::Listed;
 use super::xml::XmlError;
 use crate::archive::compression::{Compression, plausible_bytes};
@@ -219,9 +219,23 @@ impl Session<'_> {
         let listed = self.primary(current)?;
         let id = self.repository.id.as_str().into();
         let keep = |record: &RpmRecord| is_wanted(record, self.repository, self.options.arch);
-        self.parse(current.base_url(), "Primary", listed, |text| {
+        let primary = self.parse(current.base_url(), "Primary", listed, |text| {
             parse_primary(text, &id, self.repository.priority, &keep)
-        })
+        })?;
+        self.warn_of_skipped(&primary, &format!("{}/{}", current.base_url(), listed.path));
+        Ok(primary.records)
+    }
+
+    /// Names packages of the index at `url` that are left out, as far as they are not too many.
+    fn warn_of_skipped(&self, primary: &Primary, url: &str) {
+        let repository = &self.repository.id;
+        for error in &primary.skipped {
+            tracing::warn!(repository, url, "{error}: this package is left out");
+        }
+        let unnamed = primary.skipped_count - primary.skipped.len();
+        if unnamed > 0 {
+            tracing::warn!(repository, url, "{unnamed} more packages are left out");
+        }
     }
 
     /// Reads an index, from the cache or the mirror, verified either way: `parse` reads it while it is decompressed,

@@ -13,39 +13,68 @@ pub fn lists_file(path: &str) -> bool {
     path.starts_with("/etc/") || path == "/usr/lib/sendmail" || path.contains("bin/")
 }
 
-/// Parses a `primary.xml`; only records for which `keep` is true are kept in memory.
+/// The number of packages whose mistakes are named one by one.
+const NAMED: usize = 5;
+/// The longest part of a value that a message repeats, in characters.
+const SHOWN_CHARS: usize = 80;
+
+/// The content of a `primary.xml`. As for `.deb` repositories, one odd package does not make the others unusable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Primary {
+    /// The packages that can be used and are wanted, in the order of the text.
+    pub records: Vec<RpmRecord>,
+    /// Why packages are left out: each lacks what its download or verification needs, or has a value that is malformed
+    /// or unsafe. The first few of them.
+    pub skipped: Vec<XmlError>,
+    /// The number of packages that are left out.
+    pub skipped_count: usize,
+}
+
+impl Primary {
+    fn skip(&mut self, error: XmlError) {
+        self.skipped_count += 1;
+        if self.skipped.len() < NAMED {
+            self.skipped.push(error);
+        }
+    }
+}
+
+/// Parses a `primary.xml`; only records for which `keep` is true are kept in memory. A package with a mistake is left
+/// out.
 ///
 /// # Errors
-/// [`XmlError`] if it is malformed, or a package lacks a field that its download or verification needs.
+/// [`XmlError`] if the text is no XML, or no primary index.
 pub fn parse_primary(
     text: impl BufRead,
     repository: &Arc<str>,
     priority: i32,
     keep: &dyn Fn(&RpmRecord) -> bool,
-) -> Result<Vec<RpmRecord>, XmlError> {
+) -> Result<Primary, XmlError> {
     let mut xml = Xml::new(text);
-    let mut records = Vec::new();
+    let mut primary = Primary::default();
     let mut package = Package::default();
     let mut is_primary = false;
     loop {
         match xml.next()? {
             Piece::Start(start) => {
                 is_primary |= start.name() == "metadata";
-                package.start(&start).map_err(|reason| xml.error(reason))?;
+                let read = package.start(&start);
+                package.note(read);
             }
             Piece::Text(text) if package.takes_text => package.text.push_str(&text),
             Piece::End(end) => {
-                let is_package = end.name() == "package";
-                let ended = match is_package {
-                    true => package.finish(repository, priority).map(|record| {
-                        records.extend(record.filter(keep));
-                    }),
-                    false => package.end(end.name()),
-                };
-                ended.map_err(|reason| xml.error(reason))?;
+                if end.name() != "package" {
+                    let read = package.end(end.name());
+                    package.note(read);
+                    continue;
+                }
+                match package.finish(repository, priority) {
+                    Ok(record) => primary.records.extend(record.filter(keep)),
+                    Err(reason) => primary.skip(xml.error(reason)),
+                }
             }
             Piece::Text(_) | Piece::Other => {}
-            Piece::Eof if is_primary => return Ok(records),
+            Piece::Eof if is_primary => return Ok(primary),
             Piece::Eof => return Err(xml.error("it is no primary index")),
         }
     }
@@ -74,6 +103,8 @@ struct Package {
     files: String,
     /// The dependency or version that is being read.
     entry: Entry,
+    /// The first mistake in it.
+    mistake: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +117,13 @@ enum List {
 }
 
 impl Package {
+    /// Remembers the first mistake of the package.
+    fn note(&mut self, read: Result<(), String>) {
+        if let Err(mistake) = read {
+            self.mistake.get_or_insert(mistake);
+        }
+    }
+
     fn start(&mut self, start: &Start<'_>) -> Result<(), String> {
         self.takes_text = false;
         match start.name() {
@@ -116,7 +154,7 @@ impl Package {
             "location" => {
                 self.path = start.attribute("href")?.unwrap_or_default();
                 if start.attribute("xml:base")?.is_some() {
-                    return Err(format!("the package {} lies in another place (xml:base)", self.name));
+                    return Err("it lies in another place (xml:base)".to_owned());
                 }
             }
             "requires" => self.list = Some(List::Requires),
@@ -147,7 +185,7 @@ impl Package {
                 let known = Algorithm::named(&self.algorithm);
                 let digest = known.map(|algorithm| Checksum::parse(algorithm, self.text.trim()));
                 let digest = digest.transpose();
-                self.checksum = digest.map_err(|error| format!("the package {}: {error}", self.name))?;
+                self.checksum = digest.map_err(|error| error.to_string())?;
             }
             "file" if !self.text.contains('\n') => {
                 self.files.push_str(&self.text);
@@ -168,7 +206,7 @@ impl Package {
         }
         let is_rich = name.starts_with('(');
         if name.is_empty() || name.contains('\n') || (!is_rich && name.contains(char::is_whitespace)) {
-            return Err(format!("the package {} has a dependency called {name:?}", self.name));
+            return Err(format!("a dependency is called {:?}", shown(name)));
         }
         let list = match list {
             List::Requires if *pre => List::RequiresPre,
@@ -178,10 +216,7 @@ impl Package {
         lines.push_str(name);
         if let Some(sign) = sign {
             if sign.is_empty() || self.entry.version.is_empty() {
-                return Err(format!(
-                    "the package {} has a malformed dependency on {name}",
-                    self.name
-                ));
+                return Err(format!("its dependency on {} is malformed", shown(name)));
             }
             lines.push_str(sign);
             self.entry.push_evr(lines)?;
@@ -190,36 +225,40 @@ impl Package {
         Ok(())
     }
 
-    /// Returns the record; `None` for a package that is not an RPM.
+    /// Returns the record; `None` for a package that is not an RPM. The error is why it cannot be used.
     fn finish(&mut self, repository: &Arc<str>, priority: i32) -> Result<Option<RpmRecord>, String> {
         if !self.is_rpm {
             return Ok(None);
         }
-        let name = &self.name;
-        if name.is_empty() || !is_plain(name) || !is_plain(&self.arch) || self.arch.is_empty() {
+        let record = match self.mistake.take() {
+            Some(mistake) => Err(mistake),
+            None => self.record(repository, priority),
+        };
+        let named = |mistake| format!("the package {:?} cannot be used: {mistake}", shown(&self.name));
+        record.map(Some).map_err(named)
+    }
+
+    fn record(&self, repository: &Arc<str>, priority: i32) -> Result<RpmRecord, String> {
+        let is_word = |word: &str| !word.is_empty() && is_plain(word);
+        if !is_word(&self.name) || !is_word(&self.arch) {
             return Err(format!(
-                "a package has the name {name:?} and the architecture {:?}",
-                self.arch
+                "its name or its architecture ({:?}) cannot be part of a file name",
+                shown(&self.arch)
             ));
         }
         if self.evr.starts_with('-') || self.evr.ends_with('-') || !self.evr.contains('-') {
-            return Err(format!("the package {name} has the version {:?}", self.evr));
+            return Err(format!("it has the version {:?}", shown(&self.evr)));
         }
         if !stays_inside(&self.path) {
-            return Err(format!(
-                "the package {name} lies at {:?}, out of the repository",
-                self.path
-            ));
+            return Err(format!("it lies at {:?}, out of the repository", shown(&self.path)));
         }
         let checksum = self.checksum.ok_or_else(|| {
-            let algorithm = &self.algorithm;
-            format!("the package {name} is listed with a digest by {algorithm:?}, which oic does not trust")
+            let algorithm = shown(&self.algorithm);
+            format!("it is listed with a digest by {algorithm:?}, which oic does not trust")
         })?;
-        let size_bytes = self
-            .size_bytes
-            .ok_or_else(|| format!("the package {name} has no size"))?;
+        let size_bytes = self.size_bytes.ok_or("it has no size")?;
         let list = |list: List| self.lists[list as usize].trim_end().into();
-        Ok(Some(RpmRecord {
+        Ok(RpmRecord {
             name: self.name.as_str().into(),
             evr: self.evr.as_str().into(),
             arch: self.arch.as_str().into(),
@@ -237,7 +276,7 @@ impl Package {
             checksum,
             repository: Arc::clone(repository),
             priority,
-        }))
+        })
     }
 
     fn clear(&mut self) {
@@ -254,8 +293,15 @@ impl Package {
         }
         self.lists.iter_mut().for_each(String::clear);
         (self.checksum, self.size_bytes, self.list) = (None, None, None);
+        self.mistake = None;
         (self.installed_size_bytes, self.built_at) = (0, 0);
     }
+}
+
+/// Returns the start of a value, as far as a message repeats it.
+fn shown(value: &str) -> &str {
+    let end = value.char_indices().nth(SHOWN_CHARS).map(|(at, _)| at);
+    end.map_or(value, |end| &value[..end])
 }
 
 /// Returns whether a word can be part of a file name.
@@ -311,6 +357,7 @@ impl Entry {
         } = self;
         let blank = |part: &String| part.contains(char::is_whitespace);
         if blank(version) || blank(release) || !epoch.bytes().all(|byte| byte.is_ascii_digit()) {
+            let [epoch, version, release] = [epoch, version, release].map(|part| shown(part));
             return Err(format!("{epoch:?} {version:?} {release:?} is no version"));
         }
         if !epoch.trim_start_matches('0').is_empty() {

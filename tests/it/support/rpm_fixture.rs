@@ -29,7 +29,9 @@ pub fn packages(name: &str, names: &[&str]) -> Vec<(ResolvedPackage, PathBuf)> {
 }
 
 fn records(repository: &Path) -> Vec<RpmRecord> {
-    parse_primary(index(repository, "primary"), &"fixture".into(), 500, &|_| true).unwrap()
+    parse_primary(index(repository, "primary"), &"fixture".into(), 500, &|_| true)
+        .unwrap()
+        .records
 }
 
 /// A directory with the packages under the names that the package pool has.

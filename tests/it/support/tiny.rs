@@ -1,6 +1,7 @@
 //! The program over the tiny distribution of `oic_testkit::tiny`.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use oic_testkit::server::Server;
 use oic_testkit::tiny::{Distribution, IMAGE, PROVIDER};
@@ -45,8 +46,13 @@ impl Tiny {
         }
     }
 
-    /// Runs the program to its end, in other directories than its own where `options` names them.
+    /// Runs the program to its end in these directories: the cache and the work directory.
     pub fn run(&self, args: &[&str], directories: [&Path; 2]) -> Finished {
+        Finished::of(&self.command(args, directories).output().unwrap())
+    }
+
+    /// Returns a command line in these directories: the cache and the work directory.
+    pub fn command(&self, args: &[&str], directories: [&Path; 2]) -> Command {
         let oic = Oic {
             cache_dir: directories[0].to_owned(),
             work_dir: directories[1].to_owned(),
@@ -60,7 +66,7 @@ impl Tiny {
         {
             command.env("OIC_TEMP_DIR", temporary);
         }
-        Finished::of(&command.output().unwrap())
+        command
     }
 
     /// Builds the image in these directories: the cache and the work directory.

@@ -5,21 +5,17 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::support::mirror;
 use crate::support::program::{INTERRUPTED_WITHIN, Oic, own_mounts};
+use crate::support::tiny::{Tiny, provider_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oic_testkit::server::Server;
-use oic_testkit::{Finished, tool};
+use oic_testkit::{Finished, Steps, tool};
 
-/// The tests here take turns: they share the package cache, and two cores.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+const SAMPLE: &str = "debian13-x86_64-minimal";
 
 /// A template below `directory` whose `systemConfig` has `packages`, and `rest` at the top level.
 fn template(directory: &Path, packages: &str, rest: &str) -> PathBuf {
@@ -43,7 +39,6 @@ fn build(oic: &Oic, template: &Path, more: &[&str]) -> Finished {
 
 #[test]
 fn an_unknown_field_is_named_with_its_line() {
-    let _turn = turn();
     let oic = Oic::new("unknown-field");
     let path = template(&oic.work_dir, "sudo", "hostnam: x\n");
     build(&oic, &path, &[]).assert_fails(1, &["template.yml:14:1", "hostnam"]);
@@ -51,7 +46,6 @@ fn an_unknown_field_is_named_with_its_line() {
 
 #[test]
 fn an_unknown_package_is_named() {
-    let _turn = turn();
     let oic = Oic::new("unknown-package");
     let path = template(&oic.work_dir, "sudoo", "");
     build(&oic, &path, &[]).assert_fails(1, &["sudoo"]);
@@ -59,7 +53,6 @@ fn an_unknown_package_is_named() {
 
 #[test]
 fn an_unreachable_mirror_is_named() {
-    let _turn = turn();
     let oic = Oic::new("unreachable");
     let path = template(&oic.work_dir, "sudo", "");
     // Nothing listens on the discard port of the loopback address.
@@ -69,7 +62,6 @@ fn an_unreachable_mirror_is_named() {
 
 #[test]
 fn offline_without_a_cache_says_what_is_missing() {
-    let _turn = turn();
     let oic = Oic::new("offline");
     let path = template(&oic.work_dir, "sudo", "");
     build(&oic, &path, &["--offline"]).assert_fails(1, &["offline", "trixie"]);
@@ -77,7 +69,6 @@ fn offline_without_a_cache_says_what_is_missing() {
 
 #[test]
 fn a_tampered_in_release_is_refused() {
-    let _turn = turn();
     let oic = Oic::new("tampered");
     let tampered =
         String::from_utf8(mirror::in_release("trixie"))
@@ -160,7 +151,6 @@ impl OwnRepository {
 
 #[test]
 fn an_expired_release_is_refused() {
-    let _turn = turn();
     let oic = Oic::new("expired");
     let repository =
         OwnRepository::new("Date: Sat, 01 Mar 2025 00:00:00 UTC\nValid-Until: Sat, 08 Mar 2025 00:00:00 UTC\n");
@@ -170,7 +160,6 @@ fn an_expired_release_is_refused() {
 
 #[test]
 fn a_release_by_an_unknown_key_is_refused() {
-    let _turn = turn();
     let oic = Oic::new("unknown-key");
     let (signer, other) = (
         OwnRepository::new("Date: Sat, 01 Mar 2025 00:00:00 UTC\n"),
@@ -182,7 +171,6 @@ fn a_release_by_an_unknown_key_is_refused() {
 
 #[test]
 fn no_space_left_is_said_and_nothing_stays() {
-    let _turn = turn();
     let oic = Oic::new("no-space");
     let small = Mounted::tmpfs(&oic.work_dir.join("small"), "size=40m");
     let cramped = Oic {
@@ -198,30 +186,30 @@ fn no_space_left_is_said_and_nothing_stays() {
 
 #[test]
 fn a_package_that_is_gone_is_named_and_the_base_that_was_made_meanwhile_stays() {
-    let _turn = turn();
-    let oic = Oic::new("gone");
-    let path = template(&oic.work_dir, "sudo", "");
-    let report = build(&oic, &path, &["--format", "json"]).json();
+    let tiny = Tiny::new("gone");
+    let [cache, work, poor_cache, poor] =
+        ["cache", "work", "poor-cache", "poor"].map(|name| tiny.oic.work_dir.join(name));
+    let report = tiny.build([&cache, &work]).json();
     let lockfile = report["lockfile"].as_str().unwrap();
-    let poor = Oic {
-        cache_dir: oic.work_dir.join("poor-cache"),
-        work_dir: oic.work_dir.join("poor"),
-    };
-    fs::create_dir_all(poor.package_cache()).unwrap();
-    fs::create_dir_all(&poor.work_dir).unwrap();
-    for entry in fs::read_dir(oic.package_cache()).unwrap().flatten() {
+    let [packages, poor_packages] = [&cache, &poor_cache].map(|cache| provider_dir(&cache.join("pkgCache")));
+    fs::create_dir_all(&poor_packages).unwrap();
+    for entry in fs::read_dir(packages).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
-        if name.ends_with(".deb") && !name.starts_with("sudo_") {
-            fs::copy(entry.path(), poor.package_cache().join(name)).unwrap();
+        if name.ends_with(".deb") && !name.starts_with("hello_") {
+            fs::copy(entry.path(), poor_packages.join(name)).unwrap();
         }
     }
     let server = Server::with(|_| None);
     let mirror = format!("{}/debian", server.url(""));
-    let failed = build(&poor, &path, &["--lock", lockfile, "--mirror", &mirror]);
-    failed.assert_fails(1, &["1 packages of the lockfile are not at their mirrors", "sudo"]);
-    assert!(poor.provider_dir().join("chrootbuild/chrootenv.tar.gz").exists());
-    let verified = poor.run(&["cache", "verify", "--format", "json"]).json();
+    let template = tiny.template.to_str().unwrap();
+    let args = ["build", template, "--lock", lockfile, "--mirror", &mirror];
+    let failed = tiny.run(&args, [&poor_cache, &poor]);
+    failed.assert_fails(1, &["1 packages of the lockfile are not at their mirrors", "hello"]);
+    assert!(provider_dir(&poor).join("chrootbuild/chrootenv.tar.gz").exists());
+    let verified = tiny.run(&["cache", "verify", "--format", "json"], [&poor_cache, &poor]);
+    let verified = verified.json();
     assert!(verified["members"].as_u64() > Some(1), "{verified:#}");
+    tiny.oic.assert_clean();
 }
 
 /// A mount of the test's own, undone when dropped.
@@ -244,14 +232,13 @@ impl Drop for Mounted {
 
 #[test]
 fn without_root_it_says_so() {
-    let _turn = turn();
     let oic = Oic::new("not-root");
     let directory = tempfile::tempdir().unwrap();
     tool("chmod", &["755".as_ref(), directory.path().as_os_str()]);
     let program = directory.path().join("oic");
     fs::copy(env!("CARGO_BIN_EXE_oic"), &program).unwrap();
     let output = std::process::Command::new(&program)
-        .args(["build", "debian13-x86_64-minimal", "--work-dir"])
+        .args(["build", SAMPLE, "--work-dir"])
         .args([&oic.work_dir])
         .uid(65534)
         .gid(65534)
@@ -267,7 +254,7 @@ fn struck(oic: &Oic, task: Option<&str>, signals: &[Signal]) -> (Option<i32>, Du
     let log = oic.provider_dir().join("imagebuild/minimal/build.log");
     let _ = fs::remove_file(&log);
     // The plain SHA-256 reads the whole disk, holes too: the last task lasts long enough to be struck.
-    let mut command = oic.command(&["build", "debian13-x86_64-minimal", "--sha256"]);
+    let mut command = oic.command(&["build", SAMPLE, "--sha256"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begins = task.map(|task| format!("=== {task}\n"));
     let has_begun = |begins: &str| fs::read_to_string(&log).is_ok_and(|text| text.contains(begins));
@@ -290,52 +277,48 @@ fn struck(oic: &Oic, task: Option<&str>, signals: &[Signal]) -> (Option<i32>, Du
     (status.code(), begun.elapsed())
 }
 
+/// One test, since every part begins where the one before was stopped.
 #[test]
-fn an_interrupted_build_cleans_up_soon() {
-    let _turn = turn();
+fn a_build_may_be_interrupted_or_killed_anywhere_and_the_next_one_recovers() {
     let oic = Oic::new("interrupted");
-    for (task, signal) in [
-        (None, Signal::SIGINT),
-        (Some("Configure base"), Signal::SIGTERM),
-        (Some("Install"), Signal::SIGINT),
-        // The terminal, or the connection to it, was closed.
-        (Some("Install"), Signal::SIGHUP),
-        (None, Signal::SIGHUP),
-        (Some("Write partitions"), Signal::SIGINT),
-        (Some("SHA-256 of the image"), Signal::SIGTERM),
-    ] {
-        let (code, took) = struck(&oic, task, &[signal]);
-        assert_eq!(code, Some(130), "during {task:?}");
-        assert!(took < INTERRUPTED_WITHIN, "took {took:?} during {task:?}");
-        oic.assert_clean();
-    }
-}
-
-#[test]
-fn further_signals_change_nothing() {
-    let _turn = turn();
-    let oic = Oic::new("impatient");
-    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].repeat(200);
+    let mut steps = Steps::new();
+    let many = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].repeat(200);
+    steps.check("before any task", || ends_soon(&oic, None, &[Signal::SIGINT]));
     for task in ["Configure base", "Install"] {
-        let (code, took) = struck(&oic, Some(task), &signals);
-        assert_eq!(code, Some(130), "during {task:?}");
-        assert!(took < INTERRUPTED_WITHIN, "took {took:?} during {task:?}");
-        oic.assert_clean();
+        let signal = if task == "Install" {
+            Signal::SIGINT
+        } else {
+            Signal::SIGTERM
+        };
+        steps.check(task, || ends_soon(&oic, Some(task), &[signal]));
+        steps.check("further signals change nothing", || ends_soon(&oic, Some(task), &many));
+        steps.check("killed", || a_killed_build_leaves_no_mount(&oic, task));
     }
+    // The terminal, or the connection to it, was closed.
+    for task in [Some("Install"), None] {
+        steps.check("hangup", || ends_soon(&oic, task, &[Signal::SIGHUP]));
+    }
+    steps.check("Write partitions", || {
+        ends_soon(&oic, Some("Write partitions"), &[Signal::SIGINT])
+    });
+    let last = "SHA-256 of the image";
+    steps.check(last, || ends_soon(&oic, Some(last), &[Signal::SIGTERM]));
+    steps.check("the next one", || {
+        let report = oic.run(&["build", SAMPLE, "--format", "json"]).json();
+        assert!(report["image"]["size_bytes"].as_u64() > Some(0));
+        oic.assert_clean();
+    });
 }
 
-#[test]
-fn a_killed_build_leaves_no_mount_and_the_next_one_recovers() {
-    let _turn = turn();
-    let oic = Oic::new("killed");
-    for task in [Some("Configure base"), Some("Install")] {
-        struck(&oic, task, &[Signal::SIGKILL]);
-        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-        assert!(!mounts.contains(oic.work_dir.to_str().unwrap()), "{mounts}");
-    }
-    let report = oic
-        .run(&["build", "debian13-x86_64-minimal", "--format", "json"])
-        .json();
-    assert!(report["image"]["size_bytes"].as_u64() > Some(0));
+fn ends_soon(oic: &Oic, task: Option<&str>, signals: &[Signal]) {
+    let (code, took) = struck(oic, task, signals);
+    assert_eq!(code, Some(130), "during {task:?}");
+    assert!(took < INTERRUPTED_WITHIN, "took {took:?} during {task:?}");
     oic.assert_clean();
+}
+
+fn a_killed_build_leaves_no_mount(oic: &Oic, task: &str) {
+    struck(oic, Some(task), &[Signal::SIGKILL]);
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    assert!(!mounts.contains(oic.work_dir.to_str().unwrap()), "{mounts}");
 }

@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::program::{Oic, own_mounts};
@@ -13,7 +12,7 @@ use oic::image::artifacts::{self, Order};
 use oic::model::{Artifact, ArtifactFormat};
 use oic::work::Work;
 use oic_testkit::qemu::Machine;
-use oic_testkit::{Finished, Steps, image_digest, tool};
+use oic_testkit::{Steps, image_digest, tool};
 use uuid::Uuid;
 
 const SAMPLE: &str = "debian13-x86_64-minimal";
@@ -48,9 +47,6 @@ fn a_template_becomes_an_image_that_boots() {
     steps.check("truncated snapshot", || {
         let again = a_truncated_snapshot_is_made_again_and_a_flipped_byte_fetched_again(&oic);
         assert_eq!(digest(&again), digest(&first), "another base, another image");
-    });
-    steps.check("side by side", || {
-        builds_side_by_side_make_what_they_make_alone(&oic, &first, &second);
     });
 }
 
@@ -192,21 +188,6 @@ fn mounts_quickly(oic: &Oic) {
 
 fn digest(report: &serde_json::Value) -> &str {
     report["image"]["digest"].as_str().unwrap()
-}
-
-/// Neither has a base when both begin.
-fn builds_side_by_side_make_what_they_make_alone(beside: &Oic, first: &serde_json::Value, second: &serde_json::Value) {
-    let oic = beside.sharing_cache("side-by-side");
-    let start = |template| {
-        let mut command = oic.command(&["build", template, "--format", "json"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    };
-    let children = [start(SAMPLE), start(SECOND)];
-    let reports = children.map(|child| Finished::of(&child.wait_with_output().unwrap()).json());
-    assert_eq!(reports.each_ref().map(digest), [digest(first), digest(second)]);
-    let made = reports.iter().filter(|report| report["base"]["reused"] == false);
-    assert_eq!(made.count(), 1, "one makes the base, the other waits for it");
-    oic.assert_clean();
 }
 
 /// The layers are there, so the packages need not be: as after `oic cache gc`, offline.

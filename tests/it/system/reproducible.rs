@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::program::{Oic, Shown};
-use oic_testkit::{Steps, image_digest};
+use oic_testkit::Steps;
 use serde_json::Value;
 
 const PROVIDER: &str = "debian-debian13-x86_64";
@@ -141,13 +141,6 @@ fn two_builds_make_the_same_base_layers_and_image() {
     });
     steps.check("image", || assert_eq!(digest(&image(&oic)), digest(&image(&other))));
     steps.check("tree", || tree_is_as_asked(&oic));
-    steps.check("from scratch", || {
-        let report = oic
-            .run(&["build", plain.to_str().unwrap(), "--from-scratch", "--format", "json"])
-            .json();
-        assert_eq!(report["base"]["reused"], false, "{report}");
-        assert_eq!(report["image"]["digest"], image_digest::of(&image(&other)));
-    });
 }
 
 fn tree_is_as_asked(oic: &Oic) {

@@ -34,13 +34,13 @@ two</description>
 </package>
 </metadata>"#;
 
-fn parse(text: &str) -> Result<Vec<RpmRecord>, XmlError> {
+fn parse(text: &str) -> Result<Primary, XmlError> {
     parse_primary(text.as_bytes(), &"main".into(), 500, &|_| true)
 }
 
 #[test]
 fn everything_that_counts_is_taken() {
-    let records = parse(SAMPLE).unwrap();
+    let Primary { records, skipped, .. } = parse(SAMPLE).unwrap();
     let expected = RpmRecord {
         name: "bash".into(),
         evr: "5.2-1.azl3".into(),
@@ -60,18 +60,22 @@ fn everything_that_counts_is_taken() {
         repository: "main".into(),
         priority: 500,
     };
-    assert_eq!(records, [expected]);
+    assert_eq!((records, skipped), (vec![expected], Vec::new()));
     let none = parse_primary(SAMPLE.as_bytes(), &"main".into(), 500, &|record| {
         &*record.name != "bash"
     });
-    assert_eq!(none.unwrap(), []);
+    assert_eq!(none.unwrap(), Primary::default());
 }
 
+/// Two packages, the first of them with the mistake: the other one is used all the same, as apt and oic do it for a
+/// `Packages` index.
 #[test]
-fn mistakes_name_the_package() {
+fn a_package_with_a_mistake_is_left_out() {
+    let (before, rest) = SAMPLE.split_once("<package").unwrap();
+    let (package, after) = rest.split_once("</metadata>").unwrap();
     for (from, to, told) in [
-        ("<name>bash", "<name>", "has the name"),
-        ("<name>bash", "<name>a/b", "has the name"),
+        ("<name>bash", "<name>", "the package \"\" cannot be used: its name or"),
+        ("<name>bash", "<name>a/b", "the package \"a/b\""),
         ("Packages/b/bash", "../bash", "out of the repository"),
         ("Packages/b/bash", "/bash", "out of the repository"),
         (
@@ -83,28 +87,45 @@ fn mistakes_name_the_package() {
         (
             "type=\"sha256\"",
             "type=\"sha\"",
-            "bash is listed with a digest by \"sha\", which oic does not trust",
+            "it is listed with a digest by \"sha\", which oic does not trust",
         ),
-        ("package=\"123\"", "package=\"-1\"", "bash has no size"),
+        (
+            "package=\"123\"",
+            "package=\"-1\"",
+            "\"bash\" cannot be used: it has no size",
+        ),
         (
             "ver=\"5.2\" rel=\"1.azl3\"/>\n  <checksum",
             "/>\n  <checksum",
-            "bash has the version",
+            "it has the version",
         ),
         ("name=\"x\"", "name=\"x y\"", "\"x y\""),
         (
             "name=\"x\" flags=\"LT\"",
             "name=\"x\" flags=\"??\"",
-            "malformed dependency on x",
+            "dependency on x is malformed",
         ),
         ("epoch=\"1\"", "epoch=\"one\"", "no version"),
-        ("</metadata>", "", "ends inside"),
     ] {
-        let changed = SAMPLE.replace(from, to);
-        assert_ne!(changed, SAMPLE, "{from}");
-        let error = parse(&changed).unwrap_err();
-        assert!(error.to_string().contains(told), "{error} ({told})");
+        let changed = package.replace(from, to);
+        assert_ne!(changed, package, "{from}");
+        let other = package.replace("bash", "other");
+        let text = format!("{before}<package{changed}<package{other}</metadata>{after}");
+        let Primary { records, skipped, .. } = parse(&text).unwrap();
+        assert_eq!(
+            records.iter().map(|record| &*record.name).collect::<Vec<_>>(),
+            ["other"]
+        );
+        assert!(
+            matches!(&skipped[..], [error] if error.to_string().contains(told)),
+            "{skipped:?} ({told})"
+        );
+        let six = format!("{before}{}</metadata>{after}", format!("<package{changed}").repeat(6));
+        let six = parse(&six).unwrap();
+        assert_eq!((six.records.len(), six.skipped.len(), six.skipped_count), (0, 5, 6));
     }
+    let error = parse(&SAMPLE.replace("</metadata>", "")).unwrap_err();
+    assert!(error.to_string().contains("ends inside"), "{error}");
     assert!(parse("<html></html>").is_err());
 }
 
@@ -116,7 +137,7 @@ fn damage_is_survived() {
             let mut damaged = SAMPLE.as_bytes().to_vec();
             damaged[at] = byte;
             let records = parse_primary(&damaged[..], &"main".into(), 500, &|_| true);
-            for record in records.unwrap_or_default() {
+            for record in records.unwrap_or_default().records {
                 assert!(stays_inside(&record.path) && !record.name.is_empty());
             }
         }
@@ -149,7 +170,7 @@ fn an_index_and_a_header_agree() {
         .unwrap();
     let bytes = std::fs::read(primary).unwrap();
     let text = std::io::read_to_string(flate2::read::GzDecoder::new(&*bytes)).unwrap();
-    let indexed = parse(&text).unwrap().pop().unwrap();
+    let indexed = parse(&text).unwrap().records.pop().unwrap();
 
     let bytes = std::fs::read(&path).unwrap();
     let head = RpmHead::read(&mut &bytes[..]).unwrap();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::seed::ImageSeed;
 use crate::hint::Hint;
-use crate::model::{Disk, FileSystem, Partition, PartitionTable, PartitionType};
+use crate::model::{Disk, Partition, PartitionTable, PartitionType};
 use crate::package::{Arch, Sha256};
 use crate::words::Words as _;
 
@@ -65,12 +65,6 @@ impl PlannedPartition {
     /// Returns its start on the disk in bytes.
     pub fn offset_bytes(&self) -> u64 {
         self.first_lba * SECTOR_BYTES
-    }
-
-    /// Returns the FAT volume id: the first four bytes of the file system's UUID.
-    pub fn fat_volume_id(&self) -> u32 {
-        let [a, b, c, d, ..] = *self.fs_uuid.as_bytes();
-        u32::from_be_bytes([a, b, c, d])
     }
 
     /// Says whether it is mounted at `path`.
@@ -319,14 +313,6 @@ fn table_type(partition: &Partition, arch: Arch, field: &dyn Fn(&str) -> String)
         })?;
     }
     Ok((type_uuid, attributes))
-}
-
-/// Says whether `file_system` is of the ext family, which alone can hold the root here.
-fn is_ext(file_system: Option<FileSystem>) -> bool {
-    matches!(
-        file_system,
-        Some(FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4)
-    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Artifact, ArtifactFormat, PartitionFlag};
+use crate::model::{Artifact, ArtifactFormat, FileSystem, PartitionFlag};
 use crate::package::Sha256;
 
 /// Makes a partition of a template; positions in MiB.
@@ -135,7 +135,7 @@ fn what_cannot_be_names_its_field() {
         (
             |d| d.partitions[0].mount_point = Some("/".into()),
             "partitions[0].fsType",
-            "root needs ext",
+            "root needs a file system that keeps owners",
         ),
         (
             |d| d.partitions[0].mount_point = Some("/boot/../x".into()),

@@ -7,8 +7,8 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, kernel, partition,
-    repository, system, target, template,
+    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, partition, repository,
+    system, target, template,
 };
 use crate::durable;
 use crate::model::{
@@ -163,7 +163,7 @@ fn built_flags() -> String {
     built.join(", ")
 }
 
-/// Refuses encryption, a verified root, signed loaders, and kernels outside of an EFI program.
+/// Refuses encryption, a verified root and signed loaders.
 fn system(system: &Place<'_>, findings: &mut Findings) {
     if let Some(section) = system.get(system::IMMUTABILITY) {
         if section.read(immutability::ENABLED) == Some(true) {
@@ -190,12 +190,6 @@ fn system(system: &Place<'_>, findings: &mut Findings) {
             "an encrypted disk is",
             "enabled: false",
         );
-    }
-    if let Some(kernel) = system.get(system::KERNEL)
-        && kernel.read(kernel::UKI) == Some(false)
-    {
-        let what = "systemd-boot without a unified kernel image is";
-        refuse(findings, &kernel.at(kernel::UKI), what, "uki: true");
     }
 }
 

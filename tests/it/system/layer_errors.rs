@@ -102,10 +102,8 @@ fn damaged(directory: &Path, path: &str) -> Merged {
 
 fn boot(merged: &Merged) -> Result<(), String> {
     let kernel = Kernel {
-        version: None,
         command_line: "quiet".to_owned(),
-        extra_modules: Vec::new(),
-        packages: Vec::new(),
+        ..Kernel::default()
     };
     let esp = Some(Path::new("/boot/efi"));
     let made = boot::prepare(merged, Arch::X86_64, &kernel, uuid::Uuid::nil(), esp);

@@ -12,7 +12,6 @@ pub mod uki;
 use std::path::{Path, PathBuf};
 
 use kernel::Found;
-use uuid::Uuid;
 
 use crate::durable::PathError;
 use crate::hint::Hint;
@@ -123,7 +122,7 @@ pub fn prepare(
     root: &Merged,
     arch: Arch,
     kernel: &Kernel,
-    root_partuuid: Uuid,
+    root_partuuid: &str,
     esp: Option<&Path>,
 ) -> Result<EspContents, BootError> {
     let (loader_path, loader) = efi_program(root, &format!("systemd-boot{}.efi", arch.efi()))?;
@@ -198,7 +197,7 @@ fn efi_program(root: &Merged, name: &str) -> Result<(PathBuf, Vec<u8>), BootErro
 }
 
 /// The command line with `root=`, one space between words.
-fn command_line(template: &str, root_partuuid: Uuid) -> Result<String, BootError> {
+fn command_line(template: &str, root_partuuid: &str) -> Result<String, BootError> {
     if template.trim().contains(|c: char| c.is_control() && c != '\t') {
         return Err(BootError::CommandLine);
     }

@@ -126,7 +126,7 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let root = tree(directory.path());
     let esp = Some(Path::new("/boot/efi"));
-    let prepare = |kernel: &Kernel| super::prepare(&root, Arch::X86_64, kernel, Uuid::nil(), esp);
+    let prepare = |kernel: &Kernel| super::prepare(&root, Arch::X86_64, kernel, "0a0b0c0d-02", esp);
     let error = prepare(&kernel("")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -147,7 +147,7 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     assert_eq!(paths, expected);
     assert_eq!(bytes(&made.files[0].1), host_file(LOADER));
     assert_eq!(made.kernel_version, "6.12.48-amd64");
-    let line = "root=PARTUUID=00000000-0000-0000-0000-000000000000 quiet console=ttyS0";
+    let line = "root=PARTUUID=0a0b0c0d-02 quiet console=ttyS0";
     assert_eq!(made.command_line, line);
     let uki = bytes(&made.files[2].1);
     assert!(uki.windows(line.len()).any(|window| window == line.as_bytes()));

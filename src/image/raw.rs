@@ -12,13 +12,13 @@ use super::digest::DigestTree;
 use super::earlier::Earlier;
 use super::error::ImageError;
 use super::file_system::{FileSystem, FileSystemError, Files, Volume};
-use super::gpt;
 use super::labels::FileContexts;
 use super::merged::Merged;
-use super::plan::{DiskPlan, PlannedPartition};
+use super::plan::{DiskPlan, PlannedPartition, Table};
 use super::populate::{Content, Graft, Origin};
 use super::region::Region;
 use super::tree::{self, Tree};
+use super::{gpt, mbr};
 use crate::durable::{self, AtomicFile, PathError};
 use crate::parallel;
 use crate::progress::Unit;
@@ -29,7 +29,7 @@ use crate::work::Work;
 pub struct RawSummary {
     /// Size of the image in bytes.
     pub size_bytes: u64,
-    /// GUID of the disk.
+    /// Identifier of the disk.
     pub uuid: Uuid,
     /// Bytes that it takes on the host's disk.
     pub data_bytes: u64,
@@ -145,7 +145,12 @@ impl Job<'_> {
             Ok::<_, ImageError>(())
         };
         parallel::try_map(contents.len(), &contents, fill)?;
-        let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", self.canvas.path()))?;
+        let tables = match plan.table {
+            Table::Gpt => {
+                gpt::tables(plan).map_err(PathError::on("make the partition table of", self.canvas.path()))?
+            }
+            Table::Mbr { signature } => mbr::tables(plan, signature),
+        };
         for (offset_bytes, bytes) in tables {
             self.canvas.put(offset_bytes, &bytes)?;
         }

@@ -1,4 +1,4 @@
-//! What a partition is for, and its file system: type GUIDs and attribute bits of a GUID partition table.
+//! What a partition is for, and its file system: types and attribute bits of partition tables.
 //!
 //! From the UEFI specification 2.10 (section 5.3.3) and the UAPI Discoverable Partitions Specification (UAPI.2).
 
@@ -82,6 +82,20 @@ impl PartitionType {
             Self::Luks => uuid!("ca7d7ccb-63ed-4c53-861c-1742536059cc"),
             Self::DmCrypt => uuid!("7ffec5c9-2d00-49b7-8941-3ea10a5586b7"),
         }
+    }
+
+    /// Returns the type in an MBR; `None` if an MBR has none. XBOOTLDR is that of UAPI.1, the others those of sfdisk(8).
+    pub const fn mbr_code(self) -> Option<u8> {
+        Some(match self {
+            Self::Bios => return None,
+            Self::Esp => 0xef,
+            Self::Xbootldr => 0xea,
+            Self::Swap => 0x82,
+            Self::Lvm => 0x8e,
+            Self::Raid => 0xfd,
+            Self::Luks => 0xe8,
+            _ => 0x83,
+        })
     }
 
     /// Returns the architecture, if the type fits only one.

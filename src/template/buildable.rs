@@ -11,9 +11,7 @@ use super::schema::{
     system, target, template,
 };
 use crate::durable;
-use crate::model::{
-    ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag, PartitionTable,
-};
+use crate::model::{ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -26,9 +24,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     let system = root.get(template::SYSTEM);
     if let Some(target) = root.get(template::TARGET) {
         only(&target, target::IMAGE_TYPE, ImageType::Raw, "raw images", &mut findings);
-    }
-    if let Some(disk) = root.get(template::DISK) {
-        only(&disk, disk::TABLE, PartitionTable::Gpt, "gpt", &mut findings);
     }
     if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
         let efi = "bootType: efi";

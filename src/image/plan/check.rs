@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{PlanError, PlannedPartition};
+use super::entry;
+use super::{Entry, PlanError, PlannedPartition};
 use crate::image::containers::format;
 use crate::image::file_system::Unfit;
 use crate::image::kinds;
-use crate::model::{Disk, FileSystem, PartitionType};
+use crate::model::{Disk, FileSystem};
 use crate::words::Words as _;
 
 /// Returns the size of `disk` in bytes that all of its artifacts can have: `size_bytes`, or the next size that is a multiple
@@ -42,14 +43,15 @@ pub(super) fn fit_artifacts(disk: &Disk, size_bytes: u64, warnings: &mut Vec<Str
 /// Checks names, labels, file system and mount point of one partition.
 pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
     let partition = &planned.partition;
-    if partition.name.encode_utf16().count() > 36 {
+    let is_gpt = matches!(planned.entry, Entry::Gpt { .. });
+    if is_gpt && partition.name.encode_utf16().count() > 36 {
         return Err(PlanError::field(
             field("name"),
             "GPT names have at most 36 UTF-16 units",
         ));
     }
     let is_fat = matches!(partition.file_system, Some(FileSystem::Fat16 | FileSystem::Fat32));
-    if planned.type_uuid == PartitionType::Esp.guid() && !is_fat {
+    if planned.entry.is_esp() && !is_fat {
         return Err(
             PlanError::field(field("fsType"), "an EFI system partition has to be FAT").with_hint("use `fsType: fat32`"),
         );
@@ -118,36 +120,24 @@ fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> S
 
 /// Checks that partitions share neither sectors nor mount points, and that one is mounted at `/`.
 pub(super) fn together(partitions: &[PlannedPartition]) -> Result<(), PlanError> {
-    let mut by_start: Vec<_> = partitions.iter().collect();
-    by_start.sort_by_key(|p| p.first_lba);
+    let mut by_start: Vec<_> = partitions.iter().enumerate().collect();
+    by_start.sort_by_key(|(_, planned)| planned.first_lba);
     for pair in by_start.windows(2) {
-        if let [before, after] = pair
+        if let [(_, before), (index, after)] = pair
             && after.first_lba <= before.last_lba
         {
-            let field = format!(
-                "disk.partitions[{}].start (id {:?})",
-                after.number - 1,
-                after.partition.id
-            );
             let reason = format!("overlaps with partition {:?}", before.partition.id);
-            return Err(PlanError::field(field, reason));
+            return Err(PlanError::field(entry::at(partitions, *index, "start"), reason));
         }
     }
     let mut seen = HashMap::new();
-    for planned in partitions {
+    for (index, planned) in partitions.iter().enumerate() {
         let Some(path) = planned.partition.mount_point.as_deref() else {
             continue;
         };
         if let Some(other) = seen.insert(path, &planned.partition.id) {
-            let field = format!(
-                "disk.partitions[{}].mountPoint (id {:?})",
-                planned.number - 1,
-                planned.partition.id
-            );
-            return Err(PlanError::field(
-                field,
-                format!("{path:?} is taken by partition {other:?}"),
-            ));
+            let reason = format!("{path:?} is taken by partition {other:?}");
+            return Err(PlanError::field(entry::at(partitions, index, "mountPoint"), reason));
         }
     }
     if !seen.contains_key("/") {

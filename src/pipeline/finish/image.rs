@@ -56,7 +56,13 @@ impl Frozen {
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let esp_contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, partition.uuid, esp)?;
+            let esp_contents = boot::prepare(
+                &self.done.merged,
+                arch,
+                &template.system.kernel,
+                &partition.partuuid,
+                esp,
+            )?;
             let mut files = esp_contents.files;
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
             populate::add_to_esp(&mut contents, plan, files)?;

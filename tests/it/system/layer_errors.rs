@@ -106,7 +106,7 @@ fn boot(merged: &Merged) -> Result<(), String> {
         ..Kernel::default()
     };
     let esp = Some(Path::new("/boot/efi"));
-    let made = boot::prepare(merged, Arch::X86_64, &kernel, uuid::Uuid::nil(), esp);
+    let made = boot::prepare(merged, Arch::X86_64, &kernel, "0a0b0c0d-02", esp);
     made.map(drop).map_err(|error| error.to_string())
 }
 

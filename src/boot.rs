@@ -1,5 +1,5 @@
-//! The files that make an image boot: systemd-boot and a kernel, as a unified kernel image or with an entry that names it,
-//! for the EFI system partition.
+//! The files that make an image boot: systemd-boot and a kernel, as a unified kernel image or with an entry that names
+//! it, for the EFI system partition.
 //!
 //! Everything comes from the image's own tree; no file of the host is used, and no program of the host or the image
 //! runs.

@@ -1,5 +1,5 @@
-//! An entry of the Boot Loader Specification (UAPI.1, "Type #1"): kernel and initrd as files of their own, and a text that
-//! names them.
+//! An entry of the Boot Loader Specification (UAPI.1, "Type #1"): kernel and initrd as files of their own, and a text
+//! that names them.
 //!
 //! Names and fields are those of kernel-install(8) with `layout=bls` and the operating system's id as entry token: the
 //! machine has no id yet, so the entry has none either.

@@ -1,5 +1,5 @@
-//! The partition table of an MBR (UEFI specification 2.10, 5.2.1), and the chain of records of logical partitions, which
-//! lie in the fourth entry's extended partition.
+//! The partition table of an MBR (UEFI specification 2.10, 5.2.1), and the chain of records of logical partitions,
+//! which lie in the extended partition of the fourth entry.
 //!
 //! Places are in sectors alone: the old form by cylinders says "beyond", as in the MBR that protects a GPT.
 

@@ -174,8 +174,8 @@ pub fn check(disk: &Disk, arch: Arch) -> Result<(), PlanError> {
 /// Lays `disk` out for `arch`. Every identifier is derived from `seed`.
 ///
 /// A partition runs from `start` to `end`; one without `end` takes the rest of the disk up to the last full MiB before
-/// the backup table of a GPT. A value that is not a multiple of a sector is an error, one that is not a multiple of 1 MiB gives
-/// a warning. Without `disk.size` the disk is as large as its partitions need.
+/// the backup table of a GPT. A value that is not a multiple of a sector is an error, one that is not a multiple of
+/// 1 MiB gives a warning. Without `disk.size` the disk is as large as its partitions need.
 ///
 /// # Errors
 /// [`PlanError`], naming the field.

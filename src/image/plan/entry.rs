@@ -155,8 +155,8 @@ fn mbr_code(partition: &Partition, field: &dyn Fn(&str) -> String) -> Result<u8,
     }
 }
 
-/// Checks the partitions of an MBR against each other: at most one is active, and the logical ones follow each other in the
-/// order of their numbers, each with room for its record before it.
+/// Checks the partitions of an MBR against each other: at most one is active, and the logical ones follow each other in
+/// the order of their numbers, each with room for its record before it.
 pub(super) fn check_mbr(partitions: &mut [PlannedPartition]) -> Result<(), PlanError> {
     let refuse = |partitions: &[PlannedPartition], index: usize, name: &str, reason: &str| {
         let error = PlanError::field(at(partitions, index, name), reason);
@@ -204,6 +204,8 @@ pub(super) fn check_mbr(partitions: &mut [PlannedPartition]) -> Result<(), PlanE
 
 /// Names the field `name` of the partition at `index`.
 pub(super) fn at(partitions: &[PlannedPartition], index: usize, name: &str) -> String {
-    let id = partitions.get(index).map_or("", |planned| planned.partition.id.as_str());
+    let id = partitions
+        .get(index)
+        .map_or("", |planned| planned.partition.id.as_str());
     format!("disk.partitions[{index}].{name} (id {id:?})")
 }

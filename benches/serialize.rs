@@ -16,6 +16,7 @@ use oic::cancel::Cancel;
 use oic::image::canvas::{Canvas, Drawn};
 use oic::image::ext4::{self, Kind, Spec};
 use oic::image::merged::Merged;
+use oic::image::region::Region;
 use oic::image::tree;
 use oic::overlay::directory::DirectoryLayer;
 use oic::overlay::layer::Layer;
@@ -179,7 +180,6 @@ impl Case {
         let canvas = Canvas::new(&file, &path, before);
         let spec = Spec {
             kind: Kind::Ext4,
-            offset_bytes: 0,
             size_bytes: size_mib * MIB,
             uuid: Uuid::from_u128(1),
             hash_seed: Uuid::from_u128(2),
@@ -192,7 +192,7 @@ impl Case {
             threads,
             ..Work::quiet(&cancel)
         };
-        ext4::write(&canvas, &spec, &tree, work).unwrap();
+        ext4::write(Region::new(&canvas, 0, spec.size_bytes), &spec, &tree, work).unwrap();
         let written = canvas.written_bytes();
         (canvas.finish().unwrap().0, written)
     }

@@ -1,21 +1,23 @@
-//! The files that make an image boot: a unified kernel image and systemd-boot, as files for the EFI system partition.
+//! The files that make an image boot: systemd-boot and a kernel, as a unified kernel image or with an entry that names
+//! it, for the EFI system partition.
 //!
 //! Everything comes from the image's own tree; no file of the host is used, and no program of the host or the image
 //! runs.
 
+pub mod entry;
 pub mod kernel;
 pub mod pe;
 pub mod uki;
 
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
+use kernel::Found;
 
 use crate::durable::PathError;
 use crate::hint::Hint;
 use crate::image::content::Source;
 use crate::image::merged::Merged;
-use crate::model::{BootProvider, BootType, Bootloader, Kernel};
+use crate::model::{BootProvider, BootType, Bootloader, Kernel, KernelForm};
 use crate::package::Arch;
 
 /// The directory of systemd's EFI programs.
@@ -108,8 +110,8 @@ pub struct EspContents {
 }
 
 /// Collects the files that the EFI system partition needs from the installed tree `root`: systemd-boot as the default
-/// loader of the medium (UEFI 2.10, 3.5.1.1) and under its own name, its configuration, and a unified kernel image of
-/// the newest kernel (or of the one that `kernel.version` names).
+/// loader of the medium (UEFI 2.10, 3.5.1.1) and under its own name, its configuration, and the newest kernel (or the
+/// one that `kernel.version` names) with its initrd, in the form that the template asks for.
 ///
 /// `root_partuuid` becomes `root=PARTUUID=…`, unless the template's command line has a `root=` of its own. An existing
 /// `loader.conf` below `esp` (the partition's mount point in the image) is left as it is.
@@ -120,7 +122,7 @@ pub fn prepare(
     root: &Merged,
     arch: Arch,
     kernel: &Kernel,
-    root_partuuid: Uuid,
+    root_partuuid: &str,
     esp: Option<&Path>,
 ) -> Result<EspContents, BootError> {
     let (loader_path, loader) = efi_program(root, &format!("systemd-boot{}.efi", arch.efi()))?;
@@ -128,21 +130,8 @@ pub fn prepare(
         path: loader_path,
         source,
     })?;
-    let (stub_path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
     let found = kernel::find(root, arch, kernel.version.as_deref())?;
     let command_line = command_line(&kernel.command_line, root_partuuid)?;
-    let parts = uki::Parts {
-        stub,
-        os_release: os_release(root)?,
-        command_line: command_line.clone(),
-        uname: found.version.clone(),
-        initrd: root.file(&found.initrd)?,
-        linux: root.file(&found.image)?,
-    };
-    let uki = uki::build(arch, parts).map_err(|source| BootError::Program {
-        path: stub_path,
-        source,
-    })?;
     let name = arch.efi();
     let mut files = vec![
         (
@@ -153,8 +142,17 @@ pub fn prepare(
             PathBuf::from(format!("EFI/systemd/systemd-boot{name}.efi")),
             Source::Bytes(loader),
         ),
-        (PathBuf::from(UKI_PATH), uki),
     ];
+    files.extend(match kernel.form {
+        KernelForm::Unified => vec![(PathBuf::from(UKI_PATH), unified(root, arch, &found, &command_line)?)],
+        KernelForm::Separate => entry::files(entry::Parts {
+            os_release: os_release(root)?,
+            version: found.version.clone(),
+            command_line: command_line.clone(),
+            linux: root.file(&found.image)?,
+            initrd: root.file(&found.initrd)?,
+        }),
+    });
     let has_configuration = match esp {
         Some(esp) => root.has(&esp.join("loader/loader.conf"))?,
         None => false,
@@ -167,6 +165,20 @@ pub fn prepare(
         kernel_version: found.version,
         command_line,
     })
+}
+
+/// Makes the unified kernel image of the kernel `found`.
+fn unified(root: &Merged, arch: Arch, found: &Found, command_line: &str) -> Result<Source, BootError> {
+    let (path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
+    let parts = uki::Parts {
+        stub,
+        os_release: os_release(root)?,
+        command_line: command_line.to_owned(),
+        uname: found.version.clone(),
+        initrd: root.file(&found.initrd)?,
+        linux: root.file(&found.image)?,
+    };
+    uki::build(arch, parts).map_err(|source| BootError::Program { path, source })
 }
 
 /// Reads the program `name` of systemd-boot from the image; gives its path and its bytes.
@@ -185,7 +197,7 @@ fn efi_program(root: &Merged, name: &str) -> Result<(PathBuf, Vec<u8>), BootErro
 }
 
 /// The command line with `root=`, one space between words.
-fn command_line(template: &str, root_partuuid: Uuid) -> Result<String, BootError> {
+fn command_line(template: &str, root_partuuid: &str) -> Result<String, BootError> {
     if template.trim().contains(|c: char| c.is_control() && c != '\t') {
         return Err(BootError::CommandLine);
     }

@@ -6,7 +6,7 @@
 //!
 //! The writer reads layers alone; it needs no mount and no copy of the tree.
 //!
-//! The flow: [`plan::plan`] → [`populate::sources`] → [`raw::write`] → [`artifacts::make`].
+//! The flow: [`plan::plan`] → [`populate::contents`] → [`raw::write`] → [`artifacts::make`].
 
 pub mod artifacts;
 pub mod canvas;
@@ -17,13 +17,17 @@ pub mod earlier;
 mod error;
 pub mod ext4;
 pub mod fat;
+pub mod file_system;
 pub mod gpt;
 mod holes;
+mod kinds;
 pub mod labels;
+mod mbr;
 pub mod merged;
 pub mod plan;
 pub mod populate;
 pub mod raw;
+pub mod region;
 pub mod sealed;
 pub mod seed;
 pub mod stream;

@@ -426,7 +426,7 @@ words!(BootType {
 pub enum BootProvider {
     /// GRUB.
     Grub,
-    /// systemd-boot with a unified kernel image.
+    /// systemd-boot.
     #[default]
     SystemdBoot,
 }
@@ -497,6 +497,18 @@ pub struct Kernel {
     pub extra_modules: Vec<String>,
     /// Kernel packages.
     pub packages: Vec<String>,
+    /// `uki`.
+    pub form: KernelForm,
+}
+
+/// The form in which systemd-boot gets kernel and initrd: `kernel.uki`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KernelForm {
+    /// One EFI program, a unified kernel image.
+    #[default]
+    Unified,
+    /// Files of their own, and an entry of the Boot Loader Specification that names them.
+    Separate,
 }
 
 /// `packageRepositories[]`.

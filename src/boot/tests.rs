@@ -117,6 +117,7 @@ fn kernel(command_line: &str) -> Kernel {
         command_line: command_line.into(),
         extra_modules: Vec::new(),
         packages: Vec::new(),
+        form: KernelForm::Unified,
     }
 }
 
@@ -125,7 +126,7 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let root = tree(directory.path());
     let esp = Some(Path::new("/boot/efi"));
-    let prepare = |kernel: &Kernel| super::prepare(&root, Arch::X86_64, kernel, Uuid::nil(), esp);
+    let prepare = |kernel: &Kernel| super::prepare(&root, Arch::X86_64, kernel, "0a0b0c0d-02", esp);
     let error = prepare(&kernel("")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -146,7 +147,7 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     assert_eq!(paths, expected);
     assert_eq!(bytes(&made.files[0].1), host_file(LOADER));
     assert_eq!(made.kernel_version, "6.12.48-amd64");
-    let line = "root=PARTUUID=00000000-0000-0000-0000-000000000000 quiet console=ttyS0";
+    let line = "root=PARTUUID=0a0b0c0d-02 quiet console=ttyS0";
     assert_eq!(made.command_line, line);
     let uki = bytes(&made.files[2].1);
     assert!(uki.windows(line.len()).any(|window| window == line.as_bytes()));
@@ -156,6 +157,26 @@ fn the_esp_gets_loader_kernel_and_configuration() {
         "root=/dev/vda2 ro"
     );
     assert!(matches!(prepare(&kernel("a\0b")), Err(BootError::CommandLine)));
+    let separate = Kernel {
+        form: KernelForm::Separate,
+        ..kernel("quiet")
+    };
+    let made = prepare(&separate).unwrap();
+    let paths: Vec<_> = made.files.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+    let expected = [
+        "EFI/BOOT/BOOTX64.EFI",
+        "EFI/systemd/systemd-bootx64.efi",
+        "debian/6.12.48-amd64/linux",
+        "debian/6.12.48-amd64/initrd",
+        "loader/entries/debian-6.12.48-amd64.conf",
+        "loader/entries.srel",
+        "loader/loader.conf",
+    ];
+    assert_eq!(paths, expected);
+    assert_eq!(
+        (bytes(&made.files[2].1), bytes(&made.files[3].1)),
+        (b"MZ kernel".into(), b"initrd".into())
+    );
     std::fs::create_dir(directory.path().join("boot/efi/loader")).unwrap();
     std::fs::write(directory.path().join("boot/efi/loader/loader.conf"), "timeout 5\n").unwrap();
     assert_eq!(prepare(&kernel("")).unwrap().files.len(), 3);

@@ -1,7 +1,6 @@
 //! The error of the image writer.
 
-use super::ext4::ExtError;
-use super::fat::FatError;
+use super::file_system::FileSystemError;
 use super::labels::LabelError;
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
@@ -12,26 +11,15 @@ use crate::hint::Hint;
 pub enum ImageError {
     /// A partition could not be filled.
     #[error("partition {id:?}: {source}")]
-    Ext {
+    FileSystem {
         /// Its id in the template.
         id: String,
         /// The cause.
-        source: ExtError,
-    },
-    /// A partition could not be filled.
-    #[error("partition {id:?}: {source}")]
-    Fat {
-        /// Its id in the template.
-        id: String,
-        /// The cause.
-        source: FatError,
+        source: FileSystemError,
     },
     /// Files cannot be labelled.
     #[error("the labels of the image's SELinux policy: {0}")]
     Labels(#[from] LabelError),
-    /// Files are meant for a partition without a file system.
-    #[error("partition {0:?} was given files, but has no file system to put them in")]
-    NoFileSystem(String),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] PathError),
@@ -46,12 +34,8 @@ impl ImageError {
         matches!(
             self,
             Self::Cancelled(_)
-                | Self::Ext {
-                    source: ExtError::Cancelled(_),
-                    ..
-                }
-                | Self::Fat {
-                    source: FatError::Cancelled(_),
+                | Self::FileSystem {
+                    source: FileSystemError::Cancelled(_),
                     ..
                 }
         )
@@ -60,24 +44,13 @@ impl ImageError {
     /// Returns what the user can do next.
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Fat {
+            Self::FileSystem {
                 id,
-                source: FatError::Full {
-                    least_mib: Some(mib), ..
-                },
+                source: FileSystemError::Full { needed_bytes, .. },
             } => {
-                let text =
-                    format!("enlarge the partition {id:?} in disk.partitions to at least {mib} MiB, or install less");
-                Some(text.into())
+                let size = needed_bytes.map_or_else(String::new, |bytes| format!(" to at least {} MiB", bytes >> 20));
+                Some(format!("enlarge the partition {id:?} in disk.partitions{size}, or install less").into())
             }
-            Self::Ext {
-                id,
-                source: ExtError::Full { .. },
-            }
-            | Self::Fat {
-                id,
-                source: FatError::Full { .. },
-            } => Some(format!("enlarge the partition {id:?} in disk.partitions, or install less").into()),
             _ => None,
         }
     }

@@ -24,16 +24,12 @@ mod superblock;
 mod write;
 mod xattr;
 
-use std::path::PathBuf;
-
 use uuid::Uuid;
 
-use super::canvas::Canvas;
-use super::labels::LabelError;
-use super::stream::{self, Contents, StreamError};
-use super::tree::{Tree, TreeError};
-use crate::cancel::Cancelled;
-use crate::durable::PathError;
+use super::file_system::{FileSystem, FileSystemError, Files, Unfit, Volume};
+use super::region::Region;
+use super::stream::{self, Contents};
+use super::tree::Tree;
 use crate::overlay::layer::Timestamp;
 use crate::work::Work;
 
@@ -67,9 +63,7 @@ impl Kind {
 pub struct Spec {
     /// The file system of the ext family.
     pub kind: Kind,
-    /// The start of the partition in the raw file, in bytes.
-    pub offset_bytes: u64,
-    /// Its size in bytes.
+    /// Size of the partition in bytes.
     pub size_bytes: u64,
     /// UUID of the file system.
     pub uuid: Uuid,
@@ -90,76 +84,57 @@ impl Spec {
     }
 }
 
-/// The reason why no file system was made.
-#[derive(Debug, thiserror::Error)]
-pub enum ExtError {
-    /// The tree is larger than the partition.
-    #[error(
-        "the files do not fit into {} MiB: they need at least {} MiB",
-        size_bytes >> 20,
-        needed_bytes.div_ceil(1 << 20)
-    )]
-    Full {
-        /// Size of the partition in bytes.
-        size_bytes: u64,
-        /// The size that it needs, in bytes.
-        needed_bytes: u64,
-    },
-    /// A file system of this size is impossible.
-    #[error("{size_bytes} bytes are too few or too many for an ext file system")]
-    Size {
-        /// Size of the partition in bytes.
-        size_bytes: u64,
-    },
-    /// This file system cannot hold such a file.
-    #[error("{} cannot be stored: {reason}", path.display())]
-    Unstorable {
-        /// The file, from the top of the partition.
-        path: PathBuf,
-        /// The cause.
-        reason: String,
-    },
-    /// A file could not be read.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// A file's label is not known.
-    #[error("the labels of the image's SELinux policy: {0}")]
-    Labels(#[from] LabelError),
-    /// Writing failed.
-    #[error(transparent)]
-    Io(#[from] PathError),
-    /// The user asked to stop.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-}
+impl FileSystem for Kind {
+    fn is_unix(&self) -> bool {
+        true
+    }
 
-impl From<StreamError> for ExtError {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Tree(error) => Self::Tree(error),
-            StreamError::Io(error) => Self::Io(error),
-            StreamError::Cancelled(error) => Self::Cancelled(error),
+    fn check(&self, _size_bytes: u64, _label: Option<&str>) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        region: Region<'_>,
+        volume: &Volume<'_>,
+        files: Files<'_>,
+        work: Work<'_>,
+    ) -> Result<(), FileSystemError> {
+        if let Some((path, _)) = files.added.first() {
+            return Err(FileSystemError::Unstorable {
+                path: path.clone(),
+                reason: "it is no file of the image's tree".into(),
+            });
         }
+        let spec = Spec {
+            kind: *self,
+            size_bytes: region.size_bytes(),
+            uuid: volume.uuid,
+            hash_seed: volume.hash_seed,
+            label: volume.label.map(str::to_owned),
+            epoch_seconds: volume.epoch_seconds,
+        };
+        write(region, &spec, files.tree, work)
     }
 }
 
-/// Writes a file system with `tree` onto `canvas`; contents on the threads of `work`.
+/// Writes a file system with `tree` onto `region`; contents on the threads of `work`.
 ///
 /// Owners, modes, links, devices, extended attributes and large holes are kept; modification times later than the
 /// epoch, and all other times, become the epoch. The file system's root is the tree's; it gets a `lost+found` unless
 /// it has one.
 ///
 /// # Errors
-/// [`ExtError`]; a tree that does not fit fails before anything is written.
-pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, work: Work<'_>) -> Result<(), ExtError> {
+/// [`FileSystemError`]; a tree that does not fit fails before anything is written.
+pub fn write(region: Region<'_>, spec: &Spec, tree: &Tree, work: Work<'_>) -> Result<(), FileSystemError> {
     let plan = plan::Plan::new(spec, tree)?;
-    write::metadata(canvas, spec, &plan)?;
+    write::metadata(region, spec, &plan)?;
     let contents = Contents {
         tree,
         pieces: &plan.pieces,
         block_bytes: geometry::BLOCK_BYTES,
     };
-    Ok(stream::write(canvas, contents, work)?)
+    Ok(stream::write(region, contents, work)?)
 }
 
 #[cfg(test)]

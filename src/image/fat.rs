@@ -11,56 +11,79 @@ mod name;
 mod tree;
 mod write;
 
-use std::path::PathBuf;
+use geometry::Geometry;
+use name::volume_label;
+use tree::Tree;
+use write::Spec;
 
-pub use geometry::Geometry;
-pub use name::volume_label;
-pub use tree::Tree;
-pub use write::{Spec, write};
+use super::file_system::{FileSystem, FileSystemError, Files, Unfit, Volume};
+use super::region::Region;
+use crate::cancel::Cancel;
+use crate::work::Work;
 
-use crate::cancel::Cancelled;
-use crate::durable::PathError;
-
-/// The reason why no FAT file system could be made.
-#[derive(Debug, thiserror::Error)]
-pub enum FatError {
-    /// The partition's size gives no valid number of clusters for this kind of FAT.
-    #[error("its {} MiB are too {what}", size_bytes >> 20)]
-    Size {
-        /// Size of the partition in bytes.
-        size_bytes: u64,
-        /// `small for FAT32` and the like.
-        what: &'static str,
-    },
-    /// The tree is larger than the file system.
-    #[error("{} does not fit into the FAT file system{}", path.display(), needs(*least_mib))]
-    Full {
-        /// The first file or directory without a place.
-        path: PathBuf,
-        /// The size in MiB of the smallest partition that takes everything, if one does.
-        least_mib: Option<u64>,
-    },
-    /// FAT cannot store this file or directory.
-    #[error("{} cannot be stored on a FAT file system: {reason}", path.display())]
-    Unstorable {
-        /// The file or directory.
-        path: PathBuf,
-        /// The cause.
-        reason: &'static str,
-    },
-    /// A file was cut short while it was read.
-    #[error("{} became shorter while it was read", .0.display())]
-    Changed(PathBuf),
-    /// Reading or writing failed.
-    #[error(transparent)]
-    Io(#[from] PathError),
-    /// The user asked to stop.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
+/// The size of the entries in a FAT file system's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 16 bits.
+    Fat16,
+    /// 32 bits.
+    Fat32,
 }
 
-fn needs(least_mib: Option<u64>) -> String {
-    least_mib.map_or_else(String::new, |mib| format!(", which needs {mib} MiB for everything"))
+impl FileSystem for Kind {
+    fn is_unix(&self) -> bool {
+        false
+    }
+
+    fn check(&self, size_bytes: u64, label: Option<&str>) -> Result<(), Unfit> {
+        Geometry::of(*self, size_bytes).map_err(|error| Unfit::Size(error.to_string()))?;
+        match label.is_some_and(|label| volume_label(label).is_none()) {
+            true => Err(Unfit::Label(
+                "a FAT label has at most 11 characters, ASCII letters, digits and some signs",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the file system; its volume id is the first four bytes of the volume's UUID. Names that differ in case
+    /// alone are one name.
+    fn write(
+        &self,
+        region: Region<'_>,
+        volume: &Volume<'_>,
+        files: Files<'_>,
+        work: Work<'_>,
+    ) -> Result<(), FileSystemError> {
+        let mut tree = Tree::default();
+        tree.add_tree(files.tree)?;
+        for (path, source) in files.added {
+            tree.add_file(path, source.clone())?;
+        }
+        write_tree(*self, region, volume, &tree, work.cancel)
+    }
+}
+
+fn write_tree(
+    kind: Kind,
+    region: Region<'_>,
+    volume: &Volume<'_>,
+    tree: &Tree,
+    cancel: &Cancel,
+) -> Result<(), FileSystemError> {
+    let [a, b, c, d, ..] = *volume.uuid.as_bytes();
+    let spec = Spec {
+        geometry: Geometry::of(kind, region.size_bytes())?,
+        volume_id: u32::from_be_bytes([a, b, c, d]),
+        label: volume.label.and_then(volume_label),
+        epoch_seconds: volume.epoch_seconds,
+    };
+    match write::write(region, &spec, tree, cancel) {
+        Err(FileSystemError::Full { size_bytes, .. }) => Err(FileSystemError::Full {
+            size_bytes,
+            needed_bytes: fit::least_mib(tree, kind).map(|mib| mib << 20),
+        }),
+        written => written,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use super::plan::{ALIGNMENT_BYTES, DiskPlan, SECTOR_BYTES};
+use super::plan::{ALIGNMENT_BYTES, DiskPlan, Entry, SECTOR_BYTES};
 
 /// Bytes at the start of the disk: the MBR, a header, 128 entries of 128 bytes.
 const START_BYTES: usize = 34 * SECTOR_BYTES as usize;
@@ -14,7 +14,7 @@ const END_BYTES: usize = 33 * SECTOR_BYTES as usize;
 ///
 /// # Errors
 /// If GPT cannot describe the plan.
-pub fn tables(plan: &DiskPlan) -> io::Result<[(u64, Vec<u8>); 2]> {
+pub fn tables(plan: &DiskPlan) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut disk = Ends {
         size_bytes: plan.size_bytes,
         start: vec![0; START_BYTES],
@@ -26,7 +26,7 @@ pub fn tables(plan: &DiskPlan) -> io::Result<[(u64, Vec<u8>); 2]> {
         other => io::Error::other(other.to_string()),
     })?;
     let end = disk.end_offset();
-    Ok([(0, disk.start), (end, disk.end)])
+    Ok(vec![(0, disk.start), (end, disk.end)])
 }
 
 /// The first and the last sectors of a disk that its tables take; all other sectors cannot be accessed.
@@ -90,12 +90,21 @@ fn write_tables(file: &mut Ends, plan: &DiskPlan) -> Result<(), gptman::Error> {
     let mut table = gptman::GPT::new_from(file, SECTOR_BYTES, plan.uuid.to_bytes_le())?;
     table.align = ALIGNMENT_BYTES / SECTOR_BYTES;
     for planned in &plan.partitions {
+        // A plan with this table has no other entries.
+        let Entry::Gpt {
+            uuid,
+            type_uuid,
+            attributes,
+        } = planned.entry
+        else {
+            continue;
+        };
         table[planned.number] = gptman::GPTPartitionEntry {
-            partition_type_guid: planned.type_uuid.to_bytes_le(),
-            unique_partition_guid: planned.uuid.to_bytes_le(),
+            partition_type_guid: type_uuid.to_bytes_le(),
+            unique_partition_guid: uuid.to_bytes_le(),
             starting_lba: planned.first_lba,
             ending_lba: planned.last_lba,
-            attribute_bits: planned.attributes,
+            attribute_bits: attributes,
             partition_name: planned.partition.name.as_str().into(),
         };
     }
@@ -152,7 +161,7 @@ mod tests {
             second.contains("Wurzel ✓") && second.contains("Last sector: 260095 "),
             "{second}"
         );
-        let unique = plan.partitions[1].uuid.to_string().to_uppercase();
+        let unique = plan.partitions[1].partuuid.to_uppercase();
         assert!(second.contains(&unique), "{second}");
     }
 }

@@ -4,14 +4,18 @@
 //! overlap, start and end on sectors, and exactly one is mounted at `/`.
 
 mod check;
+mod entry;
+
+use std::ops::Range;
 
 use uuid::Uuid;
 
+pub use entry::Entry;
+
 use super::seed::ImageSeed;
 use crate::hint::Hint;
-use crate::model::{Disk, FileSystem, Partition, PartitionTable, PartitionType};
+use crate::model::{Disk, Partition, PartitionTable};
 use crate::package::{Arch, Sha256};
-use crate::words::Words as _;
 
 /// Bytes of a logical sector.
 pub const SECTOR_BYTES: u64 = 512;
@@ -25,12 +29,26 @@ const TABLE_SECTORS: u64 = 34;
 pub struct DiskPlan {
     /// Size of the whole disk in bytes.
     pub size_bytes: u64,
-    /// GPT disk GUID.
+    /// Identifier of the disk; the GUID of a GPT.
     pub uuid: Uuid,
+    /// The kind of its table.
+    pub table: Table,
     /// The partitions, in the order of the template.
     pub partitions: Vec<PlannedPartition>,
     /// Warnings about values that work but are probably not meant, each one naming its field.
     pub warnings: Vec<String>,
+}
+
+/// A partition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// A GUID partition table.
+    Gpt,
+    /// An MBR.
+    Mbr {
+        /// The signature of the disk; not 0.
+        signature: u32,
+    },
 }
 
 /// A partition, laid out.
@@ -44,12 +62,11 @@ pub struct PlannedPartition {
     pub first_lba: u64,
     /// Last sector, inclusive.
     pub last_lba: u64,
-    /// GPT partition GUID (the PARTUUID).
-    pub uuid: Uuid,
-    /// GPT type GUID.
-    pub type_uuid: Uuid,
-    /// GPT attribute bits.
-    pub attributes: u64,
+    /// Its entry in the table.
+    pub entry: Entry,
+    /// The PARTUUID, as the kernel's `root=` and fstab(5) take it: the GUID, or for an MBR the disk's signature and the
+    /// number in hexadecimal (`block/early-lookup.c` of the kernel).
+    pub partuuid: String,
     /// UUID of the file system or swap space.
     pub fs_uuid: Uuid,
     /// Seed of the directory hashes of ext file systems.
@@ -65,12 +82,6 @@ impl PlannedPartition {
     /// Returns its start on the disk in bytes.
     pub fn offset_bytes(&self) -> u64 {
         self.first_lba * SECTOR_BYTES
-    }
-
-    /// Returns the FAT volume id: the first four bytes of the file system's UUID.
-    pub fn fat_volume_id(&self) -> u32 {
-        let [a, b, c, d, ..] = *self.fs_uuid.as_bytes();
-        u32::from_be_bytes([a, b, c, d])
     }
 
     /// Says whether it is mounted at `path`.
@@ -90,10 +101,7 @@ impl DiskPlan {
     /// # Errors
     /// [`PlanError`] if the plan has no such partition.
     pub fn esp(&self) -> Result<&PlannedPartition, PlanError> {
-        let esp = self
-            .partitions
-            .iter()
-            .find(|p| p.type_uuid == PartitionType::Esp.guid());
+        let esp = self.partitions.iter().find(|planned| planned.entry.is_esp());
         esp.ok_or_else(|| {
             PlanError::field(
                 "disk.partitions",
@@ -166,19 +174,12 @@ pub fn check(disk: &Disk, arch: Arch) -> Result<(), PlanError> {
 /// Lays `disk` out for `arch`. Every identifier is derived from `seed`.
 ///
 /// A partition runs from `start` to `end`; one without `end` takes the rest of the disk up to the last full MiB before
-/// the backup table. A value that is not a multiple of a sector is an error, one that is not a multiple of 1 MiB gives
-/// a warning. Without `disk.size` the disk is as large as its partitions need.
+/// the backup table of a GPT. A value that is not a multiple of a sector is an error, one that is not a multiple of
+/// 1 MiB gives a warning. Without `disk.size` the disk is as large as its partitions need.
 ///
 /// # Errors
 /// [`PlanError`], naming the field.
 pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanError> {
-    if disk.table == PartitionTable::Mbr {
-        return Err(PlanError::Unsupported {
-            field: "disk.partitionTableType".into(),
-            what: "`mbr`".into(),
-            hint: "use `gpt`".into(),
-        });
-    }
     if disk.partitions.is_empty() {
         return Err(PlanError::field(
             "disk.partitions",
@@ -186,25 +187,27 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         ));
     }
     if disk.partitions.len() > 128 {
-        return Err(PlanError::field("disk.partitions", "GPT holds at most 128 partitions"));
+        return Err(PlanError::field("disk.partitions", "a disk has at most 128 partitions"));
     }
     let asked_bytes = disk_size_bytes(disk)?;
     let mut warnings = Vec::new();
     let size_bytes = check::fit_artifacts(disk, asked_bytes, &mut warnings)?;
+    let usable = usable(disk.table, size_bytes)?;
+    let table = table(disk.table, seed);
     let mut partitions = Vec::new();
     for (index, partition) in disk.partitions.iter().enumerate() {
         let field = |name: &str| format!("disk.partitions[{index}].{name} (id {:?})", partition.id);
-        let (first_lba, last_lba) = extent(partition, size_bytes, &field, &mut warnings)?;
-        let (type_uuid, attributes) = table_type(partition, arch, &field)?;
-        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let (first_lba, last_lba) = extent(partition, &usable, &field, &mut warnings)?;
+        let number = entry::number(disk.table, index, disk.partitions.len());
+        entry::check_arch(partition, arch, &field)?;
+        let entry = entry::of(disk.table, partition, (number, first_lba), seed, &field)?;
         let planned = PlannedPartition {
             number,
             partition: partition.clone(),
             first_lba,
             last_lba,
-            uuid: seed.uuid(&format!("partition {number}")),
-            type_uuid,
-            attributes,
+            entry,
+            partuuid: partuuid(table, entry, number),
             fs_uuid: seed.uuid(&format!("file system {number}")),
             hash_seed: seed.uuid(&format!("hash seed {number}")),
         };
@@ -212,12 +215,50 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         partitions.push(planned);
     }
     check::together(&partitions)?;
+    if disk.table == PartitionTable::Mbr {
+        entry::check_mbr(&mut partitions)?;
+    }
     Ok(DiskPlan {
         size_bytes,
         uuid: seed.uuid("disk"),
+        table,
         partitions,
         warnings,
     })
+}
+
+/// Returns the table of a disk, with the identifier that it has besides the disk's.
+fn table(kind: PartitionTable, seed: &ImageSeed) -> Table {
+    match kind {
+        PartitionTable::Gpt => Table::Gpt,
+        PartitionTable::Mbr => {
+            let [a, b, c, d, ..] = *seed.uuid("disk signature").as_bytes();
+            // 0 means that there is none.
+            let signature = u32::from_be_bytes([a, b, c, d]).max(1);
+            Table::Mbr { signature }
+        }
+    }
+}
+
+fn partuuid(table: Table, entry: Entry, number: u32) -> String {
+    match (table, entry) {
+        (_, Entry::Gpt { uuid, .. }) => uuid.to_string(),
+        (Table::Mbr { signature }, _) => format!("{signature:08x}-{number:02x}"),
+        // The entries of a GPT have a GUID.
+        (Table::Gpt, _) => String::new(),
+    }
+}
+
+/// Returns the bytes of a disk of `size_bytes` that partitions can have.
+fn usable(table: PartitionTable, size_bytes: u64) -> Result<Range<u64>, PlanError> {
+    match table {
+        PartitionTable::Gpt => Ok(TABLE_SECTORS * SECTOR_BYTES..size_bytes - (TABLE_SECTORS - 1) * SECTOR_BYTES),
+        PartitionTable::Mbr if size_bytes / SECTOR_BYTES > u64::from(u32::MAX) => {
+            let reason = "an MBR describes a disk of less than 2 TiB";
+            Err(PlanError::field("disk.size", reason).with_hint("use `partitionTableType: gpt`"))
+        }
+        PartitionTable::Mbr => Ok(SECTOR_BYTES..size_bytes),
+    }
 }
 
 /// Returns the size of the disk in bytes: `disk.size`, or the size that the partitions need.
@@ -253,11 +294,10 @@ fn disk_size_bytes(disk: &Disk) -> Result<u64, PlanError> {
 /// Returns the first and the last sector of a partition, and adds to `warnings`.
 fn extent(
     partition: &Partition,
-    disk_size_bytes: u64,
+    usable: &Range<u64>,
     field: &dyn Fn(&str) -> String,
     warnings: &mut Vec<String>,
 ) -> Result<(u64, u64), PlanError> {
-    let usable = TABLE_SECTORS * SECTOR_BYTES..disk_size_bytes - (TABLE_SECTORS - 1) * SECTOR_BYTES;
     let start = partition.start_bytes;
     let end = match partition.end_bytes {
         Some(end) => end,
@@ -287,7 +327,7 @@ fn extent(
             "byte {end} lies behind the usable part of the disk, which ends at {}",
             usable.end
         );
-        let hint = "the backup partition table needs the last 33 sectors: write `end: \"0\"` for the rest of the disk, or enlarge disk.size";
+        let hint = "write `end: \"0\"` for the rest of the disk, or enlarge disk.size; the backup of a GPT needs the last 33 sectors";
         return Err(PlanError::field(field("end"), reason).with_hint(hint));
     }
     if start >= end {
@@ -298,35 +338,6 @@ fn extent(
         return Err(PlanError::field(field(name), reason));
     }
     Ok((start / SECTOR_BYTES, end / SECTOR_BYTES - 1))
-}
-
-/// Returns the type GUID and the attribute bits of a partition.
-fn table_type(partition: &Partition, arch: Arch, field: &dyn Fn(&str) -> String) -> Result<(Uuid, u64), PlanError> {
-    let type_uuid = match (partition.type_uuid, partition.kind.arch()) {
-        (Some(uuid), _) => uuid,
-        (None, Some(only)) if only != arch => {
-            let reason = format!("{:?} is for {only}, but target.arch is {arch}", partition.kind.word());
-            return Err(PlanError::field(field("type"), reason));
-        }
-        (None, _) => partition.kind.guid(),
-    };
-    let mut attributes = 0;
-    for flag in &partition.flags {
-        attributes |= flag.attribute_bits().ok_or_else(|| PlanError::Unsupported {
-            field: field("flags"),
-            what: format!("the flag `{}`", flag.word()),
-            hint: "leave it out".into(),
-        })?;
-    }
-    Ok((type_uuid, attributes))
-}
-
-/// Says whether `file_system` is of the ext family, which alone can hold the root here.
-fn is_ext(file_system: Option<FileSystem>) -> bool {
-    matches!(
-        file_system,
-        Some(FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4)
-    )
 }
 
 #[cfg(test)]

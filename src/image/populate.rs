@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode};
 
 use super::content::Source;
+use super::file_system::FileSystem;
+use super::kinds;
 use super::plan::{DiskPlan, PlanError, PlannedPartition};
 use crate::durable::PathError;
 use crate::root::Root;
@@ -15,42 +17,73 @@ use crate::root::Root;
 /// The mode of mount points that are made.
 const MOUNT_POINT_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// The contents of one partition.
+/// The content of one partition.
 #[derive(Debug, Clone)]
-pub struct PartitionSource {
-    /// Number of the partition.
-    pub number: u32,
-    /// The directory of the tree whose contents it gets, from the tree's root; `None` if it gets no directory.
-    pub path: Option<PathBuf>,
-    /// Mount points below that directory (from the tree's root), which are empty directories here.
-    pub excluded: Vec<PathBuf>,
-    /// Additional files, by their path on the partition (FAT only); they replace those of the tree.
-    pub extra: Vec<(PathBuf, Source)>,
+pub enum Content {
+    /// Zeros.
+    Nothing,
+    /// A file system.
+    Files {
+        /// Its writer.
+        file_system: &'static dyn FileSystem,
+        /// Its files. Of two files for one place the later one counts.
+        grafts: Vec<Graft>,
+    },
 }
 
-/// Returns the sources of all partitions of `plan`, in its order.
-pub fn sources(plan: &DiskPlan) -> Vec<PartitionSource> {
+/// Files, and their place on a partition.
+#[derive(Debug, Clone)]
+pub struct Graft {
+    /// The files.
+    pub from: Origin,
+    /// The place, from the top of the partition.
+    pub to: PathBuf,
+}
+
+/// The origin of files on a partition.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// The contents of a directory of the image's tree.
+    Tree {
+        /// The directory, from the tree's root.
+        path: PathBuf,
+        /// Directories below it (from the tree's root) that are empty on this partition.
+        excluded: Vec<PathBuf>,
+    },
+    /// One file that is not in the tree.
+    File(Source),
+}
+
+/// Returns the contents of the partitions of `plan`, in its order.
+pub fn contents(plan: &DiskPlan) -> Vec<Content> {
     let mount_points: Vec<&Path> = plan.partitions.iter().filter_map(mount_point).collect();
-    plan.partitions
-        .iter()
-        .map(|planned| {
-            let path = mount_point(planned);
-            // A mount point below an excluded one need not be excluded.
-            let inside = |inner: &Path, outer: &Path| inner != outer && inner.starts_with(outer);
-            let below = |outer| mount_points.iter().copied().filter(move |inner| inside(inner, outer));
-            let excluded = path.map_or(Vec::new(), |path| {
-                below(path)
-                    .filter(|inner| !below(path).any(|between| inside(inner, between)))
-                    .map(Path::to_owned)
-                    .collect()
-            });
-            PartitionSource {
-                number: planned.number,
-                path: path.map(Path::to_owned),
-                excluded,
-                extra: Vec::new(),
-            }
-        })
+    let of_partition = |planned: &PlannedPartition| {
+        // The plan has refused kinds without a writer.
+        let Some(file_system) = planned.partition.file_system.and_then(kinds::of) else {
+            return Content::Nothing;
+        };
+        let graft = |path: &Path| Graft {
+            from: Origin::Tree {
+                path: path.to_owned(),
+                excluded: excluded(path, &mount_points),
+            },
+            to: PathBuf::from("/"),
+        };
+        Content::Files {
+            file_system,
+            grafts: mount_point(planned).map(graft).into_iter().collect(),
+        }
+    };
+    plan.partitions.iter().map(of_partition).collect()
+}
+
+/// Lists the mount points below `path` that are not below others of these.
+fn excluded(path: &Path, mount_points: &[&Path]) -> Vec<PathBuf> {
+    let inside = |inner: &Path, outer: &Path| inner != outer && inner.starts_with(outer);
+    let below = || mount_points.iter().filter(|inner| inside(inner, path));
+    below()
+        .filter(|inner| !below().any(|between| inside(inner, between)))
+        .map(|inner| inner.to_path_buf())
         .collect()
 }
 
@@ -81,18 +114,18 @@ pub fn ensure_mount_points(plan: &DiskPlan, root: &Root) -> Result<(), PathError
     Ok(())
 }
 
-/// Adds the files `extra` to the EFI system partition among `sources`, which are those of `plan`.
+/// Adds `files`, by their path, to the EFI system partition among `contents`, which are those of `plan`.
 ///
 /// # Errors
 /// [`PlanError`] if the plan has no such partition.
-pub fn add_to_esp(
-    sources: &mut [PartitionSource],
-    plan: &DiskPlan,
-    extra: Vec<(PathBuf, Source)>,
-) -> Result<(), PlanError> {
-    let number = plan.esp()?.number;
-    if let Some(source) = sources.iter_mut().find(|source| source.number == number) {
-        source.extra.extend(extra);
+pub fn add_to_esp(contents: &mut [Content], plan: &DiskPlan, files: Vec<(PathBuf, Source)>) -> Result<(), PlanError> {
+    let esp = plan.esp()?.number;
+    let place = plan.partitions.iter().position(|planned| planned.number == esp);
+    if let Some(Content::Files { grafts, .. }) = place.and_then(|place| contents.get_mut(place)) {
+        grafts.extend(files.into_iter().map(|(to, source)| Graft {
+            from: Origin::File(source),
+            to,
+        }));
     }
     Ok(())
 }
@@ -118,15 +151,18 @@ mod tests {
             partition("spare", PartitionType::Linux, None, 41, Some(42)),
         ];
         let plan = plan_of(&disk(Some(100), parts));
-        let found = sources(&plan);
-        let excluded: Vec<Vec<_>> = found.iter().map(|s| s.excluded.clone()).collect();
-        let none: Vec<PathBuf> = Vec::new();
+        let found = contents(&plan);
+        assert!(matches!(found[4], Content::Nothing));
+        let excluded = |content: &Content| match content {
+            Content::Files { grafts, .. } => match &grafts[0].from {
+                Origin::Tree { excluded, .. } => excluded.clone(),
+                Origin::File(_) => panic!("{content:?}"),
+            },
+            Content::Nothing => panic!("{content:?}"),
+        };
         let [boot, home, efi] = ["/boot", "/home", "/boot/efi"].map(PathBuf::from);
-        assert_eq!(
-            excluded,
-            [none.clone(), vec![boot, home], vec![efi], none.clone(), none]
-        );
-        assert_eq!(found[4].path, None);
+        let excluded: Vec<_> = found[..4].iter().map(excluded).collect();
+        assert_eq!(excluded, [vec![], vec![boot, home], vec![efi], vec![]]);
         let tree = tempfile::tempdir().unwrap();
         let root = Root::open(tree.path()).unwrap();
         ensure_mount_points(&plan, &root).unwrap();

@@ -11,16 +11,15 @@ use super::canvas::{Canvas, Drawn};
 use super::digest::DigestTree;
 use super::earlier::Earlier;
 use super::error::ImageError;
-use super::ext4::{self, ExtError};
-use super::fat::{self, FatError};
+use super::file_system::{FileSystem, FileSystemError, Files, Volume};
 use super::labels::FileContexts;
 use super::merged::Merged;
-use super::plan::{DiskPlan, PlannedPartition};
-use super::populate::PartitionSource;
+use super::plan::{DiskPlan, PlannedPartition, Table};
+use super::populate::{Content, Graft, Origin};
+use super::region::Region;
 use super::tree::{self, Tree};
-use super::{gpt, swap};
+use super::{gpt, mbr};
 use crate::durable::{self, AtomicFile, PathError};
-use crate::model::FileSystem;
 use crate::parallel;
 use crate::progress::Unit;
 use crate::work::Work;
@@ -30,7 +29,7 @@ use crate::work::Work;
 pub struct RawSummary {
     /// Size of the image in bytes.
     pub size_bytes: u64,
-    /// GUID of the disk.
+    /// Identifier of the disk.
     pub uuid: Uuid,
     /// Bytes that it takes on the host's disk.
     pub data_bytes: u64,
@@ -52,8 +51,8 @@ pub struct Inputs<'a> {
     pub plan: &'a DiskPlan,
     /// The installed tree.
     pub merged: &'a Merged,
-    /// The contents of the partitions, from [`super::populate::sources`].
-    pub sources: &'a [PartitionSource],
+    /// The contents of the partitions, in the order of the plan, as [`super::populate::contents`] makes them.
+    pub contents: &'a [Content],
     /// The latest time in the image, in seconds since 1970, UTC.
     pub epoch_seconds: u64,
 }
@@ -132,122 +131,91 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Writes the partition tables, and fills all partitions side by side, so that one that a single thread fills does
-    /// not delay the others.
+    /// Writes all partitions side by side, so that one that a single thread fills does not delay the others, then what
+    /// follows from them: the partition tables.
     fn fill(&self) -> Result<(), ImageError> {
-        let (plan, path) = (self.inputs.plan, self.canvas.path());
-        let tables = gpt::tables(plan).map_err(PathError::on("make the partition table of", path))?;
-        for (offset_bytes, bytes) in tables {
-            self.canvas.put(offset_bytes, &bytes)?;
-        }
-        let partitions = &plan.partitions;
-        let task = self
-            .work
-            .start("Write partitions", Unit::Items, Some(partitions.len() as u64));
-        let fill = |planned: &PlannedPartition| {
+        let plan = self.inputs.plan;
+        let contents: Vec<_> = plan.partitions.iter().zip(self.inputs.contents).collect();
+        let total = Some(contents.len() as u64);
+        let task = self.work.start("Write partitions", Unit::Items, total);
+        let fill = |&(planned, content): &(&PlannedPartition, &Content)| {
             self.work.cancel.check()?;
-            let mut sources = self.inputs.sources.iter();
-            let source = sources.find(|source| source.number == planned.number);
-            self.partition(planned, source)?;
+            self.partition(planned, content)?;
             task.advance(1);
             Ok::<_, ImageError>(())
         };
-        parallel::try_map(partitions.len(), partitions, fill)?;
+        parallel::try_map(contents.len(), &contents, fill)?;
+        let tables = match plan.table {
+            Table::Gpt => {
+                gpt::tables(plan).map_err(PathError::on("make the partition table of", self.canvas.path()))?
+            }
+            Table::Mbr { signature } => mbr::tables(plan, signature),
+        };
+        for (offset_bytes, bytes) in tables {
+            self.canvas.put(offset_bytes, &bytes)?;
+        }
         self.work.cancel.check()?;
         Ok(())
     }
 
-    fn partition(&self, planned: &PlannedPartition, source: Option<&PartitionSource>) -> Result<(), ImageError> {
-        let id = &planned.partition.id;
-        let extra = source.map(|source| source.extra.as_slice()).unwrap_or_default();
-        let path = source.and_then(|source| source.path.as_deref());
-        let kind = planned.partition.file_system;
-        if !extra.is_empty() && !matches!(kind, Some(FileSystem::Fat16 | FileSystem::Fat32)) {
-            return Err(ImageError::NoFileSystem(id.clone()));
-        }
-        let ext = |kind| {
-            self.ext(planned, kind, source)
-                .map_err(|source| ImageError::Ext { id: id.clone(), source })
-        };
-        match kind {
-            None if path.is_some() => Err(ImageError::NoFileSystem(id.clone())),
-            // XFS was refused by the plan.
-            None | Some(FileSystem::Xfs) => Ok(()),
-            Some(FileSystem::Swap) => Ok(swap::write(
-                self.canvas,
-                planned.offset_bytes(),
-                planned.size_bytes(),
-                planned.fs_uuid,
-                planned.partition.label.as_deref(),
-            )?),
-            Some(kind @ (FileSystem::Fat16 | FileSystem::Fat32)) => self
-                .fat(planned, kind, path, extra)
-                .map_err(|source| ImageError::Fat { id: id.clone(), source }),
-            Some(FileSystem::Ext2) => ext(ext4::Kind::Ext2),
-            Some(FileSystem::Ext3) => ext(ext4::Kind::Ext3),
-            Some(FileSystem::Ext4) => ext(ext4::Kind::Ext4),
-        }
-    }
-
-    fn fat(
-        &self,
-        planned: &PlannedPartition,
-        kind: FileSystem,
-        path: Option<&Path>,
-        extra: &[(PathBuf, super::content::Source)],
-    ) -> Result<(), FatError> {
-        let mut tree = fat::Tree::default();
-        if let Some(path) = path {
-            tree.add_tree(self.inputs.merged, path)?;
-        }
-        for (path, source) in extra {
-            tree.add_file(path, source.clone())?;
-        }
-        let spec = fat::Spec {
-            geometry: fat::Geometry::of(kind, planned.size_bytes())?,
-            offset_bytes: planned.offset_bytes(),
-            volume_id: planned.fat_volume_id(),
-            label: planned.partition.label.as_deref().and_then(fat::volume_label),
-            epoch_seconds: self.inputs.epoch_seconds,
-        };
-        fat::write(self.canvas, &spec, &tree, self.work.cancel)
-    }
-
-    fn ext(
-        &self,
-        planned: &PlannedPartition,
-        kind: ext4::Kind,
-        source: Option<&PartitionSource>,
-    ) -> Result<(), ExtError> {
-        let merged = self.inputs.merged;
-        let tree = match source.and_then(|source| Some((source, source.path.as_deref()?))) {
-            None => Tree::empty(),
-            Some((source, path)) => {
-                let mut left_out = Vec::new();
-                for path in &source.excluded {
-                    // Mount points that are not in the tree need not be left out.
-                    if merged.has(path)? {
-                        left_out.push(merged.resolve_directory(path)?);
-                    }
-                }
-                let at = merged.resolve_directory(path)?;
-                let mut tree = tree::collect(merged.overlay(), &at, &left_out, self.work.threads)?;
-                if let Some(labels) = self.labels {
-                    tree.label(labels, path)?;
-                }
-                tree
+    fn partition(&self, planned: &PlannedPartition, content: &Content) -> Result<(), ImageError> {
+        match content {
+            Content::Nothing => Ok(()),
+            Content::Files { file_system, grafts } => {
+                self.files(planned, *file_system, grafts)
+                    .map_err(|source| ImageError::FileSystem {
+                        id: planned.partition.id.clone(),
+                        source,
+                    })
             }
-        };
-        let spec = ext4::Spec {
-            kind,
-            offset_bytes: planned.offset_bytes(),
-            size_bytes: planned.size_bytes(),
+        }
+    }
+
+    fn files(
+        &self,
+        planned: &PlannedPartition,
+        file_system: &dyn FileSystem,
+        grafts: &[Graft],
+    ) -> Result<(), FileSystemError> {
+        let (mut tree, mut added) = (Tree::empty(), Vec::new());
+        for Graft { from, to } in grafts {
+            match from {
+                Origin::Tree { path, excluded } => {
+                    let mut grafted = self.collect(path, excluded)?;
+                    if let Some(labels) = self.labels.filter(|_| file_system.is_unix()) {
+                        grafted.label(labels, path)?;
+                    }
+                    tree.graft(to, grafted)?;
+                }
+                Origin::File(source) => added.push((to.clone(), source.clone())),
+            }
+        }
+        let volume = Volume {
             uuid: planned.fs_uuid,
             hash_seed: planned.hash_seed,
-            label: planned.partition.label.clone(),
+            label: planned.partition.label.as_deref(),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        ext4::write(self.canvas, &spec, &tree, self.work)
+        let region = Region::new(self.canvas, planned.offset_bytes(), planned.size_bytes());
+        let files = Files {
+            tree: &tree,
+            added: &added,
+        };
+        file_system.write(region, &volume, files, self.work)
+    }
+
+    /// Collects the tree below the directory `path` of the image, without what is below the directories `excluded`.
+    fn collect(&self, path: &Path, excluded: &[PathBuf]) -> Result<Tree, FileSystemError> {
+        let merged = self.inputs.merged;
+        let mut left_out = Vec::new();
+        for path in excluded {
+            // Mount points that are not in the tree need not be left out.
+            if merged.has(path)? {
+                left_out.push(merged.resolve_directory(path)?);
+            }
+        }
+        let at = merged.resolve_directory(path)?;
+        Ok(tree::collect(merged.overlay(), &at, &left_out, self.work.threads)?)
     }
 }
 

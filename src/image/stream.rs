@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::canvas::{Canvas, Known};
+use super::canvas::Known;
+use super::region::Region;
 use super::tree::{Content, FileContent, Index, Tree, TreeError};
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
@@ -26,7 +27,7 @@ pub struct Piece {
     pub offset_bytes: u64,
     /// Its length.
     pub length_bytes: u64,
-    /// Its place in the raw file.
+    /// Its place in the region.
     pub place_bytes: u64,
 }
 
@@ -55,11 +56,11 @@ pub struct Contents<'a> {
     pub block_bytes: u64,
 }
 
-/// Writes `contents`.
+/// Writes `contents` onto `region`.
 ///
 /// # Errors
-/// [`StreamError`], the first one; the raw file then has some of the pieces.
-pub fn write(canvas: &Canvas<'_>, contents: Contents<'_>, work: Work<'_>) -> Result<(), StreamError> {
+/// [`StreamError`], the first one; the region then has some of the pieces.
+pub fn write(region: Region<'_>, contents: Contents<'_>, work: Work<'_>) -> Result<(), StreamError> {
     let Contents {
         tree,
         pieces,
@@ -67,14 +68,14 @@ pub fn write(canvas: &Canvas<'_>, contents: Contents<'_>, work: Work<'_>) -> Res
     } = contents;
     let wanted: Vec<Piece> = pieces
         .iter()
-        .filter(|piece| !is_there(canvas, tree, piece, block_bytes))
+        .filter(|piece| !is_there(region, tree, piece, block_bytes))
         .copied()
         .collect();
     let units = Mutex::new(units(&wanted, block_bytes).into_iter());
     let failed = AtomicBool::new(false);
     let write = || {
         let mut worker = Worker {
-            canvas,
+            region,
             tree,
             block_bytes,
             readers: HashMap::new(),
@@ -107,7 +108,7 @@ pub fn write(canvas: &Canvas<'_>, contents: Contents<'_>, work: Work<'_>) -> Res
 }
 
 /// Says whether an earlier image already has the piece at its place.
-fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -> bool {
+fn is_there(region: Region<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -> bool {
     let digest = content(tree, piece.file).and_then(|content| content.digest);
     digest.is_some_and(|digest| {
         let known = Known {
@@ -115,7 +116,7 @@ fn is_there(canvas: &Canvas<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) -
             offset_bytes: piece.offset_bytes,
             length_bytes: piece.length_bytes.next_multiple_of(block_bytes),
         };
-        canvas.has(piece.place_bytes, known)
+        region.has(piece.place_bytes, known)
     })
 }
 
@@ -151,7 +152,7 @@ fn content(tree: &Tree, file: Index) -> Option<&FileContent> {
 }
 
 struct Worker<'a> {
-    canvas: &'a Canvas<'a>,
+    region: Region<'a>,
     tree: &'a Tree,
     block_bytes: u64,
     /// Readers of layers, by the layer's address.
@@ -210,7 +211,7 @@ impl Worker<'_> {
     }
 
     fn flush(&mut self) -> Result<(), PathError> {
-        self.canvas.put(self.start, &self.buffer)?;
+        self.region.put(self.start, &self.buffer)?;
         self.start += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::labels::{self, FileContexts, LabelError};
-use crate::overlay::layer::{Attributes, FileKind, Layer, LayerError, NodeId};
+use crate::overlay::layer::{Attributes, Errno, FileKind, Layer, LayerError, NodeId};
 use crate::package::Sha256;
 
 pub use collect::collect;
@@ -134,8 +134,77 @@ impl Tree {
         Ok(())
     }
 
+    /// Puts `other`, a tree of the same overlay, at the directory `at`. That directory gets the attributes of the root
+    /// of `other`; it is made if it does not exist, and so are those above it.
+    ///
+    /// # Errors
+    /// [`TreeError`] if there is something else at `at`, or a file above it.
+    pub fn graft(&mut self, at: &Path, other: Self) -> Result<(), TreeError> {
+        let place = self.directory(at)?;
+        let Some(there) = self.nodes.get_mut(place).filter(|node| node.is_empty_directory()) else {
+            let taken = LayerError::new(Errno::EXIST, "something else is there already");
+            return Err(TreeError::on(at)(taken));
+        };
+        let (parent, name) = (there.parent, std::mem::take(&mut there.name));
+        let shift = self.nodes.len() - 1;
+        let moved = |index: Index| if index == 0 { place } else { index + shift };
+        let mut nodes = other.nodes.into_iter().map(|mut node| {
+            node.parent = moved(node.parent);
+            if let Content::Directory(names) = &mut node.content {
+                names.iter_mut().for_each(|(_, child)| *child = moved(*child));
+            }
+            node
+        });
+        if let (Some(there), Some(root)) = (self.nodes.get_mut(place), nodes.next()) {
+            *there = Node { parent, name, ..root };
+        }
+        self.nodes.extend(nodes);
+        if self.layers.is_empty() {
+            self.layers = other.layers;
+        }
+        Ok(())
+    }
+
+    /// Returns the directory `path`; makes it, and those above it, if it does not exist.
+    fn directory(&mut self, path: &Path) -> Result<Index, TreeError> {
+        let mut at = 0;
+        for name in path.strip_prefix("/").unwrap_or(path) {
+            let new = self.nodes.len();
+            let not_a_directory = || TreeError::on(path)(Errno::NOTDIR.into());
+            let node = self.nodes.get_mut(at).ok_or_else(not_a_directory)?;
+            let Content::Directory(names) = &mut node.content else {
+                return Err(not_a_directory());
+            };
+            match names.binary_search_by(|(known, _)| known.as_os_str().cmp(name)) {
+                Ok(known) => at = names.get(known).map_or(0, |(_, index)| *index),
+                Err(place) => {
+                    names.insert(place, (name.to_owned(), new));
+                    node.attributes.links += 1;
+                    let made = Node {
+                        parent: at,
+                        name: name.to_owned(),
+                        ..Node::empty_directory()
+                    };
+                    self.nodes.push(made);
+                    at = new;
+                }
+            }
+        }
+        Ok(at)
+    }
+
     /// Makes a tree of one empty directory.
     pub fn empty() -> Self {
+        Self {
+            layers: Vec::new(),
+            nodes: vec![Node::empty_directory()],
+        }
+    }
+}
+
+impl Node {
+    /// Makes a directory of root's, without names and without a name.
+    fn empty_directory() -> Self {
         let attributes = Attributes {
             kind: FileKind::Directory,
             permissions: 0o755,
@@ -146,17 +215,17 @@ impl Tree {
             links: 2,
             device: (0, 0),
         };
-        let root = Node {
+        Self {
             attributes,
             xattrs: Vec::new(),
             content: Content::Directory(Vec::new()),
             parent: 0,
             name: OsString::new(),
-        };
-        Self {
-            layers: Vec::new(),
-            nodes: vec![root],
         }
+    }
+
+    fn is_empty_directory(&self) -> bool {
+        matches!(&self.content, Content::Directory(names) if names.is_empty())
     }
 }
 

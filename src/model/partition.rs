@@ -1,4 +1,4 @@
-//! What a partition is for, and its file system: type GUIDs and attribute bits of a GUID partition table.
+//! What a partition is for, and its file system: types and attribute bits of partition tables.
 //!
 //! From the UEFI specification 2.10 (section 5.3.3) and the UAPI Discoverable Partitions Specification (UAPI.2).
 
@@ -82,6 +82,20 @@ impl PartitionType {
             Self::Luks => uuid!("ca7d7ccb-63ed-4c53-861c-1742536059cc"),
             Self::DmCrypt => uuid!("7ffec5c9-2d00-49b7-8941-3ea10a5586b7"),
         }
+    }
+
+    /// Returns the type in an MBR; `None` if an MBR has none. XBOOTLDR is that of UAPI.1, the others those of sfdisk(8).
+    pub const fn mbr_code(self) -> Option<u8> {
+        Some(match self {
+            Self::Bios => return None,
+            Self::Esp => 0xef,
+            Self::Xbootldr => 0xea,
+            Self::Swap => 0x82,
+            Self::Lvm => 0x8e,
+            Self::Raid => 0xfd,
+            Self::Luks => 0xe8,
+            _ => 0x83,
+        })
     }
 
     /// Returns the architecture, if the type fits only one.
@@ -174,57 +188,52 @@ impl PartitionFlag {
     }
 }
 
-/// `fsType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileSystem {
-    /// FAT with 32-bit entries (`fat32`, `vfat`).
-    Fat32,
-    /// FAT with 16-bit entries.
-    Fat16,
-    /// ext2.
-    Ext2,
-    /// ext3.
-    Ext3,
-    /// ext4.
-    Ext4,
-    /// XFS.
-    Xfs,
-    /// Swap space.
-    Swap,
+/// Declares the file systems: for each its words, the largest number of bytes in its label, and its type in fstab(5).
+macro_rules! file_systems {
+    ($($(#[$doc:meta])+ $kind:ident: $first:literal $(| $other:literal)*, $label:literal, $fstab:literal;)+) => {
+        /// `fsType`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum FileSystem {
+            $($(#[$doc])+ $kind,)+
+        }
+
+        // `none` leaves a partition unformatted.
+        words!(Option<FileSystem> {
+            $((Some(FileSystem::$kind)): $first $(| $other)*,)+
+            (None): "none",
+        });
+
+        impl FileSystem {
+            /// Gives the largest number of bytes in a label (mkfs.fat(8), mke2fs(8), mkfs.xfs(8), mkswap(8)).
+            pub fn max_label_bytes(self) -> usize {
+                match self {
+                    $(Self::$kind => $label,)+
+                }
+            }
+
+            /// Gives the type as fstab(5) names it.
+            pub fn fstab_type(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $fstab,)+
+                }
+            }
+        }
+    };
 }
 
-// `none` leaves a partition unformatted.
-words!(Option<FileSystem> {
-    (Some(FileSystem::Fat32)): "fat32" | "vfat",
-    (Some(FileSystem::Fat16)): "fat16",
-    (Some(FileSystem::Ext2)): "ext2",
-    (Some(FileSystem::Ext3)): "ext3",
-    (Some(FileSystem::Ext4)): "ext4",
-    (Some(FileSystem::Xfs)): "xfs",
-    (Some(FileSystem::Swap)): "linux-swap" | "swap",
-    (None): "none",
-});
-
-impl FileSystem {
-    /// Gives the largest number of bytes in a label (mkfs.fat(8), mke2fs(8), mkfs.xfs(8), mkswap(8)).
-    pub fn max_label_bytes(self) -> usize {
-        match self {
-            Self::Fat32 | Self::Fat16 => 11,
-            Self::Ext2 | Self::Ext3 | Self::Ext4 => 16,
-            Self::Xfs => 12,
-            Self::Swap => 15,
-        }
-    }
-
-    /// Gives the type as fstab(5) names it.
-    pub fn fstab_type(self) -> &'static str {
-        match self {
-            Self::Fat32 | Self::Fat16 => "vfat",
-            Self::Ext2 => "ext2",
-            Self::Ext3 => "ext3",
-            Self::Ext4 => "ext4",
-            Self::Xfs => "xfs",
-            Self::Swap => "swap",
-        }
-    }
+file_systems! {
+    /// FAT with 32-bit entries.
+    Fat32: "fat32" | "vfat", 11, "vfat";
+    /// FAT with 16-bit entries.
+    Fat16: "fat16", 11, "vfat";
+    /// ext2.
+    Ext2: "ext2", 16, "ext2";
+    /// ext3.
+    Ext3: "ext3", 16, "ext3";
+    /// ext4.
+    Ext4: "ext4", 16, "ext4";
+    /// XFS.
+    Xfs: "xfs", 12, "xfs";
+    /// Swap space.
+    Swap: "linux-swap" | "swap", 15, "swap";
 }

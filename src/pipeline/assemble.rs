@@ -348,7 +348,7 @@ fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
             (_, None) => return None,
         };
         Some(FstabEntry {
-            source: format!("PARTUUID={}", planned.uuid),
+            source: format!("PARTUUID={}", planned.partuuid),
             mount_point: mount_point.to_owned(),
             fs_type: file_system.fstab_type().to_owned(),
             options: partition.mount_options.clone(),

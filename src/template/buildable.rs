@@ -7,13 +7,11 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, kernel, partition,
-    repository, system, target, template,
+    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, partition, repository,
+    system, target, template,
 };
 use crate::durable;
-use crate::model::{
-    ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag, PartitionTable,
-};
+use crate::model::{ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -26,9 +24,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     let system = root.get(template::SYSTEM);
     if let Some(target) = root.get(template::TARGET) {
         only(&target, target::IMAGE_TYPE, ImageType::Raw, "raw images", &mut findings);
-    }
-    if let Some(disk) = root.get(template::DISK) {
-        only(&disk, disk::TABLE, PartitionTable::Gpt, "gpt", &mut findings);
     }
     if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
         let efi = "bootType: efi";
@@ -163,7 +158,7 @@ fn built_flags() -> String {
     built.join(", ")
 }
 
-/// Refuses encryption, a verified root, signed loaders, and kernels outside of an EFI program.
+/// Refuses encryption, a verified root and signed loaders.
 fn system(system: &Place<'_>, findings: &mut Findings) {
     if let Some(section) = system.get(system::IMMUTABILITY) {
         if section.read(immutability::ENABLED) == Some(true) {
@@ -190,12 +185,6 @@ fn system(system: &Place<'_>, findings: &mut Findings) {
             "an encrypted disk is",
             "enabled: false",
         );
-    }
-    if let Some(kernel) = system.get(system::KERNEL)
-        && kernel.read(kernel::UKI) == Some(false)
-    {
-        let what = "systemd-boot without a unified kernel image is";
-        refuse(findings, &kernel.at(kernel::UKI), what, "uki: true");
     }
 }
 

@@ -190,6 +190,10 @@ fn kernel(node: Option<&Node>) -> Kernel {
         command_line: words(kernel::CMDLINE).collect::<Vec<_>>().join(" "),
         extra_modules: words(kernel::EXTRA_MODULES).map(str::to_owned).collect(),
         packages: node.map_or_else(Vec::new, |kernel| kernel.read(kernel::PACKAGES)),
+        form: match node.and_then(|kernel| kernel.read(kernel::UKI)) {
+            Some(false) => KernelForm::Separate,
+            _ => KernelForm::Unified,
+        },
     }
 }
 

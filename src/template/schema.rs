@@ -434,7 +434,10 @@ fields! {
             ),
             "Modules that the initrd gets in addition, and loads.",
         );
-        UKI: bool = Field::bool("uki", "Whether kernel and initrd become one EFI program.");
+        UKI: bool = Field::bool(
+            "uki",
+            "Whether kernel and initrd become one EFI program for systemd-boot; if false they are files of their own, which an entry of the Boot Loader Specification names; true if absent.",
+        );
         PACKAGES: [String] = Field::texts(
             "packages",
             &Shape::Text(PACKAGE_NAME),

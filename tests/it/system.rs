@@ -7,6 +7,7 @@ mod diff_command;
 mod digests;
 mod failures;
 mod fields;
+mod firmware;
 mod full_disks;
 mod hostile_archives;
 mod image;

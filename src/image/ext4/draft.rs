@@ -8,7 +8,7 @@ use super::extents::ROOT_BYTES;
 use super::geometry::{BLOCK_BYTES, FIRST_INODE};
 use super::inode::{FLAG_INDEX, Inode};
 use super::xattr::{Attributes, Refusal};
-use super::{ExtError, Spec, bytes};
+use super::{FileSystemError, Spec, bytes};
 use crate::image::tree::{Content, FileContent, Index, Node, Tree};
 use crate::overlay::layer::FileKind;
 
@@ -106,8 +106,8 @@ impl Draft {
 /// Makes a draft for every node of `tree`, and for `lost+found` if the tree has none. `seed` is the file system's.
 ///
 /// # Errors
-/// [`ExtError::Unstorable`], naming the file.
-pub(super) fn drafts(spec: &Spec, tree: &Tree, numbers: &Numbers, seed: Seed) -> Result<Vec<Draft>, ExtError> {
+/// [`FileSystemError::Unstorable`], naming the file.
+pub(super) fn drafts(spec: &Spec, tree: &Tree, numbers: &Numbers, seed: Seed) -> Result<Vec<Draft>, FileSystemError> {
     let mut drafts = Vec::with_capacity(tree.nodes().len() + 1);
     let maker = Maker {
         spec,
@@ -118,7 +118,7 @@ pub(super) fn drafts(spec: &Spec, tree: &Tree, numbers: &Numbers, seed: Seed) ->
     let parents = maker.parents();
     for (index, node) in tree.nodes().iter().enumerate() {
         let draft = maker.draft(index, node, parents.get(index).copied().unwrap_or(ROOT_INODE));
-        drafts.push(draft.map_err(|reason| ExtError::Unstorable {
+        drafts.push(draft.map_err(|reason| FileSystemError::Unstorable {
             path: tree.path_of(index),
             reason,
         })?);

@@ -5,7 +5,7 @@
 //! Bitmaps and inode tables of ext4 may lie anywhere. They change with every file, so they lie at the end.
 
 use super::space::{Run, Space};
-use super::{ExtError, Kind};
+use super::{FileSystemError, Kind};
 
 /// Bytes of a block.
 pub(super) const BLOCK_BYTES: u64 = 4096;
@@ -63,11 +63,14 @@ impl Geometry {
     /// Divides `size_bytes` for at least `inodes` inodes; returns the division and the blocks that its metadata use.
     ///
     /// # Errors
-    /// [`ExtError::Size`] if that is too small or too large for a file system.
-    pub(super) fn new(kind: Kind, size_bytes: u64, inodes: u64) -> Result<(Self, Space), ExtError> {
-        let refused = ExtError::Size { size_bytes };
-        let mut geometry = Self::divided(kind, size_bytes / BLOCK_BYTES, inodes).ok_or(refused)?;
-        let space = geometry.place().ok_or(ExtError::Size { size_bytes })?;
+    /// [`FileSystemError::Size`] if that is too small or too large for a file system.
+    pub(super) fn new(kind: Kind, size_bytes: u64, inodes: u64) -> Result<(Self, Space), FileSystemError> {
+        let refused = || FileSystemError::Size {
+            size_bytes,
+            what: "few or too many for an ext file system",
+        };
+        let mut geometry = Self::divided(kind, size_bytes / BLOCK_BYTES, inodes).ok_or_else(refused)?;
+        let space = geometry.place().ok_or_else(refused)?;
         Ok((geometry, space))
     }
 

@@ -15,7 +15,7 @@ use super::geometry::{BLOCK_BYTES, Geometry};
 use super::inode::{FLAG_EXTENTS, Inode};
 use super::space::{Run, Space};
 use super::superblock::JOURNAL_INODE;
-use super::{ExtError, Kind, Spec, block_map, bytes, extents};
+use super::{FileSystemError, Kind, Spec, block_map, bytes, extents};
 use crate::image::stream::Piece;
 use crate::image::tree::{Content, FileContent, Index, Tree};
 use crate::overlay::layer::{FileKind, NodeId};
@@ -47,7 +47,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Places `tree` in a file system as `spec` describes it.
-    pub(super) fn new(spec: &Spec, tree: &Tree) -> Result<Self, ExtError> {
+    pub(super) fn new(spec: &Spec, tree: &Tree) -> Result<Self, FileSystemError> {
         let seed = Seed::new(spec.uuid.as_bytes(), spec.kind.is_ext4());
         let numbers = Numbers::of(tree);
         let drafts = drafts(spec, tree, &numbers, seed)?;
@@ -70,9 +70,9 @@ impl Plan {
         let needed = drafts
             .iter()
             .fold(0_u64, |sum, draft| sum.saturating_add(draft.blocks()));
-        planner.place(drafts).ok_or_else(|| ExtError::Full {
+        planner.place(drafts).ok_or_else(|| FileSystemError::Full {
             size_bytes: spec.size_bytes,
-            needed_bytes: needed_bytes(spec, needed, inodes),
+            needed_bytes: Some(needed_bytes(spec, needed, inodes)),
         })
     }
 }
@@ -260,7 +260,7 @@ impl<'a> Planner<'a> {
                         file: *index,
                         offset_bytes,
                         length_bytes,
-                        place_bytes: self.spec.offset_bytes + run.start * BLOCK_BYTES,
+                        place_bytes: run.start * BLOCK_BYTES,
                     });
                     extents.push(Extent {
                         first: (offset_bytes / BLOCK_BYTES) as u32,

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cancel::Cancel;
+use crate::image::canvas::Canvas;
 use crate::image::tool::tests::{run, run_any};
 use crate::image::tree;
 pub use support::Tmpfs;
@@ -40,7 +41,11 @@ fn a_partition_too_small_is_told_what_it_needs() {
     for kind in [Kind::Ext2, Kind::Ext3, Kind::Ext4] {
         let small = Image::new(directory.path(), "raw", 16);
         let error = small.write(&spec(kind, 16), &tree, 1).unwrap_err();
-        let ExtError::Full { needed_bytes, .. } = error else {
+        let FileSystemError::Full {
+            needed_bytes: Some(needed_bytes),
+            ..
+        } = error
+        else {
             panic!("{error}")
         };
         assert!(
@@ -64,7 +69,7 @@ fn a_partition_too_small_is_told_what_it_needs() {
         &tree,
         1,
     );
-    assert!(matches!(error, Err(ExtError::Size { .. })));
+    assert!(matches!(error, Err(FileSystemError::Size { .. })));
 }
 
 #[test]
@@ -78,7 +83,10 @@ fn a_full_disk_of_the_host_is_something_else() {
     let tmpfs = Tmpfs::mount(&mounted, "size=4m");
     let image = Image::new(&mounted, "raw", 100);
     let error = image.write(&spec(Kind::Ext4, 100), &tree_of(&source), 2).unwrap_err();
-    assert!(matches!(&error, ExtError::Io(error) if error.is_no_space()), "{error}");
+    assert!(
+        matches!(&error, FileSystemError::Io(error) if error.is_no_space()),
+        "{error}"
+    );
     drop((image, tmpfs));
     let (ok, _) = run_any("util-linux", "mountpoint", &["-q", mounted.to_str().unwrap()]);
     assert!(!ok);
@@ -157,11 +165,7 @@ fn file_systems_can_grow() {
     for (kind, name) in [(Kind::Ext4, "ext4"), (Kind::Ext3, "ext3")] {
         // resize2fs takes no offset.
         let image = Image::at_offset(directory.path(), name, 200, 0);
-        let spec = Spec {
-            offset_bytes: 0,
-            ..spec(kind, 200)
-        };
-        image.write(&spec, &tree_of(&source), 2).unwrap();
+        image.write(&spec(kind, 200), &tree_of(&source), 2).unwrap();
         image.check();
         let file = fs::File::options().write(true).open(image.path()).unwrap();
         file.set_len(3000 << 20).unwrap();
@@ -234,10 +238,10 @@ fn cancelling_stops_it() {
     let file = fs::File::options().read(true).write(true).open(image.path()).unwrap();
     let canvas = Canvas::new(&file, Path::new("raw"), None);
     let result = write(
-        &canvas,
+        Region::new(&canvas, 0, 16 << 20),
         &spec(Kind::Ext4, 16),
         &tree::Tree::empty(),
         Work::quiet(&cancel),
     );
-    assert!(matches!(result, Err(ExtError::Cancelled(_))));
+    assert!(matches!(result, Err(FileSystemError::Cancelled(_))));
 }

@@ -7,7 +7,7 @@ use super::superblock::{
     Descriptor, GROUP_BLOCK_UNINIT, GROUP_INODE_UNINIT, GROUP_ZEROED, JOURNAL_INODE, Usage, journal_head, superblock,
 };
 use crate::durable::PathError;
-use crate::image::canvas::Canvas;
+use crate::image::region::Region;
 
 /// The primary superblock leaves place for a boot sector.
 const SUPERBLOCK_OFFSET_BYTES: u64 = 1024;
@@ -16,8 +16,8 @@ const KIND_BITS: u16 = 0xf000;
 const DIRECTORY_BITS: u16 = 0x4000;
 
 /// Writes all metadata of `plan`; the contents of files are not written here.
-pub(super) fn metadata(canvas: &Canvas<'_>, spec: &Spec, plan: &Plan) -> Result<(), PathError> {
-    let writer = Writer { canvas, spec, plan };
+pub(super) fn metadata(region: Region<'_>, spec: &Spec, plan: &Plan) -> Result<(), PathError> {
+    let writer = Writer { region, spec, plan };
     for (block, bytes) in &plan.blocks {
         writer.put(block * BLOCK_BYTES, bytes)?;
     }
@@ -29,14 +29,14 @@ pub(super) fn metadata(canvas: &Canvas<'_>, spec: &Spec, plan: &Plan) -> Result<
 }
 
 struct Writer<'a> {
-    canvas: &'a Canvas<'a>,
+    region: Region<'a>,
     spec: &'a Spec,
     plan: &'a Plan,
 }
 
 impl Writer<'_> {
     fn put(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), PathError> {
-        self.canvas.put(self.spec.offset_bytes + offset_bytes, bytes)
+        self.region.put(offset_bytes, bytes)
     }
 
     /// Writes the inodes of each group, up to the last one in use.

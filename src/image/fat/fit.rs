@@ -1,12 +1,12 @@
 //! How large a partition has to be for a tree.
 
+use super::Kind;
 use super::geometry::{ENTRY_BYTES, Geometry};
 use super::name;
 use super::tree::{Directory, Node, Tree};
-use crate::model::FileSystem;
 
 /// Returns the size in MiB of the smallest partition of `kind` that takes `tree`, a label included; `None` if none does.
-pub(super) fn least_mib(tree: &Tree, kind: FileSystem) -> Option<u64> {
+pub(super) fn least_mib(tree: &Tree, kind: Kind) -> Option<u64> {
     let fits = |mib: &u64| {
         Geometry::of(kind, mib << 20).is_ok_and(|geometry| {
             let has_root = geometry.is_fat32 || slots(&tree.root) < u64::from(geometry.root_entries);

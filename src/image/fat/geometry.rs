@@ -1,7 +1,7 @@
 //! The division of a partition into the parts of a FAT file system.
 
-use super::FatError;
-use crate::model::FileSystem;
+use super::Kind;
+use crate::image::file_system::FileSystemError;
 
 /// Bytes of a sector.
 pub(super) const SECTOR_BYTES: u64 = 512;
@@ -12,32 +12,32 @@ const FAT16_ROOT_ENTRIES: u32 = 512;
 
 /// The sizes of the parts of a FAT file system, in sectors of 512 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
+pub(super) struct Geometry {
     /// Whether table entries have 32 bits.
-    pub is_fat32: bool,
+    pub(super) is_fat32: bool,
     /// All sectors of the file system.
-    pub total_sectors: u32,
+    pub(super) total_sectors: u32,
     /// Sectors before the first table.
-    pub reserved_sectors: u32,
+    pub(super) reserved_sectors: u32,
     /// Sectors of each of the two tables.
-    pub table_sectors: u32,
+    pub(super) table_sectors: u32,
     /// Entries in the fixed root directory; 0 on FAT32.
-    pub root_entries: u32,
+    pub(super) root_entries: u32,
     /// Sectors in a cluster.
-    pub cluster_sectors: u32,
+    pub(super) cluster_sectors: u32,
     /// Clusters in the data area.
-    pub clusters: u32,
+    pub(super) clusters: u32,
 }
 
 impl Geometry {
-    /// Divides `size_bytes` for `kind` ([`FileSystem::Fat16`], otherwise FAT32).
+    /// Divides `size_bytes` for `kind`.
     ///
     /// # Errors
-    /// [`FatError::Size`] if no cluster size gives a number of clusters for this kind of FAT (the number alone decides
+    /// [`FileSystemError::Size`] if no cluster size gives a number of clusters for this kind of FAT (the number alone decides
     /// the kind).
-    pub fn of(kind: FileSystem, size_bytes: u64) -> Result<Self, FatError> {
-        let is_fat32 = kind != FileSystem::Fat16;
-        let fail = |what| FatError::Size { size_bytes, what };
+    pub(super) fn of(kind: Kind, size_bytes: u64) -> Result<Self, FileSystemError> {
+        let is_fat32 = kind == Kind::Fat32;
+        let fail = |what| FileSystemError::Size { size_bytes, what };
         let total_sectors = u32::try_from(size_bytes / SECTOR_BYTES).map_err(|_| fail("large for FAT (2 TiB)"))?;
         // FAT32: the cluster sizes of mkfs.fat(8) by size, smaller if that gives too few clusters.
         let preferred: &[u32] = match size_bytes >> 20 {
@@ -95,16 +95,8 @@ impl Geometry {
         })
     }
 
-    /// Returns the kind of FAT.
-    pub(super) fn kind(&self) -> FileSystem {
-        match self.is_fat32 {
-            true => FileSystem::Fat32,
-            false => FileSystem::Fat16,
-        }
-    }
-
     /// Returns the bytes of a cluster.
-    pub fn cluster_bytes(&self) -> u64 {
+    pub(super) fn cluster_bytes(&self) -> u64 {
         u64::from(self.cluster_sectors) * SECTOR_BYTES
     }
 
@@ -133,10 +125,10 @@ mod tests {
         for mib in [
             2_u64, 3, 8, 16, 33, 34, 64, 100, 259, 260, 261, 300, 512, 1024, 2047, 8192, 20_000, 70_000,
         ] {
-            for kind in [FileSystem::Fat16, FileSystem::Fat32] {
+            for kind in [Kind::Fat16, Kind::Fat32] {
                 let Ok(g) = Geometry::of(kind, mib << 20) else {
                     assert!(
-                        if kind == FileSystem::Fat32 {
+                        if kind == Kind::Fat32 {
                             mib < 34
                         } else {
                             !(3..=2047).contains(&mib)

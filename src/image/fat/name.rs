@@ -153,7 +153,7 @@ fn part<const N: usize>(chunk: &[u16], from: usize) -> [U16; N] {
 }
 
 /// Returns `label` as a volume label: upper case, padded with spaces to 11 bytes; `None` if it cannot be one.
-pub fn volume_label(label: &str) -> Option<[u8; 11]> {
+pub(super) fn volume_label(label: &str) -> Option<[u8; 11]> {
     let upper = label.to_ascii_uppercase();
     let good = (1..=11).contains(&upper.len())
         && !upper.starts_with(' ')

@@ -3,51 +3,57 @@
 use std::fs::File;
 use std::path::Path;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::cancel::Cancel;
 use crate::image::canvas::Canvas;
 use crate::image::content::Source;
 use crate::image::merged::Merged;
 use crate::image::tool::tests::{run, run_any};
-use crate::model::FileSystem;
+use crate::image::tree;
 
 const OFFSET_BYTES: u64 = 1 << 20;
 
 struct Made {
     directory: tempfile::TempDir,
-    offset_bytes: u64,
 }
 
 impl Made {
-    fn of(kind: FileSystem, size_mib: u64, tree: &Tree) -> Result<Self, FatError> {
+    fn of(kind: Kind, size_mib: u64, tree: &Tree) -> Result<Self, FileSystemError> {
+        Self::by(size_mib, |region, volume| {
+            write_tree(kind, region, volume, tree, &Cancel::default())
+        })
+    }
+
+    fn by(
+        size_mib: u64,
+        write: impl FnOnce(Region<'_>, &Volume<'_>) -> Result<(), FileSystemError>,
+    ) -> Result<Self, FileSystemError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("raw");
         let file = File::create_new(&path).unwrap();
         file.set_len(OFFSET_BYTES + (size_mib << 20)).unwrap();
-        let spec = Spec {
-            geometry: Geometry::of(kind, size_mib << 20)?,
-            offset_bytes: OFFSET_BYTES,
-            volume_id: 0x1234_abcd,
-            label: volume_label("esp"),
+        let volume = Volume {
+            uuid: Uuid::from_u128(0x1234_abcd << 96),
+            hash_seed: Uuid::nil(),
+            label: Some("esp"),
             epoch_seconds: 1_700_000_000,
         };
         let canvas = Canvas::new(&file, &path, None);
-        write(&canvas, &spec, tree, &Cancel::default())?;
-        Ok(Self {
-            directory,
-            offset_bytes: OFFSET_BYTES,
-        })
+        write(Region::new(&canvas, OFFSET_BYTES, size_mib << 20), &volume)?;
+        Ok(Self { directory })
     }
 
     fn at(&self) -> String {
-        format!("{}@@{}", self.directory.path().join("raw").display(), self.offset_bytes)
+        format!("{}@@{}", self.directory.path().join("raw").display(), OFFSET_BYTES)
     }
 
     /// Checks a copy of the partition, since fsck.fat takes no offset, and returns what fsck.fat says.
     fn check(&self) -> String {
         use std::io::{Seek as _, SeekFrom};
         let mut raw = File::open(self.directory.path().join("raw")).unwrap();
-        raw.seek(SeekFrom::Start(self.offset_bytes)).unwrap();
+        raw.seek(SeekFrom::Start(OFFSET_BYTES)).unwrap();
         let copy = self.directory.path().join("partition");
         std::io::copy(&mut raw, &mut File::create(&copy).unwrap()).unwrap();
         let copy = copy.to_str().unwrap();
@@ -102,7 +108,7 @@ fn sample() -> (Tree, Vec<(String, Vec<u8>)>) {
     (tree, files)
 }
 
-fn round_trip(kind: FileSystem, size_mib: u64) {
+fn round_trip(kind: Kind, size_mib: u64) {
     let (tree, files) = sample();
     let made = Made::of(kind, size_mib, &tree).unwrap();
     let found = made.check();
@@ -119,17 +125,17 @@ fn round_trip(kind: FileSystem, size_mib: u64) {
 
 #[test]
 fn fat32_with_small_clusters() {
-    round_trip(FileSystem::Fat32, 64);
+    round_trip(Kind::Fat32, 64);
 }
 
 #[test]
 fn fat32_with_4k_clusters() {
-    round_trip(FileSystem::Fat32, 300);
+    round_trip(Kind::Fat32, 300);
 }
 
 #[test]
 fn fat16() {
-    round_trip(FileSystem::Fat16, 32);
+    round_trip(Kind::Fat16, 32);
 }
 
 #[test]
@@ -142,8 +148,8 @@ fn the_same_tree_gives_the_same_bytes() {
     for (path, contents) in files {
         other.add_file(Path::new(&path), Source::Bytes(contents)).unwrap();
     }
-    let a = Made::of(FileSystem::Fat32, 40, &tree).unwrap();
-    let b = Made::of(FileSystem::Fat32, 40, &other).unwrap();
+    let a = Made::of(Kind::Fat32, 40, &tree).unwrap();
+    let b = Made::of(Kind::Fat32, 40, &other).unwrap();
     assert!(bytes(&a) == bytes(&b));
 }
 
@@ -152,7 +158,7 @@ fn case_is_one_name_and_later_files_win() {
     let mut tree = Tree::default();
     tree.add_file(Path::new("/efi/boot/x"), "old".into()).unwrap();
     tree.add_file(Path::new("EFI/BOOT/X"), "new".into()).unwrap();
-    let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
+    let made = Made::of(Kind::Fat32, 34, &tree).unwrap();
     made.check();
     assert_eq!(
         made.extract().read_at_most(Path::new("efi/boot/x"), 10).unwrap(),
@@ -164,18 +170,15 @@ fn case_is_one_name_and_later_files_win() {
 fn what_does_not_fit_is_said() {
     let mut tree = Tree::default();
     tree.add_file(Path::new("big"), Source::Zeros(40 << 20)).unwrap();
-    let error = Made::of(FileSystem::Fat32, 40, &tree).err().unwrap().to_string();
-    assert_eq!(
-        error,
-        "/big does not fit into the FAT file system, which needs 41 MiB for everything"
-    );
+    let error = Made::of(Kind::Fat32, 40, &tree).err().unwrap().to_string();
+    assert_eq!(error, "the files do not fit into 40 MiB: they need at least 41 MiB");
     // The size in the message is the least that works.
-    for (kind, mib) in [(FileSystem::Fat16, 41), (FileSystem::Fat32, 41)] {
+    for (kind, mib) in [(Kind::Fat16, 41), (Kind::Fat32, 41)] {
         assert!(Made::of(kind, mib, &tree).is_ok(), "{kind:?}");
-        let Some(FatError::Full { least_mib, .. }) = Made::of(kind, mib - 1, &tree).err() else {
+        let Some(FileSystemError::Full { needed_bytes, .. }) = Made::of(kind, mib - 1, &tree).err() else {
             panic!("{kind:?} should be full");
         };
-        assert_eq!(least_mib, Some(mib), "{kind:?}");
+        assert_eq!(needed_bytes, Some(mib << 20), "{kind:?}");
     }
     let mut tree = Tree::default();
     for i in 0..200 {
@@ -183,10 +186,10 @@ fn what_does_not_fit_is_said() {
             .unwrap();
     }
     assert!(matches!(
-        Made::of(FileSystem::Fat16, 16, &tree),
-        Err(FatError::Full { .. })
+        Made::of(Kind::Fat16, 16, &tree),
+        Err(FileSystemError::Full { .. })
     ));
-    let error = Geometry::of(FileSystem::Fat32, 32 << 20).unwrap_err().to_string();
+    let error = Geometry::of(Kind::Fat32, 32 << 20).unwrap_err().to_string();
     assert!(error.contains("too small for FAT32"), "{error}");
     assert!(
         Tree::default()
@@ -202,15 +205,25 @@ fn trees_are_taken_in_without_links() {
     let source = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(source.path().join("boot/efi/EFI/x")).unwrap();
     std::fs::write(source.path().join("boot/efi/EFI/x/y"), "yes").unwrap();
-    let root = Merged::of_directory(source.path()).unwrap();
-    let mut tree = Tree::default();
-    tree.add_tree(&root, Path::new("boot/efi")).unwrap();
-    let made = Made::of(FileSystem::Fat32, 34, &tree).unwrap();
-    assert_eq!(made.extract().read_at_most(Path::new("EFI/x/y"), 10).unwrap(), b"yes");
+    let made = |size_mib| {
+        let merged = Merged::of_directory(source.path()).unwrap();
+        let tree = tree::collect(merged.overlay(), Path::new("/boot/efi"), &[], 2).unwrap();
+        Made::by(size_mib, |region, volume| {
+            let added = [("efi/X/z".into(), Source::from("added"))];
+            let files = Files {
+                tree: &tree,
+                added: &added,
+            };
+            Kind::Fat32.write(region, volume, files, Work::quiet(&Cancel::default()))
+        })
+    };
+    let good = made(34).unwrap();
+    let read = good.extract();
+    assert_eq!(read.read_at_most(Path::new("EFI/x/y"), 10).unwrap(), b"yes");
+    assert_eq!(read.read_at_most(Path::new("EFI/x/z"), 10).unwrap(), b"added");
     std::os::unix::fs::symlink("/etc/passwd", source.path().join("boot/efi/link")).unwrap();
-    let root = Merged::of_directory(source.path()).unwrap();
-    let error = tree.add_tree(&root, Path::new("boot/efi")).unwrap_err().to_string();
-    assert!(error.contains("boot/efi/link") && error.contains("link"), "{error}");
-    let (ok, _) = run_any("mtools", "mdir", &["-i", &made.at(), "::nothing"]);
+    let error = made(34).err().unwrap().to_string();
+    assert!(error.contains("/link cannot be stored"), "{error}");
+    let (ok, _) = run_any("mtools", "mdir", &["-i", &good.at(), "::nothing"]);
     assert!(!ok);
 }

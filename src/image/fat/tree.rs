@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::FatError;
 use super::name;
-use crate::image::content::Source;
-use crate::image::merged::Merged;
-use crate::overlay::layer::FileKind;
+use crate::image::content::{LayerFile, Source};
+use crate::image::file_system::FileSystemError;
+use crate::image::tree;
 
 /// The greatest depth of a directory; it bounds the recursion.
 const DEEPEST: usize = 64;
 
 /// A tree of files, sorted by name. Names that differ in case alone are the same name.
 #[derive(Debug, Clone, Default)]
-pub struct Tree {
+pub(super) struct Tree {
     /// The root directory.
     pub(super) root: Directory,
 }
@@ -43,8 +43,8 @@ impl Tree {
     /// Puts a file at `path`, replacing a file there; missing directories above it are made.
     ///
     /// # Errors
-    /// [`FatError::Unstorable`] if FAT cannot hold such a name, size or path.
-    pub fn add_file(&mut self, path: &Path, source: Source) -> Result<(), FatError> {
+    /// [`FileSystemError::Unstorable`] if FAT cannot hold such a name, size or path.
+    pub(super) fn add_file(&mut self, path: &Path, source: Source) -> Result<(), FileSystemError> {
         if source.size_bytes() > u64::from(u32::MAX) {
             return Err(unstorable(path, "it is larger than 4 GiB"));
         }
@@ -68,35 +68,50 @@ impl Tree {
     ///
     /// # Errors
     /// As [`Self::add_file`].
-    pub fn add_directory(&mut self, path: &Path) -> Result<(), FatError> {
+    pub(super) fn add_directory(&mut self, path: &Path) -> Result<(), FileSystemError> {
         self.directory(path).map(drop)
     }
 
-    /// Adds everything below `path` of `root`.
+    /// Adds everything that `tree` has.
     ///
     /// # Errors
-    /// As [`Self::add_file`], also for links and special files, and if reading fails.
-    pub fn add_tree(&mut self, root: &Merged, path: &Path) -> Result<(), FatError> {
-        self.add_below(root, path, &mut PathBuf::new())
+    /// As [`Self::add_file`], also for links and special files.
+    pub(super) fn add_tree(&mut self, tree: &tree::Tree) -> Result<(), FileSystemError> {
+        self.add_below(tree, 0, &mut PathBuf::new())
     }
 
-    fn add_below(&mut self, root: &Merged, path: &Path, inner: &mut PathBuf) -> Result<(), FatError> {
-        for (file_name, kind) in root.entries(&path.join(&*inner))? {
-            inner.push(file_name);
-            match kind {
-                FileKind::Directory => {
-                    self.add_directory(inner)?;
-                    self.add_below(root, path, inner)?;
+    fn add_below(&mut self, tree: &tree::Tree, at: tree::Index, path: &mut PathBuf) -> Result<(), FileSystemError> {
+        let nodes = tree.nodes();
+        let Some(tree::Content::Directory(names)) = nodes.get(at).map(|node| &node.content) else {
+            return Ok(());
+        };
+        for (name, index) in names {
+            path.push(name);
+            match nodes
+                .get(*index)
+                .map(|node| (&node.content, node.attributes.size_bytes))
+            {
+                Some((tree::Content::Directory(_), _)) => {
+                    self.add_directory(path)?;
+                    self.add_below(tree, *index, path)?;
                 }
-                FileKind::Regular => self.add_file(inner, root.file(&path.join(&*inner))?)?,
-                _ => return Err(unstorable(&path.join(&*inner), "it is a link or a special file")),
+                Some((tree::Content::File(content), size_bytes)) => {
+                    let source = Source::File(LayerFile {
+                        layer: Arc::clone(tree.layer_of(content)),
+                        node: content.node,
+                        path: path.clone(),
+                        size_bytes,
+                    });
+                    self.add_file(path, source)?;
+                }
+                _ => return Err(unstorable(path, "it is a link or a special file")),
             }
-            inner.pop();
+            path.pop();
         }
         Ok(())
     }
 
-    fn directory(&mut self, path: &Path) -> Result<&mut Directory, FatError> {
+    fn directory(&mut self, path: &Path) -> Result<&mut Directory, FileSystemError> {
         let path = path.strip_prefix("/").unwrap_or(path);
         if path.components().count() > DEEPEST {
             return Err(unstorable(path, "it lies too deep"));
@@ -128,7 +143,7 @@ fn insert(directory: &mut Directory, name: &str, node: Node) {
     directory.insert(name::folded(name), entry);
 }
 
-fn checked_name<'a>(path: &Path, name: &'a OsStr) -> Result<&'a str, FatError> {
+fn checked_name<'a>(path: &Path, name: &'a OsStr) -> Result<&'a str, FileSystemError> {
     let text = name.to_str().ok_or_else(|| unstorable(path, "its name is not UTF-8"))?;
     match name::complaint(text) {
         Some(reason) => Err(unstorable(path, reason)),
@@ -136,9 +151,9 @@ fn checked_name<'a>(path: &Path, name: &'a OsStr) -> Result<&'a str, FatError> {
     }
 }
 
-fn unstorable(path: &Path, reason: &'static str) -> FatError {
-    FatError::Unstorable {
-        path: path.to_owned(),
-        reason,
+fn unstorable(path: &Path, reason: &str) -> FileSystemError {
+    FileSystemError::Unstorable {
+        path: Path::new("/").join(path),
+        reason: reason.to_owned(),
     }
 }

@@ -1,21 +1,22 @@
 //! Allocates, writes contents and directories, then the tables and boot sectors.
 
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use zerocopy::FromZeros as _;
 use zerocopy::little_endian::{U16, U32};
 
 use super::disk::{BootSector16, BootSector32, Extended, Fat32, InfoSector, Parameters, SECTOR_END, ShortEntry};
-use super::fit::{self, slots};
+use super::fit::slots;
 use super::geometry::{ENTRY_BYTES, SECTOR_BYTES};
 use super::tree::{Directory, Entry, Node};
-use super::{FatError, Geometry, Tree, name};
+use super::{Geometry, Tree, name};
 use crate::cancel::Cancel;
 use crate::date;
 use crate::durable::PathError;
-use crate::image::canvas::Canvas;
 use crate::image::content::Source;
+use crate::image::file_system::FileSystemError;
+use crate::image::region::Region;
 
 const ATTRIBUTE_VOLUME: u8 = 0x08;
 const ATTRIBUTE_DIRECTORY: u8 = 0x10;
@@ -26,45 +27,33 @@ const BACKUP_SECTOR: u64 = 6;
 
 /// The parameters of a FAT file system.
 #[derive(Debug, Clone)]
-pub struct Spec {
+pub(super) struct Spec {
     /// The division of the partition.
-    pub geometry: Geometry,
-    /// The start of the partition in the file, in bytes.
-    pub offset_bytes: u64,
+    pub(super) geometry: Geometry,
     /// Volume id.
-    pub volume_id: u32,
+    pub(super) volume_id: u32,
     /// Volume label, from [`name::volume_label`].
-    pub label: Option<[u8; 11]>,
+    pub(super) label: Option<[u8; 11]>,
     /// Time of every entry, in seconds since 1970, UTC.
-    pub epoch_seconds: u64,
+    pub(super) epoch_seconds: u64,
 }
 
-/// Writes a file system with `tree` onto `canvas`.
+/// Writes a file system with `tree` onto `region`.
 ///
 /// # Errors
-/// [`FatError`]; the canvas then holds a part of it.
-pub fn write(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FatError> {
-    match write_tree(canvas, spec, tree, cancel) {
-        Err(FatError::Full { path, .. }) => Err(FatError::Full {
-            path,
-            least_mib: fit::least_mib(tree, spec.geometry.kind()),
-        }),
-        written => written,
-    }
-}
-
-fn write_tree(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FatError> {
+/// [`FileSystemError`]; the region then holds a part of it. `Full` says no size.
+pub(super) fn write(region: Region<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) -> Result<(), FileSystemError> {
     let mut writer = Writer {
-        canvas,
+        region,
         spec,
         cancel,
         table: vec![0x0fff_fff8, END_OF_CHAIN],
     };
     let slots = slots(&tree.root) + u64::from(spec.label.is_some());
     let root = if spec.geometry.is_fat32 {
-        writer.allocate(slots.max(1) * ENTRY_BYTES, Path::new("/"))?
+        writer.allocate(slots.max(1) * ENTRY_BYTES)?
     } else if slots > u64::from(spec.geometry.root_entries) {
-        return Err(full(Path::new("/")));
+        return Err(writer.full());
     } else {
         0
     };
@@ -76,16 +65,8 @@ fn write_tree(canvas: &Canvas<'_>, spec: &Spec, tree: &Tree, cancel: &Cancel) ->
     writer.finish(root)
 }
 
-/// Makes the error that there is no place for `path`.
-fn full(path: &Path) -> FatError {
-    FatError::Full {
-        path: path.to_owned(),
-        least_mib: None,
-    }
-}
-
 struct Writer<'a> {
-    canvas: &'a Canvas<'a>,
+    region: Region<'a>,
     spec: &'a Spec,
     cancel: &'a Cancel,
     /// The used part of the allocation table.
@@ -93,13 +74,21 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Makes the error that there is no place left.
+    fn full(&self) -> FileSystemError {
+        FileSystemError::Full {
+            size_bytes: self.region.size_bytes(),
+            needed_bytes: None,
+        }
+    }
+
     /// Takes the clusters for `size_bytes`, all in a row, and returns the first one.
-    fn allocate(&mut self, size_bytes: u64, path: &Path) -> Result<u32, FatError> {
+    fn allocate(&mut self, size_bytes: u64) -> Result<u32, FileSystemError> {
         let count = size_bytes.div_ceil(self.spec.geometry.cluster_bytes());
         let first = self.table.len() as u64;
         let end = first + count;
         if end > u64::from(self.spec.geometry.clusters) + 2 {
-            return Err(full(path));
+            return Err(self.full());
         }
         // `end` fits: it is at most the number of clusters.
         self.table.extend((first + 1..end).map(|next| next as u32));
@@ -107,8 +96,8 @@ impl Writer<'_> {
         Ok(first as u32)
     }
 
-    fn put(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), FatError> {
-        Ok(self.canvas.put(self.spec.offset_bytes + offset_bytes, bytes)?)
+    fn put(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), FileSystemError> {
+        Ok(self.region.put(offset_bytes, bytes)?)
     }
 
     /// Writes `children` into the directory at cluster `own` behind the entries of `start`, then their contents.
@@ -118,27 +107,21 @@ impl Writer<'_> {
         own: u32,
         mut start: Vec<u8>,
         path: &mut PathBuf,
-    ) -> Result<(), FatError> {
+    ) -> Result<(), FileSystemError> {
         let short_names = name::short_names(children.values().map(|entry| entry.name.as_str()));
         let mut placed: Vec<(&Entry, u32)> = Vec::new();
         for (entry, short) in children.values().zip(&short_names) {
-            path.push(&entry.name);
             let (attribute, size_bytes, first) = match &entry.node {
                 Node::File(source) => {
                     let size_bytes = source.size_bytes();
-                    let first = if size_bytes == 0 {
-                        0
-                    } else {
-                        self.allocate(size_bytes, path)?
-                    };
+                    let first = if size_bytes == 0 { 0 } else { self.allocate(size_bytes)? };
                     (ATTRIBUTE_ARCHIVE, u32::try_from(size_bytes).unwrap_or(u32::MAX), first)
                 }
                 Node::Directory(inner) => {
-                    let first = self.allocate((slots(inner) + 2) * ENTRY_BYTES, path)?;
+                    let first = self.allocate((slots(inner) + 2) * ENTRY_BYTES)?;
                     (ATTRIBUTE_DIRECTORY, 0, first)
                 }
             };
-            path.pop();
             if name::as_short(&entry.name).is_none() {
                 start.extend(name::long_entries(&entry.name, short).as_flattened());
             }
@@ -173,7 +156,7 @@ impl Writer<'_> {
         [dot, dot_dot].concat()
     }
 
-    fn contents(&self, source: &Source, first: u32, path: &Path) -> Result<(), FatError> {
+    fn contents(&self, source: &Source, first: u32, path: &std::path::Path) -> Result<(), FileSystemError> {
         let mut reader = source.reader();
         let mut offset_bytes = self.spec.geometry.cluster_offset_bytes(first);
         let mut left = source.size_bytes();
@@ -184,7 +167,7 @@ impl Writer<'_> {
             match reader.read_exact(&mut buffer[..wanted]) {
                 Ok(()) => self.put(offset_bytes, &buffer[..wanted])?,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(FatError::Changed(path.to_owned()));
+                    return Err(FileSystemError::Changed(path.to_owned()));
                 }
                 Err(error) => return Err(PathError::on("read", path)(error).into()),
             }
@@ -213,7 +196,7 @@ impl Writer<'_> {
     }
 
     /// Writes both tables and the sectors at the front.
-    fn finish(&self, root: u32) -> Result<(), FatError> {
+    fn finish(&self, root: u32) -> Result<(), FileSystemError> {
         let table: Vec<u8> = if self.spec.geometry.is_fat32 {
             self.table.iter().flat_map(|entry| entry.to_le_bytes()).collect()
         } else {
@@ -256,7 +239,7 @@ impl Writer<'_> {
             table_sectors_16: U16::new(table_sectors_16),
             track_sectors: U16::new(63),
             heads: U16::new(255),
-            hidden_sectors: U32::new(u32::try_from(self.spec.offset_bytes / SECTOR_BYTES).unwrap_or(0)),
+            hidden_sectors: U32::new(u32::try_from(self.region.offset_bytes() / SECTOR_BYTES).unwrap_or(0)),
             total_sectors_32: U32::new(total_sectors_16.map_or(g.total_sectors, |_| 0)),
         }
     }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{PlanError, PlannedPartition, is_ext};
+use super::entry;
+use super::{Entry, PlanError, PlannedPartition};
 use crate::image::containers::format;
-use crate::image::{fat, swap};
-use crate::model::{Disk, FileSystem, PartitionType};
+use crate::image::file_system::Unfit;
+use crate::image::kinds;
+use crate::model::{Disk, FileSystem};
 use crate::words::Words as _;
 
 /// Returns the size of `disk` in bytes that all of its artifacts can have: `size_bytes`, or the next size that is a multiple
@@ -41,73 +43,56 @@ pub(super) fn fit_artifacts(disk: &Disk, size_bytes: u64, warnings: &mut Vec<Str
 /// Checks names, labels, file system and mount point of one partition.
 pub(super) fn contents(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
     let partition = &planned.partition;
-    if partition.name.encode_utf16().count() > 36 {
+    let is_gpt = matches!(planned.entry, Entry::Gpt { .. });
+    if is_gpt && partition.name.encode_utf16().count() > 36 {
         return Err(PlanError::field(
             field("name"),
             "GPT names have at most 36 UTF-16 units",
         ));
     }
     let is_fat = matches!(partition.file_system, Some(FileSystem::Fat16 | FileSystem::Fat32));
-    if planned.type_uuid == PartitionType::Esp.guid() && !is_fat {
+    if planned.entry.is_esp() && !is_fat {
         return Err(
             PlanError::field(field("fsType"), "an EFI system partition has to be FAT").with_hint("use `fsType: fat32`"),
         );
     }
-    label(planned, field)?;
+    file_system(planned, field)?;
     match partition.mount_point.as_deref() {
         Some(path) => mount_point(path, planned, field),
         None => Ok(()),
     }
 }
 
-/// Checks the label, and whether the file system can be made at all.
-fn label(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
+/// Checks whether the file system can be made, of this size and with this label.
+fn file_system(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
     let label = planned.partition.label.as_deref();
-    let limit_bytes = match planned.partition.file_system {
-        Some(kind @ (FileSystem::Fat16 | FileSystem::Fat32)) => fat_label(kind, planned, field)?,
-        Some(FileSystem::Swap) if planned.size_bytes() < swap::MINIMUM_BYTES => {
-            return Err(PlanError::field(field("end"), "too small for swap space"));
-        }
-        Some(FileSystem::Swap) => 15,
-        Some(FileSystem::Xfs) => {
-            return Err(PlanError::Unsupported {
-                field: field("fsType"),
-                what: "xfs".into(),
-                hint: "use ext4".into(),
-            });
-        }
-        Some(_) => 16,
-        None if label.is_some() => {
-            return Err(PlanError::field(
+    let Some(kind) = planned.partition.file_system else {
+        return match label {
+            Some(_) => Err(PlanError::field(
                 field("fsLabel"),
                 "a partition without fsType has no label",
-            ));
-        }
-        None => 0,
+            )),
+            None => Ok(()),
+        };
     };
+    let Some(writer) = kinds::of(kind) else {
+        return Err(PlanError::Unsupported {
+            field: field("fsType"),
+            what: Some(kind).word().into(),
+            hint: "use ext4".into(),
+        });
+    };
+    let limit_bytes = kind.max_label_bytes();
     if label.is_some_and(|label| label.len() > limit_bytes || label.contains('\0')) {
-        return Err(PlanError::field(
-            field("fsLabel"),
-            format!("a label has at most {limit_bytes} bytes here"),
-        ));
+        let reason = format!("a label has at most {limit_bytes} bytes here");
+        return Err(PlanError::field(field("fsLabel"), reason));
     }
-    Ok(())
-}
-
-/// Checks size and label of a FAT file system; gives the longest label in bytes.
-fn fat_label(kind: FileSystem, planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<usize, PlanError> {
-    fat::Geometry::of(kind, planned.size_bytes()).map_err(|error| {
-        PlanError::field(field("fsType"), error.to_string())
-            .with_hint("change the partition's size, or take the other one of fat16 and fat32")
-    })?;
-    let label = planned.partition.label.as_deref();
-    if label.is_some_and(|label| fat::volume_label(label).is_none()) {
-        return Err(PlanError::field(
-            field("fsLabel"),
-            "a FAT label has at most 11 characters, ASCII letters, digits and some signs",
-        ));
-    }
-    Ok(11)
+    writer.check(planned.size_bytes(), label).map_err(|unfit| match unfit {
+        Unfit::Size(_) => {
+            PlanError::field(field("fsType"), unfit.to_string()).with_hint("change the partition's size, or its fsType")
+        }
+        Unfit::Label(_) => PlanError::field(field("fsLabel"), unfit.to_string()),
+    })
 }
 
 fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Result<(), PlanError> {
@@ -120,7 +105,9 @@ fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> S
         _ if !is_plain => format!("{path:?} is not a plain absolute path"),
         None => "a partition without fsType cannot be mounted".to_owned(),
         Some(FileSystem::Swap) => "swap space is not mounted".to_owned(),
-        Some(_) if path == "/" && !is_ext(file_system) => "the root needs ext2, ext3 or ext4".to_owned(),
+        Some(kind) if path == "/" && !kinds::of(kind).is_some_and(|writer| writer.is_unix()) => {
+            "the root needs a file system that keeps owners and permissions, such as ext4".to_owned()
+        }
         Some(_) => return Ok(()),
     };
     let name = if path == "/" && is_plain {
@@ -133,36 +120,24 @@ fn mount_point(path: &str, planned: &PlannedPartition, field: &dyn Fn(&str) -> S
 
 /// Checks that partitions share neither sectors nor mount points, and that one is mounted at `/`.
 pub(super) fn together(partitions: &[PlannedPartition]) -> Result<(), PlanError> {
-    let mut by_start: Vec<_> = partitions.iter().collect();
-    by_start.sort_by_key(|p| p.first_lba);
+    let mut by_start: Vec<_> = partitions.iter().enumerate().collect();
+    by_start.sort_by_key(|(_, planned)| planned.first_lba);
     for pair in by_start.windows(2) {
-        if let [before, after] = pair
+        if let [(_, before), (index, after)] = pair
             && after.first_lba <= before.last_lba
         {
-            let field = format!(
-                "disk.partitions[{}].start (id {:?})",
-                after.number - 1,
-                after.partition.id
-            );
             let reason = format!("overlaps with partition {:?}", before.partition.id);
-            return Err(PlanError::field(field, reason));
+            return Err(PlanError::field(entry::at(partitions, *index, "start"), reason));
         }
     }
     let mut seen = HashMap::new();
-    for planned in partitions {
+    for (index, planned) in partitions.iter().enumerate() {
         let Some(path) = planned.partition.mount_point.as_deref() else {
             continue;
         };
         if let Some(other) = seen.insert(path, &planned.partition.id) {
-            let field = format!(
-                "disk.partitions[{}].mountPoint (id {:?})",
-                planned.number - 1,
-                planned.partition.id
-            );
-            return Err(PlanError::field(
-                field,
-                format!("{path:?} is taken by partition {other:?}"),
-            ));
+            let reason = format!("{path:?} is taken by partition {other:?}");
+            return Err(PlanError::field(entry::at(partitions, index, "mountPoint"), reason));
         }
     }
     if !seen.contains_key("/") {

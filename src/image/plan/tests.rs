@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Artifact, ArtifactFormat, PartitionFlag};
+use crate::model::{Artifact, ArtifactFormat, FileSystem, PartitionFlag, PartitionType};
 use crate::package::Sha256;
 
 /// Makes a partition of a template; positions in MiB.
@@ -54,8 +54,8 @@ fn the_usual_disk() {
     let (esp, root) = (plan.esp().unwrap(), plan.root().unwrap());
     assert_eq!((esp.first_lba, esp.last_lba), (2048, 65 * 2048 - 1));
     assert_eq!((root.offset_bytes(), root.size_bytes()), (65 << 20, (255 - 65) << 20));
-    assert_ne!(esp.uuid, root.uuid);
-    assert_ne!(root.fs_uuid, root.uuid);
+    assert_ne!(esp.partuuid, root.partuuid);
+    assert_ne!(root.fs_uuid.to_string(), root.partuuid);
     assert_eq!(plan, plan_of(&usual()));
     let mut fixed = usual();
     fixed.size_bytes = None;
@@ -67,16 +67,11 @@ type Change = fn(&mut Disk);
 
 #[test]
 fn what_cannot_be_names_its_field() {
-    let cases: [(Change, &str, &str); 19] = [
+    let cases: [(Change, &str, &str); 18] = [
         (
             |d| d.partitions[0].file_system = Some(FileSystem::Ext4),
             "partitions[0].fsType",
             "has to be FAT",
-        ),
-        (
-            |d| d.table = PartitionTable::Mbr,
-            "disk.partitionTableType",
-            "not supported yet",
         ),
         (|d| d.partitions.clear(), "disk.partitions:", "at least one"),
         (|d| d.size_bytes = None, "disk.size", "is needed"),
@@ -135,7 +130,7 @@ fn what_cannot_be_names_its_field() {
         (
             |d| d.partitions[0].mount_point = Some("/".into()),
             "partitions[0].fsType",
-            "root needs ext",
+            "root needs a file system that keeps owners",
         ),
         (
             |d| d.partitions[0].mount_point = Some("/boot/../x".into()),
@@ -206,4 +201,81 @@ fn the_disk_fits_its_artifacts() {
         text.contains("disk.artifacts[0].type") && text.contains("at most 2040 GiB"),
         "{text}"
     );
+}
+
+/// A disk with an MBR of seven partitions, and room for the records of the logical ones.
+fn seven() -> Disk {
+    let mut partitions: Vec<_> = (0..7)
+        .map(|i| {
+            let start = 1 + i * 40;
+            partition(&format!("p{i}"), PartitionType::Linux, None, start, Some(start + 39))
+        })
+        .collect();
+    partitions[0].kind = PartitionType::Esp;
+    partitions[0].file_system = Some(FileSystem::Fat32);
+    partitions[1].file_system = Some(FileSystem::Ext4);
+    partitions[1].mount_point = Some("/".into());
+    Disk {
+        table: PartitionTable::Mbr,
+        ..disk(Some(400), partitions)
+    }
+}
+
+#[test]
+fn what_an_mbr_cannot_express_names_its_field() {
+    let plan_of = |disk: &Disk| plan(disk, Arch::X86_64, &ImageSeed(Sha256::of("test")));
+    plan_of(&seven()).unwrap().esp().unwrap();
+    let cases: [(Change, &str, &str); 10] = [
+        (|d| d.size_bytes = Some(2 << 40), "disk.size", "less than 2 TiB"),
+        (
+            |d| d.partitions[1].kind = PartitionType::Bios,
+            "partitions[1].type",
+            "no type \"bios\"",
+        ),
+        (
+            |d| d.partitions[1].type_uuid = Some(Uuid::nil()),
+            "partitions[1].typeUUID",
+            "no GUIDs",
+        ),
+        (
+            |d| d.partitions[1].flags = vec![PartitionFlag::ReadOnly],
+            "partitions[1].flags",
+            "no flag `read_only`",
+        ),
+        (
+            |d| d.partitions[1].flags = vec![PartitionFlag::Hidden],
+            "partitions[1].flags",
+            "not supported yet",
+        ),
+        (
+            |d| {
+                for partition in &mut d.partitions[..2] {
+                    partition.flags = vec![PartitionFlag::Boot];
+                }
+            },
+            "partitions[1].flags",
+            "one active",
+        ),
+        (
+            |d| d.partitions[4].flags = vec![PartitionFlag::Boot],
+            "partitions[4].type",
+            "the first three",
+        ),
+        (
+            |d| d.partitions[2].end_bytes = Some(121 << 20),
+            "partitions[3].start",
+            "a free sector",
+        ),
+        (|d| d.partitions.swap(4, 5), "partitions[5].start", "order"),
+        (|d| d.partitions.swap(2, 4), "partitions[", "order of their numbers"),
+    ];
+    for (change, field, reason) in cases {
+        let mut disk = seven();
+        change(&mut disk);
+        let error = plan_of(&disk).unwrap_err().to_string();
+        assert!(error.contains(field) && error.contains(reason), "{error}");
+    }
+    let mut whole = seven();
+    whole.partitions[6].end_bytes = None;
+    assert_eq!(plan_of(&whole).unwrap().partitions[6].last_lba, 400 * 2048 - 1);
 }

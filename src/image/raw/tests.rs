@@ -11,7 +11,7 @@ use crate::image::plan::tests::{disk, partition, plan_of};
 use crate::image::populate;
 use crate::image::tool::tests::run;
 use crate::image::tree::tests::Base;
-use crate::model::PartitionType;
+use crate::model::{FileSystem as Kind, PartitionType};
 use crate::overlay::directory::DirectoryLayer;
 
 fn plan() -> DiskPlan {
@@ -20,29 +20,15 @@ fn plan() -> DiskPlan {
         p.mount_point = path.map(str::to_owned);
         p
     };
-    let mut esp = mounted(
-        "esp",
-        PartitionType::Esp,
-        FileSystem::Fat32,
-        1,
-        Some(41),
-        Some("/boot/efi"),
-    );
+    let mut esp = mounted("esp", PartitionType::Esp, Kind::Fat32, 1, Some(41), Some("/boot/efi"));
     esp.label = Some("esp".into());
     plan_of(&disk(
         Some(160),
         vec![
             esp,
-            mounted(
-                "root",
-                PartitionType::RootAmd64,
-                FileSystem::Ext4,
-                41,
-                Some(101),
-                Some("/"),
-            ),
-            mounted("swap", PartitionType::Swap, FileSystem::Swap, 101, Some(111), None),
-            mounted("home", PartitionType::Home, FileSystem::Ext4, 111, None, Some("/home")),
+            mounted("root", PartitionType::RootAmd64, Kind::Ext4, 41, Some(101), Some("/")),
+            mounted("swap", PartitionType::Swap, Kind::Swap, 101, Some(111), None),
+            mounted("home", PartitionType::Home, Kind::Ext4, 111, None, Some("/home")),
         ],
     ))
 }
@@ -68,13 +54,13 @@ fn make_from(
     cancel: &Cancel,
 ) -> Result<RawSummary, ImageError> {
     let plan = plan();
-    let mut sources = populate::sources(&plan);
+    let mut contents = populate::contents(&plan);
     let extra = vec![("EFI/BOOT/BOOTX64.EFI".into(), "not really".into())];
-    populate::add_to_esp(&mut sources, &plan, extra).unwrap();
+    populate::add_to_esp(&mut contents, &plan, extra).unwrap();
     let inputs = Inputs {
         plan: &plan,
         merged,
-        sources: &sources,
+        contents: &contents,
         epoch_seconds: 1_700_000_000,
     };
     write(target, inputs, earlier, Work::quiet(cancel))

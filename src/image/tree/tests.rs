@@ -138,3 +138,46 @@ fn holes_are_what_is_zero() {
         assert_eq!(content.data, expected, "{path}");
     }
 }
+
+#[test]
+fn a_tree_is_put_into_another() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in ["data/own", "data/home", "var/lib/dpkg"] {
+        fs::create_dir_all(directory.path().join(path)).unwrap();
+    }
+    fs::write(directory.path().join("data/own/file"), "own").unwrap();
+    fs::write(directory.path().join("var/lib/dpkg/status"), "status").unwrap();
+    fs::hard_link(
+        directory.path().join("var/lib/dpkg/status"),
+        directory.path().join("var/lib/again"),
+    )
+    .unwrap();
+    fs::set_permissions(directory.path().join("var"), fs::Permissions::from_mode(0o711)).unwrap();
+    let merged = Merged::of_directory(directory.path()).unwrap();
+    let of = |path: &str| collect(merged.overlay(), Path::new(path), &[], 1).unwrap();
+    let mut tree = Tree::empty();
+    tree.graft(Path::new("/"), of("/data")).unwrap();
+    assert_eq!(tree.nodes().len(), of("/data").nodes().len());
+    tree.graft(Path::new("/overlay/var"), of("/var")).unwrap();
+    tree.graft(Path::new("/home"), of("/var")).unwrap();
+    for at in ["/overlay/var", "/home"] {
+        let at = Path::new(at);
+        let node = |below: &str| find(&tree, at.join(below).to_str().unwrap()).unwrap();
+        assert_eq!((node("").attributes.permissions, node("").attributes.links), (0o711, 3));
+        assert_eq!(node("lib/again").attributes.links, 2);
+        assert!(
+            find(&tree, at.join("lib/dpkg/status").to_str().unwrap()).is_none(),
+            "the second name"
+        );
+        let Content::Directory(names) = &node("lib/dpkg").content else {
+            panic!("{at:?}");
+        };
+        assert_eq!(tree.path_of(names[0].1), at.join("lib/again"));
+    }
+    assert_eq!(find(&tree, "/").unwrap().attributes.links, 5);
+    assert_eq!(find(&tree, "/overlay").unwrap().attributes.links, 3);
+    for (at, reason) in [("/own", "there already"), ("/own/file/x", "Not a directory")] {
+        let error = tree.graft(Path::new(at), of("/var")).unwrap_err().to_string();
+        assert!(error.contains(at) && error.contains(reason), "{error}");
+    }
+}

@@ -52,20 +52,26 @@ impl Frozen {
         earlier: Option<Earlier>,
     ) -> Result<(PathBuf, RawSummary), BuildError> {
         let template = &context.loaded().template;
-        let mut sources = populate::sources(plan);
+        let mut contents = populate::contents(plan);
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, partition.uuid, esp)?;
-            let mut files = contents.files;
+            let esp_contents = boot::prepare(
+                &self.done.merged,
+                arch,
+                &template.system.kernel,
+                &partition.partuuid,
+                esp,
+            )?;
+            let mut files = esp_contents.files;
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
-            populate::add_to_esp(&mut sources, plan, files)?;
+            populate::add_to_esp(&mut contents, plan, files)?;
         }
         let target = context.request.raw_path();
         let inputs = Inputs {
             plan,
             merged: &self.done.merged,
-            sources: &sources,
+            contents: &contents,
             epoch_seconds,
         };
         let summary = raw::write(&target, inputs, earlier, context.work)?;

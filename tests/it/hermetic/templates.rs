@@ -233,7 +233,6 @@ fn what_cannot_be_built_yet_is_refused_field_by_field() {
 disk:
   name: d
   size: 4GiB
-  partitionTableType: mbr
   artifacts: [{{type: raw, compression: xz}}, {{type: qcow2}}]
   partitions:
     - {{id: boot, type: esp, start: 1MiB, end: 100MiB, fsType: fat32, mountPoint: /boot/efi, flags: [msftres]}}
@@ -252,14 +251,12 @@ systemConfig:
         .map(|f| f.field.clone())
         .collect();
     let mut expected = vec![
-        "disk.partitionTableType",
         "disk.partitions[0].flags[0]",
         "disk.partitions[1].fsType",
         "systemConfig.immutability.enabled",
         "systemConfig.immutability.secureBootDBKey",
         "systemConfig.bootloader.bootType",
         "systemConfig.bootloader.provider",
-        "systemConfig.kernel.uki",
     ];
     if std::env::consts::ARCH != "x86_64" {
         expected.insert(0, "target.arch");

@@ -5,10 +5,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::support::program::{Oic, Shown};
 use oic_testkit::Steps;
+use oic_testkit::qemu::Machine;
 
+/// Generous: emulation on a loaded machine takes minutes.
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
 const PASSWORD: &str = "secret word";
 
 /// A directory with one package, as a user has it.
@@ -99,6 +103,8 @@ systemConfig:
   kernel:
     version: "6.1"
     enableExtraModules: "uas no-such-module"
+    cmdline: console=ttyS0
+    uki: false
 "##,
         packages.display()
     );
@@ -157,6 +163,7 @@ systemConfig:
     steps.check("apt", || apt(tree, &read));
     steps.check("disk", || disk(&read("etc/fstab"), &build.join("fields-12.raw")));
     steps.check("initrd", || initrd(&tree.join("boot")));
+    steps.check("boot", || boot(tree, &build.join("fields-12.raw")));
 }
 
 fn users(read: &dyn Fn(&str) -> String) {
@@ -250,6 +257,67 @@ fn disk(fstab: &str, image: &Path) {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     assert_eq!([label(1), label(201), label(265)], ["START", "spare", "data"]);
+}
+
+/// mtools reads the entry of the Boot Loader Specification; firmware and loader start the kernel that it names.
+fn boot(tree: &Path, image: &Path) {
+    let esp = format!("{}@@1M", image.display());
+    let read = |path: &str| {
+        let output = Command::new("mcopy")
+            .args(["-n", "-i", &esp, path, "-"])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{path}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    };
+    let names = fs::read_dir(tree.join("boot")).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let version = names
+        .find_map(|name| Some(name.strip_prefix("vmlinuz-")?.to_owned()))
+        .unwrap();
+    let table = Command::new("sgdisk").args(["-i", "4"]).arg(image).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    let uuid = table
+        .lines()
+        .find_map(|line| line.strip_prefix("Partition unique GUID: "));
+    let options = format!("root=PARTUUID={} console=ttyS0", uuid.unwrap().to_lowercase());
+    let entry = String::from_utf8(read(&format!("::loader/entries/debian-{version}.conf"))).unwrap();
+    let directory = format!("debian/{version}");
+    let fields: Vec<_> = entry
+        .lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .collect();
+    let expected = [
+        ("title", "Debian GNU/Linux 12 (bookworm)".to_owned()),
+        ("version", version.clone()),
+        ("sort-key", "debian".to_owned()),
+        ("options", options.clone()),
+        ("linux", format!("/{directory}/linux")),
+        ("initrd", format!("/{directory}/initrd")),
+    ];
+    let found: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (*name, value.trim().to_owned()))
+        .collect();
+    assert_eq!(found, expected, "{entry}");
+    for (there, here) in [("vmlinuz", "linux"), ("initrd.img", "initrd")] {
+        let file = fs::read(tree.join(format!("boot/{there}-{version}"))).unwrap();
+        assert!(read(&format!("::{directory}/{here}")) == file, "{there}");
+    }
+    assert_eq!(read("::loader/entries.srel"), b"type1\n");
+    let unified = Command::new("mdir")
+        .args(["-b", "-i", &esp, "::EFI/Linux"])
+        .output()
+        .unwrap();
+    assert!(!unified.status.success(), "a unified kernel image beside the entry");
+    let mut machine = Machine::boot(image);
+    for text in ["Linux version 6.1.", &options, "Run /init as init process"] {
+        machine.wait_for(text, BOOT_LIMIT);
+    }
 }
 
 /// The module is in the initrd, and in the list of what it loads.

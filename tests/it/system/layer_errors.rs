@@ -102,13 +102,11 @@ fn damaged(directory: &Path, path: &str) -> Merged {
 
 fn boot(merged: &Merged) -> Result<(), String> {
     let kernel = Kernel {
-        version: None,
         command_line: "quiet".to_owned(),
-        extra_modules: Vec::new(),
-        packages: Vec::new(),
+        ..Kernel::default()
     };
     let esp = Some(Path::new("/boot/efi"));
-    let made = boot::prepare(merged, Arch::X86_64, &kernel, uuid::Uuid::nil(), esp);
+    let made = boot::prepare(merged, Arch::X86_64, &kernel, "0a0b0c0d-02", esp);
     made.map(drop).map_err(|error| error.to_string())
 }
 

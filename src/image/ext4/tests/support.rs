@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 use uuid::Uuid;
 
-use super::super::{ExtError, Kind, Spec, write};
+use super::super::{FileSystemError, Kind, Spec, write};
 use crate::cancel::Cancel;
 use crate::image::canvas::Canvas;
 use crate::image::merged::Merged;
+use crate::image::region::Region;
 use crate::image::tool::tests::{run, run_any};
 use crate::image::tree::{self, Tree};
 use crate::work::Work;
@@ -32,7 +33,6 @@ pub fn set_times(path: &Path, seconds: u64) {
 pub fn spec(kind: Kind, size_mib: u64) -> Spec {
     Spec {
         kind,
-        offset_bytes: OFFSET_BYTES,
         size_bytes: size_mib << 20,
         uuid: Uuid::from_u128(0x1111_1111_1111_8111_8111_1111_1111_1111),
         hash_seed: Uuid::from_u128(0x2222_2222_2222_8222_8222_2222_2222_2222),
@@ -73,7 +73,7 @@ impl Image {
     }
 
     /// Writes `tree` into the partition.
-    pub fn write(&self, spec: &Spec, tree: &Tree, threads: usize) -> Result<(), ExtError> {
+    pub fn write(&self, spec: &Spec, tree: &Tree, threads: usize) -> Result<(), FileSystemError> {
         let file = File::options().read(true).write(true).open(&self.path).unwrap();
         let canvas = Canvas::new(&file, &self.path, None);
         let cancel = Cancel::default();
@@ -81,7 +81,12 @@ impl Image {
             threads,
             ..Work::quiet(&cancel)
         };
-        write(&canvas, spec, tree, work)?;
+        write(
+            Region::new(&canvas, self.offset_bytes, spec.size_bytes),
+            spec,
+            tree,
+            work,
+        )?;
         canvas.finish().unwrap();
         Ok(())
     }

@@ -12,10 +12,12 @@ mod finish;
 mod fstab;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod groups;
 mod home;
 mod identity;
 mod inputs;
 mod interfaces;
+mod keys;
 mod network;
 mod ownership;
 mod password;
@@ -98,7 +100,7 @@ impl Part {
     // programs may be such files. Commands see everything else done.
     fn steps(self) -> &'static [Step] {
         match self {
-            Self::Accounts => &[users::create],
+            Self::Accounts => &[groups::create, users::create],
             Self::Settings => &[
                 identity::set_hostname,
                 fstab::write,

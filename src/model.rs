@@ -3,6 +3,7 @@
 mod baseline;
 mod network;
 mod partition;
+mod people;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::words::words;
 pub use baseline::*;
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
+pub use people::{Group, HashMethod, Password, User};
 
 /// A template after merge and validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -277,6 +279,8 @@ pub struct SystemConfig {
     pub network: Option<Network>,
     /// `immutability.enabled`.
     pub immutable: bool,
+    /// `groups`.
+    pub groups: Vec<Group>,
     /// `users`.
     pub users: Vec<User>,
     /// `bootloader`.
@@ -319,83 +323,6 @@ words!(MachineId {
     (Self::Empty): "empty",
     (Self::Uninitialized): "uninitialized",
 });
-
-/// `systemConfig.users[]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct User {
-    /// Login name.
-    pub name: String,
-    /// `password` and `hash_algo` together.
-    pub password: Password,
-    /// `passwordMaxAge` in days.
-    pub password_max_age_days: Option<u32>,
-    /// Supplementary groups.
-    pub groups: Vec<String>,
-    /// Whether the user may use sudo.
-    pub sudo: bool,
-    /// Home directory, if not the default.
-    pub home: Option<String>,
-    /// Login shell, if not the default.
-    pub shell: Option<String>,
-    /// Program that replaces the login shell.
-    pub startup_script: Option<String>,
-}
-
-/// A user's password.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Password {
-    /// None: the account is locked.
-    Locked,
-    /// Clear text, to be hashed with the method.
-    Plain {
-        /// The clear text.
-        text: String,
-        /// `hash_algo`; `sha512` if absent.
-        method: HashMethod,
-    },
-    /// A crypt(5) string as is.
-    Hashed(String),
-}
-
-/// `hash_algo`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HashMethod {
-    /// SHA-512 crypt.
-    Sha512,
-    /// SHA-256 crypt.
-    Sha256,
-    /// bcrypt.
-    Bcrypt,
-    /// yescrypt.
-    Yescrypt,
-}
-
-words!(HashMethod {
-    (Self::Sha512): "sha512",
-    (Self::Sha256): "sha256",
-    (Self::Bcrypt): "bcrypt",
-    (Self::Yescrypt): "yescrypt",
-});
-
-// Passwords must not reach a log through `{:?}`.
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Locked => "Locked",
-            Self::Plain { .. } => "Plain(…)",
-            Self::Hashed(_) => "Hashed(…)",
-        })
-    }
-}
-
-impl std::fmt::Debug for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .field("password", &self.password)
-            .finish_non_exhaustive()
-    }
-}
 
 /// `systemConfig.bootloader`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

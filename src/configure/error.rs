@@ -26,6 +26,34 @@ pub enum ConfigureError {
         /// What went wrong.
         source: Box<SandboxError>,
     },
+    /// A group could not be made.
+    #[error("group {group}: {source}")]
+    Group {
+        /// Its name.
+        group: String,
+        /// What went wrong.
+        source: Box<SandboxError>,
+    },
+    /// A package made a user or group with another id than the template gives it.
+    #[error("{kind} {name}: the image has it already, with the id {found} and not {wanted}: a package made it")]
+    TakenId {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The id that the template gives.
+        wanted: u32,
+        /// The id that it has.
+        found: u32,
+    },
+    /// A user has keys, and no home directory for them.
+    #[error("user {user}: sshKeys has no place, because the home directory {home:?} does not exist")]
+    NoHome {
+        /// Login name.
+        user: String,
+        /// The home directory that the account names.
+        home: String,
+    },
     /// A user's program does not exist in the image.
     #[error("user {user}: {field} {program} does not exist in the image, or is not an executable file")]
     NoProgram {
@@ -102,6 +130,17 @@ impl ConfigureError {
         }
     }
 
+    /// Makes a function for `map_err`: the tool's failure concerns `group`.
+    pub(super) fn group(group: &str) -> impl Fn(SandboxError) -> Self {
+        move |error| match error {
+            SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            source => Self::Group {
+                group: group.to_owned(),
+                source: Box::new(source),
+            },
+        }
+    }
+
     /// Says what to do about it, where something can be done.
     pub fn hint(&self) -> Option<Hint> {
         match self {
@@ -112,11 +151,15 @@ impl ConfigureError {
                 )
                 .into(),
             ),
-            Self::User { source, .. } if matches!(**source, SandboxError::NotFound { .. }) => {
+            Self::TakenId { .. } => Some("leave out the id, or give the one that it has".into()),
+            Self::NoHome { .. } => Some("give the user home".into()),
+            Self::User { source, .. } | Self::Group { source, .. }
+                if matches!(**source, SandboxError::NotFound { .. }) =>
+            {
                 Some("add the package passwd to systemConfig.packages".into())
             }
             Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => Some(CONFINED.into()),
-            Self::Command { source, .. } | Self::User { source, .. } => source.hint(),
+            Self::Command { source, .. } | Self::User { source, .. } | Self::Group { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             _ => None,
         }

@@ -27,6 +27,9 @@ impl ConfigureRequest<'_> {
     }
 
     fn add_users(&self, key: &mut KeyBuilder) -> Result<(), ConfigureError> {
+        for group in &self.template.system.groups {
+            key.add("own group", format!("{group:?}"));
+        }
         for user in &self.template.system.users {
             key.add("user", &user.name);
             match &user.password {
@@ -42,7 +45,9 @@ impl ConfigureRequest<'_> {
                     key.add("hash", hashed);
                 }
             }
-            key.add("days", format!("{:?}", user.password_max_age_days));
+            key.add("days", format!("{:?}", (user.password_max_age_days, user.expires_days)));
+            key.add("kind", format!("{:?}", (user.locked, user.system, user.uid)));
+            user.ssh_keys.iter().for_each(|line| key.add("ssh key", line));
             user.groups.iter().for_each(|group| key.add("group", group));
             key.add("sudo", [u8::from(user.sudo)]);
             key.add("home", format!("{:?}", user.home));

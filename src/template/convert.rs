@@ -7,10 +7,11 @@ use super::files::Origins;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
-    additional_file, artifact, bootloader, configuration, disk, image, immutability, interface, kernel, network,
+    additional_file, artifact, bootloader, configuration, disk, group, image, immutability, interface, kernel, network,
     partition, repository, route, system, target, template, user,
 };
 use super::{size, tree};
+use crate::date;
 use crate::model::*;
 use crate::package::PackageFilter;
 use crate::yaml::schema::Field;
@@ -103,6 +104,7 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         machine_id: system.read(system::MACHINE_ID).unwrap_or_default(),
         network: system.read(system::NETWORK).and_then(network),
         immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
+        groups: system.read(system::GROUPS).iter().filter_map(group).collect(),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),
         packages: system.read(system::PACKAGES),
@@ -145,6 +147,15 @@ fn interface(node: &Node) -> Option<Interface> {
     })
 }
 
+/// Converts an entry of `systemConfig.groups`.
+fn group(node: &Node) -> Option<Group> {
+    Some(Group {
+        name: node.read(group::NAME)?.to_owned(),
+        gid: node.read(group::GID).and_then(|gid| gid.try_into().ok()),
+        system: node.read(group::SYSTEM) == Some(true),
+    })
+}
+
 /// Converts an entry of `systemConfig.users`.
 fn user(node: &Node) -> Option<User> {
     let owned = |field: Field<str>| node.read(field).map(str::to_owned);
@@ -158,6 +169,11 @@ fn user(node: &Node) -> Option<User> {
             Some(text) => Password::Plain { text, method },
         },
         password_max_age_days: days.and_then(|days| days.try_into().ok()),
+        expires_days: node.read(user::EXPIRE).and_then(date::days_since_1970),
+        locked: node.read(user::LOCKED) == Some(true),
+        system: node.read(user::SYSTEM) == Some(true),
+        uid: node.read(user::UID).and_then(|uid| uid.try_into().ok()),
+        ssh_keys: node.read(user::SSH_KEYS),
         groups: node
             .read(user::GROUPS)
             .into_iter()

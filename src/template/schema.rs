@@ -3,17 +3,18 @@
 pub(super) mod checks;
 mod interfaces;
 mod on_image;
-
+mod people;
 mod repositories;
 mod storage;
 
 pub(super) use interfaces::{interface, network, route};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
+pub(super) use people::{group, user};
 pub(super) use repositories::repository;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
-    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, HashMethod, ImageType, MachineId, PartitionFlag,
+    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, MachineId, PartitionFlag,
     PartitionTable, PartitionType,
 };
 use crate::package::Arch;
@@ -38,14 +39,6 @@ const PACKAGE_OR_GROUP: &str =
 /// shows when the template is merged.
 pub(super) const ANY_DISTRIBUTION: &str = "redhat-compatible-distro";
 
-const ACCOUNT: Text = FILLED.max_chars(32).pattern(
-    "[A-Za-z_][A-Za-z0-9_.-]*[$]?",
-    "letters, digits, _ . and -, the first one a letter or _ (useradd(8))",
-);
-const GROUP: Text = FILLED.max_chars(64).pattern(
-    "[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?|<[A-Za-z0-9_]+>",
-    "letters, digits, _ . and -, the first one a letter or _; or a placeholder such as <REQUIRED_GROUP>",
-);
 const PACKAGE_NAME: Text = FILLED.max_chars(256).pattern(
     PACKAGE,
     "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit",
@@ -265,6 +258,12 @@ fields! {
             "A root file system that is verified and never written.",
         );
         FDE: Node = Field::map("fde", fde::ALL, "Partitions that are encrypted.");
+        GROUPS: [Node] = Field::maps(
+            "groups",
+            &Shape::Map(group::ALL),
+            Unique::Key(group::NAME.name),
+            "Groups to make before the users; a group that only a user names needs no entry.",
+        );
         USERS: [Node] = Field::maps(
             "users",
             &Shape::Map(user::ALL),
@@ -339,43 +338,6 @@ pub(super) const SECURE_BOOT: [Field<str>; 3] = [
 /// Makes the rule for the path of a secure boot key; `words` explains `pattern`.
 const fn key_file(pattern: &'static str, words: &'static str) -> Text {
     TEXT.pattern(pattern, words).check(checks::KEY_PATH)
-}
-
-fields! {
-    /// `systemConfig.users[]`.
-    mod user {
-        NAME: str = Field::text("name", ACCOUNT, "Login name.").required();
-        PASSWORD: str = Field::text(
-            "password",
-            TEXT.max_chars(512).check(checks::ONE_LINE).secret(),
-            "Clear text or a crypt(5) hash; the account is locked without one.",
-        );
-        HASH_ALGO: HashMethod = Field::word_but(
-            "hash_algo",
-            &[("md5", "MD5 password hashes are broken within seconds; use sha512")],
-            "How a clear-text password is hashed; sha512 if absent.",
-        );
-        PASSWORD_MAX_AGE: i64 = Field::int(
-            "passwordMaxAge",
-            0,
-            99_999,
-            "Days until the password must be changed.",
-        );
-        STARTUP_SCRIPT: str = Field::text(
-            "startupScript",
-            TEXT.check(checks::ACCOUNT_PATH),
-            "Program in the image that takes the place of the shell.",
-        );
-        GROUPS: [String] = Field::texts(
-            "groups",
-            &Shape::Text(GROUP),
-            Unique::No,
-            "More groups; a placeholder such as <REQUIRED_GROUP> is left out.",
-        );
-        SUDO: bool = Field::bool("sudo", "Whether the user may use sudo.");
-        HOME: str = Field::text("home", TEXT.check(checks::ACCOUNT_PATH), "Home directory.");
-        SHELL: str = Field::text("shell", TEXT.check(checks::ACCOUNT_PATH), "Login shell.");
-    }
 }
 
 fields! {

@@ -150,8 +150,10 @@ systemConfig:
   hostname: h
   initramfs: {template: t}
   immutability: {enabled: true, secureBootDBKey: a.key, secureBootDBCrt: a.crt, secureBootDBCer: a.cer}
+  groups: [{name: g, gid: 7, system: true}]
   users: [{name: u, password: p, hash_algo: sha512, passwordMaxAge: 9, startupScript: /s, groups: [g], sudo: true,
-    home: /h, shell: /s}]
+    home: /h, shell: /s, expire: '2027-12-31', locked: true, system: true, uid: 7, sshKeys: [
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R"]}]
   bootloader: {bootType: efi, provider: grub}
   packages: [vim]
   additionalFiles: [{local: a, final: /b}]
@@ -242,6 +244,8 @@ fn borderline_texts() -> impl Strategy<Value = String> {
         "192.0.2.7",
         "192.0.2.7/24",
         "::1",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R",
+        "2027-12-31",
     ]);
     let sign = prop::sample::select("/.-_: \t\n@#$${}\"\\aZ7é+~=K".chars().collect::<Vec<_>>());
     let piece = prop_oneof![2 => sign.prop_map(String::from), 1 => word.prop_map(str::to_owned)];
@@ -254,7 +258,7 @@ fn borderline_texts() -> impl Strategy<Value = String> {
 fn each_rule_in_code_accepts_what_its_pattern_accepts() {
     let mut texts = Vec::new();
     checked(&Shape::Map(template::schema::TEMPLATE), &mut texts);
-    assert_eq!(texts.len(), 19, "rules in code");
+    assert_eq!(texts.len(), 21, "rules in code");
     let names: Vec<&'static str> = (0..texts.len()).map(|n| &*format!("rule{n}").leak()).collect();
     let fields = names.iter().zip(&texts).map(|(name, text)| {
         let mut alone = Text::ANY.check(text.check.unwrap());

@@ -62,12 +62,7 @@ fn user(name: &str, password: Password) -> User {
     User {
         name: name.into(),
         password,
-        password_max_age_days: None,
-        groups: Vec::new(),
-        sudo: false,
-        home: None,
-        shell: None,
-        startup_script: None,
+        ..User::default()
     }
 }
 
@@ -563,6 +558,24 @@ fn errors_name_the_culprit(installed: &Image) {
     let (message, _) = fails(&|t| t.system.users.push(user("Bad:Name", Password::Locked)));
     assert!(
         message.contains("user Bad:Name") && message.contains("useradd"),
+        "{message}"
+    );
+    let (message, hint) = fails(&|t| {
+        let mut user = user("games", Password::Locked);
+        user.uid = Some(99);
+        t.system.users.push(user);
+    });
+    assert!(
+        message.contains("user games: the image has it already, with the id 5") && hint.contains("leave out the id"),
+        "{message}"
+    );
+    let (message, hint) = fails(&|t| {
+        let mut user = user("lp", Password::Locked);
+        user.ssh_keys = vec!["ssh-ed25519 AAAA".into()];
+        t.system.users.push(user);
+    });
+    assert!(
+        message.contains("user lp: sshKeys has no place") && hint.contains("home"),
         "{message}"
     );
     let (message, _) = fails(&|t| t.system.users.push(user("two", Password::Hashed("a\nroot:x".into()))));

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +10,8 @@ use crate::support::program::{Oic, Shown};
 use oic_testkit::Steps;
 
 const PASSWORD: &str = "secret word";
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R bea@example.org";
 
 /// A directory with one package, as a user has it.
 fn local_packages(directory: &Path) -> PathBuf {
@@ -85,9 +87,14 @@ systemConfig:
   name: fields
   hostname: "${{who}}-host"
   packages: [oic-local, sudo, "iputils-*g"]
+  groups:
+    - {{name: lab, gid: 1500}}
+    - {{name: web, gid: 802, system: true}}
   users:
     - {{name: bea, password: "{PASSWORD}", hash_algo: bcrypt, passwordMaxAge: 90, home: /srv/bea, shell: /bin/sh,
-       sudo: true, groups: [video, lab]}}
+       sudo: true, groups: [video, lab], uid: 1300, expire: 2030-06-30, sshKeys: ["{KEY}"]}}
+    - {{name: web, system: true, uid: 801}}
+    - {{name: gone, password: "{PASSWORD}", locked: true}}
     - {{name: yes, password: "{PASSWORD}", hash_algo: yescrypt, startupScript: /usr/bin/id}}
   network:
     interfaces:
@@ -154,6 +161,7 @@ systemConfig:
         assert!(tree.join("usr/bin/ping").exists(), "iputils-ping, by its pattern");
     });
     steps.check("users", || users(&read));
+    steps.check("keys", || keys(&tree.join("srv/bea/.ssh")));
     steps.check("apt", || apt(tree, &read));
     steps.check("disk", || disk(&read("etc/fstab"), &build.join("fields-12.raw")));
     steps.check("initrd", || initrd(&tree.join("boot")));
@@ -171,19 +179,38 @@ fn users(read: &dyn Fn(&str) -> String) {
             .lines()
             .any(|line| line.starts_with(group) && line.ends_with(":bea"))
     };
-    assert!(has("sudo:") && has("video:") && has("lab:"), "{groups}");
+    assert!(has("sudo:") && has("video:") && has("lab:x:1500:"), "{groups}");
+    assert!(passwd.contains("bea:x:1300:"), "{passwd}");
+    assert!(passwd.contains("web:x:801:802::/:/usr/sbin/nologin\n"), "{passwd}");
     let shadow = read("etc/shadow");
+    let fields_of = |user: &str| -> Vec<&str> {
+        let line = shadow.lines().find(|line| line.starts_with(&format!("{user}:")));
+        line.unwrap().split(':').collect()
+    };
+    let gone = fields_of("gone");
+    assert!(gone[1].starts_with("!$6$") && gone[7] == "1", "{gone:?}");
+    let date = Command::new("date").args(["-u", "-d", "2030-06-30", "+%s"]).output();
+    let seconds: u64 = String::from_utf8(date.unwrap().stdout).unwrap().trim().parse().unwrap();
+    assert_eq!(fields_of("bea")[7], (seconds / 86_400).to_string());
     for (user, start) in [("bea", "$2b$"), ("yes", "$y$")] {
-        let fields: Vec<_> = shadow
-            .lines()
-            .find(|l| l.starts_with(user))
-            .unwrap()
-            .split(':')
-            .collect();
+        let fields = fields_of(user);
         assert!(fields[1].starts_with(start), "{shadow}");
         assert_eq!(crypt(PASSWORD, fields[1]), fields[1]);
         assert_eq!(fields[4] == "90", user == "bea", "{shadow}");
     }
+}
+
+/// The keys are in a file that sshd accepts for its owner alone.
+fn keys(directory: &Path) {
+    let file = directory.join("authorized_keys");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{KEY}\n"));
+    for (path, mode) in [(directory, 0o700), (&file, 0o600)] {
+        let metadata = fs::metadata(path).unwrap();
+        let found = (metadata.uid(), metadata.permissions().mode() & 0o7777);
+        assert_eq!(found, (1300, mode), "{}", path.display());
+    }
+    let shown = Command::new("ssh-keygen").arg("-lf").arg(&file).output().unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
 }
 
 /// apt itself reads what was written.

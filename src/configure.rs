@@ -70,6 +70,8 @@ pub struct ConfigureRequest<'a> {
     pub seed: Sha256,
     /// Whether the template's commands reach the host's network.
     pub network: bool,
+    /// The package cache, with the files that were downloaded for the template.
+    pub package_cache: &'a Path,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
 }

@@ -94,6 +94,15 @@ impl ConfigureRequest<'_> {
                     key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
                     key.add("embedded", bytes);
                 }
+                FileSource::Text(text) => {
+                    key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
+                    key.add("text", text);
+                }
+                FileSource::Fetched(_, sha256) => {
+                    key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
+                    key.add("fetched", sha256.0);
+                }
+                FileSource::Directory => key.add("directory", format!("{:?}", file.mode)),
                 FileSource::Link(target) => key.add("link", target.as_os_str().as_encoded_bytes()),
                 FileSource::Host(path) => {
                     let fail = |error: PathError| ConfigureError::File {

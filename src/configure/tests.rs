@@ -77,6 +77,7 @@ fn settings(root: &Path, template: &Template) {
         epoch: 0,
         seed: Sha256::of("seed"),
         network: false,
+        package_cache: Path::new(""),
         helper: Path::new(""),
     };
     configure(&request, Part::Settings, Work::quiet(&cancel)).unwrap_or_else(|error| panic!("{error}"));

@@ -9,12 +9,13 @@ pub mod steps;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::cache;
 use crate::configure::{self, ConfigureRequest, FstabEntry, Part};
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
 use crate::install::{InitrdRequest, InstallRequest, Marks, inputs};
 use crate::layer::{KeyBuilder, Layer};
-use crate::model::FileSystem;
+use crate::model::{FileSource, FileSystem};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Checksum, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
@@ -235,6 +236,7 @@ impl Assembly<'_> {
             epoch: self.dates.image,
             seed: self.selection.lockfile.seed(),
             network: false,
+            package_cache: self.context.workspace.package_cache(),
             helper: Path::new(THIS_PROGRAM),
         };
         let work = self.context.work;
@@ -262,6 +264,7 @@ impl Assembly<'_> {
             key.add("mount point", format!("{:?}", partition.partition.mount_point));
         }
         steps.upper(key.finish(), self.dates.image, |root| {
+            self.fetch_files()?;
             let opened = Root::open(root)?;
             populate::ensure_mount_points(self.plan, &opened)?;
             self.mark(&opened)?;
@@ -274,6 +277,17 @@ impl Assembly<'_> {
             configure::configure(&request, Part::Settings, work)?;
             self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)
         })
+    }
+
+    /// Brings the files that the template names by URL into the package cache.
+    fn fetch_files(&self) -> Result<(), BuildError> {
+        let context = self.context;
+        for file in &context.loaded().template.system.additional_files {
+            if let FileSource::Fetched(url, sha256) = &file.source {
+                cache::obtain_file(context.workspace.package_cache(), url, *sha256, &context.fetcher)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the initrds again if packages have brought something that goes into them, and no trigger of theirs has made

@@ -1,16 +1,14 @@
 //! From a valid merged tree to typed values. What the table or the rules refuse cannot come
 //! here, so a value that does not convert is left out rather than reported twice.
 
-use std::path::{Path, PathBuf};
-
-use super::files::Origins;
+use super::additional::Files;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
-    additional_file, artifact, bootloader, configuration, disk, group, image, immutability, interface, kernel, network,
-    partition, repository, route, system, target, template, user,
+    artifact, bootloader, configuration, disk, group, image, immutability, interface, kernel, network, partition,
+    repository, route, system, target, template, user,
 };
-use super::{size, tree};
+use super::size;
 use crate::date;
 use crate::model::*;
 use crate::package::PackageFilter;
@@ -18,7 +16,7 @@ use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Node, Place};
 
 /// Makes a [`Template`] of a merged tree; findings for files that do not exist go to `findings`.
-pub(super) fn template(root: &Node, origins: &Origins, findings: &mut Findings) -> Option<Template> {
+pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) -> Option<Template> {
     let (image, target) = (root.read(template::IMAGE)?, root.read(template::TARGET)?);
     Some(Template {
         image: ImageInfo {
@@ -32,7 +30,7 @@ pub(super) fn template(root: &Node, origins: &Origins, findings: &mut Findings) 
             image_type: target.read(target::IMAGE_TYPE)?,
         },
         disk: disk(root.read(template::DISK)),
-        system: system(&Place::root(root).get(template::SYSTEM)?, origins, findings)?,
+        system: system(&Place::root(root).get(template::SYSTEM)?, files, findings)?,
         repositories: root
             .read(template::REPOSITORIES)
             .iter()
@@ -94,7 +92,7 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
 }
 
 /// Converts `systemConfig`.
-fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Option<SystemConfig> {
+fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Option<SystemConfig> {
     let immutability = system.read(system::IMMUTABILITY);
     let commands = system.read(system::CONFIGURATIONS).iter();
     Some(SystemConfig {
@@ -110,7 +108,7 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         packages: system.read(system::PACKAGES),
         additional_files: system
             .items(system::ADDITIONAL_FILES)
-            .flat_map(|file| additional_file(&file, origins, findings))
+            .flat_map(|file| files.of(&file, findings))
             .collect(),
         commands: commands
             .filter_map(|command| command.read(configuration::CMD).map(str::to_owned))
@@ -233,42 +231,5 @@ fn repository(node: &Node) -> Option<PackageRepository> {
             exclude: node.read(repository::EXCLUDE_PACKAGES),
         },
         check_valid_until: node.read(repository::CHECK_VALID_UNTIL).unwrap_or(true),
-    })
-}
-
-/// Converts an entry of `additionalFiles`, which is several if it names a directory; warns if the file does not exist.
-fn additional_file(file: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Vec<AdditionalFile> {
-    let Some(entry) = one_file(file, origins, findings) else {
-        return Vec::new();
-    };
-    match &entry.source {
-        FileSource::Host(path) if path.is_dir() => tree::entries(path, &entry).unwrap_or_else(|reason| {
-            let message = format!("the directory cannot be taken: {reason}");
-            findings.push(file.at(additional_file::LOCAL).error(message));
-            Vec::new()
-        }),
-        _ => vec![entry],
-    }
-}
-
-fn one_file(file: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Option<AdditionalFile> {
-    let local = file.get(additional_file::LOCAL)?;
-    let name = local.node.text()?;
-    let source = origins.locate(local.node, name);
-    let is_there = |path: &Path| path.is_file() || path.is_dir();
-    if source.is_none() || matches!(&source, Some(FileSource::Host(path)) if !is_there(path)) {
-        let finding = local.warning(format!("{name:?} is not there, or is no regular file"));
-        findings.push(match &source {
-            Some(FileSource::Host(path)) => finding.hint(format!("looked for {}", path.display())),
-            _ => finding,
-        });
-    }
-    Some(AdditionalFile {
-        source: source.unwrap_or_else(|| FileSource::Host(PathBuf::from(name))),
-        destination: file.read(additional_file::FINAL)?.to_owned(),
-        owner: file.read(additional_file::OWNER).map(str::to_owned),
-        mode: file
-            .read(additional_file::MODE)
-            .and_then(|mode| u32::from_str_radix(mode, 8).ok()),
     })
 }

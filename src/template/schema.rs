@@ -1,12 +1,14 @@
 //! The fields of a template (`docs` and editor schemas come from the same table).
 
 pub(super) mod checks;
+mod contents;
 mod interfaces;
 mod on_image;
 mod people;
 mod repositories;
 mod storage;
 
+pub(super) use contents::{additional_file, configuration};
 pub(super) use interfaces::{interface, network, route};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
 pub(super) use people::{group, user};
@@ -30,7 +32,6 @@ const WORD: Text = Text::ANY
 const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
-const OWNER: &str = "([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+)(:([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+))?";
 const PACKAGE: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?";
 const PACKAGE_OR_GROUP: &str =
     r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*";
@@ -281,7 +282,7 @@ fields! {
             "additionalFiles",
             &Shape::Map(additional_file::ALL),
             Unique::No,
-            "Files of the build host to put into the image; of two for one place the later counts.",
+            "Files and directories to put into the image; of two for one place the later counts.",
         );
         CONFIGURATIONS: [Node] = Field::maps(
             "configurations",
@@ -345,36 +346,6 @@ fields! {
     mod bootloader {
         BOOT_TYPE: BootType = Field::word("bootType", "UEFI or BIOS.");
         PROVIDER: BootProvider = Field::word("provider", "Boot loader.");
-    }
-}
-
-fields! {
-    /// `systemConfig.additionalFiles[]`.
-    mod additional_file {
-        LOCAL: str = Field::text("local", FILLED, "The file on the build host, relative to the template; or a directory, whose files and links are taken.").required();
-        FINAL: str = Field::text("final", FILLED.check(checks::DESTINATION), "Where it goes in the image.").required();
-        OWNER: str = Field::text(
-            "owner",
-            FILLED.max_chars(65).pattern(super::OWNER, "user or user:group, names or numbers"),
-            "Its owner, as user or user:group; if absent the user of the home directory that it lies in, else root.",
-        );
-        MODE: str = Field::text(
-            "mode",
-            TEXT.pattern("0?[0-7]{3,4}", "octal permission bits such as \"0600\""),
-            "Permission bits; \"0755\" if absent and its owner may execute the file on the build host, else \"0644\".",
-        );
-        STAGE: str = Field::text(
-            "stage",
-            TEXT.pattern("pre-initramfs", "pre-initramfs, or nothing"),
-            "When it is copied into an image that is built on; an image built from packages has all files before its initrd is made.",
-        );
-    }
-}
-
-fields! {
-    /// `systemConfig.configurations[]`.
-    mod configuration {
-        CMD: str = Field::text("cmd", FILLED.max_chars(65_536), "A shell command.").required();
     }
 }
 

@@ -101,6 +101,7 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
         epoch: debian::EPOCH,
         seed: Sha256::of("seed"),
         network: false,
+        package_cache: Path::new(""),
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
     };
     let notes = Notes::default();

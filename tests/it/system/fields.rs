@@ -10,8 +10,7 @@ use crate::support::program::{Oic, Shown};
 use oic_testkit::Steps;
 
 const PASSWORD: &str = "secret word";
-const KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R bea@example.org";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R bea@example.org";
 
 /// A directory with one package, as a user has it.
 fn local_packages(directory: &Path) -> PathBuf {
@@ -62,6 +61,10 @@ fn what_a_template_asks_for_is_in_the_image() {
     )
     .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let digest = oic::package::Sha256::of(fs::read(&hook).unwrap());
+    let script = oic.work_dir.join("script");
+    fs::write(&script, "#!/bin/sh\necho ${who} $${x}\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
     let template = format!(
         r##"
 image: {{name: fields, version: "1.0"}}
@@ -101,13 +104,19 @@ systemConfig:
       - {{name: enp9s0, addresses: [192.0.2.7/24], routes: [{{to: default, via: 192.0.2.1}}], nameservers: [192.0.2.53]}}
   additionalFiles:
     - {{local: hook, final: /etc/initramfs-tools/hooks/mine}}
+    - {{content: "plain ${{HOME}}\n", final: /etc/plain}}
+    - {{content: "who ${{who}}\n", template: true, final: /etc/filled, owner: "bea:lab", mode: "0640"}}
+    - {{local: script, template: true, final: /usr/local/bin/filled}}
+    - {{url: "file://{}", sha256: {digest}, final: /usr/share/fetched}}
+    - {{directory: true, final: /srv/empty, owner: web, mode: "0750"}}
   configurations:
     - cmd: 'echo "${{HOME}} ${{who}}" > /etc/cmd-ran'
   kernel:
     version: "6.1"
     enableExtraModules: "uas no-such-module"
 "##,
-        packages.display()
+        packages.display(),
+        hook.display()
     );
     let path = oic.work_dir.join("fields.yml");
     fs::write(&path, template).unwrap();
@@ -141,6 +150,7 @@ systemConfig:
         assert_eq!(read("etc/hostname"), "test-host\n");
         assert!(read("etc/cmd-ran").ends_with(" test\n"));
     });
+    steps.check("files", || files(tree, &fs::read(&hook).unwrap()));
     steps.check("network", || {
         let expected = "[Match]\nName=enp9s0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n";
         assert_eq!(read("etc/systemd/network/10-enp9s0.network"), expected);
@@ -165,6 +175,25 @@ systemConfig:
     steps.check("apt", || apt(tree, &read));
     steps.check("disk", || disk(&read("etc/fstab"), &build.join("fields-12.raw")));
     steps.check("initrd", || initrd(&tree.join("boot")));
+}
+
+/// Each has its content, owner and mode.
+fn files(tree: &Path, fetched: &[u8]) {
+    for (path, content, owner, mode) in [
+        ("etc/plain", &b"plain ${HOME}\n"[..], (0, 0), 0o644),
+        ("etc/filled", b"who test\n", (1300, 1500), 0o640),
+        ("usr/local/bin/filled", b"#!/bin/sh\necho test ${x}\n", (0, 0), 0o755),
+        ("usr/share/fetched", fetched, (0, 0), 0o644),
+        ("srv/empty", b"", (801, 802), 0o750),
+    ] {
+        let metadata = fs::metadata(tree.join(path)).unwrap();
+        let found = ((metadata.uid(), metadata.gid()), metadata.permissions().mode() & 0o7777);
+        assert_eq!(found, (owner, mode), "{path}");
+        match metadata.is_dir() {
+            true => assert_eq!(fs::read_dir(tree.join(path)).unwrap().count(), 0, "{path}"),
+            false => assert_eq!(fs::read(tree.join(path)).unwrap(), content, "{path}"),
+        }
+    }
 }
 
 fn users(read: &dyn Fn(&str) -> String) {

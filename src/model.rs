@@ -1,6 +1,7 @@
 //! The merged, validated template: typed values that the later stages take.
 
 mod baseline;
+mod command;
 mod files;
 mod network;
 mod partition;
@@ -12,6 +13,7 @@ use crate::package::{Arch, PackageFilter};
 use crate::words::words;
 
 pub use baseline::*;
+pub use command::{Configuration, When};
 pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
@@ -290,8 +292,8 @@ pub struct SystemConfig {
     pub packages: Vec<String>,
     /// `additionalFiles`.
     pub additional_files: Vec<AdditionalFile>,
-    /// `configurations[].cmd`: commands run in the image, in order.
-    pub commands: Vec<String>,
+    /// `configurations`: commands run in the image, in order.
+    pub commands: Vec<Configuration>,
     /// `allowSecrets`: paths of keys and identities that all copies of the image are to share.
     pub allow_secrets: Vec<String>,
     /// `kernel`.

@@ -18,6 +18,15 @@ pub enum ConfigureError {
         /// What went wrong, with the command's text and output.
         source: Box<SandboxError>,
     },
+    /// A command needs the network, and the build is offline.
+    #[error("command {number} of systemConfig.configurations has network: true, and the build is offline")]
+    NoNetwork {
+        /// Its place in the list, from 1.
+        number: usize,
+    },
+    /// There are commands for the first boot, and nothing in the image runs them.
+    #[error("systemConfig.configurations has commands for the first boot, and the image has no systemd that runs them")]
+    NoSystemd,
     /// A user could not be made.
     #[error("user {user}: {source}")]
     User {
@@ -151,6 +160,10 @@ impl ConfigureError {
                 )
                 .into(),
             ),
+            Self::NoNetwork { .. } => {
+                Some("build online once; later builds use the result while its inputs stay".into())
+            }
+            Self::NoSystemd => Some("add the package systemd to systemConfig.packages".into()),
             Self::TakenId { .. } => Some("leave out the id, or give the one that it has".into()),
             Self::NoHome { .. } => Some("give the user home".into()),
             Self::User { source, .. } | Self::Group { source, .. }
@@ -158,7 +171,9 @@ impl ConfigureError {
             {
                 Some("add the package passwd to systemConfig.packages".into())
             }
-            Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => Some(CONFINED.into()),
+            Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => {
+                Some(format!("{CONFINED}; network: true gives a command the network").into())
+            }
             Self::Command { source, .. } | Self::User { source, .. } | Self::Group { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             _ => None,

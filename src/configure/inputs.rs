@@ -19,6 +19,8 @@ impl ConfigureRequest<'_> {
         key.add("epoch", self.epoch.to_le_bytes());
         match part {
             Part::Accounts => self.add_users(key),
+            // Their inputs are in the key of the settings already.
+            Part::Last => Ok(()),
             Part::Settings => {
                 self.add_settings(key);
                 self.add_files(key)
@@ -59,7 +61,6 @@ impl ConfigureRequest<'_> {
     fn add_settings(&self, key: &mut KeyBuilder) {
         let template = self.template;
         key.add("seed", self.seed.0);
-        key.add("network", [u8::from(self.network)]);
         key.add("os", &template.target.os);
         key.add(
             "image",
@@ -78,11 +79,13 @@ impl ConfigureRequest<'_> {
         for user in &template.system.users {
             key.add("startup", format!("{:?}", (&user.name, &user.startup_script)));
         }
-        template
-            .system
-            .commands
-            .iter()
-            .for_each(|command| key.add("command", command));
+        for command in &template.system.commands {
+            key.add("command", &command.text);
+            key.add(
+                "command's own",
+                format!("{:?}", (command.network, &command.env, command.when)),
+            );
+        }
     }
 
     fn add_files(&self, key: &mut KeyBuilder) -> Result<(), ConfigureError> {

@@ -13,7 +13,7 @@ use crate::date;
 use crate::model::*;
 use crate::package::PackageFilter;
 use crate::yaml::schema::Field;
-use crate::yaml::{Findings, Node, Place};
+use crate::yaml::{Findings, Key, Node, Place};
 
 /// Makes a [`Template`] of a merged tree; findings for files that do not exist go to `findings`.
 pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) -> Option<Template> {
@@ -94,7 +94,6 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
 /// Converts `systemConfig`.
 fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Option<SystemConfig> {
     let immutability = system.read(system::IMMUTABILITY);
-    let commands = system.read(system::CONFIGURATIONS).iter();
     Some(SystemConfig {
         name: system.read(system::NAME)?.to_owned(),
         description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
@@ -110,11 +109,21 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
             .items(system::ADDITIONAL_FILES)
             .flat_map(|file| files.of(&file, findings))
             .collect(),
-        commands: commands
-            .filter_map(|command| command.read(configuration::CMD).map(str::to_owned))
-            .collect(),
+        commands: system.read(system::CONFIGURATIONS).iter().filter_map(command).collect(),
         allow_secrets: system.read(system::ALLOW_SECRETS),
         kernel: kernel(system.read(system::KERNEL)),
+    })
+}
+
+/// Converts an entry of `systemConfig.configurations`.
+fn command(node: &Node) -> Option<Configuration> {
+    let variable = |(key, value): &(Key, Node)| Some((key.text.clone(), value.text()?.to_owned()));
+    let env = node.read(configuration::ENV).map_or(&[][..], Node::entries);
+    Some(Configuration {
+        text: node.read(configuration::CMD)?.to_owned(),
+        network: node.read(configuration::NETWORK) == Some(true),
+        env: env.iter().filter_map(variable).collect(),
+        when: node.read(configuration::WHEN),
     })
 }
 

@@ -1,7 +1,9 @@
 //! Fields of files and commands.
 
 use super::checks;
-use crate::yaml::schema::{Check, Field, Text, fields};
+use crate::model::When;
+use crate::yaml::Node;
+use crate::yaml::schema::{Check, Field, Shape, Text, fields};
 
 const OWNER: &str = "([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+)(:([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+))?";
 /// The most characters of a text that becomes a file.
@@ -73,6 +75,26 @@ fields! {
 fields! {
     /// `systemConfig.configurations[]`.
     mod configuration {
-        CMD: str = Field::text("cmd", Text::ANY.filled().max_chars(65_536), "A shell command.").required();
+        CMD: str = Field::text(
+            "cmd",
+            Text::ANY.filled().max_chars(65_536),
+            "A shell command, or several lines of them.",
+        )
+        .required();
+        NETWORK: bool = Field::bool(
+            "network",
+            "Whether it reaches the network; its environment then has the proxies of the build. false if absent.",
+        );
+        ENV: Node = Field::table(
+            "env",
+            Text::ANY.filled().max_chars(128).pattern("[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _, no digit first"),
+            &Shape::Text(Text::ANY),
+            "Variables of its environment.",
+        );
+        WHEN: When = Field::word(
+            "when",
+            "With beforeInitrd the initrd is made after it; last runs after the initrd, firstBoot on the machine. \
+             If absent it runs after all files and settings.",
+        );
     }
 }

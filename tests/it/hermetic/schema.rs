@@ -158,7 +158,7 @@ systemConfig:
   packages: [vim]
   additionalFiles: [{local: a, final: /b, owner: 'u:g', mode: '0600', stage: pre-initramfs, content: c, url: 'http://h/f',
     sha256: c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328, directory: true, template: true}]
-  configurations: [{cmd: c}]
+  configurations: [{cmd: c, network: true, env: {A: b}, when: last}]
   kernel: {name: k, version: '6', cmdline: c, enableExtraModules: m, uki: true, packages: [p]}
 packageRepositories:
   - {codename: c, url: 'http://h/', path: /p, pkey: 'http://h/k', pkeys: ['http://h/k'], component: main, priority: 1,

@@ -57,7 +57,7 @@ fn what_a_template_asks_for_is_in_the_image() {
     let hook = oic.work_dir.join("hook");
     fs::write(
         &hook,
-        "#!/bin/sh\n[ \"$1\" = prereqs ] || echo mine > \"$DESTDIR/etc/mine\"\n",
+        "#!/bin/sh\n[ \"$1\" = prereqs ] || cp /usr/share/early \"$DESTDIR/etc/mine\"\n",
     )
     .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
@@ -110,7 +110,14 @@ systemConfig:
     - {{url: "file://{}", sha256: {digest}, final: /usr/share/fetched}}
     - {{directory: true, final: /srv/empty, owner: web, mode: "0750"}}
   configurations:
-    - cmd: 'echo "${{HOME}} ${{who}}" > /etc/cmd-ran'
+    - cmd: |
+        echo "${{HOME}} $GREETING" > /etc/cmd-ran
+        echo "${{HOME}} ${{who}}" >> /etc/cmd-ran
+      env: {{GREETING: "hello ${{who}}"}}
+    - {{cmd: "cat /proc/net/dev > /etc/net-dev", network: true}}
+    - {{cmd: "sha256sum /boot/initrd.img-* > /etc/initrd-sum", when: last}}
+    - {{cmd: "echo early > /usr/share/early", when: beforeInitrd}}
+    - {{cmd: "touch /first-boot-ran", when: firstBoot}}
   kernel:
     version: "6.1"
     enableExtraModules: "uas no-such-module"
@@ -150,6 +157,7 @@ systemConfig:
         assert_eq!(read("etc/hostname"), "test-host\n");
         assert!(read("etc/cmd-ran").ends_with(" test\n"));
     });
+    steps.check("commands", || commands(tree, &read));
     steps.check("files", || files(tree, &fs::read(&hook).unwrap()));
     steps.check("network", || {
         let expected = "[Match]\nName=enp9s0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n";
@@ -194,6 +202,29 @@ fn files(tree: &Path, fetched: &[u8]) {
             false => assert_eq!(fs::read(tree.join(path)).unwrap(), content, "{path}"),
         }
     }
+}
+
+/// Each ran at its time, with what it asked for.
+fn commands(tree: &Path, read: &dyn Fn(&str) -> String) {
+    assert!(read("etc/cmd-ran").contains(" hello test\n"));
+    assert!(read("etc/net-dev").lines().count() > 3, "loopback alone");
+    let output = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sum = read("etc/initrd-sum");
+    let (sum, path) = sum.trim_end().split_once("  ").unwrap();
+    let now = output(Command::new("sha256sum").arg(tree.join(&path[1..])));
+    assert!(now.starts_with(sum), "the initrd was made after the last command");
+    assert!(!tree.join("first-boot-ran").exists());
+    assert_eq!(read("var/lib/oic/first-boot/1"), "touch /first-boot-ran\n");
+    let mut enabled = Command::new("systemctl");
+    enabled.arg(format!("--root={}", tree.display()));
+    assert_eq!(
+        output(enabled.args(["is-enabled", "first-boot-1.service"])),
+        "enabled\n"
+    );
 }
 
 fn users(read: &dyn Fn(&str) -> String) {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::files::Origins;
 use super::schema::additional_file;
-use super::{Variables, tree};
+use super::tree;
+use super::variables::Variables;
 use crate::durable;
 use crate::model::{AdditionalFile, FileSource};
 use crate::package::Arch;

@@ -130,7 +130,7 @@ fields! {
         );
         LOCKED: bool = Field::bool(
             "locked",
-            "Whether the account is closed for passwords, keys and everything else until usermod --unlock --expiredate ''.",
+            "Whether the account is closed for passwords, keys and everything else until an administrator opens it, usermod(8).",
         );
         SYSTEM: bool = Field::bool(
             "system",

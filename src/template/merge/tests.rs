@@ -71,7 +71,7 @@ fn keys_of_users_add_up_and_groups_merge_by_name() {
       - k
       - l
       - m
-      expire: 2030-01-31
+      expire: "2030-01-31"
     - name: v
       sshKeys:
       - k

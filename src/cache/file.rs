@@ -25,6 +25,8 @@ pub fn file_path(directory: &Path, sha256: Sha256) -> PathBuf {
 /// [`FetchError::WrongDigest`] if the server has another file; [`FetchError::Offline`] if it is missing and no download
 /// is allowed; [`FetchError::Path`] if it cannot be read or written.
 pub fn obtain_file(directory: &Path, url: &str, sha256: Sha256, fetcher: &Fetcher) -> Result<(), FetchError> {
+    // For the record of use, too.
+    durable::public_directory(&directory.join("metadata"))?;
     let path = file_path(directory, sha256);
     if digest(&path)? != Some(sha256) {
         let bytes = match fetcher.get(url, FILE_MAX_BYTES, None)? {
@@ -40,7 +42,6 @@ pub fn obtain_file(directory: &Path, url: &str, sha256: Sha256, fetcher: &Fetche
                 actual: Box::new(Checksum::from(actual)),
             });
         }
-        durable::public_directory(directory)?;
         durable::write_public_file(&path, bytes)?;
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());

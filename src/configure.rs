@@ -6,16 +6,20 @@
 //! runs of the same request write the same bytes. Secrets reach the target's
 //! tools through their standard input only.
 
+mod commands;
 mod error;
 mod files;
 mod finish;
+mod first_boot;
 mod fstab;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod groups;
 mod home;
 mod identity;
 mod inputs;
 mod interfaces;
+mod keys;
 mod network;
 mod ownership;
 mod password;
@@ -37,12 +41,12 @@ pub use repositories::DnfRepository;
 pub use sources::AptSource;
 
 use crate::durable::PathError;
-use crate::install;
+use crate::fetch::Proxies;
 use crate::model::Template;
 use crate::package::Sha256;
 use crate::progress::Unit;
 use crate::root::Root;
-use crate::sandbox::{BUILD_MACHINE_ID, Command, MACHINE_ID, Sandbox, SandboxError, SandboxFile, SandboxSpec};
+use crate::sandbox::{Command, Sandbox, SandboxError, SandboxFile, SandboxSpec};
 use crate::work::Work;
 
 /// What [`configure`] needs.
@@ -66,8 +70,10 @@ pub struct ConfigureRequest<'a> {
     pub epoch: u64,
     /// The digest that salts and identifiers are derived from.
     pub seed: Sha256,
-    /// Whether the template's commands reach the host's network.
-    pub network: bool,
+    /// The proxies for commands that reach the network; `None` if the build is offline.
+    pub network: Option<&'a Proxies>,
+    /// The package cache, with the files that were downloaded for the template.
+    pub package_cache: &'a Path,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
 }
@@ -88,17 +94,19 @@ pub enum Part {
     Accounts,
     /// Everything else, the template's commands among it.
     Settings,
+    /// The commands that come after the initrd. Their inputs are among those of the settings.
+    Last,
 }
 
 impl Part {
     /// All parts, in order.
-    pub const ALL: [Self; 2] = [Self::Accounts, Self::Settings];
+    pub const ALL: [Self; 3] = [Self::Accounts, Self::Settings, Self::Last];
 
     // Files come after users, so that a home directory gets its skeleton first; login
     // programs may be such files. Commands see everything else done.
     fn steps(self) -> &'static [Step] {
         match self {
-            Self::Accounts => &[users::create],
+            Self::Accounts => &[groups::create, users::create],
             Self::Settings => &[
                 identity::set_hostname,
                 fstab::write,
@@ -108,9 +116,11 @@ impl Part {
                 users::set_startup_scripts,
                 interfaces::write,
                 network::enable,
-                run_commands,
+                first_boot::write,
+                commands::run,
                 finish::finish,
             ],
+            Self::Last => &[commands::run_last, finish::finish],
         }
     }
 }
@@ -170,6 +180,10 @@ pub fn configure(
             elapsed: started.elapsed(),
             ..ConfigureReport::default()
         },
+        Part::Last => ConfigureReport {
+            elapsed: started.elapsed(),
+            ..ConfigureReport::default()
+        },
         Part::Settings => ConfigureReport {
             files: system.additional_files.len() as u64,
             commands: system.commands.len() as u64,
@@ -215,52 +229,6 @@ impl Context<'_> {
 fn write_sources(context: &Context<'_>) -> Result<(), ConfigureError> {
     let request = context.request;
     request.sources.write(&context.root, &request.template.target.os)
-}
-
-/// The directory that all commands share, with the template's own files there.
-const TEMPORARY: &str = "/tmp";
-/// Gives the image an id while commands run, in a file that they may replace: what they derive from it is the same in
-/// each build.
-fn show_machine_id(root: &Root) -> Result<(), ConfigureError> {
-    let is_set = root.read(MACHINE_ID)?.is_some_and(|id| id.trim_ascii().len() == 32);
-    if is_set || root.is_spared(MACHINE_ID) || !root.exists(finish::SYSTEMD)? {
-        return Ok(());
-    }
-    Ok(root.write(MACHINE_ID, BUILD_MACHINE_ID, 0o444)?)
-}
-
-/// Runs `configurations[].cmd`: each is one argument of the image's own shell, so the host's shell never sees it.
-fn run_commands(context: &Context<'_>) -> Result<(), ConfigureError> {
-    let mut spec = context.sandbox.spec().clone();
-    spec.network = context.request.network;
-    spec.keeps_tmp = true;
-    if !context.root.exists(TEMPORARY)? {
-        context.root.create_directory(TEMPORARY)?;
-        context.root.set_mode(TEMPORARY, 0o1777)?;
-    }
-    spec.files.extend(context.request.policy.cloned());
-    spec.files.extend(install::generic_initrds(&context.root)?);
-    spec.files.extend(context.request.initrd.cloned());
-    spec.own_release = true;
-    if let Some(hostname) = &context.request.template.system.hostname {
-        spec.hostname.clone_from(hostname);
-    }
-    let sandbox = Sandbox::new(spec);
-    show_machine_id(&context.root)?;
-    for (index, text) in context.request.template.system.commands.iter().enumerate() {
-        let command = Command::new(["/bin/bash", "-c", text.as_str()]);
-        let mut show = |line: &str| context.work.progress.note(line);
-        sandbox
-            .run(&command, &mut show, context.work.cancel)
-            .map_err(|error| match error {
-                SandboxError::Cancelled(cancelled) => ConfigureError::Cancelled(cancelled),
-                source => ConfigureError::Command {
-                    number: index + 1,
-                    source: Box::new(source),
-                },
-            })?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

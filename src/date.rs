@@ -62,6 +62,17 @@ pub fn civil(seconds: i64) -> DateTime {
     Offset::UTC.to_datetime(time)
 }
 
+/// Counts the days from 1970-01-01 to a day, `2027-12-31` (RFC 3339, 5.6, `full-date`); `None` if it is no day of the
+/// calendar, or an earlier one.
+pub fn days_since_1970(day: &str) -> Option<u32> {
+    let mut parts = day.splitn(3, '-');
+    let year = number(parts.next()?, 4..=4)?;
+    let month = i8::try_from(number(parts.next()?, 2..=2)?).ok()?;
+    let day = i8::try_from(number(parts.next()?, 2..=2)?).ok()?;
+    let midnight = DateTime::new(year, month, day, 0, 0, 0, 0).ok()?;
+    u32::try_from(seconds(midnight)? / (24 * 60 * 60)).ok()
+}
+
 /// Counts the seconds from 1970 to a date in UTC.
 fn seconds(date: DateTime) -> Option<i64> {
     Offset::UTC.to_timestamp(date).ok().map(Timestamp::as_second)
@@ -100,6 +111,17 @@ mod tests {
             assert_eq!(parse(&date(seconds, "+%a, %d %b %Y %T UTC")), Some(seconds));
             assert_eq!(parse(&date(seconds, "+%-d %b %Y %T +0000")), Some(seconds));
             assert_eq!(show(seconds), date(seconds, "+%Y-%m-%d %T UTC"));
+        }
+    }
+
+    #[test]
+    fn counts_days_as_date_does() {
+        for seconds in [0, 951_782_400, 1_715_419_412, 4_107_542_400] {
+            let days = u32::try_from(seconds / 86_400).unwrap();
+            assert_eq!(days_since_1970(&date(seconds, "+%Y-%m-%d")), Some(days));
+        }
+        for text in ["1969-12-31", "2023-02-29", "2023-1-01", "2023-01-01-01", "+023-01-01"] {
+            assert_eq!(days_since_1970(text), None, "{text}");
         }
     }
 

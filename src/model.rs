@@ -1,18 +1,23 @@
 //! The merged, validated template: typed values that the later stages take.
 
 mod baseline;
+mod command;
+mod files;
 mod network;
 mod partition;
+mod people;
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 
 use crate::package::{Arch, PackageFilter};
 use crate::words::words;
 
 pub use baseline::*;
+pub use command::{Configuration, When};
+pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
+pub use people::{Group, HashMethod, Password, User};
 
 /// A template after merge and validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -277,6 +282,8 @@ pub struct SystemConfig {
     pub network: Option<Network>,
     /// `immutability.enabled`.
     pub immutable: bool,
+    /// `groups`.
+    pub groups: Vec<Group>,
     /// `users`.
     pub users: Vec<User>,
     /// `bootloader`.
@@ -285,8 +292,8 @@ pub struct SystemConfig {
     pub packages: Vec<String>,
     /// `additionalFiles`.
     pub additional_files: Vec<AdditionalFile>,
-    /// `configurations[].cmd`: commands run in the image, in order.
-    pub commands: Vec<String>,
+    /// `configurations`: commands run in the image, in order.
+    pub commands: Vec<Configuration>,
     /// `allowSecrets`: paths of keys and identities that all copies of the image are to share.
     pub allow_secrets: Vec<String>,
     /// `kernel`.
@@ -319,83 +326,6 @@ words!(MachineId {
     (Self::Empty): "empty",
     (Self::Uninitialized): "uninitialized",
 });
-
-/// `systemConfig.users[]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct User {
-    /// Login name.
-    pub name: String,
-    /// `password` and `hash_algo` together.
-    pub password: Password,
-    /// `passwordMaxAge` in days.
-    pub password_max_age_days: Option<u32>,
-    /// Supplementary groups.
-    pub groups: Vec<String>,
-    /// Whether the user may use sudo.
-    pub sudo: bool,
-    /// Home directory, if not the default.
-    pub home: Option<String>,
-    /// Login shell, if not the default.
-    pub shell: Option<String>,
-    /// Program that replaces the login shell.
-    pub startup_script: Option<String>,
-}
-
-/// A user's password.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Password {
-    /// None: the account is locked.
-    Locked,
-    /// Clear text, to be hashed with the method.
-    Plain {
-        /// The clear text.
-        text: String,
-        /// `hash_algo`; `sha512` if absent.
-        method: HashMethod,
-    },
-    /// A crypt(5) string as is.
-    Hashed(String),
-}
-
-/// `hash_algo`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HashMethod {
-    /// SHA-512 crypt.
-    Sha512,
-    /// SHA-256 crypt.
-    Sha256,
-    /// bcrypt.
-    Bcrypt,
-    /// yescrypt.
-    Yescrypt,
-}
-
-words!(HashMethod {
-    (Self::Sha512): "sha512",
-    (Self::Sha256): "sha256",
-    (Self::Bcrypt): "bcrypt",
-    (Self::Yescrypt): "yescrypt",
-});
-
-// Passwords must not reach a log through `{:?}`.
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Locked => "Locked",
-            Self::Plain { .. } => "Plain(…)",
-            Self::Hashed(_) => "Hashed(…)",
-        })
-    }
-}
-
-impl std::fmt::Debug for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .field("password", &self.password)
-            .finish_non_exhaustive()
-    }
-}
 
 /// `systemConfig.bootloader`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -435,56 +365,6 @@ words!(BootProvider {
     (Self::Grub): "grub" | "grub2",
     (Self::SystemdBoot): "systemd-boot",
 });
-
-/// `systemConfig.additionalFiles[]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdditionalFile {
-    /// The origin of its content.
-    pub source: FileSource,
-    /// Its path in the image; absolute.
-    pub destination: String,
-    /// `owner`: `user` or `user:group`, names of the image or numbers. Without it the user of the home directory that
-    /// the file lies in owns it, and elsewhere root.
-    pub owner: Option<String>,
-    /// Its permission bits, if the template gives them.
-    pub mode: Option<u32>,
-}
-
-impl AdditionalFile {
-    /// Gives the permission bits in the image of a file that has `host_mode` on the build host. Of these, only the
-    /// owner's right to execute counts, as in git: the umask of a checkout decides on the others.
-    pub fn mode_of(&self, host_mode: u32) -> u32 {
-        mode_in_image(self.mode, host_mode)
-    }
-}
-
-/// Gives the permission bits of an additional file for which the template says `given`; see [`AdditionalFile::mode_of`].
-pub fn mode_in_image(given: Option<u32>, host_mode: u32) -> u32 {
-    const EXECUTABLE: u32 = 0o100;
-    let by_host = if host_mode & EXECUTABLE == 0 { 0o644 } else { 0o755 };
-    given.unwrap_or(by_host)
-}
-
-/// The content of an additional file.
-#[derive(Clone, PartialEq, Eq)]
-pub enum FileSource {
-    /// A file on the build host, absolute.
-    Host(PathBuf),
-    /// A symbolic link with this target.
-    Link(PathBuf),
-    /// A file that came with oic: samples have no directory of their own.
-    Embedded(&'static [u8]),
-}
-
-impl std::fmt::Debug for FileSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Host(path) => f.debug_tuple("Host").field(path).finish(),
-            Self::Link(target) => f.debug_tuple("Link").field(target).finish(),
-            Self::Embedded(bytes) => write!(f, "Embedded({} bytes)", bytes.len()),
-        }
-    }
-}
 
 /// `systemConfig.kernel`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,6 +3,7 @@
 //! Invariant: a [`Loaded`] was valid before and after the merge, and the same files always
 //! merge to the same template.
 
+mod additional;
 mod buildable;
 mod chain;
 mod convert;
@@ -194,7 +195,12 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
     rules::check_merged(&merged, providers, &mut findings);
     modes::check(&merged, &origins, &mut findings);
-    let template = convert::template(&merged, &origins, &mut findings);
+    let files = additional::Files {
+        origins: &origins,
+        variables,
+        arch: provider.arch,
+    };
+    let template = convert::template(&merged, &files, &mut findings);
     let warnings = findings.into_result()?;
     let Some(template) = template else {
         let message = "the merged template is incomplete";

@@ -18,6 +18,15 @@ pub enum ConfigureError {
         /// What went wrong, with the command's text and output.
         source: Box<SandboxError>,
     },
+    /// A command needs the network, and the build is offline.
+    #[error("command {number} of systemConfig.configurations has network: true, and the build is offline")]
+    NoNetwork {
+        /// Its place in the list, from 1.
+        number: usize,
+    },
+    /// There are commands for the first boot, and nothing in the image runs them.
+    #[error("systemConfig.configurations has commands for the first boot, and the image has no systemd that runs them")]
+    NoSystemd,
     /// A user could not be made.
     #[error("user {user}: {source}")]
     User {
@@ -25,6 +34,34 @@ pub enum ConfigureError {
         user: String,
         /// What went wrong.
         source: Box<SandboxError>,
+    },
+    /// A group could not be made.
+    #[error("group {group}: {source}")]
+    Group {
+        /// Its name.
+        group: String,
+        /// What went wrong.
+        source: Box<SandboxError>,
+    },
+    /// A package made a user or group with another id than the template gives it.
+    #[error("{kind} {name}: the image has it already, with the id {found} and not {wanted}: a package made it")]
+    TakenId {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The id that the template gives.
+        wanted: u32,
+        /// The id that it has.
+        found: u32,
+    },
+    /// A user has keys, and no home directory for them.
+    #[error("user {user}: sshKeys has no place, because the home directory {home:?} does not exist")]
+    NoHome {
+        /// Login name.
+        user: String,
+        /// The home directory that the account names.
+        home: String,
     },
     /// A user's program does not exist in the image.
     #[error("user {user}: {field} {program} does not exist in the image, or is not an executable file")]
@@ -102,6 +139,17 @@ impl ConfigureError {
         }
     }
 
+    /// Makes a function for `map_err`: the tool's failure concerns `group`.
+    pub(super) fn group(group: &str) -> impl Fn(SandboxError) -> Self {
+        move |error| match error {
+            SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            source => Self::Group {
+                group: group.to_owned(),
+                source: Box::new(source),
+            },
+        }
+    }
+
     /// Says what to do about it, where something can be done.
     pub fn hint(&self) -> Option<Hint> {
         match self {
@@ -112,11 +160,21 @@ impl ConfigureError {
                 )
                 .into(),
             ),
-            Self::User { source, .. } if matches!(**source, SandboxError::NotFound { .. }) => {
+            Self::NoNetwork { .. } => {
+                Some("build online once; later builds use the result while its inputs stay".into())
+            }
+            Self::NoSystemd => Some("add the package systemd to systemConfig.packages".into()),
+            Self::TakenId { .. } => Some("leave out the id, or give the one that it has".into()),
+            Self::NoHome { .. } => Some("give the user home".into()),
+            Self::User { source, .. } | Self::Group { source, .. }
+                if matches!(**source, SandboxError::NotFound { .. }) =>
+            {
                 Some("add the package passwd to systemConfig.packages".into())
             }
-            Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => Some(CONFINED.into()),
-            Self::Command { source, .. } | Self::User { source, .. } => source.hint(),
+            Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => {
+                Some(format!("{CONFINED}; network: true gives a command the network").into())
+            }
+            Self::Command { source, .. } | Self::User { source, .. } | Self::Group { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             _ => None,
         }

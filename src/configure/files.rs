@@ -1,4 +1,4 @@
-//! `additionalFiles`: files of the build host, or of the program itself, in the image.
+//! `additionalFiles`: files of the build host, of servers, or of the program itself, in the image.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::ownership::Homes;
 use super::{ConfigureError, Context};
+use crate::cache;
 use crate::durable::{self, PathError};
 use crate::model::{AdditionalFile, FileSource};
 use crate::root::Root;
@@ -41,6 +42,9 @@ fn copy(context: &Context<'_>, homes: &Homes, file: &AdditionalFile) -> Result<(
             FileSource::Host(path) => path.clone(),
             FileSource::Link(target) => target.clone(),
             FileSource::Embedded(_) => "a file that came with oic".into(),
+            FileSource::Text(_) => "content".into(),
+            FileSource::Fetched(url, _) => url.into(),
+            FileSource::Directory => "directory".into(),
         },
         destination: file.destination.clone(),
         reason,
@@ -58,14 +62,19 @@ fn copy(context: &Context<'_>, homes: &Homes, file: &AdditionalFile) -> Result<(
     }
     let made = homes.make_directories(&context.root, path);
     made.map_err(|e| fail(e.source.to_string()))?;
+    let plain = file.mode_of(EMBEDDED_MODE);
     let copied = match &file.source {
         FileSource::Link(target) => {
             let made = context.root.symlink(target, path);
             return made.map_err(|e| fail(e.source.to_string()));
         }
-        FileSource::Embedded(contents) => {
-            let mode = file.mode_of(EMBEDDED_MODE);
-            copy_file(&context.root, *contents, mode, &file.destination)
+        FileSource::Directory => make_directory(&context.root, file),
+        FileSource::Embedded(contents) => copy_file(&context.root, *contents, plain, &file.destination),
+        FileSource::Text(text) => copy_file(&context.root, text.as_bytes(), plain, &file.destination),
+        FileSource::Fetched(_, sha256) => {
+            let kept = cache::file_path(context.request.package_cache, *sha256);
+            let source = durable::open_regular(&kept).map_err(|e| fail(e.to_string()))?;
+            copy_file(&context.root, source, plain, &file.destination)
         }
         FileSource::Host(path) => {
             let source = durable::open_regular(path).map_err(|e| fail(e.to_string()))?;
@@ -76,4 +85,10 @@ fn copy(context: &Context<'_>, homes: &Homes, file: &AdditionalFile) -> Result<(
     };
     let owned = copied.and_then(|()| owner.map_or(Ok(()), |owner| context.root.set_owner(path, owner)));
     owned.map_err(|e| fail(e.source.to_string()))
+}
+
+/// Makes sure that a directory exists, and has the mode that the template gives it.
+fn make_directory(root: &Root, file: &AdditionalFile) -> Result<(), PathError> {
+    root.create_directory(&file.destination)?;
+    file.mode.map_or(Ok(()), |mode| root.set_mode(&file.destination, mode))
 }

@@ -18,11 +18,13 @@ const OF_ROOT: &str = "/root";
 /// The mode of a new home directory.
 const MODE: &str = "0700";
 
-/// A user that a package made.
+/// A user of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    owner: Owner,
-    home: String,
+    /// User and primary group.
+    pub(super) owner: Owner,
+    /// Home directory.
+    pub(super) home: String,
 }
 
 impl Entry {

@@ -19,6 +19,8 @@ impl ConfigureRequest<'_> {
         key.add("epoch", self.epoch.to_le_bytes());
         match part {
             Part::Accounts => self.add_users(key),
+            // Their inputs are in the key of the settings already.
+            Part::Last => Ok(()),
             Part::Settings => {
                 self.add_settings(key);
                 self.add_files(key)
@@ -27,6 +29,9 @@ impl ConfigureRequest<'_> {
     }
 
     fn add_users(&self, key: &mut KeyBuilder) -> Result<(), ConfigureError> {
+        for group in &self.template.system.groups {
+            key.add("own group", format!("{group:?}"));
+        }
         for user in &self.template.system.users {
             key.add("user", &user.name);
             match &user.password {
@@ -42,7 +47,9 @@ impl ConfigureRequest<'_> {
                     key.add("hash", hashed);
                 }
             }
-            key.add("days", format!("{:?}", user.password_max_age_days));
+            key.add("days", format!("{:?}", (user.password_max_age_days, user.expires_days)));
+            key.add("kind", format!("{:?}", (user.locked, user.system, user.uid)));
+            user.ssh_keys.iter().for_each(|line| key.add("ssh key", line));
             user.groups.iter().for_each(|group| key.add("group", group));
             key.add("sudo", [u8::from(user.sudo)]);
             key.add("home", format!("{:?}", user.home));
@@ -54,7 +61,6 @@ impl ConfigureRequest<'_> {
     fn add_settings(&self, key: &mut KeyBuilder) {
         let template = self.template;
         key.add("seed", self.seed.0);
-        key.add("network", [u8::from(self.network)]);
         key.add("os", &template.target.os);
         key.add(
             "image",
@@ -73,11 +79,13 @@ impl ConfigureRequest<'_> {
         for user in &template.system.users {
             key.add("startup", format!("{:?}", (&user.name, &user.startup_script)));
         }
-        template
-            .system
-            .commands
-            .iter()
-            .for_each(|command| key.add("command", command));
+        for command in &template.system.commands {
+            key.add("command", &command.text);
+            key.add(
+                "command's own",
+                format!("{:?}", (command.network, &command.env, command.when)),
+            );
+        }
     }
 
     fn add_files(&self, key: &mut KeyBuilder) -> Result<(), ConfigureError> {
@@ -89,6 +97,15 @@ impl ConfigureRequest<'_> {
                     key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
                     key.add("embedded", bytes);
                 }
+                FileSource::Text(text) => {
+                    key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
+                    key.add("text", text);
+                }
+                FileSource::Fetched(_, sha256) => {
+                    key.add("mode", file.mode_of(EMBEDDED_MODE).to_le_bytes());
+                    key.add("fetched", sha256.0);
+                }
+                FileSource::Directory => key.add("directory", format!("{:?}", file.mode)),
                 FileSource::Link(target) => key.add("link", target.as_os_str().as_encoded_bytes()),
                 FileSource::Host(path) => {
                     let fail = |error: PathError| ConfigureError::File {

@@ -76,7 +76,8 @@ fn settings(root: &Path, template: &Template) {
         sources: &vec![source],
         epoch: 0,
         seed: Sha256::of("seed"),
-        network: false,
+        network: None,
+        package_cache: Path::new(""),
         helper: Path::new(""),
     };
     configure(&request, Part::Settings, Work::quiet(&cancel)).unwrap_or_else(|error| panic!("{error}"));
@@ -146,4 +147,27 @@ fn without_them_the_same_places_are_cleaned() {
     }
     assert!(root.exists("/etc/systemd/system/ssh-host-keys.service").unwrap());
     assert_eq!(root.read("/etc/machine-id").unwrap().unwrap(), b"");
+}
+
+#[test]
+fn commands_of_the_first_boot_become_units() {
+    let (_directory, root) = image();
+    let mut template = template(Vec::new());
+    let on_boot = |text: &str, network: bool| Configuration {
+        network,
+        when: Some(When::FirstBoot),
+        env: vec![("A".into(), "b".into())],
+        ..Configuration::from(text)
+    };
+    template.system.commands = vec![on_boot("one\ntwo", false), on_boot("three", true)];
+    settings(root.path(), &template);
+    let read = |path: &str| String::from_utf8(root.read(path).unwrap().unwrap()).unwrap();
+    assert_eq!(read("/var/lib/oic/first-boot/1"), "export A='b'\none\ntwo\n");
+    assert_eq!(root.mode("/var/lib/oic/first-boot").unwrap().unwrap() & 0o7777, 0o700);
+    assert!(
+        read("/etc/systemd/system/first-boot-1.service").contains("ExecStart=/bin/bash /var/lib/oic/first-boot/1\n")
+    );
+    assert!(read("/etc/systemd/system/first-boot-2.service").contains("network-online.target first-boot-1.service\n"));
+    let link = root.read_link("/etc/systemd/system/multi-user.target.wants/first-boot-2.service");
+    assert_eq!(link.unwrap().unwrap(), Path::new("../first-boot-2.service"));
 }

@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 
 use super::home::{self, Entry};
 use super::password::hash;
-use super::{ConfigureError, Context};
-use crate::accounts;
+use super::{ConfigureError, Context, groups, keys};
 use crate::model::{Password, User};
 
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
+/// What accounts of services have instead (nologin(8)).
+const NO_SHELLS: [&str; 3] = ["/usr/sbin/nologin", "/sbin/nologin", "/bin/false"];
 /// Groups whose members may use sudo: Debian's first, that of others second.
 const SUDO_GROUPS: [&str; 2] = ["sudo", "wheel"];
 
 /// Makes the template's users, or changes those that a package made.
 pub(super) fn create(context: &Context<'_>) -> Result<(), ConfigureError> {
     for user in &context.request.template.system.users {
-        let groups = groups(context, user)?;
+        let groups = supplementary(context, user)?;
         for group in &groups {
-            if !group_names(context)?.contains(group) {
+            if groups::gid(context, group)?.is_none() {
                 context
                     .tool(["groupadd", "--", group])
                     .map_err(ConfigureError::user(&user.name))?;
@@ -25,9 +26,20 @@ pub(super) fn create(context: &Context<'_>) -> Result<(), ConfigureError> {
         }
         add(context, user, &groups)?;
         set_password(context, user)?;
-        if let Some(days) = user.password_max_age_days {
+        set_dates(context, user)?;
+        keys::write(context, user)?;
+    }
+    Ok(())
+}
+
+/// Sets the dates of shadow(5). A day goes to chage(1) as a number, which no time zone changes.
+fn set_dates(context: &Context<'_>, user: &User) -> Result<(), ConfigureError> {
+    // With a locked password alone, keys would still be accepted (usermod(8), `--lock`).
+    let expires = if user.locked { Some(1) } else { user.expires_days };
+    for (option, days) in [("--maxdays", user.password_max_age_days), ("--expiredate", expires)] {
+        if let Some(days) = days {
             context
-                .tool(["chage", "--maxdays", &days.to_string(), "--", &user.name])
+                .tool(["chage", option, &days.to_string(), "--", &user.name])
                 .map_err(ConfigureError::user(&user.name))?;
         }
     }
@@ -48,11 +60,16 @@ pub(super) fn set_startup_scripts(context: &Context<'_>) -> Result<(), Configure
 }
 
 /// Gives the supplementary groups of `user`, with that for sudo.
-fn groups(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureError> {
+fn supplementary(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureError> {
     let mut groups = user.groups.clone();
     if user.sudo {
-        let existing = group_names(context)?;
-        let Some(group) = SUDO_GROUPS.into_iter().find(|group| existing.contains(*group)) else {
+        let mut found = None;
+        for group in SUDO_GROUPS {
+            if found.is_none() && groups::gid(context, group)?.is_some() {
+                found = Some(group);
+            }
+        }
+        let Some(group) = found else {
             return Err(ConfigureError::NoSudo {
                 user: user.name.clone(),
             });
@@ -72,42 +89,84 @@ fn groups(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureEr
 
 fn add(context: &Context<'_>, user: &User, groups: &[String]) -> Result<(), ConfigureError> {
     let before = Entry::find(context, &user.name)?;
-    let exists = before.is_some();
-    let mut argv: Vec<String> = match exists {
-        true => vec!["usermod".into()],
-        false => vec!["useradd".into(), "--create-home".into()],
-    };
-    let shell = match &user.shell {
-        Some(shell) => {
-            require(context, user, "shell", shell)?;
-            Some(shell.clone())
+    let mut argv = match &before {
+        Some(before) => {
+            check_id(user, before)?;
+            vec!["usermod".to_owned()]
         }
-        None if exists => None,
-        None => default_shell(context)?,
+        None => new_account(context, user)?,
     };
-    if let Some(shell) = shell {
-        argv.extend(["--shell".to_owned(), shell]);
-    }
-    if let Some(home) = user.home.as_ref().filter(|_| !exists) {
-        argv.extend(["--home".to_owned(), home.clone()]);
+    if let Some(shell) = &user.shell {
+        require(context, user, "shell", shell)?;
+        argv.extend(["--shell".to_owned(), shell.clone()]);
     }
     if !groups.is_empty() {
         argv.extend(["--groups".to_owned(), groups.join(",")]);
-        if exists {
+        if before.is_some() {
             argv.push("--append".to_owned());
         }
     }
-    if !exists || argv.len() > 1 {
+    if before.is_none() || argv.len() > 1 {
         argv.extend(["--".to_owned(), user.name.clone()]);
         context.tool(argv).map_err(ConfigureError::user(&user.name))?;
     }
     before.map_or(Ok(()), |before| home::set(context, user, &before))
 }
 
+/// Returns the start of the command that makes an account.
+fn new_account(context: &Context<'_>, user: &User) -> Result<Vec<String>, ConfigureError> {
+    let mut argv: Vec<String> = vec!["useradd".into()];
+    let home = match (&user.home, user.system) {
+        // As sysusers.d(5) has it.
+        (None, true) => Some("/".to_owned()),
+        (home, _) => {
+            argv.push("--create-home".into());
+            home.clone()
+        }
+    };
+    if user.system {
+        argv.push("--system".into());
+    }
+    if let Some(uid) = user.uid {
+        argv.extend(["--uid".into(), uid.to_string()]);
+    }
+    // A new group of the same name could not be made.
+    if groups::gid(context, &user.name)?.is_some() {
+        argv.extend(["--gid".into(), user.name.clone()]);
+    }
+    if let Some(home) = home {
+        argv.extend(["--home".into(), home]);
+    }
+    let shells = if user.system { &NO_SHELLS[..] } else { &SHELLS };
+    if user.shell.is_none()
+        && let Some(shell) = default_shell(context, shells)?
+    {
+        argv.extend(["--shell".into(), shell]);
+    }
+    Ok(argv)
+}
+
+/// Refuses another id than the one that the user has: files of packages may belong to it.
+fn check_id(user: &User, before: &Entry) -> Result<(), ConfigureError> {
+    match user.uid.filter(|wanted| *wanted != before.owner.uid) {
+        None => Ok(()),
+        Some(wanted) => Err(ConfigureError::TakenId {
+            kind: "user",
+            name: user.name.clone(),
+            wanted,
+            found: before.owner.uid,
+        }),
+    }
+}
+
 /// Sets the password through standard input; without one the account is locked, never empty.
 fn set_password(context: &Context<'_>, user: &User) -> Result<(), ConfigureError> {
     let name = &user.name;
     let result = match &user.password {
+        // No password, and not locked: some builds of sshd refuse the keys of a locked account.
+        Password::Locked if !user.ssh_keys.is_empty() && !user.locked => {
+            context.tool(["usermod", "--password", "*", "--", name])
+        }
         Password::Locked => context.tool(["usermod", "--lock", "--", name]),
         Password::Hashed(hash) => context.tool_with_input(["chpasswd", "--encrypted"], &line(user, hash)?),
         Password::Plain { text, method } => {
@@ -119,7 +178,11 @@ fn set_password(context: &Context<'_>, user: &User) -> Result<(), ConfigureError
             context.tool_with_input(["chpasswd", "--encrypted"], &line(user, &hashed)?)
         }
     };
-    result.map_err(ConfigureError::user(name))
+    let locked = result.and_then(|()| match user.locked {
+        true => context.tool(["usermod", "--lock", "--", name]),
+        false => Ok(()),
+    });
+    locked.map_err(ConfigureError::user(name))
 }
 
 /// Gives a line for chpasswd(8).
@@ -133,10 +196,11 @@ fn line(user: &User, secret: &str) -> Result<String, ConfigureError> {
     Ok(format!("{}:{secret}\n", user.name))
 }
 
-fn default_shell(context: &Context<'_>) -> Result<Option<String>, ConfigureError> {
-    for shell in SHELLS {
+/// Returns the first of `shells` that the image has.
+fn default_shell(context: &Context<'_>, shells: &[&str]) -> Result<Option<String>, ConfigureError> {
+    for shell in shells {
         if context.root.exists(shell)? {
-            return Ok(Some(shell.to_owned()));
+            return Ok(Some((*shell).to_owned()));
         }
     }
     Ok(None)
@@ -154,11 +218,4 @@ fn require(context: &Context<'_>, user: &User, field: &'static str, program: &st
         field,
         program: program.to_owned(),
     })
-}
-
-/// Gives the names of the image's groups.
-fn group_names(context: &Context<'_>) -> Result<BTreeSet<String>, ConfigureError> {
-    let text = context.root.read(accounts::GROUP)?.unwrap_or_default();
-    let names = accounts::groups(&text).map(|group| String::from_utf8_lossy(group.name).into_owned());
-    Ok(names.collect())
 }

@@ -1,5 +1,6 @@
 //! Which proxy a request goes through, by curl's rules (curl(1), "ENVIRONMENT").
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -52,6 +53,20 @@ impl Proxies {
             https: first(&["https_proxy", "HTTPS_PROXY"]).or_else(all),
             exceptions: first(&["no_proxy", "NO_PROXY"]),
         }
+    }
+
+    /// Returns them as environment variables, under the names in small letters and in capitals that programs read.
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
+        let known = [
+            ("http_proxy", &self.http),
+            ("https_proxy", &self.https),
+            ("no_proxy", &self.exceptions),
+        ];
+        let given = known
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let both = given.flat_map(|(name, value)| [(name.to_owned(), value), (name.to_ascii_uppercase(), value)]);
+        both.map(|(name, value)| (name.into(), value.into())).collect()
     }
 
     /// Parses the proxies.

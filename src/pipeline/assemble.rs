@@ -9,12 +9,13 @@ pub mod steps;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::cache;
 use crate::configure::{self, ConfigureRequest, FstabEntry, Part};
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
 use crate::install::{InitrdRequest, InstallRequest, Marks, inputs};
 use crate::layer::{KeyBuilder, Layer};
-use crate::model::FileSystem;
+use crate::model::{FileSource, FileSystem, When};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Checksum, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
@@ -224,6 +225,7 @@ impl Assembly<'_> {
         let fstab = fstab(self.plan);
         let system = self.context.system;
         let (env, policy) = (system.environment(self.dates.image), system.policy());
+        let selecting = &self.context.request.selecting;
         let request = ConfigureRequest {
             env: &env,
             policy: policy.as_ref(),
@@ -234,7 +236,8 @@ impl Assembly<'_> {
             sources: &*self.selection.sources,
             epoch: self.dates.image,
             seed: self.selection.lockfile.seed(),
-            network: false,
+            network: (!selecting.offline).then_some(&selecting.network.proxies),
+            package_cache: self.context.workspace.package_cache(),
             helper: Path::new(THIS_PROGRAM),
         };
         let work = self.context.work;
@@ -262,6 +265,7 @@ impl Assembly<'_> {
             key.add("mount point", format!("{:?}", partition.partition.mount_point));
         }
         steps.upper(key.finish(), self.dates.image, |root| {
+            self.fetch_files()?;
             let opened = Root::open(root)?;
             populate::ensure_mount_points(self.plan, &opened)?;
             self.mark(&opened)?;
@@ -272,8 +276,29 @@ impl Assembly<'_> {
                 ..request
             };
             configure::configure(&request, Part::Settings, work)?;
-            self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)
+            self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
+            if self.has_commands(When::Last) {
+                configure::configure(&request, Part::Last, work)?;
+            }
+            Ok(())
         })
+    }
+
+    /// Brings the files that the template names by URL into the package cache.
+    fn fetch_files(&self) -> Result<(), BuildError> {
+        let context = self.context;
+        for file in &context.loaded().template.system.additional_files {
+            if let FileSource::Fetched(url, sha256) = &file.source {
+                cache::obtain_file(context.workspace.package_cache(), url, *sha256, &context.fetcher)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a command of the template runs at this time.
+    fn has_commands(&self, when: When) -> bool {
+        let commands = &self.context.loaded().template.system.commands;
+        commands.iter().any(|command| command.when == Some(when))
     }
 
     /// Makes the initrds again if packages have brought something that goes into them, and no trigger of theirs has made
@@ -288,31 +313,32 @@ impl Assembly<'_> {
                 stale.push(initrd);
             }
         }
-        self.renew_initrds(root, &stale, &changed)
+        self.renew_initrds(root, &stale, &format!("{} has changed", changed.display()))
     }
 
-    /// Makes the initrds again if a file or command of the template has changed something that goes into them. `fstab` is
-    /// what oic itself has written to `/etc/fstab`.
+    /// Makes the initrds again if a file or command of the template has changed something that goes into them, or a command
+    /// asks for it. `fstab` is what oic itself has written to `/etc/fstab`.
     fn renew_initrds_of_template(&self, root: &Root, fstab: &str) -> Result<(), BuildError> {
-        let changed = match inputs::changed(&Root::open(&self.output.upper())?)? {
-            Some(changed) => changed,
-            None if root.read(FSTAB)?.is_some_and(|text| text != fstab.as_bytes()) => PathBuf::from(FSTAB),
+        let why = match inputs::changed(&Root::open(&self.output.upper())?)? {
+            Some(changed) => format!("{} has changed", changed.display()),
+            None if root.read(FSTAB)?.is_some_and(|text| text != fstab.as_bytes()) => format!("{FSTAB} has changed"),
+            None if self.has_commands(When::BeforeInitrd) => "a command asks for it".to_owned(),
             None => return Ok(()),
         };
         let template = &self.context.loaded().template;
         let spared = root.sparing(template.system.destinations());
         let mut stale = self.context.system.made_initrds(&spared)?;
         stale.retain(|initrd| !spared.is_spared(initrd));
-        self.renew_initrds(root, &stale, &changed)
+        self.renew_initrds(root, &stale, &why)
     }
 
-    /// Makes the initrds `stale` again, because `changed` has changed since.
-    fn renew_initrds(&self, root: &Root, stale: &[PathBuf], changed: &Path) -> Result<(), BuildError> {
+    /// Makes the initrds `stale` again, for the reason `why`.
+    fn renew_initrds(&self, root: &Root, stale: &[PathBuf], why: &str) -> Result<(), BuildError> {
         if stale.is_empty() {
             return Ok(());
         }
         let progress = self.context.work.progress;
-        progress.note(&format!("the initrd is made again: {} has changed", changed.display()));
+        progress.note(&format!("the initrd is made again: {why}"));
         stale.iter().try_for_each(|initrd| root.remove(initrd))?;
         self.make_initrds(root.path()).map(drop)
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::cache::FILE_SUFFIX;
 use crate::durable::{PathError, TEMPORARY_PREFIX};
 use crate::package::Sha256;
 use crate::workspace::{IMAGE_STATE, LAYERS, Workspace};
@@ -212,6 +213,7 @@ const TABLE: &[Row] = &[
     row(Room::PackageCache, Name::Is("chrootpkgs.dot"), Column::Other),
     row(Room::PackageCache, Name::Ends(".deb"), Column::Packages).kind(Kind::Package),
     row(Room::PackageCache, Name::Ends(".rpm"), Column::Packages).kind(Kind::Package),
+    row(Room::PackageCache, Name::Ends(FILE_SUFFIX), Column::Packages).kind(Kind::Package),
     row(Room::Metadata, Name::Ends(".idx"), Column::Metadata),
     row(Room::Metadata, Name::Is("resolutions"), Column::Metadata).room(Room::Resolutions),
     row(Room::Metadata, Name::Any, Column::Metadata).room(Room::Repository),

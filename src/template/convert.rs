@@ -1,23 +1,22 @@
 //! From a valid merged tree to typed values. What the table or the rules refuse cannot come
 //! here, so a value that does not convert is left out rather than reported twice.
 
-use std::path::{Path, PathBuf};
-
-use super::files::Origins;
+use super::additional::Files;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
-    additional_file, artifact, bootloader, configuration, disk, image, immutability, interface, kernel, network,
-    partition, repository, route, system, target, template, user,
+    artifact, bootloader, configuration, disk, group, image, immutability, interface, kernel, network, partition,
+    repository, route, system, target, template, user,
 };
-use super::{size, tree};
+use super::size;
+use crate::date;
 use crate::model::*;
 use crate::package::PackageFilter;
 use crate::yaml::schema::Field;
-use crate::yaml::{Findings, Node, Place};
+use crate::yaml::{Findings, Key, Node, Place};
 
 /// Makes a [`Template`] of a merged tree; findings for files that do not exist go to `findings`.
-pub(super) fn template(root: &Node, origins: &Origins, findings: &mut Findings) -> Option<Template> {
+pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) -> Option<Template> {
     let (image, target) = (root.read(template::IMAGE)?, root.read(template::TARGET)?);
     Some(Template {
         image: ImageInfo {
@@ -31,7 +30,7 @@ pub(super) fn template(root: &Node, origins: &Origins, findings: &mut Findings) 
             image_type: target.read(target::IMAGE_TYPE)?,
         },
         disk: disk(root.read(template::DISK)),
-        system: system(&Place::root(root).get(template::SYSTEM)?, origins, findings)?,
+        system: system(&Place::root(root).get(template::SYSTEM)?, files, findings)?,
         repositories: root
             .read(template::REPOSITORIES)
             .iter()
@@ -93,9 +92,8 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
 }
 
 /// Converts `systemConfig`.
-fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Option<SystemConfig> {
+fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Option<SystemConfig> {
     let immutability = system.read(system::IMMUTABILITY);
-    let commands = system.read(system::CONFIGURATIONS).iter();
     Some(SystemConfig {
         name: system.read(system::NAME)?.to_owned(),
         description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
@@ -103,18 +101,29 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         machine_id: system.read(system::MACHINE_ID).unwrap_or_default(),
         network: system.read(system::NETWORK).and_then(network),
         immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
+        groups: system.read(system::GROUPS).iter().filter_map(group).collect(),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),
         packages: system.read(system::PACKAGES),
         additional_files: system
             .items(system::ADDITIONAL_FILES)
-            .flat_map(|file| additional_file(&file, origins, findings))
+            .flat_map(|file| files.of(&file, findings))
             .collect(),
-        commands: commands
-            .filter_map(|command| command.read(configuration::CMD).map(str::to_owned))
-            .collect(),
+        commands: system.read(system::CONFIGURATIONS).iter().filter_map(command).collect(),
         allow_secrets: system.read(system::ALLOW_SECRETS),
         kernel: kernel(system.read(system::KERNEL)),
+    })
+}
+
+/// Converts an entry of `systemConfig.configurations`.
+fn command(node: &Node) -> Option<Configuration> {
+    let variable = |(key, value): &(Key, Node)| Some((key.text.clone(), value.text()?.to_owned()));
+    let env = node.read(configuration::ENV).map_or(&[][..], Node::entries);
+    Some(Configuration {
+        text: node.read(configuration::CMD)?.to_owned(),
+        network: node.read(configuration::NETWORK) == Some(true),
+        env: env.iter().filter_map(variable).collect(),
+        when: node.read(configuration::WHEN),
     })
 }
 
@@ -145,6 +154,15 @@ fn interface(node: &Node) -> Option<Interface> {
     })
 }
 
+/// Converts an entry of `systemConfig.groups`.
+fn group(node: &Node) -> Option<Group> {
+    Some(Group {
+        name: node.read(group::NAME)?.to_owned(),
+        gid: node.read(group::GID).and_then(|gid| gid.try_into().ok()),
+        system: node.read(group::SYSTEM) == Some(true),
+    })
+}
+
 /// Converts an entry of `systemConfig.users`.
 fn user(node: &Node) -> Option<User> {
     let owned = |field: Field<str>| node.read(field).map(str::to_owned);
@@ -158,6 +176,11 @@ fn user(node: &Node) -> Option<User> {
             Some(text) => Password::Plain { text, method },
         },
         password_max_age_days: days.and_then(|days| days.try_into().ok()),
+        expires_days: node.read(user::EXPIRE).and_then(date::days_since_1970),
+        locked: node.read(user::LOCKED) == Some(true),
+        system: node.read(user::SYSTEM) == Some(true),
+        uid: node.read(user::UID).and_then(|uid| uid.try_into().ok()),
+        ssh_keys: node.read(user::SSH_KEYS),
         groups: node
             .read(user::GROUPS)
             .into_iter()
@@ -221,42 +244,5 @@ fn repository(node: &Node) -> Option<PackageRepository> {
             exclude: node.read(repository::EXCLUDE_PACKAGES),
         },
         check_valid_until: node.read(repository::CHECK_VALID_UNTIL).unwrap_or(true),
-    })
-}
-
-/// Converts an entry of `additionalFiles`, which is several if it names a directory; warns if the file does not exist.
-fn additional_file(file: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Vec<AdditionalFile> {
-    let Some(entry) = one_file(file, origins, findings) else {
-        return Vec::new();
-    };
-    match &entry.source {
-        FileSource::Host(path) if path.is_dir() => tree::entries(path, &entry).unwrap_or_else(|reason| {
-            let message = format!("the directory cannot be taken: {reason}");
-            findings.push(file.at(additional_file::LOCAL).error(message));
-            Vec::new()
-        }),
-        _ => vec![entry],
-    }
-}
-
-fn one_file(file: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Option<AdditionalFile> {
-    let local = file.get(additional_file::LOCAL)?;
-    let name = local.node.text()?;
-    let source = origins.locate(local.node, name);
-    let is_there = |path: &Path| path.is_file() || path.is_dir();
-    if source.is_none() || matches!(&source, Some(FileSource::Host(path)) if !is_there(path)) {
-        let finding = local.warning(format!("{name:?} is not there, or is no regular file"));
-        findings.push(match &source {
-            Some(FileSource::Host(path)) => finding.hint(format!("looked for {}", path.display())),
-            _ => finding,
-        });
-    }
-    Some(AdditionalFile {
-        source: source.unwrap_or_else(|| FileSource::Host(PathBuf::from(name))),
-        destination: file.read(additional_file::FINAL)?.to_owned(),
-        owner: file.read(additional_file::OWNER).map(str::to_owned),
-        mode: file
-            .read(additional_file::MODE)
-            .and_then(|mode| u32::from_str_radix(mode, 8).ok()),
     })
 }

@@ -109,6 +109,12 @@ pub(super) struct Origins {
 }
 
 impl Origins {
+    /// Returns whether a value stands in the provider's default template.
+    pub(super) fn is_default(&self, node: &Node) -> bool {
+        let default = self.default.as_ref();
+        default.is_some_and(|default| Arc::ptr_eq(&default.source, node.span.source()))
+    }
+
     /// Finds the file that `name`, the text of `local`, means: as seen from the template, then from those that it
     /// extends, then among the files of the provider's default template, where templates of the older tool expect
     /// it. A name of the default template is looked for there alone.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules::has_hash_partition;
-use super::schema::{additional_file, disk, image, immutability, repository, system, template, user};
+use super::schema::{additional_file, disk, group, image, immutability, repository, system, template, user};
 use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Node, Place, Source, Value};
 
@@ -132,6 +132,13 @@ fn merge_system(merged: &mut Node, child: &Node) {
     merge_list(
         &mut system,
         section,
+        system::GROUPS,
+        |node| node.read(group::NAME).map(str::to_owned),
+        merge_entry,
+    );
+    merge_list(
+        &mut system,
+        section,
         system::USERS,
         |node| node.read(user::NAME).map(str::to_owned),
         merge_user,
@@ -181,21 +188,32 @@ fn replace(_: &Node, child: &Node) -> Node {
     child.clone()
 }
 
-/// Merges two entries of a user. Groups add up. `sudo` is what the child's entry says, false if it says nothing. With a
-/// password of its own the entry also decides on the method.
-fn merge_user(base: &Node, child: &Node) -> Node {
+/// Takes each field of the child's item.
+fn merge_entry(base: &Node, child: &Node) -> Node {
     let mut merged = base.clone();
     merged.span = child.span.clone();
-    merged.remove(user::SUDO.name);
-    if child.read(user::PASSWORD).is_some() {
-        merged.remove(user::HASH_ALGO.name);
-    }
     for (key, node) in child.entries() {
-        if key.text != user::GROUPS.name {
-            take_value(&mut merged, &key.text, node);
-        }
+        take_value(&mut merged, &key.text, node);
     }
-    merge_list(&mut merged, child, user::GROUPS, text, replace);
+    merged
+}
+
+/// Merges two entries of a user. Groups and keys add up. `sudo` is what the child's entry says, false if it says nothing. With a
+/// password of its own the entry also decides on the method.
+fn merge_user(base: &Node, child: &Node) -> Node {
+    let mut base = base.clone();
+    base.remove(user::SUDO.name);
+    if child.read(user::PASSWORD).is_some() {
+        base.remove(user::HASH_ALGO.name);
+    }
+    let mut merged = merge_entry(&base, child);
+    for field in [user::GROUPS, user::SSH_KEYS] {
+        match base.get(field) {
+            Some(list) => merged.set(field.name, list.clone()),
+            None => merged.remove(field.name),
+        }
+        merge_list(&mut merged, child, field, text, replace);
+    }
     merged
 }
 

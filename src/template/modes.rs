@@ -15,24 +15,35 @@ pub(super) fn check(root: &Node, origins: &Origins, findings: &mut Findings) {
         return;
     };
     for file in system.items(system::ADDITIONAL_FILES) {
-        let (Some(local), Some(place)) = (file.get(additional_file::LOCAL), file.get(additional_file::FINAL)) else {
+        let Some(place) = file.get(additional_file::FINAL) else {
             continue;
         };
-        let (Some(name), Some(text)) = (local.node.text(), place.node.text()) else {
-            continue;
-        };
-        let Some(FileSource::Host(path)) = origins.locate(local.node, name) else {
-            continue;
-        };
-        // A file that cannot be opened is a finding of its own.
-        let Ok(metadata) = durable::open_regular(&path).and_then(|file| file.metadata()) else {
+        let Some(text) = place.node.text() else { continue };
+        let Some(host_mode) = host_mode(&file, origins) else {
             continue;
         };
         let given = file.read(additional_file::MODE);
         let given = given.and_then(|mode| u32::from_str_radix(mode, 8).ok());
-        let mode = mode_in_image(given, metadata.permissions().mode());
+        let mode = mode_in_image(given, host_mode);
         if let Some((message, hint)) = refused(text, mode) {
             findings.push(place.warning(message).hint(hint));
         }
     }
+}
+
+/// Returns the mode that a file has on the build host, or that of any other file of its kind; `None` if no file is
+/// there, which is a finding of its own.
+fn host_mode(file: &Place<'_>, origins: &Origins) -> Option<u32> {
+    if [additional_file::CONTENT, additional_file::URL]
+        .into_iter()
+        .any(|field| file.get(field).is_some())
+    {
+        return Some(0o644);
+    }
+    let local = file.get(additional_file::LOCAL)?;
+    let Some(FileSource::Host(path)) = origins.locate(local.node, local.node.text()?) else {
+        return None;
+    };
+    let metadata = durable::open_regular(&path).and_then(|file| file.metadata()).ok()?;
+    Some(metadata.permissions().mode())
 }

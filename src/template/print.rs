@@ -52,9 +52,8 @@ fn rename(item: &mut Node, origins: &Origins) {
     let Some(name) = local.text() else { return };
     let renamed = match origins.locate(&local, name) {
         Some(FileSource::Embedded(bytes)) => name_of(bytes),
-        Some(FileSource::Link(_)) => None,
         Some(FileSource::Host(path)) => std::path::absolute(&path).ok().and_then(|p| utf8(&p)),
-        None => None,
+        _ => None,
     };
     if let Some(renamed) = renamed {
         item.set(

@@ -4,12 +4,14 @@ mod baseline;
 mod disk;
 mod files;
 mod network;
+mod people;
 mod storage;
 mod system;
 
 pub(super) use baseline::{check_folded, is_overlay};
 pub(super) use files::refused;
-pub(super) use system::{has_hash_partition, is_hashed};
+pub(super) use people::is_hashed;
+pub(super) use system::has_hash_partition;
 
 use super::schema::checks::is_placeholder;
 use super::schema::{ANY_DISTRIBUTION, repository, system as system_fields, target, template};
@@ -33,6 +35,7 @@ pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings)
         if let Some(network) = system.get(system_fields::NETWORK) {
             network::check(&network, findings);
         }
+        people::check(&system, findings);
         files::check(&system, findings);
         groups(&system, &root, providers, findings);
     }
@@ -61,6 +64,7 @@ pub(super) fn check_merged(root: &Node, providers: &Providers, findings: &mut Fi
         network::check_merged(&network, findings);
     }
     system::check_merged(root, findings);
+    people::check_merged(root, findings);
     files::check_merged(root, findings);
 }
 

@@ -1,19 +1,22 @@
 //! The fields of a template (`docs` and editor schemas come from the same table).
 
 pub(super) mod checks;
+mod contents;
 mod interfaces;
 mod on_image;
-
+mod people;
 mod repositories;
 mod storage;
 
+pub(super) use contents::{additional_file, configuration};
 pub(super) use interfaces::{interface, network, route};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
+pub(super) use people::{group, user};
 pub(super) use repositories::repository;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
-    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, HashMethod, ImageType, MachineId, PartitionFlag,
+    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, MachineId, PartitionFlag,
     PartitionTable, PartitionType,
 };
 use crate::package::Arch;
@@ -29,7 +32,6 @@ const WORD: Text = Text::ANY
 const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
-const OWNER: &str = "([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+)(:([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+))?";
 const PACKAGE: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?";
 const PACKAGE_OR_GROUP: &str =
     r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*";
@@ -38,14 +40,6 @@ const PACKAGE_OR_GROUP: &str =
 /// shows when the template is merged.
 pub(super) const ANY_DISTRIBUTION: &str = "redhat-compatible-distro";
 
-const ACCOUNT: Text = FILLED.max_chars(32).pattern(
-    "[A-Za-z_][A-Za-z0-9_.-]*[$]?",
-    "letters, digits, _ . and -, the first one a letter or _ (useradd(8))",
-);
-const GROUP: Text = FILLED.max_chars(64).pattern(
-    "[A-Za-z_][A-Za-z0-9_.-]{0,31}[$]?|<[A-Za-z0-9_]+>",
-    "letters, digits, _ . and -, the first one a letter or _; or a placeholder such as <REQUIRED_GROUP>",
-);
 const PACKAGE_NAME: Text = FILLED.max_chars(256).pattern(
     PACKAGE,
     "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit",
@@ -265,6 +259,12 @@ fields! {
             "A root file system that is verified and never written.",
         );
         FDE: Node = Field::map("fde", fde::ALL, "Partitions that are encrypted.");
+        GROUPS: [Node] = Field::maps(
+            "groups",
+            &Shape::Map(group::ALL),
+            Unique::Key(group::NAME.name),
+            "Groups to make before the users; a group that only a user names needs no entry.",
+        );
         USERS: [Node] = Field::maps(
             "users",
             &Shape::Map(user::ALL),
@@ -282,7 +282,7 @@ fields! {
             "additionalFiles",
             &Shape::Map(additional_file::ALL),
             Unique::No,
-            "Files of the build host to put into the image; of two for one place the later counts.",
+            "Files and directories to put into the image; of two for one place the later counts.",
         );
         CONFIGURATIONS: [Node] = Field::maps(
             "configurations",
@@ -342,77 +342,10 @@ const fn key_file(pattern: &'static str, words: &'static str) -> Text {
 }
 
 fields! {
-    /// `systemConfig.users[]`.
-    mod user {
-        NAME: str = Field::text("name", ACCOUNT, "Login name.").required();
-        PASSWORD: str = Field::text(
-            "password",
-            TEXT.max_chars(512).check(checks::ONE_LINE).secret(),
-            "Clear text or a crypt(5) hash; the account is locked without one.",
-        );
-        HASH_ALGO: HashMethod = Field::word_but(
-            "hash_algo",
-            &[("md5", "MD5 password hashes are broken within seconds; use sha512")],
-            "How a clear-text password is hashed; sha512 if absent.",
-        );
-        PASSWORD_MAX_AGE: i64 = Field::int(
-            "passwordMaxAge",
-            0,
-            99_999,
-            "Days until the password must be changed.",
-        );
-        STARTUP_SCRIPT: str = Field::text(
-            "startupScript",
-            TEXT.check(checks::ACCOUNT_PATH),
-            "Program in the image that takes the place of the shell.",
-        );
-        GROUPS: [String] = Field::texts(
-            "groups",
-            &Shape::Text(GROUP),
-            Unique::No,
-            "More groups; a placeholder such as <REQUIRED_GROUP> is left out.",
-        );
-        SUDO: bool = Field::bool("sudo", "Whether the user may use sudo.");
-        HOME: str = Field::text("home", TEXT.check(checks::ACCOUNT_PATH), "Home directory.");
-        SHELL: str = Field::text("shell", TEXT.check(checks::ACCOUNT_PATH), "Login shell.");
-    }
-}
-
-fields! {
     /// `systemConfig.bootloader`.
     mod bootloader {
         BOOT_TYPE: BootType = Field::word("bootType", "UEFI or BIOS.");
         PROVIDER: BootProvider = Field::word("provider", "Boot loader.");
-    }
-}
-
-fields! {
-    /// `systemConfig.additionalFiles[]`.
-    mod additional_file {
-        LOCAL: str = Field::text("local", FILLED, "The file on the build host, relative to the template; or a directory, whose files and links are taken.").required();
-        FINAL: str = Field::text("final", FILLED.check(checks::DESTINATION), "Where it goes in the image.").required();
-        OWNER: str = Field::text(
-            "owner",
-            FILLED.max_chars(65).pattern(super::OWNER, "user or user:group, names or numbers"),
-            "Its owner, as user or user:group; if absent the user of the home directory that it lies in, else root.",
-        );
-        MODE: str = Field::text(
-            "mode",
-            TEXT.pattern("0?[0-7]{3,4}", "octal permission bits such as \"0600\""),
-            "Permission bits; \"0755\" if absent and its owner may execute the file on the build host, else \"0644\".",
-        );
-        STAGE: str = Field::text(
-            "stage",
-            TEXT.pattern("pre-initramfs", "pre-initramfs, or nothing"),
-            "When it is copied into an image that is built on; an image built from packages has all files before its initrd is made.",
-        );
-    }
-}
-
-fields! {
-    /// `systemConfig.configurations[]`.
-    mod configuration {
-        CMD: str = Field::text("cmd", FILLED.max_chars(65_536), "A shell command.").required();
     }
 }
 

@@ -7,14 +7,15 @@
 //!   is set from being replaced.
 //! - In `secureBoot…` paths a name that is not set stays as it is, because older templates
 //!   have such placeholders there; building refuses it.
+//! - The content of a file is left alone unless its entry says `template: true`.
 //!
 //! Keys are left alone, and values are texts: `"${n}"` is never a number.
 
 use std::collections::BTreeMap;
 
-use super::schema::{SECURE_BOOT, configuration};
+use super::schema::{SECURE_BOOT, additional_file, configuration};
 use crate::package::Arch;
-use crate::yaml::{Finding, Findings, Node, Source, Value, did_you_mean, parse, read_source};
+use crate::yaml::{Finding, Findings, Node, Place, Source, Value, did_you_mean, parse, read_source};
 
 /// Variables by name.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -127,6 +128,13 @@ impl Variables {
         });
     }
 
+    /// Puts the values into the text of a file that the place `at` names. Names that are not set go to `findings`.
+    pub(super) fn fill(&self, text: &str, at: &Place<'_>, findings: &mut Findings) -> String {
+        self.replaced(text, Rule::Strict, &mut |name| {
+            findings.push(self.unset(name, at.node, &at.path));
+        })
+    }
+
     fn unset(&self, name: &str, node: &Node, path: &str) -> Finding {
         let finding = Finding::error(&node.span, path, format!("the variable {name:?} is not set"));
         // Any name is near a name of one letter.
@@ -208,7 +216,14 @@ fn is_name(name: &str) -> bool {
 fn walk(node: &mut Node, path: &str, visit: &mut dyn FnMut(&mut Node, &str, Rule)) {
     match &mut node.value {
         Value::Map(entries) => {
+            let mut all = entries.iter();
+            let is_template =
+                all.any(|(key, node)| key.text == additional_file::TEMPLATE.name && node.bool() == Some(true));
             for (key, child) in entries {
+                // No other fields of a template have this name.
+                if key.text == additional_file::CONTENT.name && !is_template {
+                    continue;
+                }
                 let path = if path.is_empty() {
                     key.text.clone()
                 } else {
@@ -296,6 +311,19 @@ mod tests {
         let keys = "systemConfig: {immutability: {secureBootDBKey: '${DIR}/${name}.key'}}";
         let expected = "systemConfig:\n  immutability:\n    secureBootDBKey: ${DIR}/world.key\n";
         assert_eq!(substituted(keys), (expected.to_owned(), vec![]));
+    }
+
+    #[test]
+    fn the_content_of_a_file_is_a_template_if_it_says_so() {
+        let file = |more: &str| {
+            let text = format!("systemConfig: {{additionalFiles: [{{content: '${{name}} $${{nam}}'{more}}}]}}");
+            let (shown, told) = substituted(&text);
+            assert_eq!(told, Vec::<String>::new());
+            shown.lines().nth(2).unwrap().to_owned()
+        };
+        assert_eq!(file(""), "  - content: ${name} $${nam}");
+        assert_eq!(file(", template: false"), "  - content: ${name} $${nam}");
+        assert_eq!(file(", template: true"), "  - content: world ${nam}");
     }
 
     #[test]

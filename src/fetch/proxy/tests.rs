@@ -229,3 +229,19 @@ fn socks_proxies_are_used() {
         (&b"through SOCKS"[..], "mirror.invalid")
     );
 }
+
+#[test]
+fn variables_say_the_same_again() {
+    let proxies = Proxies {
+        http: Some("http://proxy:3128".to_owned()),
+        https: None,
+        exceptions: Some("localhost".to_owned()),
+    };
+    let variables = proxies.variables();
+    assert_eq!(variables.len(), 4);
+    let value = |name: &str| {
+        let found = variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(Proxies::from_variables(value), proxies);
+}

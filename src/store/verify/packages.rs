@@ -8,7 +8,7 @@ use super::{Bad, Verified, read_all};
 use crate::cache;
 use crate::cancel::Cancel;
 use crate::durable::PathError;
-use crate::package::{Algorithm, Checksum};
+use crate::package::{Algorithm, Checksum, Sha256};
 use crate::progress::Unit;
 use crate::resolve::lockfile::Lockfile;
 use crate::store::StoreError;
@@ -25,13 +25,14 @@ pub(super) fn packages(provider: &Provider, verified: &mut Verified, work: Work<
     let label = format!("Packages of {}", provider.id);
     let task = work.start(&label, Unit::Bytes, Some(total));
     for package in packages {
-        let Some(expected) = known.get(&package.name()) else {
+        let name = package.name();
+        let Some(expected) = known.get(&name).copied().or_else(|| own_digest(&name)) else {
             verified.unknown.push(package.path);
             continue;
         };
         let algorithm = expected.algorithm();
         let problem = match digest(&package.path, algorithm, work.cancel, &|bytes| task.advance(bytes)) {
-            Ok(found) if found == *expected => None,
+            Ok(found) if found == expected => None,
             Ok(found) => Some(format!("it has the {algorithm} {found}, expected {expected}")),
             Err(StoreError::Path(error)) if error.source.kind() == io::ErrorKind::NotFound => continue,
             Err(StoreError::Path(error)) => Some(error.source.to_string()),
@@ -44,6 +45,12 @@ pub(super) fn packages(provider: &Provider, verified: &mut Verified, work: Work<
         }
     }
     Ok(())
+}
+
+/// Returns the digest that the name of a downloaded file says.
+fn own_digest(name: &str) -> Option<Checksum> {
+    let digest = name.strip_suffix(cache::FILE_SUFFIX)?;
+    digest.parse::<Sha256>().ok().map(Checksum::from)
 }
 
 /// Returns the digests of package files by name: those in the lockfiles of images, and those verified at the download,

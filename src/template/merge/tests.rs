@@ -51,6 +51,34 @@ fn users_merge_by_name() {
 }
 
 #[test]
+fn keys_of_users_add_up_and_groups_merge_by_name() {
+    let default = "systemConfig: {groups: [{name: a, gid: 7}, {name: b}],
+      users: [{name: u, uid: 7, locked: true, sshKeys: [k, l]}]}";
+    let user = "systemConfig: {groups: [{name: c}, {name: a, system: true}],
+      users: [{name: u, locked: false, expire: 2030-01-31, sshKeys: [l, m]}, {name: v, sshKeys: [k]}]}";
+    insta::assert_snapshot!(merged(default, user, &["systemConfig", "groups"]), @r#"
+    - name: a
+      gid: 7
+      system: true
+    - name: b
+    - name: c
+    "#);
+    insta::assert_snapshot!(merged(default, user, &["systemConfig", "users"]), @r#"
+    - name: u
+      uid: 7
+      locked: false
+      sshKeys:
+      - k
+      - l
+      - m
+      expire: "2030-01-31"
+    - name: v
+      sshKeys:
+      - k
+    "#);
+}
+
+#[test]
 fn files_merge_by_destination_and_repositories_by_codename_and_place() {
     let default = "{systemConfig: {additionalFiles: [{local: d1, final: /1}, {local: d2, final: /2}]},
       packageRepositories: [{codename: a, url: 'http://d'}, {codename: b, url: 'http://d'}, {codename: c, path: /p}]}";

@@ -106,9 +106,14 @@ const fn strict(pattern: &'static str, forbidden: u32, consequence: &'static str
     }
 }
 
-/// Refuses files in directories that each boot empties, and warns of those that are for the build alone.
+/// Checks where each file comes from. Refuses files in directories that each boot empties, and warns of those that are
+/// for the build alone.
 pub(super) fn check(system: &Place<'_>, findings: &mut Findings) {
     for file in system.items(system::ADDITIONAL_FILES) {
+        if findings.is_full() {
+            return;
+        }
+        source(&file, findings);
         let Some(place) = file.get(additional_file::FINAL) else {
             continue;
         };
@@ -122,6 +127,44 @@ pub(super) fn check(system: &Place<'_>, findings: &mut Findings) {
                 "is sure to be there for the commands of the build only: many machines empty /tmp at each boot";
             findings.push(place.warning(message));
         }
+    }
+}
+
+/// Checks that a file has one source, and what belongs to it.
+fn source(file: &Place<'_>, findings: &mut Findings) {
+    let directory = file.get(additional_file::DIRECTORY);
+    let directory = directory.filter(|directory| directory.node.bool() == Some(true));
+    let named = [additional_file::LOCAL, additional_file::CONTENT, additional_file::URL];
+    let given: Vec<Place<'_>> = named.into_iter().filter_map(|field| file.get(field)).collect();
+    let names = || {
+        named
+            .into_iter()
+            .map(|field| field.name)
+            .chain([additional_file::DIRECTORY.name])
+    };
+    let mut sources = given.iter().chain(&directory);
+    match (sources.next(), sources.next()) {
+        (None, _) => findings.push(
+            file.error("has none of local, content, url and directory: true")
+                .allowed(names()),
+        ),
+        (Some(_), Some(other)) => findings.push(other.error("is one source too many: a file has one").allowed(names())),
+        _ => {}
+    }
+    let (url, digest) = (file.get(additional_file::URL), file.get(additional_file::SHA256));
+    match (&url, &digest) {
+        (Some(url), None) => {
+            let finding = url.error("needs sha256, so that every build gets the same file");
+            findings.push(finding.hint("add sha256: and what sha256sum says of the file"));
+        }
+        (None, Some(digest)) => findings.push(digest.error("belongs to url, and there is none")),
+        _ => {}
+    }
+    let template = file.get(additional_file::TEMPLATE);
+    if let Some(template) = template.filter(|template| template.node.bool() == Some(true))
+        && (url.is_some() || directory.is_some())
+    {
+        findings.push(template.error("is for files with local or content"));
     }
 }
 
@@ -202,6 +245,58 @@ mod tests {
             let found: Vec<_> = findings.iter().map(ToString::to_string).collect();
             assert_eq!(found.is_empty(), word.is_empty(), "{destination}: {found:?}");
             assert_eq!(findings.has_errors(), word == "error", "{destination}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_one_source() {
+        const DIGEST: &str = "0123456789012345678901234567890123456789012345678901234567890123";
+        for (entry, expected) in [
+            ("local: a", None),
+            ("content: ''", None),
+            ("directory: true, mode: '0700'", None),
+            ("directory: false, local: a", None),
+            ("url: 'https://h/f', sha256: 'DIGEST'", None),
+            ("content: a, template: true", None),
+            (
+                "directory: false",
+                Some("[0]: has none of local, content, url and directory: true"),
+            ),
+            (
+                "local: a, content: b",
+                Some("[0].content: is one source too many: a file has one"),
+            ),
+            (
+                "local: a, directory: true",
+                Some("[0].directory: is one source too many: a file has one"),
+            ),
+            (
+                "url: 'https://h/f'",
+                Some("[0].url: needs sha256, so that every build gets the same file"),
+            ),
+            (
+                "local: a, sha256: 'DIGEST'",
+                Some("[0].sha256: belongs to url, and there is none"),
+            ),
+            (
+                "url: 'https://h/f', sha256: 'DIGEST', template: true",
+                Some("[0].template: is for files with local or content"),
+            ),
+        ] {
+            let entry = entry.replace("DIGEST", DIGEST);
+            let text = format!("{{systemConfig: {{additionalFiles: [{{final: /f, {entry}}}]}}}}");
+            let mut findings = Findings::new();
+            let root = parse(&Source::new("template", &text), &mut findings).unwrap();
+            check(&Place::root(&root).get(template::SYSTEM).unwrap(), &mut findings);
+            let found: Vec<_> = findings
+                .iter()
+                .map(|found| format!("{}: {}", found.field, found.message))
+                .collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|text| format!("systemConfig.additionalFiles{text}"))
+                .collect();
+            assert_eq!(found, expected, "{entry}");
         }
     }
 

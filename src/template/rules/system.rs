@@ -1,25 +1,15 @@
-//! The contents of the image: users, loader, secure boot.
+//! The contents of the image: files, loader, secure boot.
 
 use std::collections::HashMap;
 
-use crate::model::{BootProvider, BootType, HashMethod, PartitionType};
+use crate::model::{BootProvider, BootType, PartitionType};
 use crate::template::schema::{
-    SECURE_BOOT, additional_file, bootloader, disk, immutability, partition, system, template, user,
+    SECURE_BOOT, additional_file, bootloader, disk, immutability, partition, system, template,
 };
-use crate::template::shown::REDACTED;
 use crate::yaml::{Finding, Findings, Node, Place};
-
-/// Largest number of bytes of a password that bcrypt takes (crypt(5)).
-const BCRYPT_MAX_BYTES: usize = 72;
 
 /// Checks `systemConfig`.
 pub(super) fn check(system: &Place<'_>, findings: &mut Findings) {
-    for user in system.items(system::USERS) {
-        if findings.is_full() {
-            return;
-        }
-        password(&user, findings);
-    }
     if let Some(section) = system.get(system::IMMUTABILITY) {
         secure_boot(&section, findings);
     }
@@ -32,43 +22,6 @@ pub(super) fn check(system: &Place<'_>, findings: &mut Findings) {
             .at(bootloader::PROVIDER)
             .error("systemd-boot needs UEFI, and bootType is legacy");
         findings.push(finding.hint("use grub, or bootType: efi"));
-    }
-}
-
-/// Says whether a password is a crypt(5) hash: `$id$`, then salt and hash.
-pub(in crate::template) fn is_hashed(password: &str) -> bool {
-    let mut parts = password.split('$');
-    let (before, id) = (parts.next(), parts.next());
-    before == Some("")
-        && id.is_some_and(|id| (1..=8).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()))
-        && parts.next().is_some_and(|salt| !salt.is_empty())
-        && parts.next().is_some()
-}
-
-/// Checks a password and its hash method.
-fn password(user: &Place<'_>, findings: &mut Findings) {
-    let Some((password, text)) = user
-        .get(user::PASSWORD)
-        .and_then(|place| Some((place.clone(), place.node.text()?)))
-    else {
-        return;
-    };
-    if text == REDACTED {
-        let finding = password.error("is what stands in the place of a password where a template is shown");
-        findings.push(finding.hint("put the password in"));
-    } else if text.starts_with("$1$") {
-        let finding = password.error("is an MD5 hash, which is broken within seconds");
-        findings.push(finding.hint("make another one with: openssl passwd -6"));
-    } else if is_hashed(text) {
-        if text.contains(':') || text.contains(char::is_whitespace) {
-            findings.push(password.error("is not a crypt(5) hash: blanks or colons in it"));
-        } else if let Some(method) = user.get(user::HASH_ALGO) {
-            findings.push(method.warning("has no effect: the password is hashed already"));
-        }
-    } else if text.len() > BCRYPT_MAX_BYTES && user.read(user::HASH_ALGO) == Some(HashMethod::Bcrypt) {
-        findings.push(password.error("is longer than the 72 bytes that bcrypt takes"));
-    } else if text.starts_with('$') {
-        findings.push(password.warning("starts with $ but is no crypt(5) hash: taken as clear text"));
     }
 }
 
@@ -150,24 +103,4 @@ pub(in crate::template) fn has_hash_partition(root: &Node) -> bool {
             || (node.read(partition::MOUNT_POINT) == Some("none")
                 && node.read(partition::TYPE) == Some(PartitionType::Linux))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashes_are_told_from_passwords() {
-        for hash in [
-            "$6$salt$hash",
-            "$5$rounds=5000$salt$hash",
-            "$y$j9T$salt$hash",
-            "$2b$10$saltandhash",
-        ] {
-            assert!(is_hashed(hash), "{hash}");
-        }
-        for text in ["", "secret", "$ecret", "$$$", "$6$", "6$salt$hash", "$a b$c$d"] {
-            assert!(!is_hashed(text), "{text}");
-        }
-    }
 }

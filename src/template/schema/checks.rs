@@ -302,7 +302,8 @@ pub(in crate::template) fn is_placeholder(url: &str) -> bool {
     url.len() > 2 && url.starts_with('<') && url.ends_with('>') && !url.contains(char::is_control)
 }
 
-fn usable_url(url: &str, schemes: &[&str]) -> Outcome {
+/// Checks a URL that starts with one of `schemes` and holds no credentials.
+pub(super) fn usable_url(url: &str, schemes: &[&str]) -> Outcome {
     let Some(rest) = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
         return Err(format!("must start with one of {}", schemes.join(", ")));
     };

@@ -150,12 +150,15 @@ systemConfig:
   hostname: h
   initramfs: {template: t}
   immutability: {enabled: true, secureBootDBKey: a.key, secureBootDBCrt: a.crt, secureBootDBCer: a.cer}
+  groups: [{name: g, gid: 7, system: true}]
   users: [{name: u, password: p, hash_algo: sha512, passwordMaxAge: 9, startupScript: /s, groups: [g], sudo: true,
-    home: /h, shell: /s}]
+    home: /h, shell: /s, expire: '2027-12-31', locked: true, system: true, uid: 7, sshKeys: [
+    'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R']}]
   bootloader: {bootType: efi, provider: grub}
   packages: [vim]
-  additionalFiles: [{local: a, final: /b}]
-  configurations: [{cmd: c}]
+  additionalFiles: [{local: a, final: /b, owner: 'u:g', mode: '0600', stage: pre-initramfs, content: c, url: 'http://h/f',
+    sha256: c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328, directory: true, template: true}]
+  configurations: [{cmd: c, network: true, env: {A: b}, when: last}]
   kernel: {name: k, version: '6', cmdline: c, enableExtraModules: m, uki: true, packages: [p]}
 packageRepositories:
   - {codename: c, url: 'http://h/', path: /p, pkey: 'http://h/k', pkeys: ['http://h/k'], component: main, priority: 1,
@@ -242,6 +245,8 @@ fn borderline_texts() -> impl Strategy<Value = String> {
         "192.0.2.7",
         "192.0.2.7/24",
         "::1",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R",
+        "2027-12-31",
     ]);
     let sign = prop::sample::select("/.-_: \t\n@#$${}\"\\aZ7é+~=K".chars().collect::<Vec<_>>());
     let piece = prop_oneof![2 => sign.prop_map(String::from), 1 => word.prop_map(str::to_owned)];
@@ -254,7 +259,7 @@ fn borderline_texts() -> impl Strategy<Value = String> {
 fn each_rule_in_code_accepts_what_its_pattern_accepts() {
     let mut texts = Vec::new();
     checked(&Shape::Map(template::schema::TEMPLATE), &mut texts);
-    assert_eq!(texts.len(), 19, "rules in code");
+    assert_eq!(texts.len(), 22, "rules in code");
     let names: Vec<&'static str> = (0..texts.len()).map(|n| &*format!("rule{n}").leak()).collect();
     let fields = names.iter().zip(&texts).map(|(name, text)| {
         let mut alone = Text::ANY.check(text.check.unwrap());

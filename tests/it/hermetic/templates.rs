@@ -160,7 +160,8 @@ disk: {{name: small, size: 2GiB}}
     assert!(system.users[0].password == plain("hunter2", HashMethod::Sha512));
     assert!(system.users[1].password == Password::Hashed("$6$s$h".to_owned()));
     assert!(system.users[2].password == plain("p", HashMethod::Sha256));
-    assert_eq!(system.commands, ["second", "first"]);
+    let commands: Vec<_> = system.commands.iter().map(|command| command.text.as_str()).collect();
+    assert_eq!(commands, ["second", "first"]);
     assert_eq!(system.kernel.command_line, "quiet splash");
     assert_eq!(
         system.kernel.packages,

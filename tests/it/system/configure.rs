@@ -11,9 +11,10 @@ use std::sync::Mutex;
 use image::Image;
 use oic::cancel::Cancel;
 use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, Part, configure};
+use oic::fetch::Proxies;
 use oic::model::{
-    AdditionalFile, Disk, FileSource, HashMethod, ImageInfo, ImageType, MachineId, Password, SystemConfig, Target,
-    Template, User,
+    AdditionalFile, Configuration, Disk, FileSource, HashMethod, ImageInfo, ImageType, MachineId, Password,
+    SystemConfig, Target, Template, User,
 };
 use oic::package::{Arch, Sha256};
 use oic::progress::{Progress, TaskId, Unit};
@@ -62,17 +63,16 @@ fn user(name: &str, password: Password) -> User {
     User {
         name: name.into(),
         password,
-        password_max_age_days: None,
-        groups: Vec::new(),
-        sudo: false,
-        home: None,
-        shell: None,
-        startup_script: None,
+        ..User::default()
     }
 }
 
 fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureError>, Vec<String>) {
     let (env, policy) = (Deb.environment(debian::EPOCH), Deb.policy());
+    let proxies = Proxies {
+        http: Some("http://proxy".into()),
+        ..Proxies::default()
+    };
     let request = ConfigureRequest {
         env: &env,
         policy: policy.as_ref(),
@@ -105,7 +105,8 @@ fn run(root: &Path, template: &Template) -> (Result<ConfigureReport, ConfigureEr
         }],
         epoch: debian::EPOCH,
         seed: Sha256::of("seed"),
-        network: false,
+        network: Some(&proxies),
+        package_cache: Path::new(""),
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
     };
     let notes = Notes::default();
@@ -363,12 +364,26 @@ fn commands_need_no_service_manager(installed: &Image) {
         "test \"$(systemctl is-system-running)\" = offline",
         "udevadm control --reload && udevadm trigger && udevadm settle && udevadm --version",
     ]
-    .map(str::to_owned)
+    .map(Configuration::from)
     .to_vec();
+    template.system.commands.extend([
+        Configuration {
+            env: vec![("GREETING".into(), "it's $HOME".into())],
+            ..Configuration::from("echo \"$GREETING\" ${http_proxy-none} $(wc -l </proc/net/dev)")
+        },
+        Configuration {
+            network: true,
+            ..Configuration::from(
+                "echo $http_proxy; test $(wc -l </proc/net/dev) -gt 3 && cat /etc/resolv.conf >/dev/null",
+            )
+        },
+    ]);
     let (result, notes) = run(&image.root(), &template);
     result.unwrap_or_else(|error| panic!("{error}"));
     let told = notes.join("\n");
     assert!(told.contains("ignoring command 'daemon-reload'"), "{told}");
+    // Two lines of titles, and the loopback interface.
+    assert!(told.contains("it's $HOME none 3\nhttp://proxy"), "{told}");
     let names = |path: &str| -> Vec<_> {
         let entries = fs::read_dir(image.root().join(path)).unwrap();
         entries.map(|entry| entry.unwrap().file_name()).collect()
@@ -563,6 +578,24 @@ fn errors_name_the_culprit(installed: &Image) {
     let (message, _) = fails(&|t| t.system.users.push(user("Bad:Name", Password::Locked)));
     assert!(
         message.contains("user Bad:Name") && message.contains("useradd"),
+        "{message}"
+    );
+    let (message, hint) = fails(&|t| {
+        let mut user = user("games", Password::Locked);
+        user.uid = Some(99);
+        t.system.users.push(user);
+    });
+    assert!(
+        message.contains("user games: the image has it already, with the id 5") && hint.contains("leave out the id"),
+        "{message}"
+    );
+    let (message, hint) = fails(&|t| {
+        let mut user = user("lp", Password::Locked);
+        user.ssh_keys = vec!["ssh-ed25519 AAAA".into()];
+        t.system.users.push(user);
+    });
+    assert!(
+        message.contains("user lp: sshKeys has no place") && hint.contains("home"),
         "{message}"
     );
     let (message, _) = fails(&|t| t.system.users.push(user("two", Password::Hashed("a\nroot:x".into()))));

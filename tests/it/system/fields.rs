@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use oic_testkit::qemu::Machine;
 /// Generous: emulation on a loaded machine takes minutes.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
 const PASSWORD: &str = "secret word";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R bea@example.org";
 
 /// A directory with one package, as a user has it.
 fn local_packages(directory: &Path) -> PathBuf {
@@ -60,10 +61,14 @@ fn what_a_template_asks_for_is_in_the_image() {
     let hook = oic.work_dir.join("hook");
     fs::write(
         &hook,
-        "#!/bin/sh\n[ \"$1\" = prereqs ] || echo mine > \"$DESTDIR/etc/mine\"\n",
+        "#!/bin/sh\n[ \"$1\" = prereqs ] || cp /usr/share/early \"$DESTDIR/etc/mine\"\n",
     )
     .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let digest = oic::package::Sha256::of(fs::read(&hook).unwrap());
+    let script = oic.work_dir.join("script");
+    fs::write(&script, "#!/bin/sh\necho ${who} $${x}\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
     let template = format!(
         r##"
 image: {{name: fields, version: "1.0"}}
@@ -89,24 +94,42 @@ systemConfig:
   name: fields
   hostname: "${{who}}-host"
   packages: [oic-local, sudo, "iputils-*g"]
+  groups:
+    - {{name: lab, gid: 1500}}
+    - {{name: web, gid: 802, system: true}}
   users:
     - {{name: bea, password: "{PASSWORD}", hash_algo: bcrypt, passwordMaxAge: 90, home: /srv/bea, shell: /bin/sh,
-       sudo: true, groups: [video, lab]}}
+       sudo: true, groups: [video, lab], uid: 1300, expire: 2030-06-30, sshKeys: ["{KEY}"]}}
+    - {{name: web, system: true, uid: 801}}
+    - {{name: gone, password: "{PASSWORD}", locked: true}}
     - {{name: yes, password: "{PASSWORD}", hash_algo: yescrypt, startupScript: /usr/bin/id}}
   network:
     interfaces:
       - {{name: enp9s0, addresses: [192.0.2.7/24], routes: [{{to: default, via: 192.0.2.1}}], nameservers: [192.0.2.53]}}
   additionalFiles:
     - {{local: hook, final: /etc/initramfs-tools/hooks/mine}}
+    - {{content: "plain ${{HOME}}\n", final: /etc/plain}}
+    - {{content: "who ${{who}}\n", template: true, final: /etc/filled, owner: "bea:lab", mode: "0640"}}
+    - {{local: script, template: true, final: /usr/local/bin/filled}}
+    - {{url: "file://{}", sha256: {digest}, final: /usr/share/fetched}}
+    - {{directory: true, final: /srv/empty, owner: web, mode: "0750"}}
   configurations:
-    - cmd: 'echo "${{HOME}} ${{who}}" > /etc/cmd-ran'
+    - cmd: |
+        echo "${{HOME}} $GREETING" > /etc/cmd-ran
+        echo "${{HOME}} ${{who}}" >> /etc/cmd-ran
+      env: {{GREETING: "hello ${{who}}"}}
+    - {{cmd: "cat /proc/net/dev > /etc/net-dev", network: true}}
+    - {{cmd: "sha256sum /boot/initrd.img-* > /etc/initrd-sum", when: last}}
+    - {{cmd: "echo early > /usr/share/early", when: beforeInitrd}}
+    - {{cmd: "touch /first-boot-ran", when: firstBoot}}
   kernel:
     version: "6.1"
     enableExtraModules: "uas no-such-module"
     cmdline: console=ttyS0
     uki: false
 "##,
-        packages.display()
+        packages.display(),
+        hook.display()
     );
     let path = oic.work_dir.join("fields.yml");
     fs::write(&path, template).unwrap();
@@ -140,6 +163,8 @@ systemConfig:
         assert_eq!(read("etc/hostname"), "test-host\n");
         assert!(read("etc/cmd-ran").ends_with(" test\n"));
     });
+    steps.check("commands", || commands(tree, &read));
+    steps.check("files", || files(tree, &fs::read(&hook).unwrap()));
     steps.check("network", || {
         let expected = "[Match]\nName=enp9s0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n";
         assert_eq!(read("etc/systemd/network/10-enp9s0.network"), expected);
@@ -160,10 +185,53 @@ systemConfig:
         assert!(tree.join("usr/bin/ping").exists(), "iputils-ping, by its pattern");
     });
     steps.check("users", || users(&read));
+    steps.check("keys", || keys(&tree.join("srv/bea/.ssh")));
     steps.check("apt", || apt(tree, &read));
     steps.check("disk", || disk(&read("etc/fstab"), &build.join("fields-12.raw")));
     steps.check("initrd", || initrd(&tree.join("boot")));
     steps.check("boot", || boot(tree, &build.join("fields-12.raw")));
+}
+
+/// Each has its content, owner and mode.
+fn files(tree: &Path, fetched: &[u8]) {
+    for (path, content, owner, mode) in [
+        ("etc/plain", &b"plain ${HOME}\n"[..], (0, 0), 0o644),
+        ("etc/filled", b"who test\n", (1300, 1500), 0o640),
+        ("usr/local/bin/filled", b"#!/bin/sh\necho test ${x}\n", (0, 0), 0o755),
+        ("usr/share/fetched", fetched, (0, 0), 0o644),
+        ("srv/empty", b"", (801, 802), 0o750),
+    ] {
+        let metadata = fs::metadata(tree.join(path)).unwrap();
+        let found = ((metadata.uid(), metadata.gid()), metadata.permissions().mode() & 0o7777);
+        assert_eq!(found, (owner, mode), "{path}");
+        match metadata.is_dir() {
+            true => assert_eq!(fs::read_dir(tree.join(path)).unwrap().count(), 0, "{path}"),
+            false => assert_eq!(fs::read(tree.join(path)).unwrap(), content, "{path}"),
+        }
+    }
+}
+
+/// Each ran at its time, with what it asked for.
+fn commands(tree: &Path, read: &dyn Fn(&str) -> String) {
+    assert!(read("etc/cmd-ran").contains(" hello test\n"));
+    assert!(read("etc/net-dev").lines().count() > 3, "loopback alone");
+    let output = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sum = read("etc/initrd-sum");
+    let (sum, path) = sum.trim_end().split_once("  ").unwrap();
+    let now = output(Command::new("sha256sum").arg(tree.join(&path[1..])));
+    assert!(now.starts_with(sum), "the initrd was made after the last command");
+    assert!(!tree.join("first-boot-ran").exists());
+    assert_eq!(read("var/lib/oic/first-boot/1"), "touch /first-boot-ran\n");
+    let mut enabled = Command::new("chroot");
+    enabled.arg(tree).arg("systemctl");
+    assert_eq!(
+        output(enabled.args(["is-enabled", "first-boot-1.service"])),
+        "enabled\n"
+    );
 }
 
 fn users(read: &dyn Fn(&str) -> String) {
@@ -178,19 +246,38 @@ fn users(read: &dyn Fn(&str) -> String) {
             .lines()
             .any(|line| line.starts_with(group) && line.ends_with(":bea"))
     };
-    assert!(has("sudo:") && has("video:") && has("lab:"), "{groups}");
+    assert!(has("sudo:") && has("video:") && has("lab:x:1500:"), "{groups}");
+    assert!(passwd.contains("bea:x:1300:"), "{passwd}");
+    assert!(passwd.contains("web:x:801:802::/:/usr/sbin/nologin\n"), "{passwd}");
     let shadow = read("etc/shadow");
+    let fields_of = |user: &str| -> Vec<&str> {
+        let line = shadow.lines().find(|line| line.starts_with(&format!("{user}:")));
+        line.unwrap().split(':').collect()
+    };
+    let gone = fields_of("gone");
+    assert!(gone[1].starts_with("!$6$") && gone[7] == "1", "{gone:?}");
+    let date = Command::new("date").args(["-u", "-d", "2030-06-30", "+%s"]).output();
+    let seconds: u64 = String::from_utf8(date.unwrap().stdout).unwrap().trim().parse().unwrap();
+    assert_eq!(fields_of("bea")[7], (seconds / 86_400).to_string());
     for (user, start) in [("bea", "$2b$"), ("yes", "$y$")] {
-        let fields: Vec<_> = shadow
-            .lines()
-            .find(|l| l.starts_with(user))
-            .unwrap()
-            .split(':')
-            .collect();
+        let fields = fields_of(user);
         assert!(fields[1].starts_with(start), "{shadow}");
         assert_eq!(crypt(PASSWORD, fields[1]), fields[1]);
         assert_eq!(fields[4] == "90", user == "bea", "{shadow}");
     }
+}
+
+/// The keys are in a file that sshd accepts for its owner alone.
+fn keys(directory: &Path) {
+    let file = directory.join("authorized_keys");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{KEY}\n"));
+    for (path, mode) in [(directory, 0o700), (&file, 0o600)] {
+        let metadata = fs::metadata(path).unwrap();
+        let found = (metadata.uid(), metadata.permissions().mode() & 0o7777);
+        assert_eq!(found, (1300, mode), "{}", path.display());
+    }
+    let shown = Command::new("ssh-keygen").arg("-lf").arg(&file).output().unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
 }
 
 /// apt itself reads what was written.

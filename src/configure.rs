@@ -16,6 +16,7 @@ mod home;
 mod identity;
 mod inputs;
 mod interfaces;
+mod machine;
 mod network;
 mod ownership;
 mod password;
@@ -107,7 +108,9 @@ impl Part {
                 presets::apply,
                 users::set_startup_scripts,
                 interfaces::write,
+                machine::write,
                 network::enable,
+                machine::switch_services,
                 run_commands,
                 finish::finish,
             ],

@@ -1,6 +1,7 @@
 //! The merged, validated template: typed values that the later stages take.
 
 mod baseline;
+pub mod machine;
 mod network;
 mod partition;
 
@@ -11,6 +12,7 @@ use crate::package::{Arch, PackageFilter};
 use crate::words::words;
 
 pub use baseline::*;
+pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
 
@@ -273,6 +275,8 @@ pub struct SystemConfig {
     pub hostname: Option<String>,
     /// `machineId`.
     pub machine_id: MachineId,
+    /// `services`, `timezone`, `locale`, `keymap`, `sysctl` and `kernelModules`.
+    pub machine: Machine,
     /// `network`, if it has interfaces.
     pub network: Option<Network>,
     /// `immutability.enabled`.

@@ -193,6 +193,7 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     merge::complete(&mut merged, &sources, &mut findings);
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
     rules::check_merged(&merged, providers, &mut findings);
+    rules::check_packages(&merged, provider, &mut findings);
     modes::check(&merged, &origins, &mut findings);
     let template = convert::template(&merged, &origins, &mut findings);
     let warnings = findings.into_result()?;

@@ -8,13 +8,13 @@ use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
     additional_file, artifact, bootloader, configuration, disk, image, immutability, interface, kernel, network,
-    partition, repository, route, system, target, template, user,
+    partition, repository, route, services, system, target, template, user,
 };
 use super::{size, tree};
 use crate::model::*;
 use crate::package::PackageFilter;
 use crate::yaml::schema::Field;
-use crate::yaml::{Findings, Node, Place};
+use crate::yaml::{Findings, Key, Node, Place};
 
 /// Makes a [`Template`] of a merged tree; findings for files that do not exist go to `findings`.
 pub(super) fn template(root: &Node, origins: &Origins, findings: &mut Findings) -> Option<Template> {
@@ -101,6 +101,7 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
         hostname: system.read(system::HOSTNAME).map(str::to_owned),
         machine_id: system.read(system::MACHINE_ID).unwrap_or_default(),
+        machine: machine(system.node),
         network: system.read(system::NETWORK).and_then(network),
         immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
@@ -116,6 +117,38 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         allow_secrets: system.read(system::ALLOW_SECRETS),
         kernel: kernel(system.read(system::KERNEL)),
     })
+}
+
+/// Converts the machine's own settings in `systemConfig`.
+fn machine(system: &Node) -> Machine {
+    let owned = |field: Field<str>| system.read(field).map(str::to_owned);
+    let units = |field: Field<[String]>| -> Vec<String> {
+        let names = system
+            .read(system::SERVICES)
+            .map_or_else(Vec::new, |services| services.read(field));
+        names.iter().map(|name| machine::unit(name)).collect()
+    };
+    let parameter = |(key, value): &(Key, Node)| {
+        let number = value.int().map(|number| number.to_string());
+        Some((key.text.clone(), value.text().map(str::to_owned).or(number)?))
+    };
+    Machine {
+        services: Services {
+            enable: units(services::ENABLE),
+            disable: units(services::DISABLE),
+            mask: units(services::MASK),
+        },
+        timezone: owned(system::TIMEZONE),
+        locale: owned(system::LOCALE),
+        keymap: owned(system::KEYMAP),
+        sysctl: system
+            .read(system::SYSCTL)
+            .map_or(&[][..], Node::entries)
+            .iter()
+            .filter_map(parameter)
+            .collect(),
+        kernel_modules: system.read(system::KERNEL_MODULES),
+    }
 }
 
 /// Converts `systemConfig.network`; without interfaces there is nothing to configure.

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules::has_hash_partition;
-use super::schema::{additional_file, disk, image, immutability, repository, system, template, user};
+use super::schema::{UNIT_LISTS, additional_file, disk, image, immutability, repository, system, template, user};
+use crate::model::machine;
 use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Node, Place, Source, Value};
 
@@ -117,6 +118,10 @@ fn merge_system(merged: &mut Node, child: &Node) {
         take(&mut system, section, field);
     }
     take(&mut system, section, system::MACHINE_ID);
+    for field in [system::TIMEZONE, system::LOCALE, system::KEYMAP] {
+        take(&mut system, section, field);
+    }
+    merge_services(&mut system, section);
     // Taken whole: what of it is said decides on the rest.
     take(&mut system, section, system::FDE);
     for field in [
@@ -125,6 +130,7 @@ fn merge_system(merged: &mut Node, child: &Node) {
         system::IMMUTABILITY,
         system::BOOTLOADER,
         system::KERNEL,
+        system::SYSCTL,
     ] {
         merge_fields(&mut system, section, field);
     }
@@ -145,7 +151,33 @@ fn merge_system(merged: &mut Node, child: &Node) {
     );
     merge_list(&mut system, section, system::CONFIGURATIONS, |_| None, replace);
     merge_list(&mut system, section, system::ALLOW_SECRETS, text, replace);
+    merge_list(&mut system, section, system::KERNEL_MODULES, text, replace);
     merged.set(template::SYSTEM.name, system);
+}
+
+/// Merges `services`. A unit that the child names in one list leaves all lists of the base.
+fn merge_services(merged: &mut Node, child: &Node) {
+    let Some(section) = child.read(system::SERVICES) else {
+        return;
+    };
+    let named: Vec<String> = UNIT_LISTS
+        .iter()
+        .flat_map(|list| section.read(*list))
+        .map(|name| machine::unit(&name))
+        .collect();
+    let mut result = section.clone();
+    for list in UNIT_LISTS {
+        let of_base = merged.read(system::SERVICES).and_then(|base| base.get(list));
+        let is_kept = |node: &&Node| node.text().is_none_or(|name| !named.contains(&machine::unit(name)));
+        let kept = of_base.map_or(&[][..], Node::items).iter().filter(is_kept);
+        let own = section.get(list).map_or(&[][..], Node::items);
+        let items: Vec<Node> = kept.chain(own).cloned().collect();
+        match section.get(list).or(of_base) {
+            Some(like) if !items.is_empty() => result.set(list.name, self::list(like, items)),
+            _ => result.remove(list.name),
+        }
+    }
+    merged.set(system::SERVICES.name, result);
 }
 
 /// Appends the child's list to the base's, but combines an item that has the identity of one of the base with the first

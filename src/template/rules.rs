@@ -3,12 +3,14 @@
 mod baseline;
 mod disk;
 mod files;
+mod machine;
 mod network;
 mod storage;
 mod system;
 
 pub(super) use baseline::{check_folded, is_overlay};
 pub(super) use files::refused;
+pub(super) use machine::check_packages;
 pub(super) use system::{has_hash_partition, is_hashed};
 
 use super::schema::checks::is_placeholder;
@@ -34,6 +36,7 @@ pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings)
             network::check(&network, findings);
         }
         files::check(&system, findings);
+        machine::check(&system, findings);
         groups(&system, &root, providers, findings);
     }
     for repository in root.items(template::REPOSITORIES) {
@@ -62,6 +65,7 @@ pub(super) fn check_merged(root: &Node, providers: &Providers, findings: &mut Fi
     }
     system::check_merged(root, findings);
     files::check_merged(root, findings);
+    machine::check_merged(root, findings);
 }
 
 /// Checks that the operating system and its distribution are those of a provider.

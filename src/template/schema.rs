@@ -2,12 +2,14 @@
 
 pub(super) mod checks;
 mod interfaces;
+mod machine;
 mod on_image;
 
 mod repositories;
 mod storage;
 
 pub(super) use interfaces::{interface, network, route};
+pub(super) use machine::{UNIT_LISTS, services};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
 pub(super) use repositories::repository;
 pub(super) use storage::{fde, selection_policy};
@@ -256,6 +258,30 @@ fields! {
             "machineId",
             "What /etc/machine-id says until the machine has an id: empty (if absent), or uninitialized, with which the first \
              boot fulfills ConditionFirstBoot= and applies presets.",
+        );
+        SERVICES: Node = Field::map("services", services::ALL, "systemd units that are switched on or off.");
+        TIMEZONE: str = Field::text("timezone", machine::TIMEZONE, "Time zone of the machine; UTC if absent.");
+        LOCALE: str = Field::text(
+            "locale",
+            machine::LOCALE,
+            "Language of the machine; on Debian and its relatives the package locales makes it.",
+        );
+        KEYMAP: str = Field::text(
+            "keymap",
+            machine::KEYMAP,
+            "Keyboard layout of the console; on Debian and its relatives the package console-setup sets it.",
+        );
+        SYSCTL: Node = Field::table(
+            "sysctl",
+            machine::PARAMETER,
+            &machine::PARAMETER_VALUE,
+            "Kernel parameters that each boot sets.",
+        );
+        KERNEL_MODULES: [String] = Field::texts(
+            "kernelModules",
+            &machine::MODULE,
+            Unique::Value,
+            "Kernel modules that each boot loads; kernel.enableExtraModules has those of the initrd.",
         );
         NETWORK: Node = Field::map("network", network::ALL, "Interfaces of the machine, and what configures them.");
         INITRAMFS: Node = Field::map("initramfs", initramfs::ALL, "Initrd of an installation medium.");

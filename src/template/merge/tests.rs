@@ -158,6 +158,28 @@ fn a_baseline_and_its_policy_are_taken_whole() {
 }
 
 #[test]
+fn the_childs_word_on_a_unit_counts() {
+    let base =
+        "{systemConfig: {services: {enable: [a, b.timer], mask: [c]}, sysctl: {x: 1, y: 2}, kernelModules: [m]}}";
+    let child =
+        "{systemConfig: {services: {enable: [c], disable: [a.service]}, sysctl: {y: 3}, kernelModules: [n, m]}}";
+    insta::assert_snapshot!(merged(base, child, &["systemConfig"]), @r"
+    services:
+      enable:
+      - b.timer
+      - c
+      disable:
+      - a.service
+    sysctl:
+      x: 1
+      y: 3
+    kernelModules:
+    - m
+    - n
+    ");
+}
+
+#[test]
 fn a_nameless_system_is_named_after_the_image() {
     assert_eq!(merged("{}", "{image: {name: i}}", &["systemConfig", "name"]), "i\n");
 }
@@ -232,6 +254,13 @@ fn layer() -> BoxedStrategy<String> {
         ("immutability", some_of(vec![("enabled", flag())])),
         ("bootloader", some_of(vec![("bootType", word()), ("provider", word())])),
         ("packages", words()),
+        (
+            "services",
+            some_of(vec![("enable", words()), ("disable", words()), ("mask", words())]),
+        ),
+        ("timezone", word()),
+        ("sysctl", some_of(vec![("a", word()), ("b", word())])),
+        ("kernelModules", words()),
         (
             "users",
             keyed(

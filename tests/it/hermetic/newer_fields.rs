@@ -45,6 +45,64 @@ fn check(cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn the_machines_own_settings() {
+    let said = |text: &str, expected: &str| check(&[(&format!("systemConfig: {{{text}}}"), expected)]);
+    for (text, expected) in [
+        (
+            "services: {enable: [ssh, fstrim.timer, getty@tty2.service], disable: ['-.mount'], mask: ['a\\\\x2db.mount']}",
+            "disable[0]: \"-.mount\" is not valid",
+        ),
+        (
+            "services: {enable: [a b]}",
+            "services.enable[0]: \"a b\" is not valid: the name of a unit",
+        ),
+        ("services: {start: [a]}", "services.start: there is no such field"),
+        (
+            "services: {enable: [a], mask: [a.service]}",
+            "error: systemConfig.services.mask[0]: is enabled too",
+        ),
+        ("timezone: America/Argentina/Buenos_Aires, packages: [tzdata]", ""),
+        ("timezone: Etc/GMT+3, packages: [tzdata]", ""),
+        ("timezone: /etc/passwd", "timezone: \"/etc/passwd\" is not valid"),
+        ("timezone: ../Berlin", "timezone: \"../Berlin\" is not valid"),
+        (
+            "locale: de_DE.UTF-8",
+            "warning: systemConfig.locale: needs the package locales",
+        ),
+        ("locale: sr_RS@latin, packages: [locales]", ""),
+        ("locale: 'de DE'", "locale: \"de DE\" is not valid"),
+        ("keymap: de-latin1, packages: [console-setup]", ""),
+        ("keymap: a b", "keymap: \"a b\" is not valid"),
+        (
+            "sysctl: {vm.swappiness: 10, net.ipv4.conf.eth0/1.rp_filter: '1', -kernel.x: a b}",
+            "",
+        ),
+        (
+            "sysctl: {vm.swappiness: [10]}",
+            "sysctl.vm.swappiness: expected a text, found a list",
+        ),
+        ("sysctl: {'a b': 1}", "\"a b\" is not valid: a kernel parameter"),
+        ("sysctl: {kernel.domainname: \"a\\nb\"}", "must be a single line"),
+        ("kernelModules: [br_netfilter, 'nf-x']", ""),
+        ("kernelModules: [a b]", "kernelModules[0]: \"a b\" is not valid"),
+    ] {
+        said(text, expected);
+    }
+    let settings = "services: {enable: [ssh]}, sysctl: {b.c: 7, a.b: x}, timezone: UTC, kernelModules: [m]";
+    let machine = load(&format!("{HEAD}systemConfig: {{{settings}}}"))
+        .unwrap()
+        .template
+        .system
+        .machine;
+    assert_eq!(machine.services.enable, ["ssh.service"]);
+    assert_eq!(format!("{:?}", machine.sysctl), r#"[("b.c", "7"), ("a.b", "x")]"#);
+    assert_eq!(
+        (machine.timezone.as_deref(), &machine.kernel_modules[..]),
+        (Some("UTC"), &["m".to_owned()][..])
+    );
+}
+
+#[test]
 fn network() {
     let interfaces = |text: &str| format!("systemConfig: {{network: {{interfaces: [{text}]}}}}");
     let cases = [

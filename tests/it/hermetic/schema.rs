@@ -148,6 +148,12 @@ systemConfig:
   name: s
   description: d
   hostname: h
+  services: {enable: [a.timer], disable: [b], mask: [c]}
+  timezone: Europe/Berlin
+  locale: de_DE.UTF-8
+  keymap: de
+  sysctl: {vm.swappiness: 10}
+  kernelModules: [m]
   initramfs: {template: t}
   immutability: {enabled: true, secureBootDBKey: a.key, secureBootDBCrt: a.crt, secureBootDBCer: a.cer}
   users: [{name: u, password: p, hash_algo: sha512, passwordMaxAge: 9, startupScript: /s, groups: [g], sudo: true,
@@ -206,7 +212,7 @@ ai: {provider: x, cache: {enabled: true}, scoring: {semantic: 0.5}}
 /// Collects the texts of a table that code checks, one per rule.
 fn checked(shape: &Shape, found: &mut Vec<Text>) {
     match shape {
-        Shape::Text(text) => {
+        Shape::Text(text) | Shape::Plain(text) => {
             if let Some(check) = text.check
                 && !found.iter().any(|other| other.check.unwrap().words == check.words)
             {

@@ -287,6 +287,8 @@ pub struct SystemConfig {
     pub bootloader: Bootloader,
     /// `packages`: the packages that the template names.
     pub packages: Vec<String>,
+    /// Names of the packages that the image must not have: `removePackages`, and those of `packages` with a `-`.
+    pub removed_packages: Vec<String>,
     /// `additionalFiles`.
     pub additional_files: Vec<AdditionalFile>,
     /// `configurations[].cmd`: commands run in the image, in order.

@@ -106,7 +106,8 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),
-        packages: system.read(system::PACKAGES),
+        packages: super::packages(system.node),
+        removed_packages: super::removed_packages(system.node),
         additional_files: system
             .items(system::ADDITIONAL_FILES)
             .flat_map(|file| additional_file(&file, origins, findings))

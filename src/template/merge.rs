@@ -106,13 +106,14 @@ fn merge_disk(merged: &mut Node, child: &Node) {
 
 /// Merges `systemConfig`.
 fn merge_system(merged: &mut Node, child: &Node) {
-    let Some(section) = child.read(template::SYSTEM) else {
+    let Some(section) = child.read(template::SYSTEM).map(with_removals) else {
         return;
     };
-    let Some(mut system) = merged.read(template::SYSTEM).cloned() else {
-        merged.set(template::SYSTEM.name, section.clone());
+    let Some(mut system) = merged.read(template::SYSTEM).map(with_removals) else {
+        merged.set(template::SYSTEM.name, section);
         return;
     };
+    let section = &section;
     system.span = section.span.clone();
     for field in [system::NAME, system::DESCRIPTION, system::HOSTNAME] {
         take(&mut system, section, field);
@@ -134,7 +135,7 @@ fn merge_system(merged: &mut Node, child: &Node) {
     ] {
         merge_fields(&mut system, section, field);
     }
-    merge_list(&mut system, section, system::PACKAGES, text, replace);
+    merge_list(&mut system, section, system::PACKAGES, package, replace);
     merge_list(
         &mut system,
         section,
@@ -206,6 +207,34 @@ fn merge_list<K: ?Sized>(
 /// Returns the text of an item.
 fn text(node: &Node) -> Option<String> {
     node.text().map(str::to_owned)
+}
+
+/// Returns the name of the package that an item asks for or leaves out: the child's word on it counts.
+fn package(node: &Node) -> Option<String> {
+    let text = node.text()?;
+    let name = text.split(['=', ':']).next().unwrap_or(text);
+    Some(name.trim_start_matches('-').to_owned())
+}
+
+/// Puts the names of `removePackages` into `packages`, in the form that means the same there.
+fn with_removals(system: &Node) -> Node {
+    let mut system = system.clone();
+    let Some(removed) = system.get(system::REMOVE_PACKAGES).cloned() else {
+        return system;
+    };
+    system.remove(system::REMOVE_PACKAGES.name);
+    if removed.items().is_empty() {
+        return system;
+    }
+    let mut items = system.get(system::PACKAGES).map_or(&[][..], Node::items).to_vec();
+    items.extend(removed.items().iter().filter_map(|item| {
+        Some(Node {
+            span: item.span.clone(),
+            value: Value::Text(format!("-{}", item.text()?)),
+        })
+    }));
+    system.set(system::PACKAGES.name, list(&removed, items));
+    system
 }
 
 /// Takes the child's item.

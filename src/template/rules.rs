@@ -5,6 +5,7 @@ mod disk;
 mod files;
 mod machine;
 mod network;
+mod packages;
 mod storage;
 mod system;
 
@@ -37,6 +38,7 @@ pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings)
         }
         files::check(&system, findings);
         machine::check(&system, findings);
+        packages::check(&system, findings);
         groups(&system, &root, providers, findings);
     }
     for repository in root.items(template::REPOSITORIES) {

@@ -33,8 +33,7 @@ const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
 const OWNER: &str = "([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+)(:([A-Za-z_][A-Za-z0-9_.-]*[$]?|[0-9]+))?";
 const PACKAGE: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?";
-const PACKAGE_OR_GROUP: &str =
-    r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*";
+const PACKAGE_OR_GROUP: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*|-[A-Za-z0-9][A-Za-z0-9+_.~-]*";
 
 /// The operating system whose templates may name any distribution: whether a provider has it
 /// shows when the template is merged.
@@ -54,7 +53,11 @@ const PACKAGE_NAME: Text = FILLED.max_chars(256).pattern(
 );
 const PACKAGE_OR_GROUP_NAME: Text = FILLED.max_chars(256).pattern(
     PACKAGE_OR_GROUP,
-    "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit; or @ and the id of a group",
+    "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit; or @ and the id of a group; or - and the name of a package to leave out",
+);
+const REMOVED_NAME: Text = FILLED.max_chars(256).pattern(
+    "[A-Za-z0-9][A-Za-z0-9+_.~-]*",
+    "the name of a package: letters, digits and + - . _ ~, the first one a letter or digit",
 );
 
 /// The fields of a template.
@@ -302,7 +305,13 @@ fields! {
             "packages",
             &Shape::Text(PACKAGE_OR_GROUP_NAME),
             Unique::Value,
-            "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages.",
+            "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages; -name leaves out what the default or a parent asks for.",
+        );
+        REMOVE_PACKAGES: [String] = Field::texts(
+            "removePackages",
+            &Shape::Text(REMOVED_NAME),
+            Unique::Value,
+            "Packages that the image must not have, although the default or a parent asks for them; the same as -name in packages.",
         );
         ADDITIONAL_FILES: [Node] = Field::maps(
             "additionalFiles",
@@ -325,6 +334,9 @@ fields! {
         KERNEL: Node = Field::map("kernel", kernel::ALL, "Kernel, its command line and its modules.");
     }
 }
+
+/// The lists that ask for packages and leave them out.
+pub(super) const PACKAGE_LISTS: [Field<[String]>; 2] = [system::PACKAGES, system::REMOVE_PACKAGES];
 
 fields! {
     /// `systemConfig.initramfs`.

@@ -103,6 +103,52 @@ fn the_machines_own_settings() {
 }
 
 #[test]
+fn packages_that_are_left_out() {
+    for (text, expected) in [
+        ("packages: [-systemd-timesyncd, vim]", ""),
+        ("removePackages: [systemd-timesyncd]", ""),
+        ("packages: ['-lib*']", "packages[0]: \"-lib*\" is not valid"),
+        ("packages: ['--x']", "packages[0]: \"--x\" is not valid"),
+        (
+            "removePackages: ['-x']",
+            "removePackages[0]: \"-x\" is not valid: the name of a package",
+        ),
+        (
+            "packages: [vim, -vim]",
+            "packages[1]: leaves out \"vim\", which line 3 asks for",
+        ),
+        (
+            "packages: ['vim=1'], removePackages: [vim]",
+            "removePackages[0]: leaves out \"vim\"",
+        ),
+    ] {
+        check(&[(&format!("systemConfig: {{{text}}}"), expected)]);
+    }
+    let loaded = load(&format!(
+        "{HEAD}systemConfig:\n  packages:\n    - vim\n    - -systemd-timesyncd\n"
+    ))
+    .unwrap();
+    let system = &loaded.template.system;
+    assert!(system.packages.contains(&"vim".to_owned()) && system.packages.contains(&"systemd-sysv".to_owned()));
+    assert!(
+        !system.packages.iter().any(|name| name.contains("timesyncd")),
+        "{:?}",
+        system.packages
+    );
+    assert_eq!(system.removed_packages, ["systemd-timesyncd"]);
+    assert!(!loaded.default_packages.iter().any(|name| name.contains("timesyncd")));
+    assert_eq!(loaded.own_packages, ["vim"]);
+    assert!(loaded.left_out_by("systemd-timesyncd").unwrap().ends_with("t.yml:6"));
+    assert!(loaded.is_inherited("systemd-sysv") && !loaded.is_inherited("vim") && !loaded.is_inherited("libc6"));
+    // What is printed is a template that leaves out the same.
+    let again = load(&loaded.to_yaml().unwrap()).unwrap().template;
+    assert_eq!(
+        (again.system.packages, again.system.removed_packages),
+        (system.packages.clone(), system.removed_packages.clone())
+    );
+}
+
+#[test]
 fn network() {
     let interfaces = |text: &str| format!("systemConfig: {{network: {{interfaces: [{text}]}}}}");
     let cases = [

@@ -84,7 +84,7 @@ disk:
 systemConfig:
   name: fields
   hostname: "${{who}}-host"
-  packages: [oic-local, sudo, "iputils-*g", tzdata, locales, console-setup]
+  packages: [oic-local, sudo, "iputils-*g", tzdata, locales, console-setup, -systemd-timesyncd]
   services: {{enable: [getty@tty2], disable: [apt-daily.timer], mask: [apt-daily-upgrade.timer]}}
   timezone: Europe/Berlin
   locale: de_DE.UTF-8
@@ -158,6 +158,10 @@ systemConfig:
         );
         assert_eq!(read("usr/share/oic-local/file"), "local\n");
         assert!(tree.join("usr/bin/ping").exists(), "iputils-ping, by its pattern");
+        assert!(
+            !tree.join("usr/lib/systemd/systemd-timesyncd").exists(),
+            "it is left out"
+        );
     });
     steps.check("machine", || machine(tree, &read));
     steps.check("users", || users(&read));

@@ -312,19 +312,27 @@ impl SystemConfig {
 }
 
 /// `machineId`: what the image has in place of the machine's id, which each machine draws when it boots (machine-id(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum MachineId {
     /// Nothing: the machine is configured, and lacks an id only.
     #[default]
     Empty,
     /// A word that makes the first boot that of a system which is not configured yet: `ConditionFirstBoot=` holds.
     Uninitialized,
+    /// An id of 32 hexadecimal digits, which all copies of the image share.
+    Given(String),
 }
 
-words!(MachineId {
-    (Self::Empty): "empty",
-    (Self::Uninitialized): "uninitialized",
-});
+impl MachineId {
+    /// Makes it of the words `empty` and `uninitialized`, or an id.
+    pub fn of(text: &str) -> Self {
+        match text {
+            "empty" => Self::Empty,
+            "uninitialized" => Self::Uninitialized,
+            id => Self::Given(id.to_owned()),
+        }
+    }
+}
 
 /// `systemConfig.users[]`.
 #[derive(Clone, PartialEq, Eq)]

@@ -51,9 +51,10 @@ pub(super) fn finish(context: &Context<'_>) -> Result<(), ConfigureError> {
 /// and questions may be asked on the console (machine-id(5), "First Boot Semantics").
 fn reset_machine_id(context: &Context<'_>) -> Result<(), ConfigureError> {
     if context.root.exists(SYSTEMD)? {
-        let text = match context.request.template.system.machine_id {
-            MachineId::Empty => "",
-            MachineId::Uninitialized => "uninitialized\n",
+        let text = match &context.request.template.system.machine_id {
+            MachineId::Empty => String::new(),
+            MachineId::Uninitialized => "uninitialized\n".to_owned(),
+            MachineId::Given(id) => format!("{id}\n"),
         };
         context.provide(MACHINE_ID, text, 0o444)?;
     }

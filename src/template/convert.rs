@@ -100,7 +100,9 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         name: system.read(system::NAME)?.to_owned(),
         description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
         hostname: system.read(system::HOSTNAME).map(str::to_owned),
-        machine_id: system.read(system::MACHINE_ID).unwrap_or_default(),
+        machine_id: system
+            .read(system::MACHINE_ID)
+            .map_or_else(MachineId::default, MachineId::of),
         machine: machine(system.node),
         network: system.read(system::NETWORK).and_then(network),
         immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),

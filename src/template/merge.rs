@@ -118,8 +118,7 @@ fn merge_system(merged: &mut Node, child: &Node) {
     for field in [system::NAME, system::DESCRIPTION, system::HOSTNAME] {
         take(&mut system, section, field);
     }
-    take(&mut system, section, system::MACHINE_ID);
-    for field in [system::TIMEZONE, system::LOCALE, system::KEYMAP] {
+    for field in [system::MACHINE_ID, system::TIMEZONE, system::LOCALE, system::KEYMAP] {
         take(&mut system, section, field);
     }
     merge_services(&mut system, section);

@@ -15,7 +15,7 @@ pub(super) use repositories::repository;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
-    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, HashMethod, ImageType, MachineId, PartitionFlag,
+    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, HashMethod, ImageType, PartitionFlag,
     PartitionTable, PartitionType,
 };
 use crate::package::Arch;
@@ -257,10 +257,11 @@ fields! {
             TEXT.max_chars(64).check(checks::HOSTNAME),
             "Name of the machine.",
         );
-        MACHINE_ID: MachineId = Field::word(
+        MACHINE_ID: str = Field::text(
             "machineId",
+            TEXT.check(checks::MACHINE_ID),
             "What /etc/machine-id says until the machine has an id: empty (if absent), or uninitialized, with which the first \
-             boot fulfills ConditionFirstBoot= and applies presets.",
+             boot fulfills ConditionFirstBoot= and applies presets; or an id, which all copies of the image share.",
         );
         SERVICES: Node = Field::map("services", services::ALL, "systemd units that are switched on or off.");
         TIMEZONE: str = Field::text("timezone", machine::TIMEZONE, "Time zone of the machine; UTC if absent.");

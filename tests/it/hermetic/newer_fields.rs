@@ -61,6 +61,13 @@ fn the_machines_own_settings() {
             "services: {enable: [a], mask: [a.service]}",
             "error: systemConfig.services.mask[0]: is enabled too",
         ),
+        ("machineId: uninitialized", ""),
+        ("machineId: 0123456789abcdef0123456789abcdef", ""),
+        (
+            "machineId: '00000000000000000000000000000000'",
+            "is neither empty nor uninitialized nor an id",
+        ),
+        ("machineId: 0123456789ABCDEF0123456789ABCDEF", "is neither empty"),
         ("timezone: America/Argentina/Buenos_Aires, packages: [tzdata]", ""),
         ("timezone: Etc/GMT+3, packages: [tzdata]", ""),
         ("timezone: /etc/passwd", "timezone: \"/etc/passwd\" is not valid"),

@@ -1,6 +1,7 @@
 //! The merged, validated template: typed values that the later stages take.
 
 mod baseline;
+mod debconf;
 pub mod machine;
 mod network;
 mod partition;
@@ -12,6 +13,7 @@ use crate::package::{Arch, PackageFilter};
 use crate::words::words;
 
 pub use baseline::*;
+pub use debconf::{DebconfAnswer, QuestionType};
 pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
@@ -289,6 +291,8 @@ pub struct SystemConfig {
     pub packages: Vec<String>,
     /// Names of the packages that the image must not have: `removePackages`, and those of `packages` with a `-`.
     pub removed_packages: Vec<String>,
+    /// `debconf`: answers to questions of packages.
+    pub debconf: Vec<DebconfAnswer>,
     /// `additionalFiles`.
     pub additional_files: Vec<AdditionalFile>,
     /// `configurations[].cmd`: commands run in the image, in order.

@@ -7,8 +7,8 @@ use super::files::Origins;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
-    additional_file, artifact, bootloader, configuration, disk, image, immutability, interface, kernel, network,
-    partition, repository, route, services, system, target, template, user,
+    additional_file, artifact, bootloader, configuration, debconf, disk, image, immutability, interface, kernel,
+    network, partition, repository, route, services, system, target, template, user,
 };
 use super::{size, tree};
 use crate::model::*;
@@ -110,6 +110,7 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
         bootloader: bootloader(system.read(system::BOOTLOADER)),
         packages: super::packages(system.node),
         removed_packages: super::removed_packages(system.node),
+        debconf: system.read(system::DEBCONF).iter().filter_map(answer).collect(),
         additional_files: system
             .items(system::ADDITIONAL_FILES)
             .flat_map(|file| additional_file(&file, origins, findings))
@@ -119,6 +120,16 @@ fn system(system: &Place<'_>, origins: &Origins, findings: &mut Findings) -> Opt
             .collect(),
         allow_secrets: system.read(system::ALLOW_SECRETS),
         kernel: kernel(system.read(system::KERNEL)),
+    })
+}
+
+/// Converts an entry of `systemConfig.debconf`.
+fn answer(node: &Node) -> Option<DebconfAnswer> {
+    Some(DebconfAnswer {
+        package: node.read(debconf::PACKAGE)?.to_owned(),
+        question: node.read(debconf::QUESTION)?.to_owned(),
+        kind: node.read(debconf::TYPE)?,
+        value: node.read(debconf::VALUE).unwrap_or_default().to_owned(),
     })
 }
 

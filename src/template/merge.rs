@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules::has_hash_partition;
-use super::schema::{UNIT_LISTS, additional_file, disk, image, immutability, repository, system, template, user};
+use super::schema::{
+    UNIT_LISTS, additional_file, debconf, disk, image, immutability, repository, system, template, user,
+};
 use crate::model::machine;
 use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Node, Place, Source, Value};
@@ -149,6 +151,7 @@ fn merge_system(merged: &mut Node, child: &Node) {
         |node| node.read(additional_file::FINAL).map(str::to_owned),
         replace,
     );
+    merge_list(&mut system, section, system::DEBCONF, question, replace);
     merge_list(&mut system, section, system::CONFIGURATIONS, |_| None, replace);
     merge_list(&mut system, section, system::ALLOW_SECRETS, text, replace);
     merge_list(&mut system, section, system::KERNEL_MODULES, text, replace);
@@ -213,6 +216,12 @@ fn package(node: &Node) -> Option<String> {
     let text = node.text()?;
     let name = text.split(['=', ':']).next().unwrap_or(text);
     Some(name.trim_start_matches('-').to_owned())
+}
+
+/// Returns what two answers to the same question share: package and question.
+fn question(node: &Node) -> Option<String> {
+    let question = node.read(debconf::QUESTION)?;
+    Some(format!("{} {question}", node.read(debconf::PACKAGE)?))
 }
 
 /// Puts the names of `removePackages` into `packages`, in the form that means the same there.

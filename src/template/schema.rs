@@ -1,5 +1,6 @@
 //! The fields of a template (`docs` and editor schemas come from the same table).
 
+mod answers;
 pub(super) mod checks;
 mod interfaces;
 mod machine;
@@ -8,6 +9,7 @@ mod on_image;
 mod repositories;
 mod storage;
 
+pub(super) use answers::debconf;
 pub(super) use interfaces::{interface, network, route};
 pub(super) use machine::{UNIT_LISTS, services};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
@@ -313,6 +315,12 @@ fields! {
             &Shape::Text(REMOVED_NAME),
             Unique::Value,
             "Packages that the image must not have, although the default or a parent asks for them; the same as -name in packages.",
+        );
+        DEBCONF: [Node] = Field::maps(
+            "debconf",
+            &Shape::Map(debconf::ALL),
+            Unique::No,
+            "Answers to questions that .deb packages ask while they are installed.",
         );
         ADDITIONAL_FILES: [Node] = Field::maps(
             "additionalFiles",

@@ -66,12 +66,17 @@ pub(super) fn check_merged(root: &Node, findings: &mut Findings) {
     }
 }
 
-/// Warns of settings that need a package of Debian which neither the merged template nor `provider` names.
+/// Warns of settings that need a package of Debian which neither the merged template nor `provider` names, and refuses
+/// what only packages of Debian take.
 pub(in crate::template) fn check_packages(root: &Node, provider: &Provider, findings: &mut Findings) {
     let Some(system) = Place::root(root).get(template::SYSTEM) else {
         return;
     };
     if provider.packages.system != PackageSystem::Deb {
+        if let Some(answer) = system.items(system::DEBCONF).next() {
+            let message = format!("the packages of {provider} ask no questions of debconf");
+            findings.push(answer.error(message).hint("remove debconf"));
+        }
         return;
     }
     let named = system.read(system::PACKAGES);

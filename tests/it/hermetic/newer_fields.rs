@@ -156,6 +156,40 @@ fn packages_that_are_left_out() {
 }
 
 #[test]
+fn answers_to_questions() {
+    let answer = |text: &str, expected: &str| check(&[(&format!("systemConfig: {{debconf: [{text}]}}"), expected)]);
+    answer(
+        "{package: postfix, question: postfix/main_mailer_type, type: select, value: No configuration}",
+        "",
+    );
+    answer("{package: a, question: a/b, type: password}", "");
+    answer("{package: a, question: a/b}", "debconf[0].type: is missing");
+    answer("{package: A, question: a/b, type: note}", "package: \"A\" is not valid");
+    answer(
+        "{package: a, question: a b, type: note}",
+        "question: \"a b\" is not valid",
+    );
+    answer(
+        "{package: a, question: a/b, type: secret}",
+        "\"secret\" is not a known value",
+    );
+    answer(
+        "{package: a, question: a/b, type: string, value: 'xyz\\'}",
+        "value: the value must be a single line",
+    );
+    let on_rpm = HEAD.replace("debian13", "azl3").replace("debian", "azure-linux");
+    let text = "systemConfig: {debconf: [{package: a, question: a/b, type: note}]}";
+    let findings = load(&format!("{on_rpm}{text}")).unwrap_err().to_string();
+    assert!(findings.contains("ask no questions of debconf"), "{findings}");
+    let secret = "systemConfig: {debconf: [{package: a, question: a/b, type: password, value: geheim}]}";
+    let shown = load(&format!("{HEAD}{secret}"))
+        .unwrap()
+        .resolved(template::Scope::Full, false)
+        .unwrap();
+    assert!(shown.contains("question: a/b") && !shown.contains("geheim"), "{shown}");
+}
+
+#[test]
 fn network() {
     let interfaces = |text: &str| format!("systemConfig: {{network: {{interfaces: [{text}]}}}}");
     let cases = [

@@ -85,6 +85,9 @@ systemConfig:
   name: fields
   hostname: "${{who}}-host"
   packages: [oic-local, sudo, "iputils-*g", tzdata, locales, console-setup, -systemd-timesyncd]
+  debconf:
+    - {{package: locales, question: locales/locales_to_be_generated, type: multiselect, value: en_GB.UTF-8 UTF-8}}
+    - {{package: dash, question: dash/sh, type: boolean, value: "true"}}
   services: {{enable: [getty@tty2], disable: [apt-daily.timer], mask: [apt-daily-upgrade.timer]}}
   timezone: Europe/Berlin
   locale: de_DE.UTF-8
@@ -196,7 +199,11 @@ fn machine(tree: &Path, read: &dyn Fn(&str) -> String) {
         .arg(tree.join("usr/lib/locale/locale-archive"))
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&archive.stdout), "de_DE.utf8\n");
+    assert_eq!(
+        String::from_utf8_lossy(&archive.stdout),
+        "de_DE.utf8\nen_GB.utf8\n",
+        "by locale and debconf"
+    );
     let keyboard = read("etc/default/keyboard");
     assert!(
         keyboard.contains("XKBLAYOUT=\"ch\"\nXKBVARIANT=\"de_nodeadkeys\"\n"),

@@ -108,10 +108,13 @@ fn merge_disk(merged: &mut Node, child: &Node) {
 
 /// Merges `systemConfig`.
 fn merge_system(merged: &mut Node, child: &Node) {
+    if let Some(system) = merged.read(template::SYSTEM).map(with_removals) {
+        merged.set(template::SYSTEM.name, system);
+    }
     let Some(section) = child.read(template::SYSTEM).map(with_removals) else {
         return;
     };
-    let Some(mut system) = merged.read(template::SYSTEM).map(with_removals) else {
+    let Some(mut system) = merged.read(template::SYSTEM).cloned() else {
         merged.set(template::SYSTEM.name, section);
         return;
     };

@@ -3,6 +3,7 @@
 use super::super::{ConfigureError, Context};
 use super::is_debian;
 use crate::model::machine::{KEYBOARD, VCONSOLE};
+use crate::sandbox::SandboxError;
 
 /// The table from layouts of the console to those of X11, which localectl(1) uses.
 const TABLE: &str = "/usr/share/systemd/kbd-model-map";
@@ -32,8 +33,13 @@ pub(super) fn set(context: &Context<'_>) -> Result<(), ConfigureError> {
         }
     }
     if has_setupcon {
-        // What the initrd and the first boot load.
-        context.tool(["setupcon", "--save-only"])?;
+        // What the initrd and the boot load. Without it, the boot makes it of the file above.
+        match context.tool(["setupcon", "--save-only"]) {
+            Err(error @ SandboxError::Failed { .. }) => {
+                context.work.progress.note(&format!("systemConfig.keymap: {error}"));
+            }
+            ended => ended?,
+        }
     } else if !has_reader {
         let package = if is_debian {
             "console-setup"

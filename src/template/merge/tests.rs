@@ -180,9 +180,9 @@ fn the_childs_word_on_a_package_counts() {
 #[test]
 fn the_childs_word_on_a_unit_counts() {
     let base =
-        "{systemConfig: {services: {enable: [a, b.timer], mask: [c]}, sysctl: {x: 1, y: 2}, kernelModules: [m]}}";
+        "{systemConfig: {services: {enable: [a, b.timer], mask: [c]}, sysctl: {x: 1, z: 2}, kernelModules: [m]}}";
     let child =
-        "{systemConfig: {services: {enable: [c], disable: [a.service]}, sysctl: {y: 3}, kernelModules: [n, m]}}";
+        "{systemConfig: {services: {enable: [c], disable: [a.service]}, sysctl: {z: 3}, kernelModules: [o, m]}}";
     insta::assert_snapshot!(merged(base, child, &["systemConfig"]), @r"
     services:
       enable:
@@ -192,10 +192,10 @@ fn the_childs_word_on_a_unit_counts() {
       - a.service
     sysctl:
       x: 1
-      y: 3
+      z: 3
     kernelModules:
     - m
-    - n
+    - o
     ");
 }
 

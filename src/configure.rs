@@ -20,6 +20,7 @@ mod identity;
 mod inputs;
 mod interfaces;
 mod keys;
+mod machine;
 mod network;
 mod ownership;
 mod password;
@@ -115,8 +116,10 @@ impl Part {
                 presets::apply,
                 users::set_startup_scripts,
                 interfaces::write,
+                machine::write,
                 network::enable,
                 first_boot::write,
+                machine::switch_services,
                 commands::run,
                 finish::finish,
             ],

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
 use crate::hint::Hint;
+use crate::model::DebconfAnswer;
 use crate::package::{Arch, ResolvedPackage};
 use crate::root::Root;
 use crate::sandbox::{self, CONFINED, SandboxError, SandboxSpec, ScriptFailure};
@@ -42,6 +43,8 @@ pub struct InstallRequest<'a> {
     pub arch: Arch,
     /// Types of the file systems that initrds check.
     pub file_systems: &'a [&'static str],
+    /// Answers to the packages' questions, for `.deb` packages.
+    pub answers: &'a [&'a DebconfAnswer],
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub epoch: u64,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
@@ -98,6 +101,14 @@ pub enum InstallError {
         /// Its messages.
         complaints: Vec<String>,
     },
+    /// The answers to the packages' questions could not be stored. What the program says is left out: it repeats them.
+    #[error("the answers of systemConfig.debconf cannot be stored: {program} {how}")]
+    Answers {
+        /// The program that stores them.
+        program: &'static str,
+        /// How it ended, in words.
+        how: String,
+    },
     /// A kernel's hooks failed, for instance its initrd could not be made.
     #[error("cannot make the initrd of kernel {version}: {source}")]
     Kernel {
@@ -132,6 +143,7 @@ impl InstallError {
             Self::NoProgram { package, .. } => Some(format!("add {package} to the provider's base packages").into()),
             Self::Sandbox(error) => error.hint(),
             Self::Script(_) => Some(CONFINED.into()),
+            Self::Answers { .. } => Some("check packages, questions, types and values of systemConfig.debconf".into()),
             _ => None,
         }
     }

@@ -2,7 +2,9 @@
 
 mod baseline;
 mod command;
+mod debconf;
 mod files;
+pub mod machine;
 mod network;
 mod partition;
 mod people;
@@ -14,7 +16,9 @@ use crate::words::words;
 
 pub use baseline::*;
 pub use command::{Configuration, When};
+pub use debconf::{DebconfAnswer, QuestionType};
 pub use files::{AdditionalFile, FileSource, mode_in_image};
+pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
 pub use people::{Group, HashMethod, Password, User};
@@ -278,6 +282,8 @@ pub struct SystemConfig {
     pub hostname: Option<String>,
     /// `machineId`.
     pub machine_id: MachineId,
+    /// `services`, `timezone`, `locale`, `keymap`, `sysctl` and `kernelModules`.
+    pub machine: Machine,
     /// `network`, if it has interfaces.
     pub network: Option<Network>,
     /// `immutability.enabled`.
@@ -290,6 +296,10 @@ pub struct SystemConfig {
     pub bootloader: Bootloader,
     /// `packages`: the packages that the template names.
     pub packages: Vec<String>,
+    /// Names of the packages that the image must not have: `removePackages`, and those of `packages` with a `-`.
+    pub removed_packages: Vec<String>,
+    /// `debconf`: answers to questions of packages.
+    pub debconf: Vec<DebconfAnswer>,
     /// `additionalFiles`.
     pub additional_files: Vec<AdditionalFile>,
     /// `configurations`: commands run in the image, in order.
@@ -313,19 +323,27 @@ impl SystemConfig {
 }
 
 /// `machineId`: what the image has in place of the machine's id, which each machine draws when it boots (machine-id(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum MachineId {
     /// Nothing: the machine is configured, and lacks an id only.
     #[default]
     Empty,
     /// A word that makes the first boot that of a system which is not configured yet: `ConditionFirstBoot=` holds.
     Uninitialized,
+    /// An id of 32 hexadecimal digits, which all copies of the image share.
+    Given(String),
 }
 
-words!(MachineId {
-    (Self::Empty): "empty",
-    (Self::Uninitialized): "uninitialized",
-});
+impl MachineId {
+    /// Makes it of the words `empty` and `uninitialized`, or an id.
+    pub fn of(text: &str) -> Self {
+        match text {
+            "empty" => Self::Empty,
+            "uninitialized" => Self::Uninitialized,
+            id => Self::Given(id.to_owned()),
+        }
+    }
+}
 
 /// `systemConfig.bootloader`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{ImageType, Template};
-use crate::package::Arch;
+use crate::package::{Arch, asks_for};
 use crate::provider::{DefaultTemplate, Provider, Providers};
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -110,20 +110,44 @@ impl Loaded {
         self.extends
     }
 
+    /// Finds the item of the merged template that asks for the package `name`.
+    fn asking(&self, name: &str) -> Option<Place<'_>> {
+        let system = Place::root(&self.merged).get(template::SYSTEM)?;
+        let kernel = system.get(system::KERNEL);
+        let of_kernel = kernel.iter().flat_map(|kernel| kernel.items(kernel::PACKAGES));
+        let places: Vec<Place<'_>> = system.items(system::PACKAGES).chain(of_kernel).collect();
+        let exact = places.iter().find(|place| place.node.text() == Some(name));
+        let is_it = |place: &&Place<'_>| place.node.text().is_some_and(|text| asks_for(text, name));
+        exact.or_else(|| places.iter().find(is_it)).cloned()
+    }
+
+    /// Says whether the package `name` is asked for by a template that this one extends, or by the default: so that this
+    /// one can leave it out.
+    pub fn is_inherited(&self, name: &str) -> bool {
+        let own = self.origins.layers.first();
+        let is_of = |place: &Place<'_>| own.is_none_or(|own| !Arc::ptr_eq(&own.source, place.node.span.source()));
+        self.asking(name).as_ref().is_some_and(is_of)
+    }
+
+    /// Says, as file and line, what leaves out the package `name`; `None` if nothing does.
+    pub fn left_out_by(&self, name: &str) -> Option<String> {
+        let system = Place::root(&self.merged).get(template::SYSTEM)?;
+        let mut places = system
+            .items(system::PACKAGES)
+            .chain(system.items(system::REMOVE_PACKAGES));
+        let is_it = |place: &Place<'_>| {
+            let text = place.node.text().unwrap_or_default();
+            text.strip_prefix('-').unwrap_or(text) == name
+        };
+        places.find(is_it).map(|place| at(&place))
+    }
+
     /// Says, in words, what asks for the package `name`: a line of the template, its default, or the provider. `None` if
     /// nothing does by this name.
     pub fn asked_by(&self, name: &str) -> Option<String> {
-        let root = Place::root(&self.merged);
-        let system = root.get(template::SYSTEM)?;
-        let kernel = system.get(system::KERNEL);
-        let of_kernel = kernel.iter().flat_map(|kernel| kernel.items(kernel::PACKAGES));
-        let is_it = |text: &str| text == name || text.split(['=', ':']).next() == Some(name);
-        let mut places = system.items(system::PACKAGES).chain(of_kernel);
-        let found = places.find(|place| place.node.text().is_some_and(is_it));
-        match found {
+        match self.asking(name) {
             Some(place) => {
-                let (file, line) = (place.node.span.source(), place.node.span.position().0);
-                let at = format!("{}:{line}", file.name.display());
+                let (file, at) = (place.node.span.source(), at(&place));
                 let default = self.origins.default.as_ref();
                 Some(
                     match default.is_some_and(|default| Arc::ptr_eq(file, &default.source)) {
@@ -133,7 +157,7 @@ impl Loaded {
                 )
             }
             None => {
-                let is_base = self.provider.base_packages.iter().any(|base| is_it(base));
+                let is_base = self.provider.base_packages.iter().any(|base| asks_for(base, name));
                 is_base.then(|| format!("the base packages of {}", self.provider))
             }
         }
@@ -194,6 +218,7 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     merge::complete(&mut merged, &sources, &mut findings);
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
     rules::check_merged(&merged, providers, &mut findings);
+    rules::check_packages(&merged, provider, &mut findings);
     modes::check(&merged, &origins, &mut findings);
     let files = additional::Files {
         origins: &origins,
@@ -206,11 +231,20 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
         let message = "the merged template is incomplete";
         return Err(Finding::error(&own.span, "", message).into());
     };
+    let of_default = default_tree.as_ref().and_then(|default| default.read(template::SYSTEM));
+    let mut default_packages = of_default.map_or_else(Vec::new, packages);
+    default_packages.retain(|asked| {
+        !template
+            .system
+            .removed_packages
+            .iter()
+            .any(|name| asks_for(asked, name))
+    });
     Ok(Loaded {
         template,
         provider: provider.clone(),
-        default_packages: default_tree.as_ref().map_or_else(Vec::new, packages),
-        own_packages: packages(&own),
+        default_packages,
+        own_packages: own.read(template::SYSTEM).map_or_else(Vec::new, packages),
         warnings,
         own,
         merged,
@@ -220,10 +254,26 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     })
 }
 
-/// Returns the packages that a tree names.
-fn packages(root: &Node) -> Vec<String> {
-    let system = root.read(template::SYSTEM);
-    system.map_or_else(Vec::new, |system| system.read(system::PACKAGES))
+/// Returns the packages that `systemConfig` asks for.
+fn packages(system: &Node) -> Vec<String> {
+    let mut packages = system.read(system::PACKAGES);
+    packages.retain(|text| !text.starts_with('-'));
+    packages
+}
+
+/// Returns the names of the packages that `systemConfig` leaves out.
+fn removed_packages(system: &Node) -> Vec<String> {
+    let named = system.read(system::PACKAGES);
+    let named = named
+        .iter()
+        .filter_map(|text| text.strip_prefix('-').map(str::to_owned));
+    named.chain(system.read(system::REMOVE_PACKAGES)).collect()
+}
+
+/// Returns file and line of a place, for messages.
+fn at(place: &Place<'_>) -> String {
+    let span = &place.node.span;
+    format!("{}:{}", span.source().name.display(), span.position().0)
 }
 
 /// Merges a chain, the template over those that it extends.

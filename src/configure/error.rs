@@ -97,6 +97,26 @@ pub enum ConfigureError {
         /// What went wrong.
         reason: String,
     },
+    /// The image lacks what a setting needs.
+    #[error("systemConfig.{field} {value}: {reason}")]
+    Setting {
+        /// The template's field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is missing.
+        reason: String,
+        /// What the user can do.
+        hint: &'static str,
+    },
+    /// Units could not be switched on or off.
+    #[error("systemConfig.services.{list}: {source}")]
+    Services {
+        /// The template's list of units.
+        list: &'static str,
+        /// What went wrong.
+        source: Box<SandboxError>,
+    },
     /// A text of the template does not fit into the file that it is for.
     #[error("{field} {value:?} cannot be written into {file}: it contains a line break or control character")]
     BadText {
@@ -150,6 +170,17 @@ impl ConfigureError {
         }
     }
 
+    /// Makes a function for `map_err`: systemctl's failure concerns the units of `list`.
+    pub(super) fn services(list: &'static str) -> impl Fn(SandboxError) -> Self {
+        move |error| match error {
+            SandboxError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            source => Self::Services {
+                list,
+                source: Box::new(source),
+            },
+        }
+    }
+
     /// Says what to do about it, where something can be done.
     pub fn hint(&self) -> Option<Hint> {
         match self {
@@ -174,6 +205,11 @@ impl ConfigureError {
             Self::Command { source, .. } if matches!(**source, SandboxError::Failed { .. }) => {
                 Some(format!("{CONFINED}; network: true gives a command the network").into())
             }
+            Self::Setting { hint, .. } => Some((*hint).into()),
+            Self::Services { source, .. } => Some(match **source {
+                SandboxError::NotFound { .. } => "add the package systemd to systemConfig.packages".into(),
+                _ => "correct the names, or add the packages that have the units to systemConfig.packages".into(),
+            }),
             Self::Command { source, .. } | Self::User { source, .. } | Self::Group { source, .. } => source.hint(),
             Self::Sandbox(error) => error.hint(),
             _ => None,

@@ -46,14 +46,15 @@ pub(super) fn finish(context: &Context<'_>) -> Result<(), ConfigureError> {
     reset_machine_id(context)
 }
 
-/// Leaves the id of the machine to its first boot. With an empty file, systemd draws an id but does not take the boot
-/// for the first one of an unconfigured system, in which units with `ConditionFirstBoot=` run, presets are applied
-/// and questions may be asked on the console (machine-id(5), "First Boot Semantics").
+/// Leaves the id of the machine to its first boot, unless the template gives one. With an empty file, systemd draws an id
+/// but does not take the boot for the first one of an unconfigured system, in which units with `ConditionFirstBoot=` run,
+/// presets are applied and questions may be asked on the console (machine-id(5), "First Boot Semantics").
 fn reset_machine_id(context: &Context<'_>) -> Result<(), ConfigureError> {
     if context.root.exists(SYSTEMD)? {
-        let text = match context.request.template.system.machine_id {
-            MachineId::Empty => "",
-            MachineId::Uninitialized => "uninitialized\n",
+        let text = match &context.request.template.system.machine_id {
+            MachineId::Empty => String::new(),
+            MachineId::Uninitialized => "uninitialized\n".to_owned(),
+            MachineId::Given(id) => format!("{id}\n"),
         };
         context.provide(MACHINE_ID, text, 0o444)?;
     }

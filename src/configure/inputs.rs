@@ -68,6 +68,7 @@ impl ConfigureRequest<'_> {
         );
         key.add("machine id", format!("{:?}", template.system.machine_id));
         key.add("hostname", format!("{:?}", template.system.hostname));
+        key.add("machine", format!("{:?}", template.system.machine));
         key.add("interfaces", format!("{:?}", template.system.network));
         key.add("fstab", format!("{:?}", self.fstab));
         key.add("sources", format!("{:?}", self.sources));

@@ -13,6 +13,7 @@ use std::time::Instant;
 use super::{InstallError, InstallReport, InstallRequest, brings_uname, constant_sandbox, is_needed, kernel};
 use crate::dpkg::{self, Transcript};
 use crate::durable::{self, PathError, TEMPORARY_PREFIX};
+use crate::model::DebconfAnswer;
 use crate::package::{Arch, ResolvedPackage};
 use crate::progress::Progress;
 use crate::root::Root;
@@ -24,6 +25,8 @@ const STATE: &str = "/run/oic-apt";
 const SOURCE_LIST: &str = "/run/oic/pool.list";
 const CONFIGURATION: &str = "/run/oic/apt.conf";
 const PROGRAM: &str = "/usr/bin/apt-get";
+/// The program that stores answers before packages ask (debconf-set-selections(1)).
+const ANSWERER: &str = "debconf-set-selections";
 
 /// Installs `request.packages`. Kernels get no initrd yet.
 ///
@@ -47,6 +50,7 @@ pub fn install(request: &InstallRequest<'_>, work: Work<'_>) -> Result<InstallRe
     spec.files
         .extend(kernel::configuration(&Root::open(request.root)?, request.file_systems)?);
     let sandbox = Sandbox::new(spec);
+    answer(&sandbox, request.answers, work)?;
     let started = Instant::now();
     let mut complaints = Vec::new();
     let update = Command::new(["apt-get", "update"]);
@@ -75,6 +79,24 @@ pub fn install(request: &InstallRequest<'_>, work: Work<'_>) -> Result<InstallRe
         index,
         install: started.elapsed().saturating_sub(index),
         warnings: Vec::new(),
+    })
+}
+
+/// Stores the answers to the packages' questions. They reach the program through its standard input only.
+fn answer(sandbox: &Sandbox, answers: &[&DebconfAnswer], work: Work<'_>) -> Result<(), InstallError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let lines: String = answers.iter().map(|answer| answer.line()).collect();
+    let command = Command::new([ANSWERER]).with_stdin(lines);
+    let run = sandbox.run(&command, &mut |_| {}, work.cancel);
+    run.map(drop).map_err(|error| match error {
+        SandboxError::Cancelled(cancelled) => cancelled.into(),
+        SandboxError::Failed { ended, .. } => InstallError::Answers {
+            program: ANSWERER,
+            how: format!("ended with {ended}"),
+        },
+        error => InstallError::Sandbox(error),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::image::plan::DiskPlan;
 use crate::image::populate;
 use crate::install::{InitrdRequest, InstallRequest, Marks, inputs};
 use crate::layer::{KeyBuilder, Layer};
-use crate::model::{FileSource, FileSystem, When};
+use crate::model::{DebconfAnswer, FileSource, FileSystem, When};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Checksum, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
@@ -38,6 +38,10 @@ const ACCOUNTS_VERSION: u32 = 2;
 const SETTINGS_VERSION: u32 = 3;
 
 const FSTAB: &str = "/etc/fstab";
+/// The step that installs what only some images of the provider have.
+const PACKAGES: &str = "packages";
+/// The same with answers to the packages' questions: no image without these answers takes its layers.
+const ANSWERED: &str = "packages with answers";
 
 /// What the steps of one build work with.
 pub struct Assembly<'a> {
@@ -77,23 +81,27 @@ impl Assembly<'_> {
         };
         self.transaction(steps, &whole("system", &system))?;
         self.initrd(steps)?;
+        self.note_unasked(&system, &others);
         if others.is_empty() {
             return Ok(());
         }
-        let exact = self.package_key(steps.key("packages", INSTALL_VERSION), &others);
+        if !self.answers(&others).is_empty() {
+            return self.transaction(steps, &whole(ANSWERED, &others));
+        }
+        let exact = self.package_key(steps.key(PACKAGES, INSTALL_VERSION), &others);
         if steps.find(exact, others.len())? {
             return Ok(());
         }
         let ground = steps.top();
         let Some(chain) = self.best_match(steps, &others)? else {
-            return self.transaction(steps, &whole("packages", &others));
+            return self.transaction(steps, &whole(PACKAGES, &others));
         };
         let (done, missing) = split(&chain, &others);
         steps.reuse(&chain, done)?;
         let rest = Transaction {
             ground: Some(ground),
             packages: &missing,
-            ..whole("packages", &others)
+            ..whole(PACKAGES, &others)
         };
         self.transaction(steps, &rest)
     }
@@ -126,12 +134,13 @@ impl Assembly<'_> {
                 temporary: self.output.directory(),
                 arch: self.context.loaded().template.target.arch,
                 file_systems: &checked(self.plan),
+                answers: &self.answers(packages),
                 epoch: self.dates.scripts,
                 helper: Path::new(THIS_PROGRAM),
             };
             let Context { system, work, .. } = *self.context;
             let mut warnings = system.install(&request, work)?.warnings;
-            if name == "packages" {
+            if name == PACKAGES || name == ANSWERED {
                 // The initrds of kernels that are not part of the system.
                 warnings.extend(self.make_initrds(root)?);
                 self.renew_initrds_of_packages(&Root::open(root)?, &Root::open(upper)?)?;
@@ -142,6 +151,27 @@ impl Assembly<'_> {
         })
     }
 
+    /// Lists the answers to questions of `packages`.
+    fn answers(&self, packages: &[ResolvedPackage]) -> Vec<&DebconfAnswer> {
+        let answers = self.context.loaded().template.system.debconf.iter();
+        let is_asked = |answer: &&DebconfAnswer| packages.iter().any(|package| package.name == answer.package);
+        answers.filter(is_asked).collect()
+    }
+
+    /// Notes the answers to questions of packages that are not installed, or belong to the base, which has asked before.
+    fn note_unasked(&self, system: &[ResolvedPackage], others: &[ResolvedPackage]) {
+        let asked = [self.answers(system), self.answers(others)].concat();
+        for answer in &self.context.loaded().template.system.debconf {
+            if !asked.contains(&answer) {
+                let DebconfAnswer { package, question, .. } = answer;
+                self.context.work.progress.note(&format!(
+                    "systemConfig.debconf: the answer to {question} has no effect: the build installs no {package} above \
+                     the base"
+                ));
+            }
+        }
+    }
+
     fn package_key(&self, key: KeyBuilder, packages: &[ResolvedPackage]) -> Sha256 {
         let request = self.context.request;
         let mut key = key
@@ -149,6 +179,10 @@ impl Assembly<'_> {
             .with("epoch", self.dates.scripts.to_le_bytes());
         for package in packages {
             key.add("package", package.checksum.as_bytes());
+        }
+        // A key is no secret: the image holds the answers, and only root reads what has the key for a name.
+        for answer in self.answers(packages) {
+            key.add("answer", answer.line());
         }
         let allowed = &request.loaded().template.system.allow_secrets;
         for path in allowed.iter().filter(|path| secrets::is_known(path)) {
@@ -197,7 +231,7 @@ impl Assembly<'_> {
     /// with the same result.
     fn best_match(&self, steps: &mut Steps<'_>, wanted: &[ResolvedPackage]) -> Result<Option<Vec<Layer>>, BuildError> {
         let wanted_digests: BTreeSet<_> = wanted.iter().map(|package| package.checksum).collect();
-        let mut chains = steps.done_above("packages")?;
+        let mut chains = steps.done_above(PACKAGES)?;
         chains.retain(|chain| installed(chain).all(|digest| wanted_digests.contains(&digest)));
         chains.sort_by_key(|chain| std::cmp::Reverse(installed(chain).count()));
         for chain in chains {

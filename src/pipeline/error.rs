@@ -69,8 +69,10 @@ pub enum BuildError {
         error: Box<crate::resolve::ResolveError>,
         /// What limits the packages of the repositories that do not offer all of theirs, in words.
         filters: Vec<String>,
-        /// What asks for the packages that it is about, in words.
+        /// What asks for the packages that it is about, and what leaves some out, in words.
         askers: Vec<String>,
+        /// Those of these packages that the template itself does not ask for.
+        inherited: Vec<String>,
     },
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -108,9 +110,15 @@ impl BuildError {
             Self::Fetch(error) => error.hint(),
             Self::Repo(error) => error.hint(),
             Self::System(error) => error.hint(),
-            Self::Resolve { error, filters, .. } => {
+            Self::Resolve {
+                error,
+                filters,
+                inherited,
+                ..
+            } => {
                 let hint = error.hint().map(|hint| hint.to_string());
-                let hints: Vec<String> = hint.into_iter().chain(filters.iter().cloned()).collect();
+                let hints = hint.into_iter().chain(leave_out(inherited));
+                let hints: Vec<String> = hints.chain(filters.iter().cloned()).collect();
                 (!hints.is_empty()).then(|| hints.join("; ").into())
             }
             Self::Cache(error) => error.hint(),
@@ -147,4 +155,14 @@ impl BuildError {
             | Self::Overlay(_) => None,
         }
     }
+}
+
+/// Says how a template leaves out packages that it does not ask for itself; `None` if there are none.
+fn leave_out(inherited: &[String]) -> Option<String> {
+    let items: Vec<String> = inherited.iter().map(|name| format!("\"-{name}\"")).collect();
+    let text = format!(
+        "the template leaves out what it inherits with systemConfig.packages: [{}]",
+        items.join(", ")
+    );
+    (!items.is_empty()).then_some(text)
 }

@@ -17,9 +17,9 @@ mod yielded;
 use crate::date;
 use crate::package::Sha256;
 use crate::repo::{ReleaseInfo, Repository};
-use crate::resolve::Wanted;
 use crate::resolve::lockfile::{LockedRepository, Lockfile, Newest};
 use crate::resolve::memo::{Answer, Memo};
+use crate::resolve::{ResolveError, Wanted};
 use crate::system::{Catalogue, Source, SystemError};
 
 use crate::pipeline::context::Context;
@@ -108,22 +108,31 @@ fn wanted(packages: &[String]) -> Wanted<'_> {
 
 /// Resolves base and image from all records of `catalogue`.
 fn resolve(asked: &Asked<'_>, source: Source<'_>, catalogue: &dyn Catalogue) -> Result<Answer, SystemError> {
-    let mut all = catalogue.resolver(source, false);
-    let mut own = catalogue.has_others().then(|| catalogue.resolver(source, true));
+    let mut all = catalogue.resolver(source, false, asked.removed);
+    // The base is the same for all templates of the provider.
+    let is_apart = catalogue.has_others() || !asked.removed.is_empty();
+    let mut own = is_apart.then(|| catalogue.resolver(source, true, &[]));
     let base = own.as_mut().unwrap_or(&mut all).resolve(&wanted(asked.base))?;
     drop(own);
+    let is_base = |name: &&String| base.packages.iter().any(|package| package.name == **name);
+    if let Some(name) = asked.removed.iter().find(is_base) {
+        return Err(ResolveError::OfBase { name: name.clone() }.into());
+    }
     let mut packages: Vec<String> = base.packages.iter().map(|package| package.name.clone()).collect();
     let of_base = packages.len();
     let (kernel_packages, warning) = kernel::packages(asked.kernel_version, asked.kernel_packages, |name| {
         catalogue.versions(name)
     });
     let mut named = catalogue.expand(source, asked.packages)?;
+    // Of a group, all others are there.
+    named.packages.retain(|name| !asked.removed.contains(name));
     packages.extend(named.packages.iter().chain(&kernel_packages).cloned());
     let mut yielded = Yielded::default();
     let image = yielded.resolve(&mut *all, &mut packages, asked)?;
     // The packages that the images of a provider share, if the template asked for nothing else.
     packages.truncate(of_base);
     let mut common = catalogue.expand(source, asked.common)?.packages;
+    common.retain(|name| !asked.removed.contains(name));
     for packages in [&mut common, &mut named.packages] {
         yielded.remove_from(packages);
     }
@@ -166,9 +175,22 @@ fn explain(error: SystemError, repositories: &[Repository], loaded: &Loaded) -> 
         ))
     };
     let asker = |name: &str| Some(format!("{name} is asked for in {}", loaded.asked_by(name)?));
+    let asked_for: Vec<String> = error.asked_for().into_iter().map(str::to_owned).collect();
+    let text = error.to_string();
+    let is_told = |name: &&String| {
+        let is_end = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '.');
+        text.split(is_end).any(|word| word == **name)
+    };
+    let removed = loaded.template.system.removed_packages.iter().filter(is_told);
+    let left_out = removed.filter_map(|name| Some(format!("{name} is left out in {}", loaded.left_out_by(name)?)));
     BuildError::Resolve {
         filters: repositories.iter().filter_map(describe).collect(),
-        askers: error.asked_for().into_iter().filter_map(asker).collect(),
+        askers: asked_for
+            .iter()
+            .filter_map(|name| asker(name))
+            .chain(left_out)
+            .collect(),
+        inherited: asked_for.into_iter().filter(|name| loaded.is_inherited(name)).collect(),
         error: Box::new(error),
     }
 }

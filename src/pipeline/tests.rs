@@ -125,6 +125,7 @@ fn a_third_package_system_is_resolved_fetched_and_installed() {
         temporary: directory.path(),
         arch: request.loaded().template.target.arch,
         file_systems: &[],
+        answers: &[],
         epoch: dates.scripts,
         helper: Path::new(""),
     };

@@ -24,9 +24,9 @@ pub struct Resolver<'a>(Universe<'a>);
 
 impl<'a> Resolver<'a> {
     /// Indexes `records`, those of all repositories for `arch`, in the order of the repositories; a version that
-    /// several offer is taken from the first.
-    pub fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
-        Self(Universe::new(arch, records))
+    /// several offer is taken from the first. Packages with a name of `without` are left out.
+    pub fn new(arch: Arch, records: &'a [PackageRecord], without: &[String]) -> Self {
+        Self(Universe::new(arch, records, without))
     }
 
     /// Finds the packages to install for `wanted`, which is for the same architecture. They are in the order of
@@ -51,7 +51,7 @@ impl<'a> Resolver<'a> {
 /// # Errors
 /// Those of [`Resolver::resolve`].
 pub fn resolve(request: &Request, records: &[PackageRecord]) -> Result<Resolution, ResolveError> {
-    Resolver::new(request.arch, records).resolve(&request.wanted())
+    Resolver::new(request.arch, records, &[]).resolve(&request.wanted())
 }
 
 fn resolved(record: &PackageRecord) -> ResolvedPackage {

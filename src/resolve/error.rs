@@ -61,6 +61,12 @@ pub enum ResolveError {
         /// The request as written.
         text: String,
     },
+    /// The request leaves out a package that every image has.
+    #[error("{name} cannot be left out: it belongs to the base of every image of the distribution")]
+    OfBase {
+        /// The package.
+        name: String,
+    },
     /// The requested packages cannot be installed together.
     #[error("the packages cannot be installed together:\n  {}", reasons.join("\n  "))]
     Unsolvable {
@@ -81,6 +87,7 @@ impl ResolveError {
                 vec![name]
             }
             Self::UnknownGroup { id, .. } => vec![id],
+            Self::OfBase { .. } => Vec::new(),
             Self::NothingMatches { pattern } => vec![pattern],
             Self::OtherArchitecture { text, .. } | Self::Malformed { text } => vec![text],
             Self::Unsolvable { asked_for, .. } => asked_for.iter().map(String::as_str).collect(),
@@ -105,7 +112,7 @@ impl ResolveError {
             Self::NoSuchVersion { name, available, .. } => {
                 Some(format!("{name} is available as {}", available.join(", ")).into())
             }
-            Self::NothingMatches { .. } => None,
+            Self::NothingMatches { .. } | Self::OfBase { .. } => None,
             Self::OtherArchitecture { text, .. } => {
                 let name = text.split(':').next()?;
                 Some(format!("write {name} without an architecture").into())

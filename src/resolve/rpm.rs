@@ -28,9 +28,9 @@ pub struct Resolver<'a>(Universe<'a>);
 
 impl<'a> Resolver<'a> {
     /// Indexes `records`, those of all repositories for `arch`, in the order of the repositories; a version that
-    /// several offer is taken from the first.
-    pub fn new(arch: Arch, records: &'a [RpmRecord]) -> Self {
-        Self(Universe::new(arch, records))
+    /// several offer is taken from the first. Packages with a name of `without` are left out.
+    pub fn new(arch: Arch, records: &'a [RpmRecord], without: &[String]) -> Self {
+        Self(Universe::new(arch, records, without))
     }
 
     /// Finds the packages to install for `wanted`, which is for the same architecture, without weak dependencies.
@@ -71,7 +71,7 @@ pub fn resolve<E: From<ResolveError>>(
     records: &[RpmRecord],
     find_files: impl FnMut(&BTreeSet<String>) -> Result<FileOwners, E>,
 ) -> Result<Resolution, E> {
-    Resolver::new(request.arch, records).resolve(&request.wanted(), find_files)
+    Resolver::new(request.arch, records, &[]).resolve(&request.wanted(), find_files)
 }
 
 /// Resolves `wanted` with the owners of files known so far.

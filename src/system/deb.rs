@@ -166,8 +166,13 @@ impl Offer for Deb {
         _offered: &'a Records<Self>,
         records: &'a [PackageRecord],
         source: Source<'a>,
+        without: &[String],
     ) -> Box<dyn Resolver + 'a> {
-        Box::new(resolve::deb::Resolver::new(source.loader.options.arch, records))
+        Box::new(resolve::deb::Resolver::new(
+            source.loader.options.arch,
+            records,
+            without,
+        ))
     }
 }
 

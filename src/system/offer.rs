@@ -59,11 +59,12 @@ pub trait Offer: Format {
         Ok(Expanded::of(asked))
     }
 
-    /// Indexes `records`, which are those of `offered` or a part of them.
+    /// Indexes `records`, which are those of `offered` or a part of them, without packages with a name of `without`.
     fn resolver<'a>(
         offered: &'a Records<Self>,
         records: &'a [Self::Record],
         source: Source<'a>,
+        without: &[String],
     ) -> Box<dyn Resolver + 'a>;
 }
 
@@ -121,8 +122,9 @@ pub trait Catalogue: Debug + Send + Sync {
     /// If a group does not exist, or an index of groups cannot be loaded.
     fn expand(&self, source: Source<'_>, asked: &[String]) -> Result<Expanded, SystemError>;
 
-    /// Gives the resolver of all records, or of those of the provider's repositories alone.
-    fn resolver<'a>(&'a self, source: Source<'a>, only_own: bool) -> Box<dyn Resolver + 'a>;
+    /// Gives the resolver of all records without packages with a name of `without`, or of those of the provider's
+    /// repositories alone.
+    fn resolver<'a>(&'a self, source: Source<'a>, only_own: bool, without: &[String]) -> Box<dyn Resolver + 'a>;
 }
 
 /// Records of a [`Catalogue`], indexed.
@@ -266,9 +268,9 @@ impl<F: Offer> Catalogue for Records<F> {
         F::expand(self, source, asked)
     }
 
-    fn resolver<'a>(&'a self, source: Source<'a>, only_own: bool) -> Box<dyn Resolver + 'a> {
+    fn resolver<'a>(&'a self, source: Source<'a>, only_own: bool, without: &[String]) -> Box<dyn Resolver + 'a> {
         let count = if only_own { self.own_count } else { self.records.len() };
-        F::resolver(self, self.records.get(..count).unwrap_or_default(), source)
+        F::resolver(self, self.records.get(..count).unwrap_or_default(), source, without)
     }
 }
 

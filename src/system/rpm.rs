@@ -149,9 +149,10 @@ impl Offer for Rpm {
         offered: &'a Records<Self>,
         records: &'a [RpmRecord],
         source: Source<'a>,
+        without: &[String],
     ) -> Box<dyn Resolver + 'a> {
         Box::new(WithFileLists {
-            resolver: resolve::rpm::Resolver::new(source.loader.options.arch, records),
+            resolver: resolve::rpm::Resolver::new(source.loader.options.arch, records, without),
             offered,
             source,
         })

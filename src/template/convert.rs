@@ -5,8 +5,8 @@ use super::additional::Files;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
-    artifact, bootloader, configuration, disk, group, image, immutability, interface, kernel, network, partition,
-    repository, route, system, target, template, user,
+    artifact, bootloader, configuration, debconf, disk, group, image, immutability, interface, kernel, network,
+    partition, repository, route, services, system, target, template, user,
 };
 use super::size;
 use crate::date;
@@ -98,13 +98,18 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
         name: system.read(system::NAME)?.to_owned(),
         description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
         hostname: system.read(system::HOSTNAME).map(str::to_owned),
-        machine_id: system.read(system::MACHINE_ID).unwrap_or_default(),
+        machine_id: system
+            .read(system::MACHINE_ID)
+            .map_or_else(MachineId::default, MachineId::of),
+        machine: machine(system.node),
         network: system.read(system::NETWORK).and_then(network),
         immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
         groups: system.read(system::GROUPS).iter().filter_map(group).collect(),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),
-        packages: system.read(system::PACKAGES),
+        packages: super::packages(system.node),
+        removed_packages: super::removed_packages(system.node),
+        debconf: system.read(system::DEBCONF).iter().filter_map(answer).collect(),
         additional_files: system
             .items(system::ADDITIONAL_FILES)
             .flat_map(|file| files.of(&file, findings))
@@ -125,6 +130,48 @@ fn command(node: &Node) -> Option<Configuration> {
         env: env.iter().filter_map(variable).collect(),
         when: node.read(configuration::WHEN),
     })
+}
+
+/// Converts an entry of `systemConfig.debconf`.
+fn answer(node: &Node) -> Option<DebconfAnswer> {
+    Some(DebconfAnswer {
+        package: node.read(debconf::PACKAGE)?.to_owned(),
+        question: node.read(debconf::QUESTION)?.to_owned(),
+        kind: node.read(debconf::TYPE)?,
+        value: node.read(debconf::VALUE).unwrap_or_default().to_owned(),
+    })
+}
+
+/// Converts the machine's own settings in `systemConfig`.
+fn machine(system: &Node) -> Machine {
+    let owned = |field: Field<str>| system.read(field).map(str::to_owned);
+    let units = |field: Field<[String]>| -> Vec<String> {
+        let names = system
+            .read(system::SERVICES)
+            .map_or_else(Vec::new, |services| services.read(field));
+        names.iter().map(|name| machine::unit(name)).collect()
+    };
+    let parameter = |(key, value): &(Key, Node)| {
+        let number = value.int().map(|number| number.to_string());
+        Some((key.text.clone(), value.text().map(str::to_owned).or(number)?))
+    };
+    Machine {
+        services: Services {
+            enable: units(services::ENABLE),
+            disable: units(services::DISABLE),
+            mask: units(services::MASK),
+        },
+        timezone: owned(system::TIMEZONE),
+        locale: owned(system::LOCALE),
+        keymap: owned(system::KEYMAP),
+        sysctl: system
+            .read(system::SYSCTL)
+            .map_or(&[][..], Node::entries)
+            .iter()
+            .filter_map(parameter)
+            .collect(),
+        kernel_modules: system.read(system::KERNEL_MODULES),
+    }
 }
 
 /// Converts `systemConfig.network`; without interfaces there is nothing to configure.

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules::has_hash_partition;
-use super::schema::{additional_file, disk, group, image, immutability, repository, system, template, user};
+use super::schema::{
+    UNIT_LISTS, additional_file, debconf, disk, group, image, immutability, repository, system, template, user,
+};
+use crate::model::machine;
 use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Node, Place, Source, Value};
 
@@ -105,18 +108,25 @@ fn merge_disk(merged: &mut Node, child: &Node) {
 
 /// Merges `systemConfig`.
 fn merge_system(merged: &mut Node, child: &Node) {
-    let Some(section) = child.read(template::SYSTEM) else {
+    if let Some(system) = merged.read(template::SYSTEM).map(with_removals) {
+        merged.set(template::SYSTEM.name, system);
+    }
+    let Some(section) = child.read(template::SYSTEM).map(with_removals) else {
         return;
     };
     let Some(mut system) = merged.read(template::SYSTEM).cloned() else {
-        merged.set(template::SYSTEM.name, section.clone());
+        merged.set(template::SYSTEM.name, section);
         return;
     };
+    let section = &section;
     system.span = section.span.clone();
     for field in [system::NAME, system::DESCRIPTION, system::HOSTNAME] {
         take(&mut system, section, field);
     }
-    take(&mut system, section, system::MACHINE_ID);
+    for field in [system::MACHINE_ID, system::TIMEZONE, system::LOCALE, system::KEYMAP] {
+        take(&mut system, section, field);
+    }
+    merge_services(&mut system, section);
     // Taken whole: what of it is said decides on the rest.
     take(&mut system, section, system::FDE);
     for field in [
@@ -125,10 +135,11 @@ fn merge_system(merged: &mut Node, child: &Node) {
         system::IMMUTABILITY,
         system::BOOTLOADER,
         system::KERNEL,
+        system::SYSCTL,
     ] {
         merge_fields(&mut system, section, field);
     }
-    merge_list(&mut system, section, system::PACKAGES, text, replace);
+    merge_list(&mut system, section, system::PACKAGES, package, replace);
     merge_list(
         &mut system,
         section,
@@ -150,9 +161,36 @@ fn merge_system(merged: &mut Node, child: &Node) {
         |node| node.read(additional_file::FINAL).map(str::to_owned),
         replace,
     );
+    merge_list(&mut system, section, system::DEBCONF, question, replace);
     merge_list(&mut system, section, system::CONFIGURATIONS, |_| None, replace);
     merge_list(&mut system, section, system::ALLOW_SECRETS, text, replace);
+    merge_list(&mut system, section, system::KERNEL_MODULES, text, replace);
     merged.set(template::SYSTEM.name, system);
+}
+
+/// Merges `services`. A unit that the child names in one list leaves all lists of the base.
+fn merge_services(merged: &mut Node, child: &Node) {
+    let Some(section) = child.read(system::SERVICES) else {
+        return;
+    };
+    let named: Vec<String> = UNIT_LISTS
+        .iter()
+        .flat_map(|list| section.read(*list))
+        .map(|name| machine::unit(&name))
+        .collect();
+    let mut result = section.clone();
+    for list in UNIT_LISTS {
+        let of_base = merged.read(system::SERVICES).and_then(|base| base.get(list));
+        let is_kept = |node: &&Node| node.text().is_none_or(|name| !named.contains(&machine::unit(name)));
+        let kept = of_base.map_or(&[][..], Node::items).iter().filter(is_kept);
+        let own = section.get(list).map_or(&[][..], Node::items);
+        let items: Vec<Node> = kept.chain(own).cloned().collect();
+        match section.get(list).or(of_base) {
+            Some(like) if !items.is_empty() => result.set(list.name, self::list(like, items)),
+            _ => result.remove(list.name),
+        }
+    }
+    merged.set(system::SERVICES.name, result);
 }
 
 /// Appends the child's list to the base's, but combines an item that has the identity of one of the base with the first
@@ -181,6 +219,40 @@ fn merge_list<K: ?Sized>(
 /// Returns the text of an item.
 fn text(node: &Node) -> Option<String> {
     node.text().map(str::to_owned)
+}
+
+/// Returns the name of the package that an item asks for or leaves out: the child's word on it counts.
+fn package(node: &Node) -> Option<String> {
+    let text = node.text()?;
+    let name = text.split(['=', ':']).next().unwrap_or(text);
+    Some(name.trim_start_matches('-').to_owned())
+}
+
+/// Returns what two answers to the same question share: package and question.
+fn question(node: &Node) -> Option<String> {
+    let question = node.read(debconf::QUESTION)?;
+    Some(format!("{} {question}", node.read(debconf::PACKAGE)?))
+}
+
+/// Puts the names of `removePackages` into `packages`, in the form that means the same there.
+fn with_removals(system: &Node) -> Node {
+    let mut system = system.clone();
+    let Some(removed) = system.get(system::REMOVE_PACKAGES).cloned() else {
+        return system;
+    };
+    system.remove(system::REMOVE_PACKAGES.name);
+    if removed.items().is_empty() {
+        return system;
+    }
+    let mut items = system.get(system::PACKAGES).map_or(&[][..], Node::items).to_vec();
+    items.extend(removed.items().iter().filter_map(|item| {
+        Some(Node {
+            span: item.span.clone(),
+            value: Value::Text(format!("-{}", item.text()?)),
+        })
+    }));
+    system.set(system::PACKAGES.name, list(&removed, items));
+    system
 }
 
 /// Takes the child's item.

@@ -3,13 +3,16 @@
 mod baseline;
 mod disk;
 mod files;
+mod machine;
 mod network;
+mod packages;
 mod people;
 mod storage;
 mod system;
 
 pub(super) use baseline::{check_folded, is_overlay};
 pub(super) use files::refused;
+pub(super) use machine::check_packages;
 pub(super) use people::is_hashed;
 pub(super) use system::has_hash_partition;
 
@@ -37,6 +40,8 @@ pub(super) fn check(root: &Node, providers: &Providers, findings: &mut Findings)
         }
         people::check(&system, findings);
         files::check(&system, findings);
+        machine::check(&system, findings);
+        packages::check(&system, findings);
         groups(&system, &root, providers, findings);
     }
     for repository in root.items(template::REPOSITORIES) {
@@ -66,6 +71,7 @@ pub(super) fn check_merged(root: &Node, providers: &Providers, findings: &mut Fi
     system::check_merged(root, findings);
     people::check_merged(root, findings);
     files::check_merged(root, findings);
+    machine::check_merged(root, findings);
 }
 
 /// Checks that the operating system and its distribution are those of a provider.

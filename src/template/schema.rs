@@ -1,22 +1,26 @@
 //! The fields of a template (`docs` and editor schemas come from the same table).
 
+mod answers;
 pub(super) mod checks;
 mod contents;
 mod interfaces;
+mod machine;
 mod on_image;
 mod people;
 mod repositories;
 mod storage;
 
+pub(super) use answers::debconf;
 pub(super) use contents::{additional_file, configuration};
 pub(super) use interfaces::{interface, network, route};
+pub(super) use machine::{UNIT_LISTS, services};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
 pub(super) use people::{group, user};
 pub(super) use repositories::repository;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
-    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, MachineId, PartitionFlag,
+    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, PartitionFlag,
     PartitionTable, PartitionType,
 };
 use crate::package::Arch;
@@ -33,8 +37,7 @@ const NAME: &str = "[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?";
 const VERSION: &str =
     r"[0-9]+(\.([0-9]+|[0-9]*[A-Za-z-][0-9A-Za-z-]*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?";
 const PACKAGE: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?";
-const PACKAGE_OR_GROUP: &str =
-    r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*";
+const PACKAGE_OR_GROUP: &str = r"[A-Za-z0-9][A-Za-z0-9+_.:~*?\[\]-]*(=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?|@[A-Za-z0-9][A-Za-z0-9+_.-]*|-[A-Za-z0-9][A-Za-z0-9+_.~-]*";
 
 /// The operating system whose templates may name any distribution: whether a provider has it
 /// shows when the template is merged.
@@ -46,7 +49,11 @@ const PACKAGE_NAME: Text = FILLED.max_chars(256).pattern(
 );
 const PACKAGE_OR_GROUP_NAME: Text = FILLED.max_chars(256).pattern(
     PACKAGE_OR_GROUP,
-    "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit; or @ and the id of a group",
+    "a package name: letters, digits and + - . _ : ~ * ? [ ], the first one a letter or digit; or @ and the id of a group; or - and the name of a package to leave out",
+);
+const REMOVED_NAME: Text = FILLED.max_chars(256).pattern(
+    "[A-Za-z0-9][A-Za-z0-9+_.~-]*",
+    "the name of a package: letters, digits and + - . _ ~, the first one a letter or digit",
 );
 
 /// The fields of a template.
@@ -246,10 +253,35 @@ fields! {
             TEXT.max_chars(64).check(checks::HOSTNAME),
             "Name of the machine.",
         );
-        MACHINE_ID: MachineId = Field::word(
+        MACHINE_ID: str = Field::text(
             "machineId",
+            TEXT.check(checks::MACHINE_ID),
             "What /etc/machine-id says until the machine has an id: empty (if absent), or uninitialized, with which the first \
-             boot fulfills ConditionFirstBoot= and applies presets.",
+             boot fulfills ConditionFirstBoot= and applies presets; or an id, which all copies of the image share.",
+        );
+        SERVICES: Node = Field::map("services", services::ALL, "systemd units that are switched on or off.");
+        TIMEZONE: str = Field::text("timezone", machine::TIMEZONE, "Time zone of the machine; UTC if absent.");
+        LOCALE: str = Field::text(
+            "locale",
+            machine::LOCALE,
+            "Language of the machine; on Debian and its relatives the package locales makes it.",
+        );
+        KEYMAP: str = Field::text(
+            "keymap",
+            machine::KEYMAP,
+            "Keyboard layout of the console; on Debian and its relatives the package console-setup sets it.",
+        );
+        SYSCTL: Node = Field::table(
+            "sysctl",
+            machine::PARAMETER,
+            &machine::PARAMETER_VALUE,
+            "Kernel parameters that each boot sets.",
+        );
+        KERNEL_MODULES: [String] = Field::texts(
+            "kernelModules",
+            &machine::MODULE,
+            Unique::Value,
+            "Kernel modules that each boot loads; kernel.enableExtraModules has those of the initrd.",
         );
         NETWORK: Node = Field::map("network", network::ALL, "Interfaces of the machine, and what configures them.");
         INITRAMFS: Node = Field::map("initramfs", initramfs::ALL, "Initrd of an installation medium.");
@@ -276,7 +308,19 @@ fields! {
             "packages",
             &Shape::Text(PACKAGE_OR_GROUP_NAME),
             Unique::Value,
-            "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages.",
+            "Packages by name; * and ? match several, name=version asks for one version, @id for a group of .rpm packages; -name leaves out what the default or a parent asks for.",
+        );
+        REMOVE_PACKAGES: [String] = Field::texts(
+            "removePackages",
+            &Shape::Text(REMOVED_NAME),
+            Unique::Value,
+            "Packages that the image must not have, although the default or a parent asks for them; the same as -name in packages.",
+        );
+        DEBCONF: [Node] = Field::maps(
+            "debconf",
+            &Shape::Map(debconf::ALL),
+            Unique::No,
+            "Answers to questions that .deb packages ask while they are installed.",
         );
         ADDITIONAL_FILES: [Node] = Field::maps(
             "additionalFiles",
@@ -299,6 +343,9 @@ fields! {
         KERNEL: Node = Field::map("kernel", kernel::ALL, "Kernel, its command line and its modules.");
     }
 }
+
+/// The lists that ask for packages and leave them out.
+pub(super) const PACKAGE_LISTS: [Field<[String]>; 2] = [system::PACKAGES, system::REMOVE_PACKAGES];
 
 fields! {
     /// `systemConfig.initramfs`.

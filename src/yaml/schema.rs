@@ -67,6 +67,8 @@ impl Field {
 pub enum Shape {
     /// A text.
     Text(Text),
+    /// A text, or a whole number in its place.
+    Plain(Text),
     /// A whole number in a range, both ends included.
     Int {
         /// Smallest.

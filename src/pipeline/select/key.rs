@@ -25,6 +25,8 @@ pub struct Asked<'a> {
     pub packages: &'a [String],
     /// The packages that the template itself names.
     pub named: &'a [String],
+    /// Names of packages that the image must not have.
+    pub removed: &'a [String],
     /// The kernel version that the template wants.
     pub kernel_version: Option<&'a str>,
     /// The packages of the kernel.
@@ -45,6 +47,7 @@ impl<'a> Asked<'a> {
             common: &loaded.default_packages,
             packages: &template.system.packages,
             named: &loaded.own_packages,
+            removed: &template.system.removed_packages,
             kernel_version: template.system.kernel.version.as_deref(),
             kernel_packages: &template.system.kernel.packages,
             own: provider.repositories.iter().map(|own| own.id.as_str()).collect(),
@@ -183,6 +186,7 @@ mod tests {
             common: &[],
             packages: &[],
             named: &[],
+            removed: &[],
             kernel_version: None,
             kernel_packages: &[],
             own: vec!["main"],
@@ -204,6 +208,7 @@ mod tests {
             key_of(|asked, _, _| asked.common = &name),
             key_of(|asked, _, _| asked.packages = &name),
             key_of(|asked, _, _| asked.named = &name),
+            key_of(|asked, _, _| asked.removed = &name),
             key_of(|asked, _, _| asked.kernel_version = Some("6.12")),
             key_of(|asked, _, _| asked.kernel_packages = &name),
             key_of(|asked, _, _| asked.own = vec![]),

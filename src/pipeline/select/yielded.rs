@@ -3,7 +3,7 @@
 //! A default template names what most images want. A template that names chrony does not want the default's
 //! systemd-timesyncd, which excludes it.
 
-use crate::package::Resolution;
+use crate::package::{Resolution, asks_for};
 use crate::resolve::ResolveError;
 use crate::system::{Resolver, SystemError};
 
@@ -45,8 +45,7 @@ impl Yielded {
         let ResolveError::Unsolvable { asked_for, .. } = error else {
             return None;
         };
-        let names = |text: &String, name: &str| text.split(['=', ':']).next() == Some(name);
-        let is_own = |name: &&String| asked.named.iter().any(|text| names(text, name));
+        let is_own = |name: &&String| asked.named.iter().any(|text| asks_for(text, name));
         let only_default = |name: &&String| {
             let is_default = asked.common.contains(name) && !is_own(name);
             is_default && !asked.base.contains(name) && !self.names.contains(name)
@@ -113,6 +112,7 @@ mod tests {
                 common: &common,
                 packages: &[],
                 named: &named,
+                removed: &[],
                 kernel_version: None,
                 kernel_packages: &[],
                 own: Vec::new(),

@@ -161,6 +161,7 @@ impl Offer for Toy {
         _offered: &'a Records<Self>,
         records: &'a [ToyRecord],
         _source: Source<'a>,
+        _without: &[String],
     ) -> Box<dyn Resolver + 'a> {
         Box::new(ToyResolver(records))
     }

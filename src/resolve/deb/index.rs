@@ -31,9 +31,10 @@ struct Provided<'a> {
 }
 
 impl<'a> Index<'a> {
-    /// Indexes `records`, without those that cannot be installed: packages of other architectures, and those pinned to
-    /// zero or below (apt_preferences(5); apt never makes a candidate of priority 0 either).
-    pub(super) fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
+    /// Indexes `records`, without those that cannot be installed: packages of other architectures, those with a name of
+    /// `without`, and those pinned to zero or below (apt_preferences(5); apt never makes a candidate of priority 0
+    /// either).
+    pub(super) fn new(arch: Arch, records: &'a [PackageRecord], without: &[String]) -> Self {
         let mut index = Self {
             candidates: HashMap::with_capacity(records.len()),
             several: HashMap::new(),
@@ -43,7 +44,7 @@ impl<'a> Index<'a> {
         };
         for (id, record) in (0..).zip(records) {
             let here = &*record.architecture == arch.deb() || &*record.architecture == "all";
-            if here && record.priority_pin > 0 {
+            if here && record.priority_pin > 0 && !without.iter().any(|name| **name == *record.name) {
                 let first = *index.candidates.entry(&record.name).or_insert(id);
                 if first == id {
                     index.candidate_of[id as usize] = Some(id);

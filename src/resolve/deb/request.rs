@@ -25,8 +25,10 @@ pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<
     Ok(roots)
 }
 
-/// Looks up `name[:architecture][=version]`, where the name may be a glob.
+/// Looks up `name[:architecture][=version]`, where the name may be a glob, or `name_version`.
 fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveError> {
+    let pinned = pinned(universe, text);
+    let text = pinned.as_deref().unwrap_or(text);
     let (rest, version) = match text.split_once('=') {
         Some((rest, version)) => (rest, Some(version)),
         None => (text, None),
@@ -88,15 +90,21 @@ fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Ro
     })
 }
 
-/// Returns `name=version` for a `text` of the form `name_version[_architecture][.deb]`, as files of packages are named
-/// and other tools take it, if there is a package of that name.
+/// Returns `name[:architecture]=version` for a `text` of the form `name_version[_architecture][.deb]`, as files of
+/// packages are named and older templates have it: no name of a package has a `_` (Debian Policy 5.6.7). The version may
+/// lack its epoch, as in names of files; the best version that fits gives it.
 fn pinned(universe: &Universe<'_>, text: &str) -> Option<String> {
     let text = text.strip_suffix(".deb").unwrap_or(text);
-    let mut parts = text.split('_');
+    let mut parts = text.split('_').filter(|_| !text.contains('='));
     let (name, version) = (parts.next()?, parts.next()?);
-    let is_known = !universe.index.versions(name).is_empty();
+    let arch = parts.next().map_or_else(String::new, |arch| format!(":{arch}"));
     // A file name has the colon of an epoch encoded.
-    (is_known && !version.is_empty()).then(|| format!("{name}={}", version.replace("%3a", ":")))
+    let version = version.replace("%3a", ":");
+    let versions = universe.index.versions(name).iter();
+    let mut known = versions.map(|id| &*universe.record(*id).version);
+    let fits = |known: &&str| *known == version || known.split_once(':').is_some_and(|(_, rest)| rest == version);
+    let found = known.find(fits);
+    Some(format!("{name}{arch}={}", found.unwrap_or(&version)))
 }
 
 /// Looks up a name that only `Provides` fields have; it can be requested if it leaves no choice, as with apt.
@@ -108,10 +116,7 @@ fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveErro
         [only] => Ok(Root::new(vec![only])),
         [] => Err(ResolveError::UnknownPackage {
             name: name.to_owned(),
-            similar: match pinned(universe, name) {
-                Some(pinned) => vec![pinned],
-                None => similar(name, universe.index.names()),
-            },
+            similar: similar(name, universe.index.names()),
         }),
         _ => {
             let mut names: Vec<_> = providers

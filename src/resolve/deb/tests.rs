@@ -416,20 +416,46 @@ mod random {
     }
 }
 
-/// Other tools take `name_version`, and files of packages are named so.
+/// Older templates have `name_version`, and files of packages are named so.
 #[test]
-fn a_file_name_is_answered_with_the_package_and_its_version() {
-    let universe = ["bash 5.2.37-2+b10", "a 1:2"];
-    for (asked, hint) in [
-        ("bash_5.2.37-2+b10", "did you mean bash=5.2.37-2+b10?"),
-        ("bash_5.2.37-2+b10_amd64", "did you mean bash=5.2.37-2+b10?"),
-        ("bash_5.2.37-2+b10_amd64.deb", "did you mean bash=5.2.37-2+b10?"),
-        ("a_1%3a2_all.deb", "did you mean a=1:2?"),
-        ("bahs", "did you mean bash?"),
+fn a_file_name_asks_for_the_package_in_its_version() {
+    let universe = ["bash 5.2.37-2+b10", "bash 5.3-1", "a 1:2", "a 3", "b 1"];
+    for (asked, installed_one) in [
+        ("bash_5.2.37-2+b10", "bash=5.2.37-2+b10"),
+        ("bash_5.2.37-2+b10_amd64", "bash=5.2.37-2+b10"),
+        ("bash_5.2.37-2+b10_amd64.deb", "bash=5.2.37-2+b10"),
+        ("a_1%3a2_all.deb", "a=1:2"),
+        ("a_1:2", "a=1:2"),
+        ("a_2", "a=1:2"),
+        ("a_3", "a=3"),
     ] {
-        assert_eq!(refused(&universe, asked).hint().unwrap(), hint, "{asked}");
+        assert_eq!(installed(&universe, asked), [installed_one], "{asked}");
     }
-    assert!(!refused(&universe, "zzz_1").hint().unwrap().contains("did you mean"));
+    for (asked, error) in [
+        ("bash_9", "no repository has version 9 of bash"),
+        ("zzz_1", "no repository has a package named zzz"),
+        ("b_1_arm64", "b:arm64=1: the target is amd64, not arm64"),
+    ] {
+        assert_eq!(refused(&universe, asked).to_string(), error);
+    }
+    assert_eq!(refused(&universe, "bahs").hint().unwrap(), "did you mean bash?");
+}
+
+#[test]
+fn packages_that_are_left_out_do_not_exist() {
+    let records = ["a 1; Depends: time | clock", "time 1", "clock 1", "b 1; Depends: time"].map(record);
+    let resolver = Resolver::new(Arch::X86_64, &records, &["time".to_owned()]);
+    let names = |packages: &[&str]| {
+        let packages: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
+        let wanted = Wanted {
+            packages: &packages,
+            include_essential: false,
+        };
+        resolver.resolve(&wanted).map(|resolution| resolution.packages.len())
+    };
+    assert_eq!(names(&["a"]).unwrap(), 2, "the other alternative");
+    let error = names(&["b"]).unwrap_err().to_string();
+    assert!(error.contains("b 1 needs time, which no repository has"), "{error}");
 }
 
 #[test]

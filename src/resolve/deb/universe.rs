@@ -68,11 +68,11 @@ pub(super) struct Universe<'a> {
 
 impl<'a> Universe<'a> {
     /// Indexes `records`, see [`Index::new`].
-    pub(super) fn new(arch: Arch, records: &'a [PackageRecord]) -> Self {
+    pub(super) fn new(arch: Arch, records: &'a [PackageRecord], without: &[String]) -> Self {
         Self {
             arch,
             records,
-            index: Index::new(arch, records),
+            index: Index::new(arch, records, without),
             relations: Parsed::default(),
         }
     }

@@ -41,9 +41,9 @@ struct Provided<'a> {
 pub(super) const NO_NAME: NameId = 0;
 
 impl<'a> Index<'a> {
-    /// Indexes `records`, without those that cannot be installed: packages of other architectures, and those of a
-    /// repository whose priority is zero or below.
-    pub(super) fn new(arch: Arch, records: &'a [RpmRecord]) -> Self {
+    /// Indexes `records`, without those that cannot be installed: packages of other architectures, those with a name of
+    /// `without`, and those of a repository whose priority is zero or below.
+    pub(super) fn new(arch: Arch, records: &'a [RpmRecord], without: &[String]) -> Self {
         let mut index = Self {
             records,
             ids: HashMap::with_capacity(records.len()),
@@ -56,7 +56,7 @@ impl<'a> Index<'a> {
         };
         for (id, record) in (0..).zip(records) {
             let here = &*record.arch == arch.rpm() || &*record.arch == "noarch";
-            if here && record.priority > 0 {
+            if here && record.priority > 0 && !without.iter().any(|name| **name == *record.name) {
                 let fresh = NameId::try_from(index.versions.len()).unwrap_or(NO_NAME);
                 let name = *index.ids.entry(&record.name).or_insert(fresh);
                 if name == fresh {

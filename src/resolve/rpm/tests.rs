@@ -332,7 +332,7 @@ proptest! {
     #[test]
     fn answers_are_right_and_complete(texts in universes(), asked in 0..6u32) {
         let records: Vec<_> = texts.iter().map(|text| record(text)).collect();
-        let universe = Universe::new(Arch::X86_64, &records);
+        let universe = Universe::new(Arch::X86_64, &records, &[]);
         let holds = |there: u32| {
             (0..6).filter(|id| there & 1 << id != 0).all(|id| {
                 let is_there = |other: &u32| there & 1 << *other != 0;

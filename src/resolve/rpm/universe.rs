@@ -92,11 +92,11 @@ pub(super) struct Universe<'a> {
 
 impl<'a> Universe<'a> {
     /// Indexes `records`, see [`Index::new`].
-    pub(super) fn new(arch: Arch, records: &'a [RpmRecord]) -> Self {
+    pub(super) fn new(arch: Arch, records: &'a [RpmRecord], without: &[String]) -> Self {
         Self {
             arch,
             records,
-            index: Index::new(arch, records),
+            index: Index::new(arch, records, without),
             found_files: HashMap::new(),
             unknown_files: RefCell::default(),
             relations: Parsed::default(),

@@ -186,6 +186,48 @@ fn a_baseline_and_its_policy_are_taken_whole() {
 }
 
 #[test]
+fn the_childs_word_on_a_package_counts() {
+    let packages = |layers: &[&str]| {
+        let layers: Vec<String> = layers
+            .iter()
+            .map(|text| format!("{{systemConfig: {{{text}}}}}"))
+            .collect();
+        let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
+        layered(&layers, &["systemConfig", "packages"])
+    };
+    let base = "packages: [a, b=1, c]";
+    assert_eq!(packages(&[base, "packages: [-a, d]"]), "- -a\n- b=1\n- c\n- d\n");
+    assert_eq!(packages(&[base, "removePackages: [b]"]), "- a\n- -b\n- c\n");
+    assert_eq!(
+        packages(&[base, "removePackages: [b]", "packages: [b=2]"]),
+        "- a\n- b=2\n- c\n"
+    );
+    assert_eq!(packages(&[base, "packages: [c=3]"]), "- a\n- b=1\n- c=3\n");
+}
+
+#[test]
+fn the_childs_word_on_a_unit_counts() {
+    let base =
+        "{systemConfig: {services: {enable: [a, b.timer], mask: [c]}, sysctl: {x: 1, z: 2}, kernelModules: [m]}}";
+    let child =
+        "{systemConfig: {services: {enable: [c], disable: [a.service]}, sysctl: {z: 3}, kernelModules: [o, m]}}";
+    insta::assert_snapshot!(merged(base, child, &["systemConfig"]), @r"
+    services:
+      enable:
+      - b.timer
+      - c
+      disable:
+      - a.service
+    sysctl:
+      x: 1
+      z: 3
+    kernelModules:
+    - m
+    - o
+    ");
+}
+
+#[test]
 fn a_nameless_system_is_named_after_the_image() {
     assert_eq!(merged("{}", "{image: {name: i}}", &["systemConfig", "name"]), "i\n");
 }
@@ -260,6 +302,14 @@ fn layer() -> BoxedStrategy<String> {
         ("immutability", some_of(vec![("enabled", flag())])),
         ("bootloader", some_of(vec![("bootType", word()), ("provider", word())])),
         ("packages", words()),
+        ("removePackages", words()),
+        (
+            "services",
+            some_of(vec![("enable", words()), ("disable", words()), ("mask", words())]),
+        ),
+        ("timezone", word()),
+        ("sysctl", some_of(vec![("a", word()), ("b", word())])),
+        ("kernelModules", words()),
         (
             "users",
             keyed(
@@ -334,7 +384,9 @@ proptest! {
         prop_assert!(merged.get(template::EXTENDS).is_none());
         let names = |root: &Node| root.read(template::SYSTEM).map_or_else(Vec::new, |system| system.read(system::PACKAGES));
         for name in names(&a).iter().chain(&names(&b)) {
-            prop_assert!(names(&merged).contains(name), "{name} is lost");
+            let left_out = format!("-{name}");
+            let found = names(&merged).iter().any(|item| item == name || *item == left_out);
+            prop_assert!(found, "{name} is lost");
         }
         let size = |root: &Node| root.read(template::DISK).and_then(|disk| disk.read(disk::SIZE).map(str::to_owned));
         prop_assert_eq!(size(&merged), size(&b).or(size(&a)));

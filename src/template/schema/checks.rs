@@ -50,6 +50,12 @@ pub(super) const HOSTNAME: Check = Check {
     pattern: r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*",
     words: "letters, digits and -, in parts separated by dots",
 };
+/// The id of a machine, or a word in its place.
+pub(super) const MACHINE_ID: Check = Check {
+    test: machine_id,
+    pattern: "empty|uninitialized|(?!0{32})[0-9a-f]{32}",
+    words: "empty, uninitialized, or an id of 32 lower-case hexadecimal digits",
+};
 /// The name of a GPT partition.
 pub(super) const GPT_NAME: Check = Check {
     test: gpt_name,
@@ -193,6 +199,16 @@ fn hostname(name: &str) -> Outcome {
         return Ok(());
     }
     fail("is not a host name: letters, digits and -, in parts separated by dots")
+}
+
+/// Checks an id of 32 hexadecimal digits, not all zero (machine-id(5)), or a word in its place.
+fn machine_id(text: &str) -> Outcome {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_id = text.len() == 32 && text.bytes().all(is_digit) && text.bytes().any(|byte| byte != b'0');
+    if is_id || matches!(text, "empty" | "uninitialized") {
+        return Ok(());
+    }
+    fail("is neither empty nor uninitialized nor an id of 32 lower-case hexadecimal digits")
 }
 
 /// Checks that a partition's name fits into 36 UTF-16 units (UEFI 2.10, 5.3.3).

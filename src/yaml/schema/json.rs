@@ -49,6 +49,16 @@ fn map(fields: &'static [Field], nullable: bool) -> Value {
 fn shape(shape: &Shape, nullable: bool) -> Value {
     match shape {
         Shape::Text(rule) => text(rule, nullable),
+        Shape::Plain(rule) => {
+            let mut schema = text(rule, false);
+            // The rules for texts say nothing of numbers.
+            schema["type"] = json!(if nullable {
+                &["string", "integer", "null"][..]
+            } else {
+                &["string", "integer"]
+            });
+            schema
+        }
         Shape::Int { min, max } => json!({"type": kind("integer", nullable), "minimum": min, "maximum": max}),
         Shape::Number => json!({"type": kind("number", nullable)}),
         Shape::Bool => json!({"type": kind("boolean", nullable)}),

@@ -49,6 +49,7 @@ fn section(text: &mut String, path: &str, fields: &'static [Field]) {
 fn value(shape: &Shape) -> String {
     match shape {
         Shape::Text(rule) => self::text(rule),
+        Shape::Plain(rule) => format!("whole number, or {}", self::text(rule)),
         Shape::Int { min, max } => format!("whole number, {min} to {max}"),
         Shape::Number => "number".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),

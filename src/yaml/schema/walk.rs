@@ -26,8 +26,11 @@ impl Walk<'_> {
     /// Checks a value; `at` is its name's place: its key, or the value itself in a list.
     fn node(&mut self, node: &Node, at: &Span, path: &str, shape: &Shape) {
         match (shape, &node.value) {
-            (Shape::Text(rule), Value::Text(text)) => self.text(text, &node.span, path, rule),
-            (Shape::Any, _) | (Shape::Bool, Value::Bool(_)) | (Shape::Number, Value::Int(_) | Value::Float(_)) => {}
+            (Shape::Text(rule) | Shape::Plain(rule), Value::Text(text)) => self.text(text, &node.span, path, rule),
+            (Shape::Any, _)
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Number, Value::Int(_) | Value::Float(_))
+            | (Shape::Plain(_), Value::Int(_)) => {}
             (Shape::Int { min, max }, Value::Int(value)) => {
                 if value < min || value > max {
                     let message = format!("{value} is out of range: {min} to {max}");
@@ -52,7 +55,7 @@ impl Walk<'_> {
 
     fn wrong_kind(&mut self, node: &Node, at: &Span, path: &str, shape: &Shape) {
         let expected = match shape {
-            Shape::Text(_) => "a text",
+            Shape::Text(_) | Shape::Plain(_) => "a text",
             Shape::Int { .. } => "a whole number",
             Shape::Number => "a number",
             Shape::Bool => "true or false",
@@ -67,7 +70,9 @@ impl Walk<'_> {
         };
         let finding = Finding::error(at, path, format!("expected {expected}, found {}", node.kind()));
         self.findings.push(match (shape, &node.value) {
-            (Shape::Text(rule), Value::Int(_) | Value::Float(_) | Value::Bool(_)) if !rule.secret => {
+            (Shape::Text(rule) | Shape::Plain(rule), Value::Int(_) | Value::Float(_) | Value::Bool(_))
+                if !rule.secret =>
+            {
                 finding.hint(format!("put it in quotes: \"{}\"", node.span.text()))
             }
             (Shape::Text(_), Value::Int(_) | Value::Float(_) | Value::Bool(_)) => finding.hint("put it in quotes"),

@@ -45,6 +45,151 @@ fn check(cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn the_machines_own_settings() {
+    let said = |text: &str, expected: &str| check(&[(&format!("systemConfig: {{{text}}}"), expected)]);
+    for (text, expected) in [
+        (
+            "services: {enable: [ssh, fstrim.timer, getty@tty2.service], disable: ['-.mount'], mask: ['a\\\\x2db.mount']}",
+            "disable[0]: \"-.mount\" is not valid",
+        ),
+        (
+            "services: {enable: [a b]}",
+            "services.enable[0]: \"a b\" is not valid: the name of a unit",
+        ),
+        ("services: {start: [a]}", "services.start: there is no such field"),
+        (
+            "services: {enable: [a], mask: [a.service]}",
+            "error: systemConfig.services.mask[0]: is enabled too",
+        ),
+        ("machineId: uninitialized", ""),
+        ("machineId: 0123456789abcdef0123456789abcdef", ""),
+        (
+            "machineId: '00000000000000000000000000000000'",
+            "is neither empty nor uninitialized nor an id",
+        ),
+        ("machineId: 0123456789ABCDEF0123456789ABCDEF", "is neither empty"),
+        ("timezone: America/Argentina/Buenos_Aires, packages: [tzdata]", ""),
+        ("timezone: Etc/GMT+3, packages: [tzdata]", ""),
+        ("timezone: /etc/passwd", "timezone: \"/etc/passwd\" is not valid"),
+        ("timezone: ../Berlin", "timezone: \"../Berlin\" is not valid"),
+        (
+            "locale: de_DE.UTF-8",
+            "warning: systemConfig.locale: needs the package locales",
+        ),
+        ("locale: sr_RS@latin, packages: [locales]", ""),
+        ("locale: 'de DE'", "locale: \"de DE\" is not valid"),
+        ("keymap: de-latin1, packages: [console-setup]", ""),
+        ("keymap: a b", "keymap: \"a b\" is not valid"),
+        (
+            "sysctl: {vm.swappiness: 10, net.ipv4.conf.eth0/1.rp_filter: '1', -kernel.x: a b}",
+            "",
+        ),
+        (
+            "sysctl: {vm.swappiness: [10]}",
+            "sysctl.vm.swappiness: expected a text, found a list",
+        ),
+        ("sysctl: {'a b': 1}", "\"a b\" is not valid: a kernel parameter"),
+        ("sysctl: {kernel.domainname: \"a\\nb\"}", "must be a single line"),
+        ("kernelModules: [br_netfilter, 'nf-x']", ""),
+        ("kernelModules: [a b]", "kernelModules[0]: \"a b\" is not valid"),
+    ] {
+        said(text, expected);
+    }
+    let settings = "services: {enable: [ssh]}, sysctl: {b.c: 7, a.b: x}, timezone: UTC, kernelModules: [m]";
+    let machine = load(&format!("{HEAD}systemConfig: {{{settings}}}"))
+        .unwrap()
+        .template
+        .system
+        .machine;
+    assert_eq!(machine.services.enable, ["ssh.service"]);
+    assert_eq!(format!("{:?}", machine.sysctl), r#"[("b.c", "7"), ("a.b", "x")]"#);
+    assert_eq!(
+        (machine.timezone.as_deref(), &machine.kernel_modules[..]),
+        (Some("UTC"), &["m".to_owned()][..])
+    );
+}
+
+#[test]
+fn packages_that_are_left_out() {
+    for (text, expected) in [
+        ("packages: [-systemd-timesyncd, vim]", ""),
+        ("removePackages: [systemd-timesyncd]", ""),
+        ("packages: ['-lib*']", "packages[0]: \"-lib*\" is not valid"),
+        ("packages: ['--x']", "packages[0]: \"--x\" is not valid"),
+        (
+            "removePackages: ['-x']",
+            "removePackages[0]: \"-x\" is not valid: the name of a package",
+        ),
+        (
+            "packages: [vim, -vim]",
+            "packages[1]: leaves out \"vim\", which line 3 asks for",
+        ),
+        (
+            "packages: ['vim=1'], removePackages: [vim]",
+            "removePackages[0]: leaves out \"vim\"",
+        ),
+    ] {
+        check(&[(&format!("systemConfig: {{{text}}}"), expected)]);
+    }
+    let loaded = load(&format!(
+        "{HEAD}systemConfig:\n  packages:\n    - vim\n    - -systemd-timesyncd\n"
+    ))
+    .unwrap();
+    let system = &loaded.template.system;
+    assert!(system.packages.contains(&"vim".to_owned()) && system.packages.contains(&"systemd-sysv".to_owned()));
+    assert!(
+        !system.packages.iter().any(|name| name.contains("timesyncd")),
+        "{:?}",
+        system.packages
+    );
+    assert_eq!(system.removed_packages, ["systemd-timesyncd"]);
+    assert!(!loaded.default_packages.iter().any(|name| name.contains("timesyncd")));
+    assert_eq!(loaded.own_packages, ["vim"]);
+    assert!(loaded.left_out_by("systemd-timesyncd").unwrap().ends_with("t.yml:6"));
+    assert!(loaded.is_inherited("systemd-sysv") && !loaded.is_inherited("vim") && !loaded.is_inherited("libc6"));
+    // What is printed is a template that leaves out the same.
+    let again = load(&loaded.to_yaml().unwrap()).unwrap().template;
+    assert_eq!(
+        (again.system.packages, again.system.removed_packages),
+        (system.packages.clone(), system.removed_packages.clone())
+    );
+}
+
+#[test]
+fn answers_to_questions() {
+    let answer = |text: &str, expected: &str| check(&[(&format!("systemConfig: {{debconf: [{text}]}}"), expected)]);
+    answer(
+        "{package: postfix, question: postfix/main_mailer_type, type: select, value: No configuration}",
+        "",
+    );
+    answer("{package: a, question: a/b, type: password}", "");
+    answer("{package: a, question: a/b}", "debconf[0].type: is missing");
+    answer("{package: A, question: a/b, type: note}", "package: \"A\" is not valid");
+    answer(
+        "{package: a, question: a b, type: note}",
+        "question: \"a b\" is not valid",
+    );
+    answer(
+        "{package: a, question: a/b, type: secret}",
+        "\"secret\" is not a known value",
+    );
+    answer(
+        "{package: a, question: a/b, type: string, value: 'xyz\\'}",
+        "value: the value must be a single line",
+    );
+    let on_rpm = HEAD.replace("debian13", "azl3").replace("debian", "azure-linux");
+    let text = "systemConfig: {debconf: [{package: a, question: a/b, type: note}]}";
+    let findings = load(&format!("{on_rpm}{text}")).unwrap_err().to_string();
+    assert!(findings.contains("ask no questions of debconf"), "{findings}");
+    let secret = "systemConfig: {debconf: [{package: a, question: a/b, type: password, value: geheim}]}";
+    let shown = load(&format!("{HEAD}{secret}"))
+        .unwrap()
+        .resolved(template::Scope::Full, false)
+        .unwrap();
+    assert!(shown.contains("question: a/b") && !shown.contains("geheim"), "{shown}");
+}
+
+#[test]
 fn network() {
     let interfaces = |text: &str| format!("systemConfig: {{network: {{interfaces: [{text}]}}}}");
     let cases = [

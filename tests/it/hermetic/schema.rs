@@ -148,6 +148,12 @@ systemConfig:
   name: s
   description: d
   hostname: h
+  services: {enable: [a.timer], disable: [b], mask: [c]}
+  timezone: Europe/Berlin
+  locale: de_DE.UTF-8
+  keymap: de
+  sysctl: {vm.swappiness: 10}
+  kernelModules: [m]
   initramfs: {template: t}
   immutability: {enabled: true, secureBootDBKey: a.key, secureBootDBCrt: a.crt, secureBootDBCer: a.cer}
   groups: [{name: g, gid: 7, system: true}]
@@ -156,6 +162,7 @@ systemConfig:
     'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R']}]
   bootloader: {bootType: efi, provider: grub}
   packages: [vim]
+  debconf: [{package: p, question: p/q, type: string, value: v}]
   additionalFiles: [{local: a, final: /b, owner: 'u:g', mode: '0600', stage: pre-initramfs, content: c, url: 'http://h/f',
     sha256: c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328c12a7328, directory: true, template: true}]
   configurations: [{cmd: c, network: true, env: {A: b}, when: last}]
@@ -209,7 +216,7 @@ ai: {provider: x, cache: {enabled: true}, scoring: {semantic: 0.5}}
 /// Collects the texts of a table that code checks, one per rule.
 fn checked(shape: &Shape, found: &mut Vec<Text>) {
     match shape {
-        Shape::Text(text) => {
+        Shape::Text(text) | Shape::Plain(text) => {
             if let Some(check) = text.check
                 && !found.iter().any(|other| other.check.unwrap().words == check.words)
             {
@@ -247,6 +254,9 @@ fn borderline_texts() -> impl Strategy<Value = String> {
         "::1",
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R",
         "2027-12-31",
+        "empty",
+        "0123456789abcdef0123456789abcdef",
+        "00000000000000000000000000000000",
     ]);
     let sign = prop::sample::select("/.-_: \t\n@#$${}\"\\aZ7é+~=K".chars().collect::<Vec<_>>());
     let piece = prop_oneof![2 => sign.prop_map(String::from), 1 => word.prop_map(str::to_owned)];
@@ -259,7 +269,7 @@ fn borderline_texts() -> impl Strategy<Value = String> {
 fn each_rule_in_code_accepts_what_its_pattern_accepts() {
     let mut texts = Vec::new();
     checked(&Shape::Map(template::schema::TEMPLATE), &mut texts);
-    assert_eq!(texts.len(), 22, "rules in code");
+    assert_eq!(texts.len(), 23, "rules in code");
     let names: Vec<&'static str> = (0..texts.len()).map(|n| &*format!("rule{n}").leak()).collect();
     let fields = names.iter().zip(&texts).map(|(name, text)| {
         let mut alone = Text::ANY.check(text.check.unwrap());

@@ -274,7 +274,7 @@ fn patterns(shape: &Shape) -> usize {
         })
     };
     match shape {
-        Shape::Text(rule) => text(rule),
+        Shape::Text(rule) | Shape::Plain(rule) => text(rule),
         Shape::List { item, .. } => patterns(item),
         Shape::Map(fields) => fields.iter().map(|field: &Field| patterns(&field.shape)).sum(),
         Shape::Table { key, value } => text(key) + patterns(value),

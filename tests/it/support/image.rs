@@ -81,6 +81,7 @@ pub fn install_packages(
         temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
         arch: Arch::X86_64,
         file_systems: &["ext4"],
+        answers: &[],
         epoch: EPOCH,
         helper: Path::new(env!("CARGO_BIN_EXE_oic")),
     };

@@ -487,7 +487,12 @@ fn homes_of_existing_users_are_there(installed: &Image) {
 }
 
 fn the_first_boot_is_one_if_asked_for(installed: &Image) {
-    for (wanted, expected) in [(MachineId::Empty, ""), (MachineId::Uninitialized, "uninitialized\n")] {
+    let id = "0123456789abcdef0123456789abcdef";
+    for (wanted, expected) in [
+        (MachineId::Empty, ""),
+        (MachineId::Uninitialized, "uninitialized\n"),
+        (MachineId::of(id), "0123456789abcdef0123456789abcdef\n"),
+    ] {
         let image = Image::over(&installed.root());
         let mut template = template();
         template.system.machine_id = wanted;

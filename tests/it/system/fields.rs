@@ -93,10 +93,19 @@ disk:
 systemConfig:
   name: fields
   hostname: "${{who}}-host"
-  packages: [oic-local, sudo, "iputils-*g"]
+  packages: [oic-local, sudo, "iputils-*g", tzdata, locales, console-setup, -systemd-timesyncd]
   groups:
     - {{name: lab, gid: 1500}}
     - {{name: web, gid: 802, system: true}}
+  debconf:
+    - {{package: locales, question: locales/locales_to_be_generated, type: multiselect, value: en_GB.UTF-8 UTF-8}}
+    - {{package: dash, question: dash/sh, type: boolean, value: "true"}}
+  services: {{enable: [getty@tty2], disable: [apt-daily.timer], mask: [apt-daily-upgrade.timer]}}
+  timezone: Europe/Berlin
+  locale: de_DE.UTF-8
+  keymap: sg
+  sysctl: {{vm.swappiness: 10, net.ipv4.ip_local_port_range: "1024 65000"}}
+  kernelModules: [br_netfilter]
   users:
     - {{name: bea, password: "{PASSWORD}", hash_algo: bcrypt, passwordMaxAge: 90, home: /srv/bea, shell: /bin/sh,
        sudo: true, groups: [video, lab], uid: 1300, expire: 2030-06-30, sshKeys: ["{KEY}"]}}
@@ -183,7 +192,12 @@ systemConfig:
         );
         assert_eq!(read("usr/share/oic-local/file"), "local\n");
         assert!(tree.join("usr/bin/ping").exists(), "iputils-ping, by its pattern");
+        assert!(
+            !tree.join("usr/lib/systemd/systemd-timesyncd").exists(),
+            "it is left out"
+        );
     });
+    steps.check("machine", || machine(tree, &read));
     steps.check("users", || users(&read));
     steps.check("keys", || keys(&tree.join("srv/bea/.ssh")));
     steps.check("apt", || apt(tree, &read));
@@ -232,6 +246,50 @@ fn commands(tree: &Path, read: &dyn Fn(&str) -> String) {
         output(enabled.args(["is-enabled", "first-boot-1.service"])),
         "enabled\n"
     );
+}
+
+/// Services, time zone, language, keyboard, and what the kernel gets.
+fn machine(tree: &Path, read: &dyn Fn(&str) -> String) {
+    let link = |path: &str| fs::read_link(tree.join(path)).ok();
+    for (unit, state) in [
+        ("getty@tty2.service", "enabled"),
+        ("apt-daily.timer", "disabled"),
+        ("apt-daily-upgrade.timer", "masked"),
+    ] {
+        let mut systemctl = Command::new("systemctl");
+        let said = systemctl
+            .arg("--root")
+            .arg(tree)
+            .args(["is-enabled", unit])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), state, "{unit}");
+    }
+    let zone = link("etc/localtime");
+    assert_eq!(zone.as_deref(), Some(Path::new("../usr/share/zoneinfo/Europe/Berlin")));
+    assert!(read("etc/timezone") == "Europe/Berlin\n" && tree.join("usr/share/zoneinfo/Europe/Berlin").exists());
+    assert_eq!(read("etc/default/locale"), "LANG=de_DE.UTF-8\n");
+    let archive = Command::new("localedef")
+        .arg("--list-archive")
+        .arg(tree.join("usr/lib/locale/locale-archive"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&archive.stdout),
+        "de_DE.utf8\nen_GB.utf8\n",
+        "by locale and debconf"
+    );
+    let keyboard = read("etc/default/keyboard");
+    assert!(
+        keyboard.contains("XKBLAYOUT=\"ch\"\nXKBVARIANT=\"de_nodeadkeys\"\n"),
+        "{keyboard}"
+    );
+    let sysctl = read("etc/sysctl.d/90-template.conf");
+    assert_eq!(
+        sysctl,
+        "vm.swappiness = 10\nnet.ipv4.ip_local_port_range = 1024 65000\n"
+    );
+    assert_eq!(read("etc/modules-load.d/template.conf"), "br_netfilter\n");
 }
 
 fn users(read: &dyn Fn(&str) -> String) {

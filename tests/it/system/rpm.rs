@@ -50,6 +50,7 @@ fn install_packages(image: &Image, packages: &[(ResolvedPackage, PathBuf)]) -> R
         temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
         arch: Arch::X86_64,
         file_systems: &[],
+        answers: &[],
         epoch: EPOCH,
         helper: Path::new(HELPER),
     };

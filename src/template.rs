@@ -11,6 +11,7 @@ mod embedded;
 mod files;
 mod merge;
 mod modes;
+mod overrides;
 mod print;
 mod rules;
 pub mod schema;
@@ -36,6 +37,7 @@ use schema::{kernel, system, target, template};
 pub use buildable::check_buildable;
 pub use draft::{Draft, DraftUser};
 pub use embedded::{Sample, plain, samples};
+pub use overrides::Override;
 pub use source::TemplateSource;
 pub use variables::Variables;
 
@@ -121,8 +123,7 @@ impl Loaded {
         let found = places.find(|place| place.node.text().is_some_and(is_it));
         match found {
             Some(place) => {
-                let (file, line) = (place.node.span.source(), place.node.span.position().0);
-                let at = format!("{}:{line}", file.name.display());
+                let (file, at) = (place.node.span.source(), place.node.span.place());
                 let default = self.origins.default.as_ref();
                 Some(
                     match default.is_some_and(|default| Arc::ptr_eq(file, &default.source)) {
@@ -254,7 +255,10 @@ fn check_default(
 ) -> Result<Node, Findings> {
     let mut own = Findings::new();
     let variables = Variables::of_arch(provider.arch);
-    let tree = chain::check(&default.source, providers, &variables, &mut own);
+    let mut tree = yaml::parse(&default.source, &mut own);
+    if let Some(root) = &mut tree {
+        chain::check(root, providers, &variables, &mut own);
+    }
     if let Some(extends) = tree.as_ref().and_then(|tree| Place::root(tree).get(template::EXTENDS)) {
         own.push(extends.error("a default template stands at the root of every chain, and extends nothing"));
     }

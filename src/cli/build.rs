@@ -40,7 +40,7 @@ pub struct BuildArgs {
     #[arg(value_hint = ValueHint::FilePath, required = true)]
     template: Vec<OsString>,
     #[command(flatten)]
-    variables: templates::VariableArgs,
+    values: templates::ValueArgs,
     /// Number of downloads at once [default: 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     workers: Option<u64>,
@@ -245,7 +245,7 @@ fn jobs(args: &BuildArgs) -> usize {
 }
 
 fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Result<BuildRequest, CommandError> {
-    let loaded = templates::load(environment, template, &args.variables)?;
+    let loaded = templates::load(environment, template, &args.values)?;
     for warning in loaded.warnings.iter() {
         tell(warning);
     }

@@ -27,6 +27,7 @@ mod man;
 mod mount;
 mod new;
 mod new_file;
+mod owner;
 mod progress;
 pub mod reference;
 mod report;

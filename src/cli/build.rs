@@ -17,6 +17,7 @@ use super::environment::{Environment, processors};
 use super::error::{AS_ROOT, CommandError, print_json, print_line, tell};
 use super::events::{Events, Watched};
 use super::interrupt::Interrupt;
+use super::owner::{Outputs, Receiver};
 use super::report::{self, html};
 use super::{Format, GlobalOptions, full_disk, progress, templates};
 
@@ -84,6 +85,9 @@ pub struct BuildArgs {
     /// The engine that merges the layers; the image is the same
     #[arg(long, value_enum, default_value = "auto")]
     overlay: super::mount::Engine,
+    /// Give what the build delivers to this user [default: the user behind sudo, in that user's directories]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    owner: Option<String>,
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -91,6 +95,7 @@ pub struct BuildArgs {
 
 /// Builds and prints the report.
 pub fn run(global: &GlobalOptions, args: &BuildArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
+    let outputs = Outputs::note(Receiver::find(args.owner.as_deref())?, named_files(global, args));
     let events = args.events.as_deref().map(Events::open).transpose()?;
     if let Some(events) = &events {
         args.template
@@ -108,7 +113,16 @@ pub fn run(global: &GlobalOptions, args: &BuildArgs, interrupt: &Interrupt) -> R
     if let (Some(events), Err(error)) = (&events, &built) {
         events.failed(error);
     }
+    outputs.give();
     built
+}
+
+/// Lists the files that the command writes by the names that it was given.
+fn named_files<'a>(global: &'a GlobalOptions, args: &'a BuildArgs) -> impl Iterator<Item = &'a Path> {
+    let lock = args.lock.iter().filter(|_| args.update_lock);
+    let events = args.events.iter().filter(|path| path.as_path() != Path::new("-"));
+    let files = args.report.iter().chain(&args.dotfile).chain(lock).chain(events);
+    files.chain(&global.log_file).map(PathBuf::as_path)
 }
 
 /// Prints the reports.
@@ -270,5 +284,6 @@ fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Res
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,
         source_date_epoch: environment.source_date_epoch()?,
+        owner: Receiver::find(args.owner.as_deref())?.and_then(|receiver| receiver.of(&environment.work_dir())),
     })
 }

@@ -17,6 +17,7 @@ mod diff;
 mod digest;
 mod environment;
 mod error;
+mod escapes;
 mod events;
 mod full_disk;
 mod interrupt;

@@ -191,7 +191,7 @@ fn a_value_of_the_command_line_counts_first() {
             "systemConfig.kernel.uki=perhaps",
             "--set: error: systemConfig.kernel.uki: expected true or false",
         ),
-        ("disk.size=big", "--set: error: disk.size: \"big\" is not valid"),
+        ("disk.size=big", "--set: error: disk.size: \"big\" is not a size"),
         ("disk.partitions[1].end=1GiB", "the template itself has 0 items here"),
         ("image", "--set: it is not of the form FIELD=VALUE"),
     ] {

@@ -17,7 +17,9 @@ mod diff;
 mod digest;
 mod environment;
 mod error;
+mod escapes;
 mod events;
+mod fmt;
 mod full_disk;
 mod interrupt;
 pub mod limits;
@@ -27,6 +29,7 @@ mod man;
 mod mount;
 mod new;
 mod new_file;
+mod owner;
 mod progress;
 pub mod reference;
 mod report;
@@ -127,6 +130,7 @@ enum Command {
     Config(config::ConfigArgs),
     Diff(diff::DiffArgs),
     Digest(digest::DigestArgs),
+    Fmt(fmt::FmtArgs),
     Lock(lock::LockArgs),
     Man(man::ManArgs),
     Debug(debug::DebugArgs),
@@ -170,6 +174,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Config(args) => config::run(&cli.global, args, interrupt),
         Command::Diff(args) => diff::run(&cli.global, args, interrupt),
         Command::Digest(args) => digest::run(args, interrupt),
+        Command::Fmt(args) => fmt::run(args),
         Command::Lock(args) => lock::run(args),
         Command::Man(args) => man::run(args),
         Command::Debug(args) => debug::run(args, interrupt),

@@ -166,6 +166,7 @@ impl Config {
             let text = match map.and_then(|map| map.get(setting.field())).map(|node| &node.value) {
                 Some(yaml::Value::Text(text)) if !text.is_empty() => text.clone(),
                 Some(yaml::Value::Int(number)) => number.to_string(),
+                Some(yaml::Value::Bool(value)) => value.to_string(),
                 _ => continue,
             };
             let _ = (setting.set)(self, OsStr::new(&text), origin);

@@ -12,6 +12,7 @@ mod embedded;
 mod files;
 mod merge;
 mod modes;
+mod overrides;
 mod print;
 mod rules;
 pub mod schema;
@@ -37,6 +38,7 @@ use schema::{kernel, system, target, template};
 pub use buildable::check_buildable;
 pub use draft::{Draft, DraftUser};
 pub use embedded::{Sample, plain, samples};
+pub use overrides::Override;
 pub use source::TemplateSource;
 pub use variables::Variables;
 
@@ -139,7 +141,7 @@ impl Loaded {
             let text = place.node.text().unwrap_or_default();
             text.strip_prefix('-').unwrap_or(text) == name
         };
-        places.find(is_it).map(|place| at(&place))
+        places.find(is_it).map(|place| place.node.span.place())
     }
 
     /// Says, in words, what asks for the package `name`: a line of the template, its default, or the provider. `None` if
@@ -147,7 +149,7 @@ impl Loaded {
     pub fn asked_by(&self, name: &str) -> Option<String> {
         match self.asking(name) {
             Some(place) => {
-                let (file, at) = (place.node.span.source(), at(&place));
+                let (file, at) = (place.node.span.source(), place.node.span.place());
                 let default = self.origins.default.as_ref();
                 Some(
                     match default.is_some_and(|default| Arc::ptr_eq(file, &default.source)) {
@@ -270,12 +272,6 @@ fn removed_packages(system: &Node) -> Vec<String> {
     named.chain(system.read(system::REMOVE_PACKAGES)).collect()
 }
 
-/// Returns file and line of a place, for messages.
-fn at(place: &Place<'_>) -> String {
-    let span = &place.node.span;
-    format!("{}:{}", span.source().name.display(), span.position().0)
-}
-
 /// Merges a chain, the template over those that it extends.
 fn fold(chain: &[Link]) -> Option<Node> {
     let mut from_root = chain.iter().rev().map(|link| &link.root);
@@ -310,7 +306,10 @@ fn check_default(
 ) -> Result<Node, Findings> {
     let mut own = Findings::new();
     let variables = Variables::of_arch(provider.arch);
-    let tree = chain::check(&default.source, providers, &variables, &mut own);
+    let mut tree = yaml::parse(&default.source, &mut own);
+    if let Some(root) = &mut tree {
+        chain::check(root, providers, &variables, &mut own);
+    }
     if let Some(extends) = tree.as_ref().and_then(|tree| Place::root(tree).get(template::EXTENDS)) {
         own.push(extends.error("a default template stands at the root of every chain, and extends nothing"));
     }

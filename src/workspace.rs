@@ -225,9 +225,15 @@ impl ImageBuild {
         beside(&self.directory, ".lock")
     }
 
+    /// Returns the directory that has the upper alone. Its mode is 0700, whatever that of the image's root directory: what
+    /// a build delivers may be open to its user, programs with the image's privileges are not.
+    pub fn upper_room(&self) -> PathBuf {
+        self.directory.join("upper")
+    }
+
     /// Returns the build's thin layer.
     pub fn upper(&self) -> PathBuf {
-        self.directory.join("upper")
+        self.upper_room().join("tree")
     }
 
     /// Returns the file with the keys of the base and of the step layers below the upper.

@@ -7,6 +7,7 @@
 
 mod emit;
 mod finding;
+mod format;
 pub mod parse;
 mod place;
 mod read;
@@ -16,6 +17,7 @@ mod tree;
 
 pub use emit::{EmitError, to_yaml, to_yaml_with_origins};
 pub use finding::{Finding, Findings, Severity};
+pub use format::format;
 pub use parse::parse;
 pub use place::Place;
 pub use read::{read_source, read_stream};

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use clap::{Args, ValueHint};
 
-use crate::durable;
+use crate::durable::{self, PathError, ScratchDir};
 use crate::pipeline::report::BuildReport;
 use crate::pipeline::{self, BuildError, BuildRequest, Selecting, check};
 use crate::progress::Progress;
 use crate::work::Work;
 
 use super::environment::{Environment, processors};
-use super::error::{AS_ROOT, CommandError, print_json, print_line, tell};
+use super::error::{AS_ROOT, CommandError, print_json, tell};
 use super::events::{Events, Watched};
 use super::interrupt::Interrupt;
+use super::owner::{Outputs, Receiver};
 use super::report::{self, html};
-use super::{Format, GlobalOptions, full_disk, progress, templates};
+use super::{Format, GlobalOptions, escapes, full_disk, progress, templates};
 
 /// Build a disk image from a template
 #[derive(Debug, Args)]
@@ -40,7 +42,7 @@ pub struct BuildArgs {
     #[arg(value_hint = ValueHint::FilePath, required = true)]
     template: Vec<OsString>,
     #[command(flatten)]
-    variables: templates::VariableArgs,
+    values: templates::ValueArgs,
     /// Number of downloads at once [default: 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     workers: Option<u64>,
@@ -56,6 +58,9 @@ pub struct BuildArgs {
     /// Reuse nothing of an earlier build; the image is the same
     #[arg(long)]
     from_scratch: bool,
+    /// As --from-scratch, and download packages and metadata anew, into a package cache that is removed at the end
+    #[arg(long, conflicts_with = "offline")]
+    no_cache: bool,
     /// Build again from scratch in another directory; exit code 1, with the first difference, if the images differ
     #[arg(long)]
     check: bool,
@@ -84,6 +89,12 @@ pub struct BuildArgs {
     /// The engine that merges the layers; the image is the same
     #[arg(long, value_enum, default_value = "auto")]
     overlay: super::mount::Engine,
+    /// Give what the build delivers to this user [default: the user behind sudo, in that user's directories]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    owner: Option<String>,
+    /// Tell the desktop, through the terminal, when a build of over ten seconds ends (see also the setting notify)
+    #[arg(long)]
+    notify: bool,
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -91,6 +102,7 @@ pub struct BuildArgs {
 
 /// Builds and prints the report.
 pub fn run(global: &GlobalOptions, args: &BuildArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
+    let outputs = Outputs::note(Receiver::find(args.owner.as_deref())?, named_files(global, args));
     let events = args.events.as_deref().map(Events::open).transpose()?;
     if let Some(events) = &events {
         args.template
@@ -108,7 +120,16 @@ pub fn run(global: &GlobalOptions, args: &BuildArgs, interrupt: &Interrupt) -> R
     if let (Some(events), Err(error)) = (&events, &built) {
         events.failed(error);
     }
+    outputs.give();
     built
+}
+
+/// Lists the files that the command writes by the names that it was given.
+fn named_files<'a>(global: &'a GlobalOptions, args: &'a BuildArgs) -> impl Iterator<Item = &'a Path> {
+    let lock = args.lock.iter().filter(|_| args.update_lock);
+    let events = args.events.iter().filter(|path| path.as_path() != Path::new("-"));
+    let files = args.report.iter().chain(&args.dotfile).chain(lock).chain(events);
+    files.chain(&global.log_file).map(PathBuf::as_path)
 }
 
 /// Prints the reports.
@@ -118,10 +139,7 @@ fn show(args: &BuildArgs, built: &[BuildReport]) -> Result<(), CommandError> {
     }
     match args.format {
         _ if args.events.as_deref() == Some(Path::new("-")) => Ok(()),
-        Format::Text => {
-            let tables = built.iter().map(report::table);
-            tables.flatten().try_for_each(|line| print_line(&line))
-        }
+        Format::Text => built.iter().try_for_each(report::print),
         Format::Json => match built {
             [report] => print_json(report),
             reports => print_json(&reports),
@@ -135,19 +153,24 @@ fn build(
     events: Option<&Events>,
     interrupt: &Interrupt,
 ) -> Result<Vec<BuildReport>, CommandError> {
+    let begun = Instant::now();
     let environment = Environment::load(global, args.workers)?;
     check_several(args)?;
     let requests = args
         .template
         .iter()
         .map(|template| request(&environment, args, template));
-    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    let mut requests = requests.collect::<Result<Vec<_>, _>>()?;
     check_distinct(&requests)?;
     if !rustix::process::geteuid().is_root() {
         return Err(
             CommandError::failed("building needs root: it mounts the overlay and sets the owners of files")
                 .hint(Some(AS_ROOT)),
         );
+    }
+    let own_cache = own_cache(args, &environment.work_dir())?;
+    for (request, (cache, _)) in requests.iter_mut().zip(own_cache.iter().cycle()) {
+        cache.path().clone_into(&mut request.selecting.cache_dir);
     }
     super::mount::clear_dead()?;
     // Before any thread starts: from here on, every mount vanishes with this process.
@@ -162,26 +185,62 @@ fn build(
         cancel: &cancel,
         threads: jobs(args),
     };
-    let failed = |error: BuildError| interrupt.reason(error.into());
-    let results = pipeline::build_all(&requests, work);
-    let built = settle(&requests, results, &failed)?;
-    for (report, request) in built.iter().zip(&requests) {
+    let built = carry_out(args, &requests, work, &|error| interrupt.reason(error.into()));
+    if args.notify || environment.wants_notification() {
+        escapes::notify(&ending(&requests, built.is_ok()), begun.elapsed());
+    }
+    built
+}
+
+/// Makes a package cache that exists until the result is dropped, if the options ask for it.
+fn own_cache(args: &BuildArgs, work_dir: &Path) -> Result<Option<(ScratchDir, File)>, CommandError> {
+    if !args.no_cache {
+        return Ok(None);
+    }
+    durable::public_directory(work_dir)?;
+    let cache = ScratchDir::create_in(work_dir)?;
+    // What a process has open is no leftover to another one that sweeps.
+    let open = File::open(cache.path()).map_err(PathError::on("open", cache.path()))?;
+    Ok(Some((cache, open)))
+}
+
+/// Builds, and does with the results what the options ask for.
+fn carry_out(
+    args: &BuildArgs,
+    requests: &[BuildRequest],
+    work: Work<'_>,
+    failed: &dyn Fn(BuildError) -> CommandError,
+) -> Result<Vec<BuildReport>, CommandError> {
+    let built = settle(requests, pipeline::build_all(requests, work), failed)?;
+    for (report, request) in built.iter().zip(requests) {
         for warning in &report.warnings {
-            progress.note(&format!("warning: {warning}"));
+            work.progress.note(&format!("warning: {warning}"));
         }
         if let (true, Some(path)) = (args.update_lock, &args.lock) {
             let text = std::fs::read(&report.lockfile).map_err(CommandError::failed)?;
             durable::write_public_file(path, text)?;
         }
         if args.check {
-            let difference = check::check(request, report, work).map_err(&failed)?;
+            let difference = check::check(request, report, work).map_err(failed)?;
             if let Some(difference) = difference {
                 return Err(CommandError::verdict(1, "different", difference.to_string()));
             }
-            progress.note("a build from scratch gives the same image");
+            work.progress.note("a build from scratch gives the same image");
         }
     }
     Ok(built)
+}
+
+/// Says how the builds of `requests` ended.
+fn ending(requests: &[BuildRequest], is_done: bool) -> String {
+    let names = requests
+        .iter()
+        .map(|request| request.loaded().template.system.name.as_str());
+    let names = names.collect::<Vec<_>>().join(", ");
+    match is_done {
+        true => format!("oic: {names} is built"),
+        false => format!("oic: the build of {names} failed"),
+    }
 }
 
 /// Collects all reports, or gives the first error after printing the others.
@@ -245,7 +304,7 @@ fn jobs(args: &BuildArgs) -> usize {
 }
 
 fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Result<BuildRequest, CommandError> {
-    let loaded = templates::load(environment, template, &args.variables)?;
+    let loaded = templates::load(environment, template, &args.values)?;
     for warning in loaded.warnings.iter() {
         tell(warning);
     }
@@ -264,11 +323,12 @@ fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Res
     Ok(BuildRequest {
         selecting,
         lock: lock.map(super::lock::read).transpose()?,
-        from_scratch: args.from_scratch,
+        from_scratch: args.from_scratch || args.no_cache,
         sha256: args.sha256 || environment.wants_sha256(),
         engine: args.overlay.choose(true),
         dot_file: args.dotfile.clone(),
         system_packages_only: args.system_packages_only,
         source_date_epoch: environment.source_date_epoch()?,
+        owner: Receiver::find(args.owner.as_deref())?.and_then(|receiver| receiver.of(&environment.work_dir())),
     })
 }

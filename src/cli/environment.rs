@@ -124,6 +124,11 @@ impl Environment {
         self.config.digest.value == RawDigest::Sha256
     }
 
+    /// Says whether the desktop is told of the end of long builds.
+    pub fn wants_notification(&self) -> bool {
+        self.config.notify.value
+    }
+
     /// Gives the number of parallel downloads.
     pub fn workers(&self) -> usize {
         usize::from(self.config.workers.value)

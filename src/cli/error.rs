@@ -6,12 +6,13 @@ mod hints;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::stderr;
 use serde::Serialize;
 
-use super::limits;
+use super::{escapes, limits};
 use crate::durable::FullDisk;
 use crate::hint::Hint;
 use crate::terminal;
@@ -175,6 +176,14 @@ pub fn tell(line: &dyn Display) {
 /// If standard output cannot be written for another reason.
 pub fn print_line(line: &str) -> Result<(), CommandError> {
     print_exactly(&terminal::visible(line))
+}
+
+/// Prints `label` and a path, which a terminal shows as a link to its file.
+///
+/// # Errors
+/// As [`print_line`].
+pub fn print_path(label: &str, path: &Path) -> Result<(), CommandError> {
+    print_exactly(&format!("{label:<10} {}", escapes::path(path)))
 }
 
 /// Prints a text that a program reads: unchanged, unless a person reads it on a terminal.

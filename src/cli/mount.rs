@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 use super::environment::Environment;
 use super::error::{CommandError, print_line, tell};
 use super::interrupt::Interrupt;
-use super::templates::VariableArgs;
+use super::templates::ValueArgs;
 use super::{Format, GlobalOptions, templates};
 
 mod list;
@@ -387,7 +387,7 @@ fn named(environment: &Environment, argument: &OsStr) -> Result<(String, Option<
     if let Some(provider) = is_provider(environment, argument)? {
         return Ok((provider, None));
     }
-    let loaded = templates::load(environment, argument, &VariableArgs::default())?;
+    let loaded = templates::load(environment, argument, &ValueArgs::default())?;
     Ok((loaded.provider.id(), Some(loaded)))
 }
 

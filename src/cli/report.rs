@@ -1,21 +1,43 @@
 //! The build report as a table for people.
 
+use std::path::Path;
+
 use indicatif::HumanBytes;
 
 use crate::pipeline::report::{BuildReport, StageTime};
+
+use super::error::{CommandError, print_line, print_path};
 
 pub mod html;
 
 /// Number of characters of the whole build in the timeline.
 const BAR_WIDTH: f64 = 40.0;
 
+/// Prints the table.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn print(report: &BuildReport) -> Result<(), CommandError> {
+    table(report).iter().try_for_each(|line| match line {
+        Line::Text(text) => print_line(text),
+        Line::Path(label, path) => print_path(label, path),
+    })
+}
+
+/// A line of the table.
+enum Line<'a> {
+    Text(String),
+    /// A word, and the path of a file.
+    Path(&'static str, &'a Path),
+}
+
 /// Makes the lines of the table.
-pub fn table(report: &BuildReport) -> Vec<String> {
+fn table(report: &BuildReport) -> Vec<Line<'_>> {
     let mut lines = stages(&report.stages);
     lines.push(String::new());
     lines.extend(inputs(report));
-    lines.extend(outputs(report));
-    lines
+    let lines = lines.into_iter().map(Line::Text);
+    lines.chain(outputs(report)).collect()
 }
 
 /// Shows the time of each stage, and the total.
@@ -72,28 +94,27 @@ fn inputs(report: &BuildReport) -> Vec<String> {
 }
 
 /// Shows the image, its artifacts and its lockfile.
-fn outputs(report: &BuildReport) -> Vec<String> {
+fn outputs(report: &BuildReport) -> Vec<Line<'_>> {
     let image = &report.image;
     let mut lines = Vec::new();
     if image.is_delivered {
-        lines.push(format!("Image      {}", image.path.display()));
+        lines.push(Line::Path("Image", &image.path));
     }
-    lines.push(format!(
+    lines.push(Line::Text(format!(
         "Size       {}, {} written",
         HumanBytes(image.size_bytes),
         HumanBytes(image.data_bytes)
-    ));
-    lines.push(format!("Digest     {}", image.digest));
+    )));
+    lines.push(Line::Text(format!("Digest     {}", image.digest)));
     if image.is_delivered {
-        lines.push(match image.sha256 {
+        lines.push(Line::Text(match image.sha256 {
             Some(sha256) => format!("SHA-256    {sha256}"),
             None => "SHA-256    of the raw image: build with --sha256".to_owned(),
-        });
+        }));
     }
-    let artifacts = report.artifacts.iter();
-    lines.extend(artifacts.map(|path| format!("Artifact   {}", path.display())));
-    lines.extend(report.sums.iter().map(|path| format!("Checksums  {}", path.display())));
-    lines.push(format!("Lockfile   {}", report.lockfile.display()));
+    lines.extend(report.artifacts.iter().map(|path| Line::Path("Artifact", path)));
+    lines.extend(report.sums.iter().map(|path| Line::Path("Checksums", path)));
+    lines.push(Line::Path("Lockfile", &report.lockfile));
     lines
 }
 

@@ -24,7 +24,7 @@ pub struct ResolveArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     template: OsString,
     #[command(flatten)]
-    variables: templates::VariableArgs,
+    values: templates::ValueArgs,
     /// Merge it over its provider's default template too
     #[arg(long)]
     full: bool,
@@ -36,7 +36,7 @@ pub struct ResolveArgs {
 /// Loads and prints.
 pub fn run(global: &GlobalOptions, args: &ResolveArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let loaded = templates::load(&environment, &args.template, &args.variables)?;
+    let loaded = templates::load(&environment, &args.template, &args.values)?;
     for warning in loaded.warnings.iter() {
         tell(warning);
     }

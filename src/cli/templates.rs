@@ -11,7 +11,7 @@ use crate::durable::PathError;
 use crate::pipeline::{BuildError, Selecting};
 use crate::provider::{Provider, Providers};
 use crate::store::sweep;
-use crate::template::{self, Loaded, TemplateSource, Variables};
+use crate::template::{self, Loaded, Override, TemplateSource, Variables};
 use crate::work::Work;
 use crate::yaml::{self, Findings, Source};
 
@@ -20,15 +20,18 @@ use super::error::CommandError;
 use super::interrupt::Interrupt;
 use super::{GlobalOptions, progress};
 
-/// The values of a template's variables.
+/// Values for a template: of its variables, and of its fields.
 #[derive(Debug, Clone, Default, Args)]
-pub struct VariableArgs {
+pub struct ValueArgs {
     /// Value of ${NAME} in the template; beats --vars and OIC_VAR_NAME of the environment
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pairs: Vec<String>,
     /// YAML file with values of variables: a map of names to texts
     #[arg(long = "vars", value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
+    /// Value of a field in the place of the template's, such as systemConfig.hostname=x or disk.partitions[0].end=2GiB
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    fields: Vec<String>,
 }
 
 /// Options of commands that ask the repositories of a template, and build nothing.
@@ -41,7 +44,7 @@ pub struct RepositoryArgs {
     #[arg(long, value_name = "URL")]
     mirror: Vec<String>,
     #[command(flatten)]
-    variables: VariableArgs,
+    values: ValueArgs,
 }
 
 impl RepositoryArgs {
@@ -70,7 +73,7 @@ impl RepositoryArgs {
     fn selecting(&self, environment: &Environment, subject: &OsStr) -> Result<Selecting, CommandError> {
         let mirrors = environment.mirrors(&self.mirror)?;
         Ok(Selecting {
-            loaded: load_subject(environment, subject, &self.variables)?,
+            loaded: load_subject(environment, subject, &self.values)?,
             cache_dir: environment.cache_dir(),
             work_dir: environment.work_dir(),
             workers: environment.workers(),
@@ -83,11 +86,12 @@ impl RepositoryArgs {
 }
 
 /// Loads the template that `argument` names, or the default template of the provider whose id it is.
-fn load_subject(environment: &Environment, argument: &OsStr, variables: &VariableArgs) -> Result<Loaded, CommandError> {
+fn load_subject(environment: &Environment, argument: &OsStr, values: &ValueArgs) -> Result<Loaded, CommandError> {
     let Some((providers, provider)) = provider(environment, argument)? else {
-        return load(environment, argument, variables);
+        return load(environment, argument, values);
     };
     let source = TemplateSource::Text(Source::new(provider.id(), template::plain(&provider)));
+    let source = with_fields(source, values)?;
     template::load(&source, &providers, &Variables::new()).map_err(|findings| refused(&findings))
 }
 
@@ -102,9 +106,9 @@ pub fn provider(environment: &Environment, argument: &OsStr) -> Result<Option<(P
 }
 
 /// Loads the template that `argument` names, merged and validated.
-pub fn load(environment: &Environment, argument: &OsStr, variables: &VariableArgs) -> Result<Loaded, CommandError> {
-    let source = source(argument)?;
-    let variables = self::variables(environment, variables)?;
+pub fn load(environment: &Environment, argument: &OsStr, values: &ValueArgs) -> Result<Loaded, CommandError> {
+    let source = with_fields(source(argument)?, values)?;
+    let variables = variables(environment, values)?;
     template::load(&source, &providers(environment)?, &variables).map_err(|findings| refused(&findings))
 }
 
@@ -125,8 +129,19 @@ fn source(argument: &OsStr) -> Result<TemplateSource, CommandError> {
     TemplateSource::named(argument).map_err(unusable)
 }
 
+/// Puts the fields of the command line into the template of `source`.
+fn with_fields(source: TemplateSource, values: &ValueArgs) -> Result<TemplateSource, CommandError> {
+    let fields = values.fields.iter().map(|text| Override::parse("--set", text));
+    let fields = fields.collect::<Result<Vec<_>, _>>();
+    let fields = fields.map_err(|reason| CommandError::usage(format!("--set: {reason}")))?;
+    Ok(match fields.is_empty() {
+        true => source,
+        false => TemplateSource::With(Box::new(source), fields),
+    })
+}
+
 /// Collects variables from the environment, then files, then flags: later ones win.
-fn variables(environment: &Environment, args: &VariableArgs) -> Result<Variables, CommandError> {
+fn variables(environment: &Environment, args: &ValueArgs) -> Result<Variables, CommandError> {
     let mut variables = Variables::new();
     for (name, value) in environment.template_variables() {
         variables.set(&name, &value).map_err(CommandError::failed)?;

@@ -23,7 +23,7 @@ pub struct ValidateArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     template: OsString,
     #[command(flatten)]
-    variables: templates::VariableArgs,
+    values: templates::ValueArgs,
     /// Print it merged over its provider's default template
     #[arg(long)]
     merged: bool,
@@ -38,7 +38,7 @@ pub struct ValidateArgs {
 /// Validates and prints.
 pub fn run(global: &GlobalOptions, args: &ValidateArgs) -> Result<(), CommandError> {
     let environment = Environment::load(global, None)?;
-    let loaded = templates::load(&environment, &args.template, &args.variables)?;
+    let loaded = templates::load(&environment, &args.template, &args.values)?;
     for warning in loaded.warnings.iter() {
         tell(warning);
     }

@@ -74,6 +74,20 @@ impl Parse for Option<PathBuf> {
     }
 }
 
+impl Parse for bool {
+    fn parse(text: &OsStr, _: &Shape) -> Result<Self, String> {
+        match &*text.to_string_lossy() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(format!("{other:?} is not true or false")),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Parse for u16 {
     fn parse(text: &OsStr, shape: &Shape) -> Result<Self, String> {
         let text = text.to_string_lossy();
@@ -255,6 +269,15 @@ settings! {
         shape: Shape::Text(Text::ANY.one_of(RawDigest::CHOICES)),
         default: RawDigest::Tree,
         doc: "The digests of a delivered raw image: its tree alone, or SHA-256 too, which hashes holes byte by byte.",
+    }
+    notify: bool {
+        section: None,
+        key: "notify",
+        variable: "OIC_NOTIFY",
+        flag: None,
+        shape: Shape::Bool,
+        default: false,
+        doc: "Whether a terminal tells the desktop that a build of over ten seconds has ended.",
     }
     log_level: LogLevel {
         section: Some(LOGGING),

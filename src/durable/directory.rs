@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::PathError;
+use super::owner;
 
 /// The mode of a directory that only its owner may enter.
 const PRIVATE: u32 = 0o700;
@@ -25,7 +26,7 @@ pub fn take_own_umask() {
 }
 
 /// Makes the directory `path` with mode 0700, and missing parents with 0755. An existing directory is closed to all
-/// but its owner.
+/// but its owner, and one user that [`super::Owner::let_through`] lets through.
 ///
 /// # Errors
 /// If it cannot be made, is not a directory, or belongs to another user, who could open it again.
@@ -109,7 +110,8 @@ fn restrict(path: &Path, wanted: impl Fn(u32) -> u32) -> Result<bool, PathError>
         return Ok(false);
     }
     let mode = metadata.mode() & 0o7777;
-    if wanted(mode) != mode {
+    // The group's permissions are the mask of the list that has the door.
+    if wanted(mode) != mode && !(wanted(mode) == PRIVATE && owner::is_door(&opened)) {
         opened
             .set_permissions(Permissions::from_mode(wanted(mode)))
             .map_err(PathError::on("set the mode of", path))?;

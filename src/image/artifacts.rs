@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::containers::format;
 use super::digest::{self, DigestTree};
 use super::error::ImageError;
-use crate::durable::{self, PathError};
+use crate::durable::{self, Owner, PathError};
 use crate::model::{Artifact, ArtifactFormat, Compression};
 use crate::package::Sha256;
 use crate::work::Work;
@@ -96,6 +96,19 @@ pub fn delivered(record: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = names.chain([SUMS_NAME]).map(|name| directory.join(name)).collect();
     paths.push(record.to_owned());
     paths
+}
+
+/// Gives the files that the build that wrote `record` has delivered to `owner`, and records their new times of change.
+///
+/// # Errors
+/// If a file cannot be given, or the record cannot be written.
+pub fn give(record: &Path, owner: Owner) -> Result<(), PathError> {
+    let directory = record.parent().unwrap_or(Path::new("/"));
+    let mut content = Record::read(record).unwrap_or_default();
+    for entry in &mut content.files {
+        entry.give(directory, owner)?;
+    }
+    content.write(record)
 }
 
 /// Returns the files that the build that wrote `record` has delivered and that have other bytes now, although no process

@@ -17,6 +17,7 @@ use crate::pipeline::assemble::steps::Steps;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::finish::claim::Claim;
+use crate::pipeline::finish::handover;
 use crate::pipeline::finish::image::{self, Frozen};
 use crate::pipeline::finish::log::BuildLog;
 use crate::pipeline::full;
@@ -62,6 +63,8 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let _in_use = use_workspace(request, work)?;
     let mut claim = Claim::take(&output, &request.earlier_raws(), work)?;
     let log = BuildLog::create(&output.log(), work.progress)?;
+    handover::open_way(request, work.progress);
+    handover::give(request, &output.log(), work.progress);
     let context = Context::new(request, shared, Work { progress: &log, ..work }, clock.clone())?;
     clock.lap("Configuration");
     let selection = select(&context)?;
@@ -83,6 +86,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let finished = image::finish(&context, &output, written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
     durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
+    handover::give(request, &lockfile, work.progress);
     clock.lap("Convert and hash");
     let (layers, told) = (tree.layers(), tree.warnings());
     let base = tree.close(base)?;

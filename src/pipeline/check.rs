@@ -69,6 +69,7 @@ pub fn check(request: &BuildRequest, report: &BuildReport, work: Work<'_>) -> Re
         from_scratch: true,
         lock: Some(Lockfile::from_json(&text)?),
         dot_file: None,
+        owner: None,
         ..request.clone()
     };
     let other = build(&again, work)?;

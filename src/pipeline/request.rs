@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::durable::Owner;
 use crate::fetch::Network;
 use crate::image::artifacts;
 use crate::mount::Engine;
@@ -51,6 +52,8 @@ pub struct BuildRequest {
     pub system_packages_only: bool,
     /// Upper limit of all times in the image, in seconds since 1970; by default the newest package's date.
     pub source_date_epoch: Option<u64>,
+    /// The user that gets the delivered files; by default they are the caller's.
+    pub owner: Option<Owner>,
 }
 
 impl BuildRequest {
@@ -65,6 +68,7 @@ impl BuildRequest {
             dot_file: None,
             system_packages_only: false,
             source_date_epoch: None,
+            owner: None,
         }
     }
 

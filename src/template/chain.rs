@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::files::{Base, Origin, normalized, root_of};
 use super::schema::{target, template};
@@ -11,7 +10,7 @@ use super::variables::Variables;
 use super::{rules, schema};
 use crate::provider::Providers;
 use crate::yaml::schema::Field;
-use crate::yaml::{self, Finding, Findings, Node, Place, Source, parse};
+use crate::yaml::{self, Finding, Findings, Node, Place, parse};
 
 /// The number of steps from which on a reader loses the thread: a warning.
 const STEPS_CLEAR: usize = 4;
@@ -68,7 +67,10 @@ fn link(
             return None;
         }
     };
-    let root = check(&text, providers, variables, findings)?;
+    let mut root = parse(&text, findings)?;
+    let given = source.overrides();
+    given.iter().for_each(|given| given.apply(&mut root, findings));
+    check(&mut root, providers, variables, findings);
     Some(Link {
         origin: Origin {
             source: text,
@@ -79,19 +81,13 @@ fn link(
     })
 }
 
-/// Parses one template, puts variables in, and checks it.
-pub(super) fn check(
-    source: &Arc<Source>,
-    providers: &Providers,
-    variables: &Variables,
-    findings: &mut Findings,
-) -> Option<Node> {
-    let mut root = parse(source, findings)?;
+/// Puts variables into the template `root`, and checks it.
+pub(super) fn check(root: &mut Node, providers: &Providers, variables: &Variables, findings: &mut Findings) {
     let mut unset = Findings::new();
-    variables.substitute(&mut root, &mut unset);
+    variables.substitute(root, &mut unset);
     let mut others = Findings::new();
-    yaml::schema::validate(&root, schema::TEMPLATE, &mut others);
-    rules::check(&root, providers, &mut others);
+    yaml::schema::validate(root, schema::TEMPLATE, &mut others);
+    rules::check(root, providers, &mut others);
     // What else is wrong with such a text shows once the variable is set.
     let is_unset = |field: &str| unset.iter().any(|finding| finding.field == field);
     let others: Vec<_> = others
@@ -101,7 +97,6 @@ pub(super) fn check(
         .collect();
     findings.extend(unset);
     others.into_iter().for_each(|finding| findings.push(finding));
-    Some(root)
 }
 
 /// Returns the file that `link` extends, if it names one that may be read. `seen` are the files of the chain so far, by

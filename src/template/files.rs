@@ -124,7 +124,9 @@ impl Origins {
         }
         let is_from = |origin: &&Origin| Arc::ptr_eq(&origin.source, local.span.source());
         let from_default = self.default.as_ref().filter(is_from);
-        let own = from_default.or_else(|| self.layers.iter().find(is_from));
+        // A value that was given beside the template is one of the template.
+        let of_layer = || self.layers.iter().find(is_from).or_else(|| self.layers.first());
+        let own = from_default.or_else(of_layer);
         if Path::new(name).is_absolute() {
             // The data that comes with oic names no file of a build host.
             let is_of_host = own.is_some_and(|origin| matches!(origin.base, Base::Directory(_)));

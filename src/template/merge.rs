@@ -333,7 +333,8 @@ fn disable_unhashed(merged: &mut Node, sources: &[&Arc<Source>], findings: &mut 
     };
     let layer = |node: &Node| {
         let is_it = |source: &&Arc<Source>| Arc::ptr_eq(source, node.span.source());
-        sources.iter().position(is_it)
+        // A value that was given beside the template is one of the template.
+        sources.iter().position(is_it).or(sources.len().checked_sub(1))
     };
     let partitions = root.get(template::DISK).and_then(|disk| disk.get(disk::PARTITIONS));
     let partitions = partitions.and_then(|partitions| layer(partitions.node));

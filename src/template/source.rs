@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::embedded::{self, Sample, samples};
 use super::files::Base;
+use super::overrides::Override;
 use crate::yaml::{Finding, Findings, Source, did_you_mean, read_source};
 
 /// Where a template comes from.
@@ -17,6 +18,8 @@ pub enum TemplateSource {
     Sample(Sample),
     /// A text that was read already, from standard input say; its files are relative to the working directory.
     Text(Arc<Source>),
+    /// One of the others, with values given beside it. The later of two for one field counts.
+    With(Box<Self>, Vec<Override>),
 }
 
 impl TemplateSource {
@@ -51,6 +54,7 @@ impl TemplateSource {
             Self::File(path) => read_source(path),
             Self::Sample(sample) => Ok(sample.source()),
             Self::Text(source) => Ok(Arc::clone(source)),
+            Self::With(source, _) => source.read(),
         }
     }
 
@@ -59,6 +63,7 @@ impl TemplateSource {
         match self {
             Self::File(path) => Base::beside(path),
             Self::Text(_) => Base::beside(Path::new("text")),
+            Self::With(source, _) => source.base(),
             Self::Sample(_) => Base::Provider {
                 overlay: None,
                 directory: embedded::SAMPLES.to_owned(),
@@ -71,6 +76,15 @@ impl TemplateSource {
         match self {
             Self::File(path) => Some(path),
             Self::Sample(_) | Self::Text(_) => None,
+            Self::With(source, _) => source.file(),
+        }
+    }
+
+    /// Returns the values given beside it.
+    pub(super) fn overrides(&self) -> &[Override] {
+        match self {
+            Self::With(_, overrides) => overrides,
+            _ => &[],
         }
     }
 }

@@ -20,7 +20,7 @@ pub fn to_yaml(node: &Node) -> Result<String, EmitError> {
     emit(node)
 }
 
-/// Writes a tree as [`to_yaml`], with a comment behind each scalar: the file and the line that it comes from.
+/// Writes a tree as [`to_yaml`], with a comment behind each scalar: the place that it comes from.
 ///
 /// # Errors
 /// As [`to_yaml`].
@@ -48,10 +48,9 @@ impl Serialize for WithOrigins<'_> {
     }
 }
 
-/// Names the file and the line of a value.
+/// Names the place of a value.
 fn origin(node: &Node) -> String {
-    let file = node.span.source().name.display().to_string();
-    format!("{}:{}", terminal::visible(&file), node.span.position().0)
+    terminal::visible(&node.span.place()).into_owned()
 }
 
 impl Serialize for Node {

@@ -156,7 +156,7 @@ impl fmt::Display for Finding {
 /// Makes the line at `at` safe to print.
 fn excerpt(at: &Span, column: usize) -> Option<Excerpt> {
     let line = at.line_text();
-    if line.trim().is_empty() || line.len() > MAX_LINE_BYTES {
+    if column == 0 || line.trim().is_empty() || line.len() > MAX_LINE_BYTES {
         return None;
     }
     let start = column.saturating_sub(1);

@@ -18,7 +18,7 @@ pub use json::json_schema;
 pub use markdown::markdown;
 pub use typed::Kind;
 pub(crate) use typed::fields;
-pub use walk::validate;
+pub use walk::{join, unknown_field, validate};
 
 /// Longest text, in characters, unless its field says otherwise.
 pub const MAX_CHARS: usize = 4096;

@@ -10,6 +10,8 @@ pub struct Source {
     pub name: PathBuf,
     /// The whole text.
     pub text: String,
+    /// Whether places in it have lines: the text of an argument has none.
+    has_lines: bool,
 }
 
 // The text may hold a password.
@@ -22,10 +24,17 @@ impl fmt::Debug for Source {
 impl Source {
     /// Makes a source of a text and its name.
     pub fn new(name: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            text: text.into(),
-        })
+        Self::build(name.into(), text.into(), true)
+    }
+
+    /// Makes a source of a value that is no part of a file: places in it have its name only. `name` says where it comes
+    /// from.
+    pub fn argument(name: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Self::build(name.into(), text.into(), false)
+    }
+
+    fn build(name: PathBuf, text: String, has_lines: bool) -> Arc<Self> {
+        Arc::new(Self { name, text, has_lines })
     }
 }
 
@@ -54,6 +63,15 @@ impl Span {
         }
     }
 
+    /// Gives all of a source.
+    pub fn whole(source: &Arc<Source>) -> Self {
+        Self {
+            source: Arc::clone(source),
+            start: 0,
+            end: source.text.len(),
+        }
+    }
+
     /// Makes the range from byte `start` to byte `end` of `source`.
     pub(in crate::yaml) fn new(source: &Arc<Source>, start: usize, end: usize) -> Self {
         Self {
@@ -68,13 +86,25 @@ impl Span {
         &self.source
     }
 
-    /// Computes line and column (in characters), both counted from 1.
+    /// Computes line and column (in characters), both counted from 1; 0 and 0 in a source without lines.
     pub fn position(&self) -> (usize, usize) {
+        if !self.source.has_lines {
+            return (0, 0);
+        }
         let before = self.source.text.get(..self.start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         (line, column)
+    }
+
+    /// Names the place for people: `file:line`, or the name alone of a source without lines.
+    pub fn place(&self) -> String {
+        let name = self.source.name.display();
+        match self.position() {
+            (0, _) => name.to_string(),
+            (line, _) => format!("{name}:{line}"),
+        }
     }
 
     /// Gives the line that it starts on, without the line break.

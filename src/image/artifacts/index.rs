@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{self, PathError};
+use crate::durable::{self, Owner, PathError};
 use crate::image::earlier::Identity;
 use crate::package::{Sha256, sealed};
 
@@ -101,6 +101,19 @@ impl Entry {
     pub(super) fn open(&self, directory: &Path) -> Option<File> {
         let file = durable::open_regular(&directory.join(&self.name)).ok()?;
         (Identity::of(&file).ok()? == self.identity).then_some(file)
+    }
+
+    /// Gives the file in `directory` to `owner`, if it is the very file that this describes, and describes it anew.
+    ///
+    /// # Errors
+    /// If it cannot be given.
+    pub(super) fn give(&mut self, directory: &Path, owner: Owner) -> Result<(), PathError> {
+        let path = directory.join(&self.name);
+        if let Some(file) = self.open(directory) {
+            owner.take(&durable::real_name(&path)?)?;
+            self.identity = Identity::of(&file).map_err(PathError::on("look at", path))?;
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ impl Claim {
         });
         put_aside(output)?;
         durable::private_directory(directory)?;
+        durable::private_directory(&output.upper_room())?;
         Ok(Self {
             output: output.clone(),
             earlier,
@@ -91,6 +92,7 @@ fn put_aside(output: &ImageBuild) -> Result<(), PathError> {
     if output.upper_manifest().exists() {
         durable::remove_tree(previous.directory())?;
         durable::private_directory(previous.directory())?;
+        durable::private_directory(&previous.upper_room())?;
         for (from, to) in [
             (output.upper(), previous.upper()),
             (output.upper_sums(), previous.upper_sums()),

@@ -15,6 +15,7 @@ use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
+use crate::pipeline::finish::handover;
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
 use crate::workspace::ImageBuild;
 
@@ -150,6 +151,13 @@ pub fn finish(
     let sums = made.iter().filter_map(|made| Some((made.path.as_path(), made.sha256?)));
     let sums = sums.chain(sha256.map(|sha256| (path.as_path(), sha256)));
     let sums = artifacts::write_sums(output.directory(), sums)?;
+    // Before the records below: a file with another owner has another time of change.
+    if let Some(owner) = context.request.owner {
+        handover::note(artifacts::give(&output.artifact_record(), owner), work.progress);
+    }
+    for given in sums.iter().chain(is_delivered.then_some(&path)) {
+        handover::give(context.request, given, work.progress);
+    }
     let image = ImageFile {
         path,
         is_delivered,

@@ -93,7 +93,7 @@ impl Walk<'_> {
                     self.findings.push(Finding::warning(&key.span, path, message));
                 }
                 Some(field) => self.node(value, &key.span, &path, &field.shape),
-                None => self.unknown(key.text.as_str(), &key.span, path, fields),
+                None => self.findings.push(unknown_field(&key.text, &key.span, path, fields)),
             }
         }
         for field in fields.iter().filter(|field| field.required) {
@@ -103,15 +103,6 @@ impl Walk<'_> {
                     .push(Finding::error(at, path, "is missing").hint(field.doc));
             }
         }
-    }
-
-    fn unknown(&mut self, key: &str, at: &Span, path: String, fields: &'static [Field]) {
-        let known = fields.iter().map(|field| field.name);
-        let finding = Finding::error(at, path, "there is no such field").allowed(known.clone());
-        self.findings.push(match did_you_mean(key, known) {
-            Some(near) => finding.hint(format!("did you mean {near:?}?")),
-            None => finding,
-        });
     }
 
     fn list(&mut self, items: &[Node], path: &str, shape: &Shape, unique: Unique) {
@@ -196,7 +187,18 @@ impl Walk<'_> {
     }
 }
 
-fn join(path: &str, key: &str) -> String {
+/// Makes the error of `key`, which is none of `fields`; `path` is that of the field that was meant.
+pub fn unknown_field(key: &str, at: &Span, path: String, fields: &'static [Field]) -> Finding {
+    let known = fields.iter().map(|field| field.name);
+    let finding = Finding::error(at, path, "there is no such field").allowed(known.clone());
+    match did_you_mean(key, known) {
+        Some(near) => finding.hint(format!("did you mean {near:?}?")),
+        None => finding,
+    }
+}
+
+/// Appends `key` to the path of the map that has it.
+pub fn join(path: &str, key: &str) -> String {
     // A hostile key must not fill the screen.
     let key: String = key.chars().take(80).filter(|c| !terminal::is_hidden(*c)).collect();
     if path.is_empty() { key } else { format!("{path}.{key}") }

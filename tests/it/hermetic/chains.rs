@@ -159,6 +159,53 @@ fn each_value_is_shown_with_its_origin() {
 }
 
 #[test]
+fn a_value_of_the_command_line_counts_first() {
+    let templates = three();
+    let set = [
+        "--set",
+        "systemConfig.hostname=given",
+        "--set",
+        "systemConfig.packages[1]=nano",
+        "--set",
+        "systemConfig.kernel.uki=true",
+        "--set",
+        "image.version=2.10",
+        "--set",
+        "image.version=3.10",
+    ];
+    let shown = templates.resolved(&[&["t.yml", "--origin"], &set[..]].concat());
+    for line in [
+        "  hostname: given # --set",
+        "  - nano # --set",
+        "  - git # t.yml:6",
+        "    uki: true # --set",
+        "  version: \"3.10\" # --set",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+    }
+    let (is_done, out, err) = templates.oic(&[&["validate", "t.yml"], &set[..]].concat());
+    assert!(is_done && out.contains("t.yml is valid"), "{out}{err}");
+    for (given, expected) in [
+        ("systemConfig.hostnme=x", "did you mean \"hostname\"?"),
+        (
+            "systemConfig.kernel.uki=perhaps",
+            "--set: error: systemConfig.kernel.uki: expected true or false",
+        ),
+        ("disk.size=big", "--set: error: disk.size: \"big\" is not a size"),
+        ("disk.partitions[1].end=1GiB", "the template itself has 0 items here"),
+        ("image", "--set: it is not of the form FIELD=VALUE"),
+    ] {
+        let (is_done, _, err) = templates.oic(&["validate", "t.yml", "--set", given]);
+        assert!(!is_done && err.contains(expected), "{given}: {err}");
+    }
+    // A file that it names is looked for as one that the template names.
+    templates.file("note", "");
+    let file = "systemConfig.additionalFiles=[{local: note, final: /note}]";
+    let merged = templates.oic(&["validate", "--merged", "t.yml", "--set", file]);
+    assert!(merged.0 && merged.1.contains("/note\n"), "{merged:?}");
+}
+
+#[test]
 fn a_template_without_a_parent_is_shown_as_it_is() {
     let templates = Templates::new();
     templates.write("t.yml", "extends: ''\nsystemConfig: {hostname: h}\n");

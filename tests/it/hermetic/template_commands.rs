@@ -462,6 +462,52 @@ fn templates_come_from_streams_and_through_links_too() {
 
 /// Puts characters that a terminal obeys or hides into names of files and templates, and looks for them in the output.
 #[test]
+fn templates_are_formatted_and_nothing_in_them_changes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let run = Run::new();
+    let ugly = "# mine\nimage:   {name: a}\ndisk:\n     name:  x   # why\n";
+    let neat = "# mine\nimage: { name: a }\ndisk:\n  name: x # why\n";
+    let path = run.write("t.yml", ugly);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let (code, _, err) = run.oic(&["fmt", "--check", "t.yml"]);
+    assert!(code == 1 && err.contains("t.yml"), "{err}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), ugly);
+    assert_eq!(run.done(&["fmt", "t.yml"]), "t.yml: formatted\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), neat);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(run.done(&["fmt", "t.yml"]), "");
+    run.done(&["fmt", "--check", "t.yml"]);
+    run.write("bad.yml", "a: [\n");
+    run.write("other.yml", ugly);
+    let (code, _, err) = run.oic(&["fmt", "bad.yml", "other.yml"]);
+    assert!(
+        code == 1 && err.contains("bad.yml:") && err.contains("not YAML"),
+        "{err}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(run.directory.path().join("other.yml")).unwrap(),
+        neat
+    );
+    let line = "\"$0\" fmt - < bad.yml; printf 'b:    1\n' | \"$0\" fmt -";
+    let shell = Command::new("bash")
+        .args(["-c", line, env!("CARGO_BIN_EXE_oic")])
+        .current_dir(run.directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&shell.stdout), "b: 1\n");
+    // What is written here and elsewhere can be formatted.
+    let templates = older_templates();
+    for path in &templates {
+        let source = oic::yaml::read_source(path).unwrap();
+        oic::yaml::format(&source).unwrap_or_else(|findings| panic!("{findings}"));
+    }
+    assert!(templates.len() > 5);
+    run.done(&["new", "new.yml", "--yes", "--user", "ann", "--output", "raw.gz"]);
+    run.done(&["fmt", "--check", "new.yml"]);
+    run.done(&["validate", "new.yml"]);
+}
+
+#[test]
 fn text_from_outside_is_shown_escaped() {
     let is_hidden = |c: char| {
         let invisible =

@@ -112,7 +112,7 @@ fn what_cannot_be_read_is_named_or_made_again() {
         ("work/*/chrootbuild/layers/*/layer.json", &[], true),
         ("work/*/chrootbuild/layers/*/layer.sums", &[image], true),
         ("work/*/chrootbuild/layers/*/tree/boot/vmlinuz*", &[image], true),
-        ("work/*/imagebuild/tiny/upper/etc/fstab", &[image], true),
+        ("work/*/imagebuild/tiny/upper/tree/etc/fstab", &[image], true),
         ("work/*/imagebuild/tiny/.image-record", &[], true),
         ("work/*/imagebuild/tiny/tiny-13.raw", &[], false),
     ];

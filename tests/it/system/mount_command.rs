@@ -452,7 +452,7 @@ fn a_finished_image_is_shown_over_its_base() {
     place
         .try_mount(PROVIDER, &["--image", "edge"])
         .assert_fails(1, &["no finished build", "edge"]);
-    let upper = place.oic.provider_dir().join("imagebuild/edge/upper");
+    let upper = place.oic.provider_dir().join("imagebuild/edge/upper/tree");
     fs::create_dir_all(upper.join("etc")).unwrap();
     fs::create_dir_all(upper.join("data")).unwrap();
     fs::write(upper.join("etc/version"), "edge").unwrap();
@@ -464,7 +464,7 @@ fn a_finished_image_is_shown_over_its_base() {
         base: Sha256::of("one"),
         layers: Vec::new(),
     };
-    below.write(&upper.with_extension("base")).unwrap();
+    below.write(&upper.parent().unwrap().with_extension("base")).unwrap();
 
     place.mount(PROVIDER, &["--image", "edge"]);
     assert_eq!(place.read("etc/version"), "edge");

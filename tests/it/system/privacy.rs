@@ -7,8 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::tiny::Tiny;
-use oic_testkit::tiny::Distribution;
+use crate::support::program::Oic;
 use oic_testkit::tool;
 
 /// Prints each path of its input (ended by NULs) that it can open or list.
@@ -27,10 +26,15 @@ for path in sys.stdin.buffer.read().split(b'\\0'):
 
 /// What a user of the build host who is not the builder can open of `paths`.
 fn reachable(paths: &[PathBuf]) -> String {
+    reachable_for(65_534, paths)
+}
+
+/// What the user `uid` can open of `paths`.
+fn reachable_for(uid: u32, paths: &[PathBuf]) -> String {
     use std::io::Write as _;
     let mut child = Command::new("setpriv")
         .args([
-            "--reuid=65534",
+            format!("--reuid={uid}").as_str(),
             "--regid=65534",
             "--clear-groups",
             "/usr/bin/python3",
@@ -65,14 +69,29 @@ fn all_below(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn template(directory: &Path) -> PathBuf {
-    let path = Distribution::template(directory, "private", "[hello]");
-    let text = fs::read_to_string(&path).unwrap();
-    let disk = "disk: {name: private, size: 208MiB, artifacts: [{type: raw}, {type: raw, compression: zstd}]}\n";
-    let command = "  configurations: [{cmd: \"cp /bin/true /usr/local/bin/t && chmod 4755 /usr/local/bin/t\"}]\n";
-    fs::write(&path, format!("{disk}{text}{command}")).unwrap();
+/// A template as `oic new` writes it.
+fn template(oic: &Oic, directory: &Path) -> PathBuf {
+    let path = directory.join("private.yml");
+    let made = oic.run(&[
+        "new",
+        path.to_str().unwrap(),
+        "--yes",
+        "--provider=debian-debian13-x86_64",
+        "--size=2GiB",
+        "--packages=sudo",
+        "--output=raw,raw.zstd",
+    ]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
     path
 }
+
+/// What the test needs besides: a small kernel, and a program that would be dangerous on the host.
+const FIELDS: [&str; 4] = [
+    "--set",
+    "systemConfig.kernel.packages=[linux-image-cloud-amd64]",
+    "--set",
+    "systemConfig.configurations[1]={cmd: \"cp /bin/true /usr/local/bin/t && chmod 4755 /usr/local/bin/t\"}",
+];
 
 /// A build; it ends with the test, whatever comes of that.
 struct Running(Child);
@@ -85,24 +104,23 @@ impl Drop for Running {
 }
 
 /// Builds under `umask`, while another user looks for a way in.
-fn build(tiny: &Tiny, template: &Path, umask: &str) {
-    let oic = &tiny.oic;
+fn build(oic: &Oic, template: &Path, umask: &str) {
     let report = oic.work_dir.join("report.html");
     let mut build = Command::new("sh");
-    let args = [
+    let named = [
         "build",
         template.to_str().unwrap(),
         "--report",
         report.to_str().unwrap(),
     ];
-    let inner = tiny.command(&args, [&oic.cache_dir, &oic.work_dir]);
+    let inner = oic.command(&[&named[..], &FIELDS].concat());
     build
         .args(["-c", "umask $0; exec \"$@\"", umask])
         .arg(inner.get_program());
     build
         .args(inner.get_args())
         .env_clear()
-        .envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let mut child = Running(build.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let watched = [
         oic.provider_dir(),
@@ -137,17 +155,16 @@ fn build(tiny: &Tiny, template: &Path, umask: &str) {
 fn what_a_build_keeps_is_closed_to_other_users() {
     let room = tempfile::tempdir().unwrap();
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut tiny = Tiny::new("privacy");
-    tiny.oic.work_dir = room.path().join("work");
-    let oic = &tiny.oic;
-    let template = template(room.path());
+    let mut oic = Oic::new("privacy");
+    oic.work_dir = room.path().join("work");
+    let template = template(&oic, room.path());
     let control = room.path().join("control");
     fs::write(&control, "").unwrap();
     fs::set_permissions(&control, fs::Permissions::from_mode(0o644)).unwrap();
     for umask in ["022", "000"] {
-        build(&tiny, &template, umask);
+        build(&oic, &template, umask);
         let paths = all_below(&oic.provider_dir());
-        assert!(paths.len() > 50 && paths.iter().any(|path| path.ends_with("upper/usr/local/bin/t")));
+        assert!(paths.len() > 1000 && paths.iter().any(|path| path.ends_with("upper/tree/usr/local/bin/t")));
         let mut asked = paths.clone();
         asked.push(control.clone());
         // Of the directory itself only the name can be had, with O_PATH.
@@ -188,5 +205,62 @@ fn what_a_build_keeps_is_closed_to_other_users() {
             tool("chmod", &["755".as_ref(), oic.provider_dir().join(path).as_os_str()]);
         }
     }
+    given_to_the_user_behind_sudo(&oic, &template, room.path());
     oic.assert_clean();
+}
+
+/// In a user's own directories what a build delivers is that user's, and nothing else is.
+fn given_to_the_user_behind_sudo(oic: &Oic, template: &Path, room: &Path) {
+    const USER: u32 = 65_533;
+    std::os::unix::fs::chown(room, Some(USER), Some(USER)).unwrap();
+    let page = room.join("page.html");
+    let build = |options: &[&str]| {
+        let named = ["build", template.to_str().unwrap(), "--format", "json"];
+        let args = [&named[..], &FIELDS, options].concat();
+        let mut command = oic.command(&args);
+        command
+            .env("SUDO_UID", USER.to_string())
+            .env("SUDO_GID", USER.to_string());
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !told.contains("its user"), "{told}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let report = build(&["--report", page.to_str().unwrap()]);
+    let image = PathBuf::from(report["image"]["path"].as_str().unwrap());
+    let delivered = |name: &str| image.with_file_name(name);
+    let mut expected = vec![
+        page,
+        image.clone(),
+        delivered("build.log"),
+        delivered("private.lock.json"),
+        delivered("SHA256SUMS"),
+    ];
+    let artifacts = report["artifacts"].as_array().unwrap();
+    expected.extend(artifacts.iter().map(|path| PathBuf::from(path.as_str().unwrap())));
+    assert_eq!(expected.len(), 6);
+    let paths = [all_below(&oic.provider_dir()), vec![room.join("page.html")]].concat();
+    let mut found: Vec<PathBuf> = Vec::new();
+    for line in reachable_for(USER, &paths).lines() {
+        let (path, flags) = line.rsplit_once(' ').unwrap();
+        assert!(!path.contains("/upper/") && !path.contains("/chrootbuild/"), "{line}");
+        if flags != libc::O_PATH.to_string() && found.last().is_none_or(|last| last != Path::new(path)) {
+            found.push(path.into());
+        }
+    }
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    for path in &expected {
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600, "{}", path.display());
+    }
+    let of_others = reachable(&paths);
+    assert!(
+        of_others
+            .lines()
+            .all(|line| line.starts_with(&format!("{} ", oic.provider_dir().display())))
+    );
+    // The records know the files of another owner again.
+    let again = build(&[]);
+    assert_eq!(again["image"]["written_bytes"], 0);
 }

@@ -123,7 +123,7 @@ fn verify_names_each_kept_file_that_is_damaged() {
         ("usr/bin/tool", Some("usr/bin/tool")),
         ("upper.json", None),
         ("upper.sums", None),
-        ("upper/etc/hostname", Some("etc/hostname")),
+        ("upper/tree/etc/hostname", Some("etc/hostname")),
         ("upper.base", None),
         ("edge.lock.json", None),
         (".image-record", None),
@@ -237,7 +237,7 @@ fn a_build_makes_again_what_is_damaged() {
     }
     flip(&layer_with("usr/bin/sudo").join("layer.sums"), 40);
     heals("layer.sums", "checksums");
-    rot(&image.join("upper"), &image.join("upper.json"), "etc/fstab", 50);
+    rot(&image.join("upper/tree"), &image.join("upper.json"), "etc/fstab", 50);
     heals("the upper", "etc/fstab");
     let (quiet, warnings) = build(&oic);
     assert!(quiet == digest && !warnings.contains("damaged"), "{warnings}");

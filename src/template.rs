@@ -233,19 +233,10 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
         let message = "the merged template is incomplete";
         return Err(Finding::error(&own.span, "", message).into());
     };
-    let of_default = default_tree.as_ref().and_then(|default| default.read(template::SYSTEM));
-    let mut default_packages = of_default.map_or_else(Vec::new, packages);
-    default_packages.retain(|asked| {
-        !template
-            .system
-            .removed_packages
-            .iter()
-            .any(|name| asks_for(asked, name))
-    });
     Ok(Loaded {
+        default_packages: packages_of_default(default_tree.as_ref(), &template.system.removed_packages),
         template,
         provider: provider.clone(),
-        default_packages,
         own_packages: own.read(template::SYSTEM).map_or_else(Vec::new, packages),
         warnings,
         own,
@@ -254,6 +245,14 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
         origins,
         variables: variables.clone(),
     })
+}
+
+/// Returns the packages that the default template asks for, without those with names in `removed`.
+fn packages_of_default(default: Option<&Node>, removed: &[String]) -> Vec<String> {
+    let system = default.and_then(|default| default.read(template::SYSTEM));
+    let mut asked = system.map_or_else(Vec::new, packages);
+    asked.retain(|asked| !removed.iter().any(|name| asks_for(asked, name)));
+    asked
 }
 
 /// Returns the packages that `systemConfig` asks for.

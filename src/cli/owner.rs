@@ -119,8 +119,8 @@ mod tests {
     fn users_and_groups_have_names_or_numbers() {
         let root = Ok(Owner { uid: 0, gid: 0 });
         for (text, expected) in [
-            ("root", root.clone()),
-            ("0", root.clone()),
+            ("root", root),
+            ("0", root),
             ("root:root", root),
             (
                 "4000000001:7",

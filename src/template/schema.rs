@@ -20,8 +20,8 @@ pub(super) use repositories::repository;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
-    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, PartitionFlag,
-    PartitionTable, PartitionType,
+    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, PartitionFlag, PartitionTable,
+    PartitionType,
 };
 use crate::package::Arch;
 use crate::words::Words as _;

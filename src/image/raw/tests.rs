@@ -118,6 +118,40 @@ fn tree_of(path: &Path) -> DigestTree {
 }
 
 #[test]
+fn a_graft_lies_where_it_is_put() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    tree(&root);
+    let merged = Merged::of_directory(&root).unwrap();
+    let plan = plan();
+    let mut contents = populate::contents(&plan);
+    let Content::Files { grafts, .. } = &mut contents[3] else {
+        panic!("{contents:?}")
+    };
+    grafts.push(Graft {
+        from: Origin::Tree {
+            path: "/usr".into(),
+            excluded: Vec::new(),
+        },
+        to: "/overlay/usr".into(),
+    });
+    let inputs = Inputs {
+        plan: &plan,
+        merged: &merged,
+        contents: &contents,
+        epoch_seconds: 1_700_000_000,
+    };
+    let target = directory.path().join("image.raw");
+    write(&target, inputs, None, Work::quiet(&Cancel::default())).unwrap();
+    let home = cut(&target, &plan.partitions[3]);
+    let home = home.to_str().unwrap();
+    run("e2fsprogs", "e2fsck", &["-fn", home]);
+    assert!(run("e2fsprogs", "debugfs", &["-R", "cat /user/notes", home]).starts_with("mine"));
+    let tool = run("e2fsprogs", "debugfs", &["-R", "stat /overlay/usr/bin/tool", home]);
+    assert!(tool.contains("Size: 3000000"), "{tool}");
+}
+
+#[test]
 fn two_images_are_equal() {
     let directory = tempfile::tempdir().unwrap();
     let digests = ["a", "b"].map(|name| {

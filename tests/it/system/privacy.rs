@@ -239,7 +239,8 @@ fn given_to_the_user_behind_sudo(oic: &Oic, template: &Path, room: &Path) {
     let artifacts = report["artifacts"].as_array().unwrap();
     expected.extend(artifacts.iter().map(|path| PathBuf::from(path.as_str().unwrap())));
     assert_eq!(expected.len(), 6);
-    let paths = [all_below(&oic.provider_dir()), vec![room.join("page.html")]].concat();
+    let kept = all_below(&oic.provider_dir());
+    let paths = [kept.clone(), vec![room.join("page.html")]].concat();
     let mut found: Vec<PathBuf> = Vec::new();
     for line in reachable_for(USER, &paths).lines() {
         let (path, flags) = line.rsplit_once(' ').unwrap();
@@ -254,12 +255,9 @@ fn given_to_the_user_behind_sudo(oic: &Oic, template: &Path, room: &Path) {
     for path in &expected {
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600, "{}", path.display());
     }
-    let of_others = reachable(&paths);
-    assert!(
-        of_others
-            .lines()
-            .all(|line| line.starts_with(&format!("{} ", oic.provider_dir().display())))
-    );
+    let of_others = reachable(&kept);
+    let provider = format!("{} ", oic.provider_dir().display());
+    assert!(of_others.lines().all(|line| line.starts_with(&provider)), "{of_others}");
     // The records know the files of another owner again.
     let again = build(&[]);
     assert_eq!(again["image"]["written_bytes"], 0);

@@ -650,12 +650,12 @@ fn findings_are_shown_like_a_compilers() {
     t.yml:8:3: error: systemConfig.hostnam: there is no such field
       8 |   hostnam: x
         |   ^^^^^^^
-      allowed: name, description, hostname, machineId, services, timezone, locale, keymap, sysctl, kernelModules, network, initramfs, immutability, fde, users, bootloader, packages, removePackages, debconf, additionalFiles, configurations, allowSecrets, kernel
+      allowed: name, description, hostname, machineId, services, timezone, locale, keymap, sysctl, kernelModules, network, initramfs, immutability, fde, groups, users, bootloader, packages, removePackages, debconf, additionalFiles, configurations, allowSecrets, kernel
       hint: did you mean "hostname"?
     t.yml:11:7: error: systemConfig.users[0].pass: there is no such field
       11 |       pass: …
          |       ^^^^
-      allowed: name, password, hash_algo, passwordMaxAge, startupScript, groups, sudo, home, shell
+      allowed: name, password, hash_algo, passwordMaxAge, expire, locked, system, uid, sshKeys, startupScript, groups, sudo, home, shell
     t.yml:13:14: error: systemConfig.kernel.cmdline: has 5000 characters; 4096 are allowed
       13 |     cmdline: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
          |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

@@ -174,7 +174,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Config(args) => config::run(&cli.global, args, interrupt),
         Command::Diff(args) => diff::run(&cli.global, args, interrupt),
         Command::Digest(args) => digest::run(args, interrupt),
-        Command::Fmt(args) => fmt::run(args),
+        Command::Fmt(args) => fmt::run(args, interrupt),
         Command::Lock(args) => lock::run(args),
         Command::Man(args) => man::run(args),
         Command::Debug(args) => debug::run(args, interrupt),

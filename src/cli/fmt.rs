@@ -12,6 +12,7 @@ use crate::durable::{AtomicFile, PathError};
 use crate::yaml::{self, Findings};
 
 use super::error::{CommandError, print_data, print_line};
+use super::interrupt::Interrupt;
 
 /// Bring templates into the usual form; comments stay
 #[derive(Debug, Args)]
@@ -32,10 +33,10 @@ pub struct FmtArgs {
 }
 
 /// Formats all files. What is wrong with one does not keep the others from being formatted.
-pub fn run(args: &FmtArgs) -> Result<(), CommandError> {
+pub fn run(args: &FmtArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let (mut others, mut wrong) = (Vec::new(), Findings::new());
     for template in &args.template {
-        match one(template, args.check) {
+        match one(template, args.check, interrupt) {
             Ok(true) => others.push(template.to_string_lossy().into_owned()),
             Ok(false) => {}
             Err(Failure::Text(findings)) => wrong.extend(findings),
@@ -69,7 +70,7 @@ impl From<PathError> for Failure {
 }
 
 /// Formats one file, or only checks its form; returns whether it had another one.
-fn one(template: &OsStr, check: bool) -> Result<bool, Failure> {
+fn one(template: &OsStr, check: bool, interrupt: &Interrupt) -> Result<bool, Failure> {
     let is_stream = template == "-";
     let source = match is_stream {
         true => yaml::read_stream(Path::new("standard input"), std::io::stdin().lock()),
@@ -81,7 +82,12 @@ fn one(template: &OsStr, check: bool) -> Result<bool, Failure> {
     match (check, is_stream) {
         (true, _) => {}
         (false, true) => print_data(formatted.strip_suffix('\n').unwrap_or(&formatted)).map_err(Failure::Command)?,
-        (false, false) if is_other => replace(Path::new(template), &formatted)?,
+        (false, false) if is_other => {
+            // A signal does not cut the writing short: it takes effect behind it.
+            let cancel = interrupt.cancel();
+            replace(Path::new(template), &formatted)?;
+            cancel.check().map_err(|cancelled| Failure::Command(cancelled.into()))?;
+        }
         (false, false) => {}
     }
     Ok(is_other)

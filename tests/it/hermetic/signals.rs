@@ -88,6 +88,8 @@ fn an_interrupted_look_into_a_tarball_leaves_no_temporary_file() {
         let mut command = fixture.command(&["debug", "snapshot", tarball.to_str().unwrap()]);
         command.env("TMPDIR", &temporary);
         let child = started(command);
+        // Before, a signal ends it at once and without a word: there is nothing to clean up.
+        assert!(soon(|| std::fs::read_dir(&temporary).unwrap().count() > 0));
         for signal in signals {
             send(&child, *signal);
             std::thread::sleep(Duration::from_millis(1));

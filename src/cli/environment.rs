@@ -124,7 +124,7 @@ impl Environment {
         self.config.digest.value == RawDigest::Sha256
     }
 
-    /// Says whether the desktop is told of the end of long builds.
+    /// Returns whether a long build notifies the desktop at its end.
     pub fn wants_notification(&self) -> bool {
         self.config.notify.value
     }

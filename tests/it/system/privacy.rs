@@ -24,7 +24,7 @@ for path in sys.stdin.buffer.read().split(b'\\0'):
             pass
 ";
 
-/// What a user of the build host who is not the builder can open of `paths`.
+/// What another user of the build host than the builder can open of `paths`.
 fn reachable(paths: &[PathBuf]) -> String {
     reachable_for(65_534, paths)
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use super::MountError;
 use super::server::ServerId;
@@ -11,10 +12,15 @@ use super::table::{self, Mount};
 /// The start of a name that no layer has.
 const PROBE: &str = ".oic-probe-";
 
-/// Returns whether the server of `mount`, one of oic's, has ended. It does not wait for a server that hangs.
+/// The longest wait for a killed server to let go of its file system.
+const END_TIME: Duration = Duration::from_secs(10);
+
+/// Returns whether the server of `mount`, one of oic's, has ended. It does not wait for a server that hangs, but for one
+/// that ends.
 pub fn is_dead(mount: &Mount) -> bool {
+    let is_living = ServerId::of(mount).is_some_and(|server| !server.is_ending() || !server.ends(END_TIME, || true));
     // A server that answers inquiries lives. Without an answer it may live in another network namespace.
-    ServerId::of(mount).is_none() && probe(mount).is_err_and(|error| is_gone(&error))
+    !is_living && probe(mount).is_err_and(|error| is_gone(&error))
 }
 
 /// Looks up a name that the kernel has to ask the server for, also through the kernel's overlayfs.

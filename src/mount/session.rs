@@ -6,7 +6,7 @@
 //! lower file system and the server ends. No pid file, no registry.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::adapter::ServeOptions;
 use super::api::Target;
@@ -26,12 +26,6 @@ const END_TIME: Duration = Duration::from_secs(120);
 
 /// The same after a lazy unmounting: a process may use the mount for as long as it likes.
 const LAZY_END_TIME: Duration = Duration::from_millis(500);
-
-/// The interval at which the end of a server is checked.
-const END_POLL: Duration = Duration::from_millis(5);
-
-/// The interval at which, meanwhile, other mount namespaces are examined.
-const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The interval at which a session in the foreground checks its mount and server.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -299,7 +293,7 @@ pub fn unmount(mount_point: &Path, lazy: bool) -> Result<Left, MountError> {
     let limit = if lazy { LAZY_END_TIME } else { END_TIME };
     let mut left = Left::default();
     if let Some(server) = server
-        && !ends(&server, limit, || {
+        && !server.ends(limit, || {
             left.elsewhere = pins::elsewhere(mount.device);
             left.elsewhere.is_empty()
         })
@@ -307,26 +301,6 @@ pub fn unmount(mount_point: &Path, lazy: bool) -> Result<Left, MountError> {
         left.server = Some(server.pid());
     }
     Ok(left)
-}
-
-/// Waits until `server` has ended, at most for `limit` and as long as `is_possible`; returns whether it has.
-fn ends(server: &ServerId, limit: Duration, mut is_possible: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    let mut next_look = LOOK_INTERVAL;
-    while !server.has_ended() {
-        let waited = begun.elapsed();
-        if waited > limit {
-            return false;
-        }
-        if waited > next_look {
-            if !is_possible() {
-                return false;
-            }
-            next_look = waited + LOOK_INTERVAL;
-        }
-        std::thread::sleep(END_POLL);
-    }
-    true
 }
 
 /// Asks the server of the mount at `mount_point` for its statistics so far.

@@ -104,28 +104,23 @@ impl Cow {
         if is_past_cache && self.direct.refuses(flags, offset, data.len()) {
             return reply.error(fuser::Errno::EINVAL);
         }
-        if is_past_cache && self.overlay.was_read(Ino(ino.0)) {
-            return self.write_past_cache(write, data.to_vec(), reply);
-        }
-        if write.is_synced || self.pressure.is_high() || self.overlay.is_slow_to_change(Ino(ino.0)) {
-            let data = data.to_vec();
-            let (overlay, counters) = self.shared();
-            self.workers
-                .run(move || write.answer(write.perform(&overlay, &data), &counters, reply));
-        } else {
-            self.pressure
-                .watch(|| write.answer(write.perform(&self.overlay, data), &self.desk.counters, reply));
-        }
-    }
-
-    /// Writes `data`, and drops the pages that the kernel may have read meanwhile.
-    fn write_past_cache(&self, write: Write, data: Vec<u8>, reply: ReplyWrite) {
+        let written_bytes = data.len();
         let (overlay, counters) = self.shared();
         let direct = Arc::clone(&self.direct);
-        self.direct.workers.run(move || {
-            let written = write.perform(&overlay, &data);
-            direct.drop_pages(write.to.ino, write.to.offset, data.len());
-            write.answer(written, &counters, reply);
-        });
+        let finish = move |written| {
+            let answer = move || write.answer(written, &counters, reply);
+            // Asked after the writing: a read that begins later finds the new content.
+            if is_past_cache && overlay.was_read(Ino(ino.0)) {
+                direct.drop_pages_then(ino, offset, written_bytes, answer);
+            } else {
+                answer();
+            }
+        };
+        if write.is_synced || self.pressure.is_high() || self.overlay.is_slow_to_change(Ino(ino.0)) {
+            let (data, overlay) = (data.to_vec(), Arc::clone(&self.overlay));
+            self.workers.run(move || finish(write.perform(&overlay, &data)));
+        } else {
+            self.pressure.watch(|| finish(write.perform(&self.overlay, data)));
+        }
     }
 }

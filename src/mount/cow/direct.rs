@@ -6,7 +6,7 @@
 //! The kernel drops the pages in the way before it sends a direct write, not after it: a page that is read meanwhile
 //! stays, with the old content. So the server drops the pages once more, before it answers.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use fuser::{FileHandle, INodeNo, Notifier, OpenFlags, WriteFlags};
 
@@ -21,8 +21,7 @@ pub(super) struct Direct {
     kernel: OnceLock<Notifier>,
     /// The bytes by which offsets and lengths must be divisible.
     alignment: u32,
-    /// Threads for writes after which pages are dropped: that waits for reads under way, so no read may wait for them.
-    pub(super) workers: Workers,
+    workers: Workers,
 }
 
 impl Direct {
@@ -54,12 +53,22 @@ impl Direct {
         is_direct && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE)
     }
 
-    /// Drops the kernel's pages of `length` bytes at `offset`, and the attributes it remembers.
-    pub(super) fn drop_pages(&self, ino: INodeNo, offset: u64, length: usize) {
-        let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
-            return;
-        };
-        self.notify(ino, offset, length);
+    /// Drops the kernel's pages of `length` bytes at `offset`, and the attributes it remembers; then calls `then`. A thread
+    /// of its own does both: dropping waits for reads under way, so no read may wait for it.
+    pub(super) fn drop_pages_then(
+        self: &Arc<Self>,
+        ino: INodeNo,
+        offset: u64,
+        length: usize,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        let direct = Arc::clone(self);
+        self.workers.run(move || {
+            if let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) {
+                direct.notify(ino, offset, length);
+            }
+            then();
+        });
     }
 
     /// Drops the attributes that the kernel remembers.

@@ -33,10 +33,12 @@ impl Filesystem for Cow {
             | InitFlags::FUSE_DONT_MASK
             | InitFlags::FUSE_POSIX_ACL
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2;
+        // Without FUSE_EXPLICIT_INVAL_DATA: when a write that passes the cache makes a file longer, the kernel may learn the
+        // new length from another answer first. It then cuts its pages there, perhaps after they were filled anew with
+        // what a later write has appended (`fuse_change_attributes` in Linux' fs/fuse/inode.c). Zeros would stay.
         let wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_EXPLICIT_INVAL_DATA
             | InitFlags::FUSE_ASYNC_DIO
             // The number of a file of the upper does not lead to the file, so a handle of it would end with the
             // kernel's memory of it (name_to_handle_at(2)).

@@ -19,7 +19,7 @@ use oic::package::{ResolvedPackage, Sha256};
 use oic::resolve::lockfile::{LockedRepository, Lockfile, Steps};
 use oic::snapshot::{WriteOptions, write};
 use oic_testkit::server::Server;
-use oic_testkit::{Finished, soon, tool};
+use oic_testkit::{Finished, soon, spawn_until_it_runs, tool};
 
 pub(super) const PROVIDER: &str = "debian-debian13-x86_64";
 
@@ -572,15 +572,12 @@ fn who_is_not_root_mounts_with_fusermount3() {
         run(&["mount", &mnt, "--stats", "--format", "json"]).json()["requests"]["errors"],
         0
     );
-    let mut user = std::process::Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"])
-        .arg(format!("exec 3< {mnt}/etc/version; echo; exec sleep 100"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    BufReader::new(user.stdout.take().unwrap())
-        .read_line(&mut String::new())
-        .unwrap();
+    let mut user = spawn_until_it_runs(
+        std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"])
+            .arg(format!("exec 3< {mnt}/etc/version; exec sleep 100")),
+        "sleep",
+    );
     run(&["umount", &mnt]).assert_fails(1, &["in use", "sleep"]);
     user.kill().unwrap();
     user.wait().unwrap();

@@ -4,12 +4,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use oic::durable::FileLock;
 use oic::mount::{namespace, table};
-use oic_testkit::{soon, tool};
+use oic_testkit::{soon, spawn_until_it_runs, tool};
 
 use super::mount_command::{PROVIDER, Place, servers};
 use crate::hermetic::signals::{assert_interrupted, endless_tarball, send, started};
@@ -139,16 +139,10 @@ fn umount_says_what_keeps_the_server() {
     let place = Place::new("kept");
     place.mount(PROVIDER, &["--upper", "try"]);
     // A private copy of all mounts.
-    let mut other = Command::new("unshare")
-        .args(["-m", "--propagation", "private", "sh", "-c", "echo; exec sleep 100"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(other.stdout.take().unwrap()),
-        &mut String::new(),
-    )
-    .unwrap();
+    let mut other = spawn_until_it_runs(
+        Command::new("unshare").args(["-m", "--propagation", "private", "sleep", "100"]),
+        "sleep",
+    );
     let finished = place.oic.run(&["umount", &place.mnt_text()]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     for word in ["mount namespace of sleep", "still runs"] {

@@ -42,6 +42,15 @@ pub fn soon(mut condition: impl FnMut() -> bool) -> bool {
     condition()
 }
 
+/// Starts `command`, and waits until it runs the program `name` (`comm` of proc(5)): what came before has been done.
+pub fn spawn_until_it_runs(command: &mut std::process::Command, name: &str) -> std::process::Child {
+    let child = command.spawn().unwrap();
+    let comm = format!("/proc/{}/comm", child.id());
+    let runs = soon(|| std::fs::read_to_string(&comm).is_ok_and(|running| running.trim_end() == name));
+    assert!(runs, "{command:?} does not run {name}");
+    child
+}
+
 /// Returns the SHA-256 of `bytes` as lowercase hexadecimal digits.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     use sha2::Digest as _;

@@ -110,28 +110,48 @@ impl PartitionType {
 
 /// `disk.partitions[].flags[]`, as parted(8) and systemd.repart name them; those that oic writes stand first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // each is named as in the manual page of parted(8)
 pub enum PartitionFlag {
+    /// The EFI system partition.
     Esp,
+    /// What firmware boots from: in a GPT the EFI system partition, in an MBR the active one.
     Boot,
+    /// The platform needs the partition: tools leave it alone (GPT bit 0).
     Required,
+    /// Firmware offers no block device for the partition (GPT bit 1).
     NoBlockIo,
+    /// A BIOS may boot from the partition (GPT bit 2; active in an MBR).
     LegacyBoot,
+    /// systemd grows its file system when it mounts it (GPT bit 59).
     GrowFileSystem,
+    /// systemd mounts it read-only (GPT bit 60).
     ReadOnly,
+    /// systemd does not mount it by itself (GPT bit 63).
     NoAuto,
+    /// The place of GRUB's core image.
     BiosGrub,
+    /// A physical volume of LVM.
     Lvm,
+    /// A member of a RAID.
     Raid,
+    /// Swap space.
     Swap,
+    /// Windows does not show it.
     Hidden,
+    /// The root partition of Mac OS, and of Linux on other tables.
     Root,
+    /// Microsoft's basic data.
     MsftData,
+    /// Microsoft's reserved partition.
     MsftRes,
+    /// A diagnosis or recovery partition.
     Diag,
+    /// The PReP boot partition of PowerPC.
     Prep,
+    /// The partition of Intel's Rapid Start.
     Irst,
+    /// The extended boot loader partition (Boot Loader Specification).
     BlsBoot,
+    /// What parted(8) calls [`Self::NoAuto`].
     NoAutomount,
 }
 

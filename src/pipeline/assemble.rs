@@ -289,16 +289,8 @@ impl Assembly<'_> {
             configure::configure(&ConfigureRequest { root, ..request }, Part::Accounts, work)?;
             Ok(Vec::new())
         })?;
-        let mut key = steps.key("settings", SETTINGS_VERSION);
-        request.add_inputs(Part::Settings, &mut key)?;
-        self.selection
-            .requested_names()
-            .iter()
-            .for_each(|name| key.add("manual", name));
-        for partition in &self.plan.partitions {
-            key.add("mount point", format!("{:?}", partition.partition.mount_point));
-        }
-        steps.upper(key.finish(), self.dates.image, |root| {
+        let key = self.settings_key(&request, steps)?;
+        steps.upper(key, self.dates.image, |root| {
             self.fetch_files()?;
             let opened = Root::open(root)?;
             populate::ensure_mount_points(self.plan, &opened)?;
@@ -316,6 +308,19 @@ impl Assembly<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Makes the key of what the upper holds: the settings, and what stands for them in the image.
+    fn settings_key(&self, request: &ConfigureRequest<'_>, steps: &Steps<'_>) -> Result<Sha256, BuildError> {
+        let mut key = steps.key("settings", SETTINGS_VERSION);
+        request.add_inputs(Part::Settings, &mut key)?;
+        for name in self.selection.requested_names() {
+            key.add("manual", name);
+        }
+        for partition in &self.plan.partitions {
+            key.add("mount point", format!("{:?}", partition.partition.mount_point));
+        }
+        Ok(key.finish())
     }
 
     /// Brings the files that the template names by URL into the package cache.

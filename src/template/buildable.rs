@@ -22,10 +22,14 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     let mut findings = Findings::new();
     let root = Place::root(&loaded.merged);
     let system = root.get(template::SYSTEM);
-    if let Some(target) = root.get(template::TARGET) {
-        only(&target, target::IMAGE_TYPE, ImageType::Raw, "raw images", &mut findings);
+    let image_type = loaded.template.target.image_type;
+    if image_type == ImageType::Iso || image_type == ImageType::Wsl2 {
+        let at = root.at(template::TARGET).at(target::IMAGE_TYPE);
+        let what = format!("{} is", image_type.word());
+        refuse(&mut findings, &at, &what, "raw and img images");
     }
-    if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
+    let loader = system.as_ref().and_then(|system| system.get(system::BOOTLOADER));
+    if let Some(loader) = loader.filter(|_| image_type.has_disk()) {
         let efi = "bootType: efi";
         only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
         let systemd = "provider: systemd-boot";

@@ -4,8 +4,10 @@
 //! The order is that of a walk: a directory before what is in it, names by their bytes. Files with several names follow
 //! each other.
 
+mod acl;
 mod cpio;
 mod draft;
+mod pax;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,6 +19,7 @@ use super::canvas::Canvas;
 use super::earlier::Earlier;
 use super::error::ImageError;
 use super::file_system::FileSystemError;
+use super::labels::FileContexts;
 use super::merged::Merged;
 use super::raw::{self, RawSummary};
 use super::region::Region;
@@ -35,6 +38,8 @@ const NAMED_MAX: usize = 5;
 pub enum Format {
     /// The new ASCII format of cpio, which the kernel unpacks as an initrd.
     Cpio,
+    /// The interchange format of POSIX, a tar archive.
+    Tar,
 }
 
 /// The inputs of an archive.
@@ -85,9 +90,15 @@ pub fn write(
 fn lay_out(inputs: Inputs<'_>, work: Work<'_>) -> Result<(Tree, Draft), ImageError> {
     let collect = || -> Result<_, FileSystemError> {
         let overlay = inputs.merged.overlay();
-        let tree = tree::collect(overlay, Path::new("/"), &[], work.threads)?;
+        let mut tree = tree::collect(overlay, Path::new("/"), &[], work.threads)?;
         let draft = match inputs.format {
             Format::Cpio => cpio::lay_out(&tree, inputs.epoch_seconds)?,
+            Format::Tar => {
+                if let Some(labels) = FileContexts::of(inputs.merged)? {
+                    tree.label(&labels, Path::new("/"))?;
+                }
+                pax::lay_out(&tree, inputs.epoch_seconds)?
+            }
         };
         Ok((tree, draft))
     };

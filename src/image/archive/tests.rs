@@ -91,8 +91,44 @@ fn the_programs_for_cpio_unpack_it() {
 }
 
 #[test]
+fn the_programs_for_tar_unpack_it() {
+    let case = Case::new(Format::Tar);
+    // Attributes, a list, devices, owners and links that ustar has no room for; as root only.
+    case.shell(
+        "attr, acl and libcap2-bin",
+        "cd tree && setfattr -n user.note -v \"$(printf 'two\nlines')\" usr && setfacl -m u:1234:r,m::r fifo && \
+         setfacl -d -m g:7:rwx empty && setcap cap_net_raw=ep usr/bin/tool && mknod null c 1 3 && mknod loop b 7 4095 && \
+         chown 3000000:4000000 bin -h && ln -s $(printf '%0150d' 7) far && mkdir -p $(printf '%0120d' 1)/$(printf '%0120d' 2) && \
+         echo deep > $(printf '%0120d' 1)/$(printf '%0120d' 2)/file && ln $(printf '%0120d' 1)/$(printf '%0120d' 2)/file other",
+    );
+    let (summary, lost) = case.write("image.tar", None, 2);
+    assert_eq!((lost, summary.size_bytes % 10240), (vec![], 0));
+    let attributes = "(getfattr -dm - -R . ; getfacl -nR . ; find . -printf '%P %D\\n' | sed 's/ .*//') 2>/dev/null";
+    for (package, unpack) in [
+        ("tar", "tar --xattrs --xattrs-include='*' --acls --numeric-owner -xpf ../image.tar"),
+        ("libarchive-tools", "bsdtar --xattrs --acls --numeric-owner -xpf ../image.tar"),
+    ] {
+        case.holds_the_tree(package, unpack);
+        let compare = format!("(cd tree && {attributes}) > expected && (cd out && {attributes}) > found && diff expected found");
+        case.shell("attr and acl", &compare);
+        case.shell("attr", "getfattr -dm - -R out 2>/dev/null | grep -c -e user.note -e security.capability | grep -qx 2");
+        case.shell("acl", "getfacl -np out/fifo | grep -qx user:1234:r-- && getfacl -np out/empty | grep -qx default:group:7:rwx");
+        case.shell("coreutils", "test \"$(stat -c %t:%T out/null out/loop | tr '\\n' ' ')\" = '1:3 7:fff '");
+    }
+    let listed = case.shell("libarchive-tools", "bsdtar -tf image.tar");
+    let named = case.shell("findutils", "cd tree && find . -printf '%P%y\\n' | wc -l");
+    assert_eq!(listed.lines().count().to_string(), named.trim());
+    assert!(listed.starts_with("./\n"), "{listed}");
+}
+
+#[test]
 fn neither_threads_nor_the_archive_before_change_the_bytes() {
-    let case = Case::new(Format::Cpio);
+    for format in [Format::Cpio, Format::Tar] {
+        bytes_are_stable(&Case::new(format));
+    }
+}
+
+fn bytes_are_stable(case: &Case) {
     let (summary, _) = case.write("image.cpio", None, 1);
     assert_eq!(summary.size_bytes, fs::metadata(case.at("image.cpio")).unwrap().len());
     let (other, _) = case.write("other.cpio", None, 3);

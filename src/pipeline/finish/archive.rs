@@ -14,11 +14,11 @@ use super::image::Written;
 /// An initrd of more bytes than this is worth a warning: a machine needs memory for its files and for the packed form.
 const LARGE_BYTES: u64 = 1 << 30;
 
-/// Writes the archive of `merged` for an initrd, over an earlier one where one exists; no time in it is later than
+/// Writes the archive of `merged` that an image without a disk consists of, over an earlier one where one exists; no time in it is later than
 /// `epoch_seconds`. `identifier` tells it from other archives.
 ///
 /// # Errors
-/// [`BuildError`]; for one, if the tree has no kernel.
+/// [`BuildError`]; for one, if the tree of an initrd has no kernel.
 pub fn write(
     context: &Context<'_>,
     merged: &Merged,
@@ -38,7 +38,7 @@ pub fn write(
     let path = context.request.raw_path();
     let inputs = Inputs {
         merged,
-        format: Format::Cpio,
+        format: if is_initrd { Format::Cpio } else { Format::Tar },
         uuid: identifier,
         epoch_seconds,
     };

@@ -113,3 +113,60 @@ fn an_initrd() {
     });
     builds.tiny.oic.assert_clean();
 }
+
+#[test]
+fn an_archive_for_wsl() {
+    let builds = Builds::new("archives-wsl");
+    let mut steps = Steps::new();
+    steps.check("a kernel is refused", || {
+        builds.set("wsl2", "", "  kernel: {packages: [linux-image-tiny]}\n");
+        let refused = builds.run(&[]);
+        assert!(refused.stderr.contains("systemConfig.kernel"), "{}", refused.stderr);
+    });
+    let user = "  users: [{name: ann, password: \"secret\"}]\n";
+    builds.set("wsl2", "", user);
+    let report = steps.need("build", || builds.build());
+    steps.check("files", || {
+        let files = artifacts(&report);
+        assert_eq!(names(&files), ["tiny-13.tar.gz"]);
+        let show = |path: &str| shell(&format!("bsdtar -xOf {} {path}", files[0].display()));
+        assert!(show("etc/wsl.conf").ends_with("[user]\ndefault=ann\n"), "{}", show("etc/wsl.conf"));
+        assert_eq!(show("etc/wsl-distribution.conf"), "[oobe]\ndefaultName = tiny\n");
+        assert!(!show("etc/fstab").contains("PARTUUID"));
+        let listed = shell(&format!("bsdtar -tvf {}", files[0].display()));
+        assert!(!listed.contains("ssh_host_"), "{listed}");
+    });
+    steps.check("the tree", || {
+        let tree = builds.tiny.oic.work_dir.join("unpacked");
+        fs::create_dir(&tree).unwrap();
+        let archive = artifacts(&report).remove(0);
+        let unpack = "--xattrs --xattrs-include='*' --acls --numeric-owner -xpf";
+        shell(&format!("tar -C {} {unpack} {}", tree.display(), archive.display()));
+        // The layers as the build left them, through a mount.
+        let shown = builds.tiny.oic.work_dir.join("shown");
+        fs::create_dir(&shown).unwrap();
+        let mount = ["mount", oic_testkit::tiny::PROVIDER, shown.to_str().unwrap(), "--image", "tiny"];
+        let mounted = builds.tiny.run(&mount, [&builds.tiny.oic.cache_dir, &builds.work]);
+        assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
+        let list = "find . -printf '%P|%y|%m|%U|%G|%l\\n'; find . ! -type d -printf '%P|%n\\n'; \
+                    find . -type f -exec sha256sum {} +; (getfattr -dm - -R . ; getfacl -nR .) 2>/dev/null";
+        let compare = ["expected", "found"].iter().zip([&shown, &tree]).map(|(name, at)| {
+            let directory = builds.tiny.oic.work_dir.display();
+            format!("(cd {} && ({list}) | LC_ALL=C sort > {directory}/{name})", at.display())
+        });
+        let compared = compare.collect::<Vec<_>>().join(" && ");
+        shell(&compared);
+        oic::mount::session::unmount(&shown, true).unwrap();
+        let directory = builds.tiny.oic.work_dir.display();
+        shell(&format!("cd {directory} && diff expected found && test $(wc -l < found) -gt 100"));
+    });
+    steps.check("again", || builds.is_stable(&report));
+    steps.check("other forms", || {
+        builds.set("wsl2", "[{type: tar, compression: zstd}, {type: tar, compression: xz, compressionLevel: 0}, {type: tar}]", user);
+        let files = artifacts(&builds.build());
+        assert_eq!(names(&files), ["tiny-13.tar.zstd", "tiny-13.tar.xz", "tiny-13.tar"]);
+        let directory = files[0].parent().unwrap().display();
+        shell(&format!("cd {directory} && zstd -dc tiny-13.tar.zstd | cmp - tiny-13.tar && xz -dc tiny-13.tar.xz | cmp - tiny-13.tar"));
+    });
+    builds.tiny.oic.assert_clean();
+}

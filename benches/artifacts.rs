@@ -91,6 +91,7 @@ impl Disk {
             tree: tree.as_ref(),
             stem: "image",
             artifacts,
+            beside: &[],
             record: &record,
             uuid: Uuid::from_u128(7),
             with_all_digests: false,

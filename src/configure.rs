@@ -19,6 +19,7 @@ mod home;
 mod identity;
 mod inputs;
 mod interfaces;
+mod kind;
 mod keys;
 mod machine;
 mod network;
@@ -110,6 +111,7 @@ impl Part {
             Self::Accounts => &[groups::create, users::create],
             Self::Settings => &[
                 identity::set_hostname,
+                kind::write,
                 fstab::write,
                 write_sources,
                 files::copy_all,

@@ -1,5 +1,5 @@
 //! SERIALIZE: a disk plan and a tree become one sparse `.raw`, written in user space: without a loop device and without
-//! mounting it.
+//! mounting it. Images without a disk are an archive of the tree ([`archive`]).
 //!
 //! Invariant: every byte written is a function of the plan, the contents and the epoch alone, never of clocks or random
 //! numbers.
@@ -8,6 +8,7 @@
 //!
 //! The flow: [`plan::plan`] → [`populate::contents`] → [`raw::write`] → [`artifacts::make`].
 
+pub mod archive;
 pub mod artifacts;
 pub mod canvas;
 pub mod containers;

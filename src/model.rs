@@ -80,6 +80,22 @@ pub enum ImageType {
     Wsl2,
 }
 
+impl ImageType {
+    /// Says whether the image is a disk, or makes one; the others are archives of the tree.
+    pub const fn has_disk(self) -> bool {
+        matches!(self, Self::Raw | Self::Iso)
+    }
+
+    /// Returns the artifact that an image without a disk consists of.
+    pub const fn archive(self) -> Option<ArtifactFormat> {
+        match self {
+            Self::Raw | Self::Iso => None,
+            Self::Img => Some(ArtifactFormat::Img),
+            Self::Wsl2 => Some(ArtifactFormat::Tar),
+        }
+    }
+}
+
 words!(ImageType {
     (Self::Raw): "raw",
     (Self::Img): "img",
@@ -136,6 +152,8 @@ pub enum ArtifactFormat {
     Vdi,
     /// The tree as an archive.
     Tar,
+    /// The tree as an initrd.
+    Img,
     /// What Azure takes.
     Azure,
     /// What Google Compute Engine takes.
@@ -157,6 +175,7 @@ words!(ArtifactFormat {
     (Self::VmdkSparse): "vmdk-sparse",
     (Self::Vdi): "vdi",
     (Self::Tar): "tar",
+    (Self::Img): "img",
     (Self::Azure): "azure",
     (Self::Gcp): "gcp",
     (Self::Aws): "aws",
@@ -181,6 +200,7 @@ impl ArtifactFormat {
             Self::Aws => "aws.vmdk",
             Self::Ova => "ova",
             Self::Tar => "tar",
+            Self::Img => "img",
         }
     }
 

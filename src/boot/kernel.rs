@@ -23,12 +23,31 @@ pub struct Found {
 /// The directory of kernel modules, and of some kernels themselves (kernel-install(8), "Files").
 const MODULES: &str = "/usr/lib/modules";
 
-/// Finds the newest kernel of `root`, `/boot/vmlinuz-VERSION` or `/usr/lib/modules/VERSION/vmlinuz`, whose version
-/// is `wanted` or continues it (`6.12` is met by `6.12.48-amd64`); the newest of all if none does.
+/// Finds a kernel as [`newest`] does, and its initrd.
 ///
 /// # Errors
 /// [`BootError`] if there is no such kernel, or no initrd for it.
 pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
+    let (version, image) = newest(root, arch, wanted)?;
+    let initrds = [
+        Path::new("/boot").join(format!("initrd.img-{version}")),
+        Path::new("/boot").join(format!("initramfs-{version}.img")),
+        Path::new(MODULES).join(&version).join("initrd"),
+    ];
+    Ok(Found {
+        initrd: first_of(root, initrds)?,
+        version,
+        image,
+    })
+}
+
+/// Finds the newest kernel of `root`, `/boot/vmlinuz-VERSION` or `/usr/lib/modules/VERSION/vmlinuz`, whose version
+/// is `wanted` or continues it (`6.12` is met by `6.12.48-amd64`); the newest of all if none does. Returns its version
+/// and its path.
+///
+/// # Errors
+/// [`BootError`] if there is no such kernel.
+pub fn newest(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<(String, PathBuf), BootError> {
     let (boot, modules) = (Path::new("/boot"), Path::new(MODULES));
     let mut kernels: Vec<(String, PathBuf)> = Vec::new();
     for (name, kind) in entries(root, boot)? {
@@ -45,22 +64,13 @@ pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, Bo
     }
     kernels.sort_by(|(a, _), (b, _)| compare(a, b));
     let wanted = wanted.and_then(|wanted| kernels.iter().rev().find(|(version, _)| meets(version, wanted)));
-    let (version, image) = wanted.or(kernels.last()).ok_or_else(|| BootError::Missing {
+    let found = wanted.or(kernels.last()).cloned();
+    found.ok_or_else(|| BootError::Missing {
         path: "/boot/vmlinuz-*".into(),
         hint: format!(
             "add a kernel, such as linux-image-{} on Debian and kernel elsewhere, to systemConfig.kernel.packages",
             arch.deb()
         ),
-    })?;
-    let initrds = [
-        boot.join(format!("initrd.img-{version}")),
-        boot.join(format!("initramfs-{version}.img")),
-        modules.join(version).join("initrd"),
-    ];
-    Ok(Found {
-        version: version.clone(),
-        image: image.clone(),
-        initrd: first_of(root, initrds)?,
     })
 }
 

@@ -62,6 +62,9 @@ impl ConfigureRequest<'_> {
         let template = self.template;
         key.add("seed", self.seed.0);
         key.add("os", &template.target.os);
+        if !template.target.image_type.has_disk() {
+            key.add("kind", format!("{:?}", template.target.image_type));
+        }
         key.add(
             "image",
             format!("{:?}", (&template.image.name, &template.image.version)),

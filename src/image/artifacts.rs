@@ -4,9 +4,11 @@
 //! A record keeps which chunks a compressed file consists of; the next build takes those that did not change from there.
 
 mod base_form;
+mod beside;
 mod compressor;
 mod identity;
 mod index;
+mod joined;
 mod output;
 mod pass;
 mod product;
@@ -32,6 +34,7 @@ use index::{Entry, Key, Record};
 use output::Written;
 use product::Product;
 
+pub use beside::Beside;
 pub use sums::{SUMS_NAME, forget_missing, write_sums};
 
 /// A file that was made.
@@ -58,6 +61,8 @@ pub struct Order<'a> {
     pub stem: &'a str,
     /// The artifacts of the template.
     pub artifacts: &'a [Artifact],
+    /// Files that are delivered as they are, such as the kernel of an initrd.
+    pub beside: &'a [Beside],
     /// The record of what was delivered before, and will be.
     pub record: &'a Path,
     /// The identifier of the disk; those of the artifacts are derived from it.
@@ -67,9 +72,13 @@ pub struct Order<'a> {
 }
 
 /// Returns the file name of an artifact of an image called `stem` (`{image}-{version}`): the stem, a dot and the end of
-/// its format, then `.gz`, `.xz`, `.zstd` or `.bz2` if it is compressed.
+/// its format, then `.gz`, `.xz`, `.zstd` or `.bz2` if it is compressed. An initrd is `.img` with gzip, and `.cpio` if it
+/// is not compressed.
 pub fn file_name(stem: &str, artifact: &Artifact) -> String {
     let suffix = match artifact.compression {
+        // Initrds are compressed, as their names never say.
+        Some(Compression::Gzip) if artifact.format == ArtifactFormat::Img => "",
+        None if artifact.format == ArtifactFormat::Img => return format!("{stem}.cpio"),
         None => "",
         Some(Compression::Gzip) => ".gz",
         Some(Compression::Xz) => ".xz",
@@ -149,8 +158,9 @@ pub fn make(order: Order<'_>, work: Work<'_>) -> Result<Vec<Made>, ImageError> {
     let forms = missing.iter().map(|(file, _)| BaseForm::new(file, &disk, work));
     let mut forms = forms.collect::<Result<Vec<_>, _>>()?;
     let products = missing.iter().zip(&mut forms);
-    let products = products.map(|((file, _), form)| form.product(file, directory, &earlier));
+    let products = products.map(|((file, _), form)| form.product(file, directory, &earlier, work.threads));
     let written = write(products.collect::<Result<_, _>>()?, work)?;
+    let beside = beside::write(order, &earlier)?;
     // From here on, nothing needs space for data any more. The list of digests never lies beside other files than its own.
     write_sums(directory, [])?;
     let mut written = written.into_iter();
@@ -161,6 +171,9 @@ pub fn make(order: Order<'_>, work: Work<'_>) -> Result<Vec<Made>, ImageError> {
             None => written.next().map(|written| deliver(written, file)).transpose()?,
         };
         entries.extend(entry);
+    }
+    for file in beside {
+        entries.push(file.deliver()?);
     }
     let record = Record { files: entries };
     remove_others(directory, &earlier, &record)?;
@@ -209,7 +222,10 @@ impl Wanted {
         };
         let compressor = compression.map(|method| {
             let level = artifact.level.unwrap_or(method.default_level());
-            Compressor::new(method, level)
+            match artifact.format {
+                ArtifactFormat::Img => Compressor::for_kernel(method, level),
+                _ => Compressor::new(method, level),
+            }
         });
         let whole = compressor.as_ref().map(Compressor::fingerprint);
         let blocks = format::pack(artifact.format).map(compressor::fingerprint_of_blocks);

@@ -17,6 +17,9 @@ pub enum ImageError {
         /// The cause.
         source: FileSystemError,
     },
+    /// An archive of the tree could not be made.
+    #[error(transparent)]
+    Archive(FileSystemError),
     /// Files cannot be labelled.
     #[error("the labels of the image's SELinux policy: {0}")]
     Labels(#[from] LabelError),
@@ -34,6 +37,7 @@ impl ImageError {
         matches!(
             self,
             Self::Cancelled(_)
+                | Self::Archive(FileSystemError::Cancelled(_))
                 | Self::FileSystem {
                     source: FileSystemError::Cancelled(_),
                     ..

@@ -1,7 +1,7 @@
 //! The places and identifiers of all partitions of a disk, decided and checked before any work starts.
 //!
 //! Invariant: the partitions of a [`DiskPlan`] lie inside the usable area, do not
-//! overlap, start and end on sectors, and exactly one is mounted at `/`.
+//! overlap, start and end on sectors, and exactly one is mounted at `/`. A plan of no disk has no partitions.
 
 mod check;
 mod entry;
@@ -225,6 +225,17 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         partitions,
         warnings,
     })
+}
+
+/// Plans no disk: an image that is an archive has an identifier and nothing else.
+pub fn none(seed: &ImageSeed) -> DiskPlan {
+    DiskPlan {
+        size_bytes: 0,
+        uuid: seed.uuid("archive"),
+        table: Table::Gpt,
+        partitions: Vec::new(),
+        warnings: Vec::new(),
+    }
 }
 
 /// Returns the table of a disk, with the identifier that it has besides the disk's.

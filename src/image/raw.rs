@@ -68,34 +68,51 @@ pub fn write(
     earlier: Option<Earlier>,
     work: Work<'_>,
 ) -> Result<RawSummary, ImageError> {
-    let plan = inputs.plan;
-    let earlier = earlier.filter(|earlier| earlier.size_bytes() == plan.size_bytes);
+    let labels = FileContexts::of(inputs.merged)?;
+    let fill = |canvas: &Canvas<'_>| {
+        let job = Job {
+            canvas,
+            inputs,
+            labels: labels.as_ref(),
+            work,
+        };
+        job.fill()
+    };
+    let size = (inputs.plan.size_bytes, inputs.plan.uuid);
+    draw((target, size), earlier, work, fill)
+}
+
+/// Makes the file of a path, a size (bytes) and an identifier, with the bytes that `fill` puts on its canvas, as [`write`]
+/// does.
+///
+/// # Errors
+/// As there.
+pub(super) fn draw(
+    (target, (size_bytes, uuid)): (&Path, (u64, Uuid)),
+    earlier: Option<Earlier>,
+    work: Work<'_>,
+    fill: impl FnOnce(&Canvas<'_>) -> Result<(), ImageError>,
+) -> Result<RawSummary, ImageError> {
+    let earlier = earlier.filter(|earlier| earlier.size_bytes() == size_bytes);
     let tree = match &earlier {
         Some(earlier) => earlier.tree(),
-        None => DigestTree::of_zeros(plan.size_bytes),
+        None => DigestTree::of_zeros(size_bytes),
     };
     let (mut atomic, before) = match earlier.map(|earlier| earlier.start(target)).transpose()? {
         Some((file, before)) => (file, Some(before)),
         None => (AtomicFile::create(target)?, None),
     };
     let file = atomic.file().try_clone().map_err(PathError::on("open", target))?;
-    file.set_len(plan.size_bytes)
+    file.set_len(size_bytes)
         .map_err(PathError::on("set the size of", target))?;
     let canvas = Canvas::new(&file, target, before.as_ref());
-    let labels = FileContexts::of(inputs.merged)?;
-    let job = Job {
-        canvas: &canvas,
-        inputs,
-        labels: labels.as_ref(),
-        work,
-    };
-    job.fill()?;
+    fill(&canvas)?;
     let (drawn, changed) = canvas.finish()?;
     let tree = synced(&file, target, work, || tree.update(&file, target, &changed, work))?;
     let metadata = atomic.commit()?.metadata().map_err(PathError::on("read", target))?;
     Ok(RawSummary {
         size_bytes: metadata.len(),
-        uuid: plan.uuid,
+        uuid,
         data_bytes: metadata.blocks() * 512,
         written_bytes: canvas.written_bytes(),
         drawn,

@@ -80,7 +80,9 @@ impl Assembly<'_> {
             installed: packages,
         };
         self.transaction(steps, &whole("system", &system))?;
-        self.initrd(steps)?;
+        if self.has_initrds() {
+            self.initrd(steps)?;
+        }
         self.note_unasked(&system, &others);
         if others.is_empty() {
             return Ok(());
@@ -140,7 +142,7 @@ impl Assembly<'_> {
             };
             let Context { system, work, .. } = *self.context;
             let mut warnings = system.install(&request, work)?.warnings;
-            if name == PACKAGES || name == ANSWERED {
+            if (name == PACKAGES || name == ANSWERED) && self.has_initrds() {
                 // The initrds of kernels that are not part of the system.
                 warnings.extend(self.make_initrds(root)?);
                 self.renew_initrds_of_packages(&Root::open(root)?, &Root::open(upper)?)?;
@@ -209,6 +211,11 @@ impl Assembly<'_> {
             epoch_seconds: self.dates.scripts,
         };
         steps.step(&step, |filled| self.make_initrds(filled.root))
+    }
+
+    /// Says whether the image boots from initrds in its tree. One that is an initrd itself needs none.
+    fn has_initrds(&self) -> bool {
+        self.context.loaded().template.target.image_type.has_disk()
     }
 
     fn make_initrds(&self, root: &Path) -> Result<Vec<String>, BuildError> {
@@ -302,7 +309,9 @@ impl Assembly<'_> {
                 ..request
             };
             configure::configure(&request, Part::Settings, work)?;
-            self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
+            if self.has_initrds() {
+                self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
+            }
             if self.has_commands(When::Last) {
                 configure::configure(&request, Part::Last, work)?;
             }

@@ -1,12 +1,10 @@
 //! One build, from a template to an image: [`build`] reads as the product's flow.
 
-use std::path::PathBuf;
 use std::thread;
 
 use crate::boot;
 use crate::durable;
 use crate::image::plan::{self, DiskPlan};
-use crate::image::raw::RawSummary;
 use crate::image::seed::ImageSeed;
 use crate::mount::upper;
 use crate::package::{ResolvedPackage, Sha256};
@@ -18,7 +16,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::finish::claim::Claim;
 use crate::pipeline::finish::handover;
-use crate::pipeline::finish::image::{self, Frozen};
+use crate::pipeline::finish::image::{self, Frozen, Written};
 use crate::pipeline::finish::log::BuildLog;
 use crate::pipeline::full;
 use crate::pipeline::heal;
@@ -83,6 +81,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     };
     let written = write(&assembly, &packages, base.key, &mut claim);
     let (tree, written) = written.map_err(|error| heal::explain(error, &context, &output, base))?;
+    let told_by_image = written.warnings.clone();
     let finished = image::finish(&context, &output, written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
     durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
@@ -105,7 +104,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
         artifacts: finished.artifacts,
         sums: finished.sums,
         lockfile,
-        warnings: [plan.warnings, selection.warnings, told].concat(),
+        warnings: [plan.warnings, selection.warnings, told, told_by_image].concat(),
         package_list: selection.image.packages.iter().map(reported).collect(),
     })
 }
@@ -163,7 +162,7 @@ fn write(
     packages: &Packages<'_>,
     base: Sha256,
     claim: &mut Claim,
-) -> Result<(Frozen, (PathBuf, RawSummary)), BuildError> {
+) -> Result<(Frozen, Written), BuildError> {
     let Assembly {
         context,
         output,
@@ -199,17 +198,20 @@ pub(super) fn check(request: &BuildRequest) -> Result<(), BuildError> {
         return Err(BuildError::NotBuildable(findings));
     }
     let template = &request.loaded().template;
+    if !template.target.image_type.has_disk() {
+        return Ok(());
+    }
     boot::check_supported(template.system.bootloader)?;
     Ok(plan::check(&template.disk, template.target.arch)?)
 }
 
-/// Plans the disk, with identifiers that depend on the template and on what is installed, on nothing else.
+/// Plans the disk, if the image has one, with identifiers that depend on the template and on what is installed, on nothing else.
 pub fn disk_plan(request: &BuildRequest, installed: Sha256) -> Result<DiskPlan, BuildError> {
     let template = &request.loaded().template;
     let seed = format!("{installed} {} {}", template.image.name, template.system.name);
-    Ok(plan::plan(
-        &template.disk,
-        template.target.arch,
-        &ImageSeed(Sha256::of(seed)),
-    )?)
+    let seed = ImageSeed(Sha256::of(seed));
+    if !template.target.image_type.has_disk() {
+        return Ok(plan::none(&seed));
+    }
+    Ok(plan::plan(&template.disk, template.target.arch, &seed)?)
 }

@@ -1,5 +1,6 @@
 //! From the layers to the image, and what a build leaves beside it.
 
+pub mod archive;
 pub mod claim;
 pub mod handover;
 pub mod image;

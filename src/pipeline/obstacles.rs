@@ -16,9 +16,10 @@ pub fn obstacles(loaded: &Loaded, mirrors: &Mirrors) -> Findings {
     for finding in check_buildable(loaded).iter() {
         obstacles.push(finding.clone().as_warning());
     }
-    let disk = &loaded.template.disk;
-    if obstacles.iter().count() == 0
-        && let Err(error) = plan::check(disk, loaded.template.target.arch)
+    let (disk, target) = (&loaded.template.disk, &loaded.template.target);
+    if target.image_type.has_disk()
+        && obstacles.iter().count() == 0
+        && let Err(error) = plan::check(disk, target.arch)
     {
         obstacles.push(of_plan(&error, loaded.file()));
     }

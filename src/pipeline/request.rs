@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::durable::Owner;
 use crate::fetch::Network;
 use crate::image::artifacts;
+use crate::model::{Artifact, Compression};
 use crate::mount::Engine;
 use crate::provider::mirror::Mirrors;
 use crate::resolve::lockfile::Lockfile;
@@ -99,6 +100,20 @@ impl BuildRequest {
         format!("{}-{}", template.image.name, provider.release_version)
     }
 
+    /// Lists what is delivered: what the template names, or the one thing that an image without a disk consists of.
+    pub(super) fn artifacts(&self) -> Vec<Artifact> {
+        let template = &self.loaded().template;
+        let mut artifacts = template.disk.artifacts.clone();
+        if let Some(format) = template.target.image_type.archive().filter(|_| artifacts.is_empty()) {
+            artifacts.push(Artifact {
+                format,
+                compression: Some(Compression::Gzip),
+                level: None,
+            });
+        }
+        artifacts
+    }
+
     /// Says where the raw image goes if it is delivered.
     fn delivered_raw(&self) -> PathBuf {
         let directory = self.image_build().directory().to_owned();
@@ -107,7 +122,7 @@ impl BuildRequest {
 
     /// Says whether the raw image is delivered.
     pub(super) fn delivers_raw(&self) -> bool {
-        artifacts::keeps_raw(&self.loaded().template.disk.artifacts)
+        artifacts::keeps_raw(&self.artifacts())
     }
 
     /// Says where the raw image goes: to its name if it is delivered, or else to the state of the build.

@@ -7,11 +7,11 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, partition, repository,
+    SECURE_BOOT, additional_file, baseline, bootloader, disk, fde, immutability, partition, repository,
     system, target, template,
 };
 use crate::durable;
-use crate::model::{ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
+use crate::model::{BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -22,10 +22,14 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     let mut findings = Findings::new();
     let root = Place::root(&loaded.merged);
     let system = root.get(template::SYSTEM);
-    if let Some(target) = root.get(template::TARGET) {
-        only(&target, target::IMAGE_TYPE, ImageType::Raw, "raw images", &mut findings);
+    let image_type = loaded.template.target.image_type;
+    if image_type == ImageType::Iso {
+        let at = root.at(template::TARGET).at(target::IMAGE_TYPE);
+        let what = format!("{} is", image_type.word());
+        refuse(&mut findings, &at, &what, "raw, img and wsl2 images");
     }
-    if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
+    let loader = system.as_ref().and_then(|system| system.get(system::BOOTLOADER));
+    if let Some(loader) = loader.filter(|_| image_type.has_disk()) {
         let efi = "bootType: efi";
         only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
         let systemd = "provider: systemd-boot";
@@ -118,7 +122,7 @@ fn repositories(loaded: &Loaded, root: &Place<'_>, findings: &mut Findings) {
     }
 }
 
-/// Refuses growth, artifacts, file systems and flags that are not built.
+/// Refuses growth, file systems and flags that are not built.
 fn disk(disk: &Place<'_>, findings: &mut Findings) {
     if let Some(flag) = disk
         .get(disk::EXTEND_LAST)
@@ -130,11 +134,6 @@ fn disk(disk: &Place<'_>, findings: &mut Findings) {
             "a disk that grows at the first boot is",
             "extendLastPartitionToFillDisk: false",
         );
-    }
-    for artifact in disk.items(disk::ARTIFACTS) {
-        if artifact.read(artifact::TYPE) == Some(ArtifactFormat::Tar) {
-            refuse(findings, &artifact.at(artifact::TYPE), "tar is", "disk images");
-        }
     }
     for partition in disk.items(disk::PARTITIONS) {
         if partition.read(partition::FS_TYPE) == Some(Some(FileSystem::Xfs)) {

@@ -1,5 +1,6 @@
 //! Tests that need root, and some of them a network: `make test` runs them.
 
+mod archives;
 mod base;
 mod cache_mounts;
 mod configure;
@@ -11,6 +12,7 @@ mod firmware;
 mod full_disks;
 mod hostile_archives;
 mod image;
+mod img;
 mod install;
 mod io_errors;
 mod layer_errors;

@@ -155,11 +155,14 @@ impl<'a> BaseForm<'a> {
         wanted: &'b Wanted,
         directory: &Path,
         earlier: &Record,
+        threads: usize,
     ) -> Result<Product<'b>, PathError> {
         let earlier = || earlier.source(wanted.key(), directory);
+        let is_initrd = wanted.format == ArtifactFormat::Img;
         let form = match (&wanted.compressor, self.packer.take()) {
             (None, None) => Form::Plain,
             (None, Some(packer)) => Form::Packed(packer, earlier()),
+            (Some(compressor), _) if is_initrd => Form::Joined(compressor, threads),
             (Some(compressor), _) => Form::Compressed(compressor, earlier()),
         };
         self.product_of((form, wanted.is_hashed), &directory.join(&wanted.name))

@@ -22,6 +22,8 @@ const SLICE_BYTES: usize = 1 << 20;
 pub(super) struct Compressor {
     method: Compression,
     level: u32,
+    /// The checksum of an xz stream.
+    check: Check,
     /// A chunk of zeros of full length, compressed once.
     zeros: OnceLock<Arc<[u8]>>,
 }
@@ -32,8 +34,39 @@ impl Compressor {
         Self {
             method,
             level,
+            check: Check::Crc64,
             zeros: OnceLock::new(),
         }
+    }
+
+    /// Makes a compressor whose output the kernel unpacks: its xz knows CRC-32 only (kernel, "XZ data compression").
+    pub(super) fn for_kernel(method: Compression, level: u32) -> Self {
+        Self {
+            check: Check::Crc32,
+            ..Self::new(method, level)
+        }
+    }
+
+    /// Returns the method.
+    pub(super) fn method(&self) -> Compression {
+        self.method
+    }
+
+    /// Returns the level.
+    pub(super) fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// Compresses `chunk` to blocks of deflate that end on a byte and are not the last ones of a stream.
+    ///
+    /// # Errors
+    /// If the library fails, or `cancel` is set.
+    pub(super) fn deflate(&self, chunk: &[u8], cancel: &Cancel) -> io::Result<Vec<u8>> {
+        let room = Vec::with_capacity(chunk.len() / 2);
+        let mut encoder = flate2::write::DeflateEncoder::new(room, flate2::Compression::new(self.level));
+        feed(&mut encoder, chunk, cancel)?;
+        encoder.flush()?;
+        Ok(std::mem::take(encoder.get_mut()))
     }
 
     /// Returns the length of a chunk in bytes: several times the window of the method, so that little is lost at the
@@ -86,7 +119,7 @@ impl Compressor {
             options.dict_size(u32::try_from(self.chunk_bytes()).unwrap_or(u32::MAX));
         }
         let filters = &mut Filters::new();
-        Ok(Stream::new_stream_encoder(filters.lzma2(&options), Check::Crc64)?)
+        Ok(Stream::new_stream_encoder(filters.lzma2(&options), self.check)?)
     }
 
     /// Compresses a chunk of [`Self::chunk_bytes`] zeros, once.

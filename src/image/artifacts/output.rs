@@ -11,6 +11,7 @@ use std::sync::Arc;
 use sha2::Digest as _;
 
 use super::index::{Block, Chunk};
+use super::joined::{Joiner, Joint};
 use crate::durable::{self, AtomicFile, PathError};
 use crate::image::containers::contents::Contents;
 use crate::image::containers::packed::Packer;
@@ -32,6 +33,8 @@ pub(super) enum Part<'a> {
     Compressed(Vec<u8>, Sha256),
     /// Compressed blocks of a container.
     Packed(Blocks),
+    /// A part of one compressed stream.
+    Joined(Joint),
     /// A compressed chunk of zeros.
     Zeros(Arc<[u8]>),
     /// Bytes that are in their place already: those of the contents in this range.
@@ -78,6 +81,8 @@ struct End {
     chunks: Vec<Chunk>,
     /// For parts that are blocks.
     packer: Option<Box<dyn Packer>>,
+    /// For parts of one stream.
+    joiner: Option<Joiner>,
 }
 
 /// A file that is whole but does not have its name yet.
@@ -105,6 +110,7 @@ impl<'a> Output<'a> {
             leaving_bytes: 0,
             chunks: Vec::new(),
             packer: None,
+            joiner: None,
         };
         let state = State {
             next: 0,
@@ -129,6 +135,20 @@ impl<'a> Output<'a> {
     pub(super) fn set_packer(&self, packer: Box<dyn Packer>) {
         if let Some(end) = &mut lock(&self.state).end {
             end.packer = Some(packer);
+        }
+    }
+
+    /// Begins one stream, for parts of it.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub(super) fn set_joiner(&self, (joiner, head): (Joiner, Vec<u8>)) -> io::Result<()> {
+        match &mut lock(&self.state).end {
+            Some(end) => {
+                end.joiner = Some(joiner);
+                end.write(&head)
+            }
+            None => Ok(()),
         }
     }
 
@@ -179,6 +199,9 @@ impl<'a> Output<'a> {
         let end = into_inner(self.state).end;
         let mut end = end.ok_or_else(|| io::Error::other("a part of it was not written"))?;
         let is_patched = end.finish_container()?;
+        if let Some(joiner) = end.joiner.take() {
+            end.write(&joiner.finish()?)?;
+        }
         let sha256 = match end.hasher {
             // A digest cannot be computed from its end.
             Some(_) if is_patched => {
@@ -211,6 +234,12 @@ impl End {
                 self.write(&bytes)?;
             }
             Part::Packed(blocks) => self.pack(&blocks)?,
+            Part::Joined(joint) => {
+                if let Some(joiner) = &mut self.joiner {
+                    let bytes = joiner.add(joint)?;
+                    self.write(&bytes)?;
+                }
+            }
             Part::Zeros(bytes) => self.write(&bytes)?,
             Part::Placed(contents, place) => {
                 if let Some(hasher) = &mut self.hasher {

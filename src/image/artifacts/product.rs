@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::compressor::Compressor;
 use super::identity;
 use super::index::EarlierFile;
+use super::joined::{Joiner, Joint};
 use super::output::{Blocks, Output, Part, Written};
 use crate::cancel::Cancel;
 use crate::durable::PathError;
@@ -31,6 +32,8 @@ pub(super) enum Form<'a> {
     Packed(Box<dyn Packer>, Option<EarlierFile>),
     /// Compressed, with the chunks of the file of an earlier build.
     Compressed(&'a Compressor, Option<EarlierFile>),
+    /// Compressed to one stream, by this number of threads.
+    Joined(&'a Compressor, usize),
 }
 
 /// What is done with a chunk.
@@ -42,6 +45,8 @@ enum Method<'a> {
     Packed(u64, Pack, Option<EarlierFile>),
     /// It is compressed, or taken from the file of an earlier build.
     Compressed(&'a Compressor, Option<EarlierFile>),
+    /// It becomes a part of one stream.
+    Joined(&'a Compressor),
 }
 
 /// The bytes of a product before they are compressed.
@@ -89,6 +94,11 @@ impl<'a> Product<'a> {
                 method
             }
             Form::Compressed(compressor, earlier) => Method::Compressed(compressor, earlier),
+            Form::Joined(compressor, threads) => {
+                let begun = Joiner::new(compressor, threads).and_then(|joiner| output.set_joiner(joiner));
+                begun.map_err(PathError::on("begin", &path))?;
+                Method::Joined(compressor)
+            }
         };
         Ok(Self {
             source,
@@ -107,7 +117,7 @@ impl<'a> Product<'a> {
         match &self.method {
             // A whole number of blocks.
             Method::Plain | Method::Packed(..) => PLAIN_BYTES,
-            Method::Compressed(compressor, _) => compressor.chunk_bytes(),
+            Method::Compressed(compressor, _) | Method::Joined(compressor) => compressor.chunk_bytes(),
         }
     }
 
@@ -144,6 +154,11 @@ impl<'a> Product<'a> {
             }
             Method::Compressed(compressor, earlier) => {
                 self.compressed(&place, (compressor, earlier.as_ref()), cancel)?
+            }
+            Method::Joined(compressor) => {
+                let chunk = joined(self.data(&place)?, (place.end - place.start) as usize);
+                let joint = Joint::new(compressor, chunk, cancel);
+                Part::Joined(joint.map_err(PathError::on("compress to", &self.path))?)
             }
         };
         let taken = self.output.take(number, part);

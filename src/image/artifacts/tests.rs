@@ -13,6 +13,8 @@ struct Image {
     directory: tempfile::TempDir,
     /// Whether its digests are known.
     has_tree: bool,
+    /// Files that are delivered as they are.
+    beside: Vec<Beside>,
 }
 
 impl Image {
@@ -27,6 +29,7 @@ impl Image {
         Self {
             directory,
             has_tree: false,
+            beside: Vec::new(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Image {
             tree: tree.as_ref(),
             stem: "image-1.0",
             artifacts,
+            beside: &self.beside,
             record: &self.path(".artifact-record"),
             uuid: Uuid::from_u128(7),
             with_all_digests: false,
@@ -346,4 +350,74 @@ fn cancelling_leaves_what_was_there() {
     assert!(error.is_cancelled(), "{error}");
     assert!(image.delivered() == before);
     assert_eq!(image.file_count(), 4);
+}
+
+/// The forms of an initrd: their names, and programs that test and unpack them.
+const INITRDS: [(Option<Compression>, &str, &str); 4] = [
+    (Some(Compression::Gzip), "image-1.0.img", "gzip -dc"),
+    (Some(Compression::Xz), "image-1.0.img.xz", "xz -dc"),
+    (Some(Compression::Zstd), "image-1.0.img.zstd", "zstd -dc"),
+    (None, "image-1.0.cpio", "cat"),
+];
+
+fn initrds() -> Vec<Artifact> {
+    let forms = INITRDS.map(|(compression, _, _)| artifact(ArtifactFormat::Img, compression));
+    forms.into()
+}
+
+/// The kernel unpacks one stream. Of the decoder for one member of gzip, the lists of xz and of zstd, each would stop or
+/// count at a second one.
+#[test]
+fn an_initrd_is_one_stream() {
+    let image = Image::new();
+    let made = image.make(&initrds(), 2);
+    for (made, (_, name, unpack)) in made.iter().zip(INITRDS) {
+        assert!(made.path.ends_with(name), "{made:?}");
+        image.shell("coreutils", &format!("{unpack} < {name} | cmp - image-1.0.raw"));
+    }
+    let member = fs::read(image.path("image-1.0.img")).unwrap();
+    let mut unpacked = Vec::new();
+    io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&member[..]), &mut unpacked).unwrap();
+    assert!(unpacked == fs::read(image.path("image-1.0.raw")).unwrap());
+    image.shell(
+        "xz-utils",
+        "xz --robot --list image-1.0.img.xz | awk '$1 == \"file\" && $2 == 1 && $3 == 2 && $7 == \"CRC32\" {found = 1} \
+         END {exit !found}'",
+    );
+    image.shell("zstd", "zstd -lv image-1.0.img.zstd | grep -qE '^# Zstandard Frames: 1$'");
+    image.shell("coreutils", "sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 4");
+}
+
+#[test]
+fn an_initrd_is_the_same_with_any_number_of_threads_and_stays_if_nothing_changed() {
+    let (one, other) = (Image::with_tree(), Image::with_tree());
+    one.make(&initrds(), 1);
+    other.make(&initrds(), 5);
+    assert!(one.delivered() == other.delivered());
+    let identities = |image: &Image| {
+        let metadata = INITRDS.map(|(_, name, _)| fs::metadata(image.path(name)).unwrap());
+        metadata.map(|metadata| (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
+    };
+    let before = identities(&one);
+    one.make(&initrds(), 2);
+    assert_eq!(identities(&one), before);
+}
+
+#[test]
+fn files_beside_are_delivered_as_they_are() {
+    let mut image = Image::with_tree();
+    image.beside = vec![Beside {
+        name: "vmlinuz-1".into(),
+        source: "a kernel".into(),
+    }];
+    let made = image.make(&initrds()[..1], 2);
+    assert_eq!(made[1].sha256, Some(Sha256::of("a kernel")));
+    let kernel = || fs::metadata(image.path("vmlinuz-1")).unwrap();
+    let before = kernel();
+    image.make(&initrds()[..1], 2);
+    assert_eq!((kernel().ino(), kernel().ctime_nsec()), (before.ino(), before.ctime_nsec()));
+    image.shell("coreutils", "sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 2");
+    image.beside.clear();
+    image.make(&initrds()[..1], 2);
+    assert!(!image.path("vmlinuz-1").exists());
 }

@@ -18,13 +18,12 @@ pub enum Container {
 /// Makes the container of `format` for `disk`; an OVA file's is the disk in it. `name` is the name of the file.
 pub fn container(format: ArtifactFormat, disk: &Disk<'_>, name: &str) -> Container {
     Container::Laid(match format {
-        ArtifactFormat::Raw => {
+        // An archive is what takes the place of the raw image.
+        ArtifactFormat::Raw | ArtifactFormat::Img | ArtifactFormat::Tar => {
             let mut layout = Layout::default();
             layout.raw(0..disk.size_bytes);
             layout
         }
-        // It holds no disk; templates that ask for it are refused (`template::buildable`).
-        ArtifactFormat::Tar => Layout::default(),
         ArtifactFormat::Qcow2 => qcow2::layout(disk),
         ArtifactFormat::Vhd | ArtifactFormat::Azure => vhd::fixed(disk),
         ArtifactFormat::VhdDynamic => vhd::dynamic(disk),

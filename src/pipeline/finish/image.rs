@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::boot;
 use crate::durable;
-use crate::image::artifacts::Order;
+use crate::image::artifacts::{Beside, Order};
 use crate::image::digest;
 use crate::image::earlier::{self, Earlier};
 use crate::image::plan::DiskPlan;
@@ -15,7 +15,7 @@ use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
-use crate::pipeline::finish::handover;
+use crate::pipeline::finish::{archive, handover};
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
 use crate::workspace::ImageBuild;
 
@@ -44,15 +44,18 @@ impl Frozen {
         self.done.warnings.clone()
     }
 
-    /// Writes the disk, over an earlier image where one exists.
+    /// Writes the disk, or the archive of an image that has none, over an earlier image where one exists.
     pub fn serialize(
         &self,
         context: &Context<'_>,
         plan: &DiskPlan,
         epoch_seconds: u64,
         earlier: Option<Earlier>,
-    ) -> Result<(PathBuf, RawSummary), BuildError> {
+    ) -> Result<Written, BuildError> {
         let template = &context.loaded().template;
+        if !template.target.image_type.has_disk() {
+            return archive::write(context, &self.done.merged, (plan.uuid, epoch_seconds), earlier);
+        }
         let mut contents = populate::contents(plan);
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
@@ -76,7 +79,12 @@ impl Frozen {
             epoch_seconds,
         };
         let summary = raw::write(&target, inputs, earlier, context.work)?;
-        Ok((target, summary))
+        Ok(Written {
+            path: target,
+            summary,
+            beside: Vec::new(),
+            warnings: Vec::new(),
+        })
     }
 
     /// Unmounts and removes what the build needed; says how much of the base was read.
@@ -110,6 +118,18 @@ fn is_given(template: &Template, path: &Path) -> bool {
         .any(|given| path.eq_ignore_ascii_case(given))
 }
 
+/// An image that is complete.
+pub struct Written {
+    /// The file.
+    pub path: PathBuf,
+    /// What it has.
+    pub summary: RawSummary,
+    /// Files to deliver with it.
+    pub beside: Vec<Beside>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
 /// What a build delivers.
 pub struct Finished {
     /// The image.
@@ -125,9 +145,12 @@ pub struct Finished {
 pub fn finish(
     context: &Context<'_>,
     output: &ImageBuild,
-    (path, summary): (PathBuf, RawSummary),
+    written: Written,
 ) -> Result<Finished, BuildError> {
-    let wanted = &context.loaded().template.disk.artifacts;
+    let Written {
+        path, summary, beside, ..
+    } = written;
+    let wanted = context.request.artifacts();
     let is_delivered = context.request.delivers_raw();
     let work = context.work;
     let (sha256, made) = std::thread::scope(|scope| {
@@ -138,7 +161,8 @@ pub fn finish(
             directory: output.directory(),
             tree: Some(&summary.tree),
             stem: &context.request.output_name(),
-            artifacts: wanted,
+            artifacts: &wanted,
+            beside: &beside,
             record: &output.artifact_record(),
             uuid: summary.uuid,
             with_all_digests: context.request.sha256,

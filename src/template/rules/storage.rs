@@ -1,7 +1,8 @@
 //! Growth, encryption, and disks of images that have none.
 
-use crate::model::{ArtifactFormat, BootProvider, FileSystem, ImageType, PartitionType};
+use crate::model::{ArtifactFormat, BootProvider, Compression, FileSystem, ImageType, PartitionType};
 use crate::template::schema::{artifact, bootloader, disk, fde, immutability, partition, system, target, template};
+use crate::words::Words as _;
 use crate::yaml::{Findings, Node, Place};
 
 /// Checks that an encrypted image has its passphrase.
@@ -24,14 +25,7 @@ pub(super) fn check_kind(root: &Place<'_>, findings: &mut Findings) {
     let disk = root.get(template::DISK);
     let is_wsl = image_type == Some(ImageType::Wsl2);
     for artifact in disk.iter().flat_map(|disk| disk.items(disk::ARTIFACTS)) {
-        let format = artifact.read(artifact::TYPE);
-        if (format == Some(ArtifactFormat::Tar)) != is_wsl && format.is_some() {
-            let finding = artifact.at(artifact::TYPE).error(match is_wsl {
-                true => "has to be tar: a wsl2 image is an archive",
-                false => "is for wsl2 images only",
-            });
-            findings.push(finding.hint("type: tar belongs to imageType: wsl2, and no other type does"));
-        }
+        check_artifact(&artifact, image_type, findings);
     }
     if !is_wsl {
         return;
@@ -52,6 +46,40 @@ pub(super) fn check_kind(root: &Place<'_>, findings: &mut Findings) {
     let kernel = root.get(template::SYSTEM).and_then(|system| system.get(system::KERNEL));
     if let Some(kernel) = kernel {
         findings.push(kernel.error("has no meaning in a wsl2 image, which runs on the kernel of its host"));
+    }
+}
+
+/// Checks that an artifact is one of an image of `image_type`.
+fn check_artifact(artifact: &Place<'_>, image_type: Option<ImageType>, findings: &mut Findings) {
+    let Some(format) = artifact.read(artifact::TYPE) else { return };
+    let at = artifact.at(artifact::TYPE);
+    let types = [ImageType::Img, ImageType::Wsl2];
+    let owner = types.into_iter().find(|owner| owner.archive() == Some(format));
+    let own = image_type.and_then(|image_type| Some((image_type, image_type.archive()?)));
+    let finding = match (own, owner) {
+        (Some((image_type, archive)), _) if archive != format => {
+            let (kind, word) = (image_type.word(), archive.word());
+            let finding = at.error(format!("has to be {word}: {kind} images are archives"));
+            Some((finding, image_type, archive))
+        }
+        (None, Some(owner)) => Some((
+            at.error(format!("is for {} images only", owner.word())),
+            owner,
+            format,
+        )),
+        _ => None,
+    };
+    if let Some((finding, image_type, format)) = finding {
+        findings.push(finding.hint(format!(
+            "type: {} belongs to imageType: {}, and no other type does",
+            format.word(),
+            image_type.word()
+        )));
+    }
+    if format == ArtifactFormat::Img && artifact.read(artifact::COMPRESSION) == Some(Compression::Bzip2) {
+        let at = artifact.at(artifact::COMPRESSION);
+        let finding = at.error("is no compression of an initrd");
+        findings.push(finding.hint("use gz, zstd or xz, which the kernels of all distributions unpack"));
     }
 }
 

@@ -241,6 +241,7 @@ fn the_artifacts_of_the_build_before_stay_when_the_disk_fills() {
             tree: None,
             stem: "image",
             artifacts: &artifacts,
+            beside: &[],
             record: &record,
             uuid: uuid::Uuid::nil(),
             with_all_digests: true,

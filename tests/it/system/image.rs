@@ -140,6 +140,7 @@ fn other_formats_boot(image: &Path) {
         tree: None,
         stem: "image",
         artifacts: &wanted,
+        beside: &[],
         record: &directory.path().join("record"),
         uuid: Uuid::from_u128(7),
         with_all_digests: false,

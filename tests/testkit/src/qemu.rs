@@ -15,7 +15,7 @@ pub struct Machine {
     keyboard: ChildStdin,
     screen: Arc<Mutex<String>>,
     seen: usize,
-    _variables: tempfile::NamedTempFile,
+    _variables: Option<tempfile::NamedTempFile>,
 }
 
 impl Machine {
@@ -28,20 +28,31 @@ impl Machine {
     pub fn boot_format(image: &Path, format: &str) -> Self {
         let variables = tempfile::NamedTempFile::new().unwrap();
         std::fs::copy(FIRMWARE_VARIABLES, variables.path()).expect("the package ovmf is needed");
-        let drive = |text: String| ["-drive".to_owned(), text];
+        let drives = [
+            format!("if=pflash,format=raw,readonly=on,file={FIRMWARE_CODE}"),
+            format!("if=pflash,format=raw,file={}", variables.path().display()),
+            format!("if=virtio,format={format},file={}", image.display()),
+        ];
+        let drives = drives.into_iter().flat_map(|drive| ["-drive".to_owned(), drive]);
+        Self::start(drives.chain(["-m".into(), "1024".into()]), Some(variables))
+    }
+
+    /// Boots the kernel with the initrd and the command line, without firmware and disk, under emulation.
+    pub fn boot_kernel(kernel: &Path, initrd: &Path, command_line: &str) -> Self {
+        let [kernel, initrd] = [kernel, initrd].map(|path| path.display().to_string());
+        let options = [
+            ("-kernel", kernel),
+            ("-initrd", initrd),
+            ("-append", command_line.to_owned()),
+            ("-m", "3072".to_owned()),
+        ];
+        let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        Self::start(options, None)
+    }
+
+    fn start(options: impl Iterator<Item = String>, variables: Option<tempfile::NamedTempFile>) -> Self {
         let mut child = Command::new("qemu-system-x86_64")
-            .args([
-                "-machine",
-                "q35",
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max",
-                "-smp",
-                "2",
-                "-m",
-                "1024",
-            ])
+            .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
             .args([
                 "-display",
                 "none",
@@ -53,12 +64,7 @@ impl Machine {
                 "-snapshot",
             ])
             .args(["-nic", "none"])
-            .args(drive(format!("if=pflash,format=raw,readonly=on,file={FIRMWARE_CODE}")))
-            .args(drive(format!(
-                "if=pflash,format=raw,file={}",
-                variables.path().display()
-            )))
-            .args(drive(format!("if=virtio,format={format},file={}", image.display())))
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

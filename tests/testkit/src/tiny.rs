@@ -267,6 +267,10 @@ fn write_provider(config: &Path, key: Option<&str>) {
     let directory = config.join("providers/debian/debian13");
     fs::create_dir_all(directory.join("defaults")).unwrap();
     fs::write(directory.join("defaults/raw.yml"), DEFAULTS).unwrap();
+    for (image_type, disk) in [("img", ""), ("wsl2", "disk: {name: tiny, artifacts: [{type: tar, compression: gz}]}\n")] {
+        let file = directory.join(format!("defaults/{image_type}.yml"));
+        fs::write(file, default_without_disk(image_type, disk)).unwrap();
+    }
     let text = fs::read_to_string(own.join("providers/debian/debian13/provider.yml")).unwrap();
     let start = text.find("repositories:").unwrap();
     let end = text.find("basePackages:").unwrap();
@@ -276,7 +280,7 @@ fn write_provider(config: &Path, key: Option<&str>) {
         ),
         None => text[start..end].to_owned(),
     };
-    let rest = format!("basePackages: [{BASE}]\ndefaults:\n  - {{imageType: raw, file: raw.yml}}\n");
+    let rest = format!("basePackages: [{BASE}]\ndefaults:\n  - {{imageType: raw, file: raw.yml}}\n  - {{imageType: img, file: img.yml}}\n  - {{imageType: wsl2, file: wsl2.yml}}\n");
     fs::write(
         directory.join("provider.yml"),
         text[..start].to_owned() + &repositories + &rest,
@@ -286,6 +290,15 @@ fn write_provider(config: &Path, key: Option<&str>) {
     for key in fs::read_dir(own.join("keys")).unwrap().flatten() {
         fs::copy(key.path(), config.join("keys").join(key.file_name())).unwrap();
     }
+}
+
+/// Makes the default template of an image that is an archive.
+fn default_without_disk(image_type: &str, disk: &str) -> String {
+    format!(
+        "image: {{name: tiny, version: \"13\"}}\n\
+         target: {{os: debian, dist: debian13, arch: x86_64, imageType: {image_type}}}\n{disk}\
+         systemConfig:\n  name: default_{image_type}\n  immutability: {{enabled: false}}\n  packages: [hello]\n"
+    )
 }
 
 /// The default template: a small disk.

@@ -1,0 +1,49 @@
+//! What only an image without a disk needs: the first program of an initrd, the settings of a system for WSL.
+
+use super::{ConfigureError, Context, finish};
+use super::error::one_line;
+use crate::model::ImageType;
+
+/// The program that the kernel starts in an initrd (`rdinit=`, kernel parameters).
+const INIT: &str = "/init";
+/// The settings of one system for WSL.
+const WSL_SETTINGS: &str = "/etc/wsl.conf";
+/// What WSL reads when it installs the system.
+const WSL_DISTRIBUTION: &str = "/etc/wsl-distribution.conf";
+/// The first process of a system.
+const SYSTEM_INIT: &str = "/sbin/init";
+
+/// Writes the files of the image's kind.
+pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
+    match context.request.template.target.image_type {
+        ImageType::Img => link_init(context),
+        ImageType::Wsl2 => write_wsl(context),
+        ImageType::Raw | ImageType::Iso => Ok(()),
+    }
+}
+
+/// Writes the settings that WSL reads: whether systemd runs, which user opens a shell, and under which name the system is
+/// installed (Microsoft, "Advanced settings configuration in WSL" and "Build a Custom Linux Distribution for WSL").
+fn write_wsl(context: &Context<'_>) -> Result<(), ConfigureError> {
+    let template = context.request.template;
+    let has_systemd = context.root.exists(finish::SYSTEMD)?;
+    let mut settings = format!("[boot]\nsystemd={has_systemd}\n");
+    // With several users the template does not say which one is meant.
+    if let [user] = &template.system.users[..] {
+        settings.push_str(&format!("\n[user]\ndefault={}\n", user.name));
+    }
+    context.provide(WSL_SETTINGS, settings, 0o644)?;
+    let name = one_line("image.name", &template.image.name, WSL_DISTRIBUTION)?;
+    let distribution = format!("[oobe]\ndefaultName = {name}\n");
+    Ok(context.provide(WSL_DISTRIBUTION, distribution, 0o644)?)
+}
+
+/// Makes the system's init the first program, unless the image has one of its own.
+fn link_init(context: &Context<'_>) -> Result<(), ConfigureError> {
+    let root = &context.root;
+    let is_own = root.is_spared(INIT) || root.exists(INIT)? || root.read_link(INIT)?.is_some();
+    if !is_own && root.exists(SYSTEM_INIT)? {
+        root.symlink(SYSTEM_INIT.trim_start_matches('/'), INIT)?;
+    }
+    Ok(())
+}

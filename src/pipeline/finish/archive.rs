@@ -1,0 +1,58 @@
+//! Images without a disk: an archive of the tree.
+
+use crate::boot::kernel;
+use crate::image::archive::{self, Format, Inputs};
+use crate::image::artifacts::Beside;
+use crate::image::earlier::Earlier;
+use crate::image::merged::Merged;
+use crate::model::ImageType;
+use crate::pipeline::context::Context;
+use crate::pipeline::error::BuildError;
+
+use super::image::Written;
+
+/// An initrd of more bytes than this is worth a warning: a machine needs memory for its files and for the packed form.
+const LARGE_BYTES: u64 = 1 << 30;
+
+/// Writes the archive of `merged` that an image without a disk consists of, over an earlier one where one exists; no time in it is later than
+/// `epoch_seconds`. `identifier` tells it from other archives.
+///
+/// # Errors
+/// [`BuildError`]; for one, if the tree of an initrd has no kernel.
+pub fn write(
+    context: &Context<'_>,
+    merged: &Merged,
+    (identifier, epoch_seconds): (uuid::Uuid, u64),
+    earlier: Option<Earlier>,
+) -> Result<Written, BuildError> {
+    let template = &context.loaded().template;
+    let is_initrd = template.target.image_type == ImageType::Img;
+    let mut beside = Vec::new();
+    if is_initrd {
+        let (version, image) = kernel::newest(merged, template.target.arch, template.system.kernel.version.as_deref())?;
+        beside.push(Beside {
+            name: format!("vmlinuz-{version}"),
+            source: merged.file(&image)?,
+        });
+    }
+    let path = context.request.raw_path();
+    let inputs = Inputs {
+        merged,
+        format: if is_initrd { Format::Cpio } else { Format::Tar },
+        uuid: identifier,
+        epoch_seconds,
+    };
+    let (summary, mut warnings) = archive::write(&path, inputs, earlier, context.work)?;
+    if is_initrd && summary.size_bytes > LARGE_BYTES {
+        warnings.push(format!(
+            "the initrd unpacks to {} MiB, and a machine needs more memory than that to boot it",
+            summary.size_bytes >> 20
+        ));
+    }
+    Ok(Written {
+        path,
+        summary,
+        beside,
+        warnings,
+    })
+}

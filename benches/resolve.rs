@@ -161,6 +161,7 @@ fn repository(id: &str, root: &Path) -> Repository {
         priority: 500,
         filter: PackageFilter::default(),
         checks: Default::default(),
+        files: None,
     }
 }
 

@@ -8,12 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod ar;
+pub mod bundle;
 pub mod compression;
 mod cpio;
 pub mod deb;
 pub mod rpm;
 pub mod stream;
 pub mod unpack;
+mod zip;
 
 /// Most bytes behind the end of an archive in its stream: fillers are far shorter.
 const REST_BYTES_MAX: u64 = 64 << 20;

@@ -33,7 +33,7 @@ use crate::progress::{Progress, Task, Unit};
 
 pub use bulk::{CacheReport, CachedPackage, First, RemotePackage};
 pub use error::{CacheError, MissingPackage};
-pub use file::{FILE_SUFFIX, file_path, obtain_file};
+pub use file::{FILE_SUFFIX, file_path, keep_file, note_files, obtain_current, obtain_file};
 pub use memo::verified_digests;
 pub use signatures::Signers;
 pub use usage::last_used;

@@ -27,6 +27,7 @@ use crate::package::Checksum;
 pub use client::Fetcher;
 pub use credentials::{Credentials, CredentialsFormat, shown};
 pub use engine::{FetchOptions, Network};
+pub use local::file_url;
 pub use partial::{Committed, Partial};
 pub(crate) use partial::{is_download, sweep};
 pub use proxy::Proxies;

@@ -10,8 +10,9 @@ mod partition;
 mod people;
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
-use crate::package::{Arch, PackageFilter};
+use crate::package::{Arch, PackageFilter, Sha256};
 use crate::words::words;
 
 pub use baseline::*;
@@ -434,8 +435,12 @@ pub enum KernelForm {
 pub struct PackageRepository {
     /// Suite or codename; also its id.
     pub codename: String,
-    /// Base URL (`http`, `https`, `file`), or an absolute directory.
+    /// Base URL (`http`, `https`, `file`), or an absolute directory; empty if it has `packages` alone.
     pub url: String,
+    /// `packages`: files with packages, which are a repository of their own.
+    pub packages: Vec<PackageSource>,
+    /// `insecureSkipVerify`: the servers of `packages` may have any certificate.
+    pub any_certificate: bool,
     /// Keys that may sign it: URLs, or absolute paths.
     pub keys: Vec<String>,
     /// `[trusted=yes]`: unsigned is accepted, loudly.
@@ -448,4 +453,31 @@ pub struct PackageRepository {
     pub filter: PackageFilter,
     /// `checkValidUntil`; `true` if absent.
     pub check_valid_until: bool,
+}
+
+/// An entry of `packageRepositories[].packages`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageSource {
+    /// The file or directory.
+    pub place: PackagePlace,
+    /// The digest that the file must have, if the template pins it.
+    pub sha256: Option<Sha256>,
+}
+
+/// Where a file with packages is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackagePlace {
+    /// At a URL (`https`).
+    Url(String),
+    /// On the build host; it may be a directory.
+    Host(PathBuf),
+}
+
+impl std::fmt::Display for PackagePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(url),
+            Self::Host(path) => path.display().fmt(f),
+        }
+    }
 }

@@ -43,6 +43,21 @@ pub struct Repository {
     pub filter: PackageFilter,
     /// The properties of its metadata that must hold.
     pub checks: Checks,
+    /// The package files that it consists of, if a template names them one by one; it then has no metadata and no URL.
+    pub files: Option<Vec<PackageFile>>,
+}
+
+/// A package file on this host that a template names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where it came from, for messages.
+    pub origin: String,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// Its length in bytes.
+    pub size_bytes: u64,
 }
 
 impl Repository {

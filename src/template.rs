@@ -25,7 +25,7 @@ mod variables;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{ImageType, Template};
+use crate::model::{ImageType, PackageSource, Template};
 use crate::package::{Arch, asks_for};
 use crate::provider::{DefaultTemplate, Provider, Providers};
 use crate::words::Words;
@@ -129,6 +129,11 @@ impl Loaded {
         let own = self.origins.layers.first();
         let is_of = |place: &Place<'_>| own.is_none_or(|own| !Arc::ptr_eq(&own.source, place.node.span.source()));
         self.asking(name).as_ref().is_some_and(is_of)
+    }
+
+    /// Converts an entry of `packageRepositories[].packages` of the merged template.
+    fn package_source(&self, entry: &Node) -> Option<PackageSource> {
+        convert::package_source(entry, &self.origins)
     }
 
     /// Says, as file and line, what leaves out the package `name`; `None` if nothing does.

@@ -16,6 +16,7 @@ mod sparse;
 
 pub use field::Xattrs;
 use field::{BLOCK_BYTES, Header};
+pub(super) use member::name_of;
 pub use member::{Kind, Member, PATH_BYTES_MAX, Rules, relative};
 pub use sparse::Extent;
 
@@ -263,7 +264,7 @@ impl<R: Read> Stream<R> {
     }
 
     fn refused(&self, name: &[u8], problem: impl Into<String>) -> ArchiveError {
-        ArchiveError::refused(&self.archive, &member::name_of(name), problem)
+        ArchiveError::refused(&self.archive, &name_of(name), problem)
     }
 
     fn ends_early(&self) -> ArchiveError {

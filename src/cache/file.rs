@@ -1,11 +1,13 @@
-//! Files that a template names by URL and digest, beside the packages: each is named after its SHA-256.
+//! Files that a template names by URL, beside the packages: each is named after its SHA-256.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::usage;
 use crate::durable::{self, PathError};
-use crate::fetch::{FetchError, Fetcher, Reply, Transport as _, shown};
+use crate::fetch::{FetchError, Fetcher, Reply, Transport as _, Validators, shown};
 use crate::package::{Checksum, Sha256};
 
 /// The end of the names of such files.
@@ -44,8 +46,79 @@ pub fn obtain_file(directory: &Path, url: &str, sha256: Sha256, fetcher: &Fetche
         }
         durable::write_public_file(&path, bytes)?;
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(usage::note(directory, name.into_iter())?)
+    Ok(note_files(directory, [sha256].into_iter())?)
+}
+
+/// The directory below `metadata` of what is known of URLs whose files have no digest in the template.
+const KNOWN: &str = "files";
+/// The largest record of a URL, in bytes.
+const KNOWN_MAX_BYTES: u64 = 64 << 10;
+
+/// The file that a URL served last.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    sha256: Sha256,
+    validators: Validators,
+}
+
+/// Makes sure that the package cache `directory` has the file that `url` serves now, and returns its digest. The server
+/// is asked whether it still has the file of an earlier call; offline, that file is taken. A new file is logged with its
+/// digest.
+///
+/// # Errors
+/// [`FetchError`] if it cannot be downloaded; [`FetchError::Offline`] if it never was and no download is allowed.
+pub fn obtain_current(directory: &Path, url: &str, fetcher: &Fetcher) -> Result<Sha256, FetchError> {
+    let record = directory.join("metadata").join(KNOWN).join(Sha256::of(url).to_string());
+    durable::public_directory(record.parent().unwrap_or(directory))?;
+    let known = known(&record);
+    let known = match known {
+        Some(known) if digest(&file_path(directory, known.sha256))? == Some(known.sha256) => Some(known),
+        _ => None,
+    };
+    let sha256 = match known {
+        Some(known) if !fetcher.may_fetch(url) => known.sha256,
+        known => match fetcher.get(url, FILE_MAX_BYTES, known.as_ref().map(|known| &known.validators))? {
+            Reply::NotModified => known.map_or_else(|| Sha256::of([]), |known| known.sha256),
+            Reply::Body { bytes, validators } => {
+                let sha256 = keep_file(directory, &bytes)?;
+                if known.as_ref().is_none_or(|known| known.sha256 != sha256) {
+                    tracing::warn!(url = shown(url), %sha256, "NOT PINNED: the file has no digest in the template");
+                }
+                // Strings always have a JSON form.
+                let text = serde_json::to_vec(&Known { sha256, validators }).unwrap_or_default();
+                durable::write_public_file(&record, text)?;
+                sha256
+            }
+        },
+    };
+    Ok(sha256)
+}
+
+/// Reads the record of a URL; `None` if there is none, or it is damaged.
+fn known(record: &Path) -> Option<Known> {
+    let file = durable::open_regular(record).ok()?;
+    serde_json::from_slice(&durable::read_at_most(file, KNOWN_MAX_BYTES).ok()?).ok()
+}
+
+/// Puts `content` into the package cache `directory`, unless it is there, whole; returns its digest.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub fn keep_file(directory: &Path, content: &[u8]) -> Result<Sha256, PathError> {
+    let sha256 = Sha256::of(content);
+    let path = file_path(directory, sha256);
+    if digest(&path)? != Some(sha256) {
+        durable::write_public_file(&path, content)?;
+    }
+    Ok(sha256)
+}
+
+/// Notes that the files with these digests in the package cache `directory` are used now.
+///
+/// # Errors
+/// If the record of use cannot be written.
+pub fn note_files(directory: &Path, files: impl Iterator<Item = Sha256>) -> Result<(), PathError> {
+    usage::note(directory, files.map(|sha256| format!("{sha256}{FILE_SUFFIX}")))
 }
 
 /// Computes the digest of a file; `None` if it does not exist.
@@ -62,7 +135,28 @@ fn digest(path: &Path) -> Result<Option<Sha256>, PathError> {
 mod tests {
     use super::*;
     use crate::cancel::Cancel;
-    use crate::fetch::testing::{fetcher, fetcher_with};
+    use crate::fetch::testing::{Server, fetcher, fetcher_with};
+
+    #[test]
+    fn what_a_url_serves_is_asked_for_again_and_found_offline() {
+        let cache = tempfile::tempdir().unwrap();
+        let server = Server::start();
+        let url = server.page("/f", "content");
+        let expected = Sha256::of("content");
+        let offline = fetcher_with(Cancel::default(), |options| options.offline = true);
+        let missing = obtain_current(cache.path(), &url, &offline);
+        assert!(matches!(missing, Err(FetchError::Offline { .. })), "{missing:?}");
+        assert_eq!(obtain_current(cache.path(), &url, &fetcher()).unwrap(), expected);
+        assert_eq!(obtain_current(cache.path(), &url, &fetcher()).unwrap(), expected);
+        let sent: Vec<_> = server.served().iter().map(|served| served.status).collect();
+        assert_eq!(sent, [200, 304], "the server says that nothing has changed");
+        assert_eq!(obtain_current(cache.path(), &url, &offline).unwrap(), expected);
+        // Without the file, or with a damaged one, the server is asked for it.
+        std::fs::write(file_path(cache.path(), expected), "contemt").unwrap();
+        assert!(obtain_current(cache.path(), &url, &offline).is_err());
+        assert_eq!(obtain_current(cache.path(), &url, &fetcher()).unwrap(), expected);
+        assert_eq!(std::fs::read(file_path(cache.path(), expected)).unwrap(), b"content");
+    }
 
     #[test]
     fn a_file_is_kept_verified_and_found_offline() {

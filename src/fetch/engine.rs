@@ -41,6 +41,8 @@ pub struct FetchOptions {
     pub first_backoff: Duration,
     /// Whether only `file:` URLs may be used.
     pub offline: bool,
+    /// Whether servers may have any certificate; for files of which the digest is known.
+    pub any_certificate: bool,
     /// `User-Agent` header.
     pub user_agent: String,
     /// Proxies and credentials.
@@ -56,6 +58,7 @@ impl Default for FetchOptions {
             attempts: 3,
             first_backoff: Duration::from_millis(500),
             offline: false,
+            any_certificate: false,
             user_agent: concat!("oic/", env!("CARGO_PKG_VERSION")).to_owned(),
             network: Network::default(),
         }
@@ -148,6 +151,7 @@ fn builder(options: &FetchOptions) -> Result<ClientBuilder, String> {
         .connect_timeout(options.connect_timeout)
         .pool_max_idle_per_host(options.workers.max(1))
         .http2_adaptive_window(true)
+        .tls_danger_accept_invalid_certs(options.any_certificate)
         .redirect(redirect::Policy::custom(follow))
         .no_proxy()
         .proxy(Proxy::custom(move |url| routes.proxy_for(url))))

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
@@ -18,6 +18,11 @@ fn path_of(url: &Url) -> Result<PathBuf, FetchError> {
         url: url.to_string(),
         reason: "a file: URL is file:///absolute/path, without a host".to_owned(),
     })
+}
+
+/// Returns the `file:` URL of an absolute path; `None` for another path.
+pub fn file_url(path: &Path) -> Option<String> {
+    Url::from_file_path(path).ok().map(Into::into)
 }
 
 /// Opens the regular file that `url` names; returns its path, too.

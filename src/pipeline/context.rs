@@ -1,6 +1,6 @@
 //! What the stages of a build share.
 
-use crate::fetch::{FetchOptions, Fetcher};
+use crate::fetch::{FetchError, FetchOptions, Fetcher};
 use crate::pipeline::error::BuildError;
 use crate::pipeline::report::Timeline;
 use crate::pipeline::request::BuildRequest;
@@ -44,22 +44,28 @@ impl<'a> Context<'a> {
         timeline: Timeline,
     ) -> Result<Self, BuildError> {
         let selecting = &request.selecting;
-        let options = FetchOptions {
-            workers: selecting.workers,
-            offline: selecting.offline,
-            network: selecting.network.clone(),
-            ..FetchOptions::default()
-        };
         Ok(Self {
             request,
             system: system::of(selecting.loaded.provider.packages.system),
             shared,
             workspace: request.workspace(),
-            fetcher: Fetcher::new(options, work.cancel.clone())?,
+            fetcher: Fetcher::new(options(request), work.cancel.clone())?,
             work,
             timeline,
             reused: Reused::default(),
         })
+    }
+
+    /// Makes downloads from servers with any certificate; only for files of which the digest is known.
+    ///
+    /// # Errors
+    /// If downloads cannot be set up.
+    pub fn fetcher_of_any_certificate(&self) -> Result<Fetcher, FetchError> {
+        let options = FetchOptions {
+            any_certificate: true,
+            ..options(self.request)
+        };
+        Fetcher::new(options, self.work.cancel.clone())
     }
 
     /// Gives the template and its provider.
@@ -81,5 +87,16 @@ impl<'a> Context<'a> {
             transport: &self.fetcher,
             work: self.work,
         }
+    }
+}
+
+/// Gives the settings of the downloads of `request`.
+fn options(request: &BuildRequest) -> FetchOptions {
+    let selecting = &request.selecting;
+    FetchOptions {
+        workers: selecting.workers,
+        offline: selecting.offline,
+        network: selecting.network.clone(),
+        ..FetchOptions::default()
     }
 }

@@ -55,6 +55,8 @@ pub enum BuildError {
     #[error(transparent)]
     Repositories(#[from] crate::provider::RepositoryError),
     #[error(transparent)]
+    PackageFiles(#[from] crate::pipeline::select::files::PackageFilesError),
+    #[error(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
     #[error(transparent)]
     System(#[from] crate::system::SystemError),
@@ -108,6 +110,7 @@ impl BuildError {
         match self {
             Self::Repositories(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
+            Self::PackageFiles(error) => error.hint(),
             Self::Repo(error) => error.hint(),
             Self::System(error) => error.hint(),
             Self::Resolve {

@@ -76,6 +76,7 @@ fn is_elsewhere(error: &BuildError) -> bool {
             | BuildError::Gone(_)
             | BuildError::Lock(_)
             | BuildError::NotCached(_)
+            | BuildError::PackageFiles(_)
             | BuildError::Plan(_)
             | BuildError::Repo(_)
             | BuildError::Resolve { .. }

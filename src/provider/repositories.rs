@@ -6,7 +6,10 @@ use super::{Provider, ProviderRepository};
 use crate::hint::{Hint, Means};
 use crate::model::{PackageRepository, Template};
 use crate::package::PackageFilter;
-use crate::repo::{Checks, Repository};
+use crate::repo::{Checks, PackageFile, Repository};
+
+/// The base URL of a repository of files: a package of it that is not among them is nowhere.
+const NOWHERE: &str = "file://";
 
 /// The error for a repository of the build that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,8 @@ impl RepositoryError {
 }
 
 /// Returns the repositories of a build in their order: the provider's, then the template's, with unique ids.
-/// `fetch_key` downloads the key at an `http:` or `https:` URL, or says in words why it cannot.
+/// `fetch_key` downloads the key at an `http:` or `https:` URL, or says in words why it cannot. `files` are the package
+/// files that each of the template's names, in their order; missing ones are none.
 ///
 /// # Errors
 /// [`RepositoryError`] for the first repository that cannot be used: an image built without it would have other,
@@ -66,6 +70,7 @@ pub fn repositories(
     mirrors: &Mirrors,
     template: &Template,
     fetch_key: FetchKey<'_>,
+    files: &[Vec<PackageFile>],
 ) -> Result<Vec<Repository>, RepositoryError> {
     let mut all: Vec<Repository> = Vec::new();
     for repository in &provider.repositories {
@@ -96,9 +101,10 @@ pub fn repositories(
                 exclude: repository.exclude_packages.clone(),
             },
             checks: Checks::default(),
+            files: None,
         });
     }
-    for repository in &template.repositories {
+    for (index, repository) in template.repositories.iter().enumerate() {
         match mirrored(repository, provider) {
             // The same archive again: it can add components, exclude packages, and say that the archive is an old one.
             Some(same) => {
@@ -110,8 +116,18 @@ pub fn repositories(
                 }
             }
             None => {
-                let id = unique_id(name(repository), &all);
-                all.push(additional(provider, repository, id, fetch_key)?);
+                let added = additional(provider, repository, fetch_key)?;
+                // Files beside a directory are a repository of their own: no index has them.
+                let named = (!repository.packages.is_empty()).then(|| Repository {
+                    base_url: NOWHERE.to_owned(),
+                    files: Some(files.get(index).cloned().unwrap_or_default()),
+                    ..added.clone()
+                });
+                let served = (!repository.url.is_empty()).then_some(added);
+                for repository in served.into_iter().chain(named) {
+                    let id = unique_id(&repository.id, &all);
+                    all.push(Repository { id, ..repository });
+                }
             }
         }
     }
@@ -149,10 +165,10 @@ fn provider_keys(repository: &ProviderRepository, fetch_key: FetchKey<'_>) -> Re
     repository.keys.iter().map(obtain).collect()
 }
 
+/// Makes a repository of the template's, with an id that others may have.
 fn additional(
     provider: &Provider,
     repository: &PackageRepository,
-    id: String,
     fetch_key: FetchKey<'_>,
 ) -> Result<Repository, RepositoryError> {
     if repository.keys.is_empty() && !repository.trusted {
@@ -172,7 +188,7 @@ fn additional(
     let is_directory = repository.url.starts_with('/');
     let is_flat = repository.codename.ends_with('/');
     Ok(Repository {
-        id,
+        id: name(repository).to_owned(),
         base_url: if is_directory {
             format!("file://{}", repository.url)
         } else {
@@ -195,6 +211,7 @@ fn additional(
             suite: false,
             valid_until: repository.check_valid_until,
         },
+        files: None,
     })
 }
 

@@ -51,6 +51,14 @@ static RPM: Policy = Policy {
 };
 
 impl PackageSystem {
+    /// Returns the ending of the names of package files, without its dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
+        }
+    }
+
     /// Returns the rules for all packages of the system.
     pub fn policy(self) -> &'static Policy {
         match self {

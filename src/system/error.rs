@@ -16,6 +16,17 @@ pub enum SystemError {
     /// Packages in a plain directory carry no signature.
     #[error("{} is a plain directory of packages, which has no signature", .0.display())]
     Unsigned(PathBuf),
+    /// Packages that a template names by file carry no signature.
+    #[error("the packages of the repository {0} are files, which have no signature")]
+    UnsignedFiles(String),
+    /// A package that a template names, or that is in an archive that it names, cannot be used.
+    #[error("{origin}: {error}")]
+    OfFile {
+        /// The place that it came from.
+        origin: String,
+        /// The error of its file.
+        error: Box<SystemError>,
+    },
     /// A package file cannot be used.
     #[error("{} {reason}", path.display())]
     Package {
@@ -48,12 +59,12 @@ impl SystemError {
     /// Says what to do next, where something can be done.
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Unsigned(_) => {
+            Self::Unsigned(_) | Self::UnsignedFiles(_) => {
                 Some("give the repository pkey: \"[trusted=yes]\" to take its packages all the same".into())
             }
             Self::Repo(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
-            Self::Package { .. } | Self::Archive(_) | Self::Path(_) | Self::Cancelled(_) => None,
+            Self::OfFile { .. } | Self::Package { .. } | Self::Archive(_) | Self::Path(_) | Self::Cancelled(_) => None,
         }
     }
 }

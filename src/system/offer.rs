@@ -22,10 +22,11 @@ pub trait Offer: Format {
     /// The memory of indexes that are read only when a request needs them.
     type Memory: Debug + Default + Send + Sync;
 
-    /// Gives the directory, if `repository` is one of package files without an index.
+    /// Gives the directory, if `repository` is a directory of package files without an index.
     fn directory(repository: &Repository) -> Option<PathBuf>;
 
-    /// Makes the index of a directory of package files.
+    /// Makes the index of a directory of package files, or of the files that `repository` names; these have no
+    /// `directory`.
     ///
     /// # Errors
     /// If the packages carry no signature, or one of them is damaged.
@@ -143,7 +144,8 @@ pub trait Resolver {
 pub fn verify<F: Offer>(loader: &Loader<'_>, repositories: &[Repository]) -> Result<Box<dyn Heads>, SystemError> {
     let (mut directories, mut served) = (Vec::new(), Vec::new());
     for repository in repositories {
-        match F::directory(repository) {
+        let named = repository.files.as_ref().map(|_| PathBuf::new());
+        match named.or_else(|| F::directory(repository)) {
             Some(directory) => directories.push((repository, directory)),
             None => served.push(repository.clone()),
         }

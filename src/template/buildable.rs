@@ -1,5 +1,7 @@
 //! What this version cannot build is refused before any work, with the field that asks for it.
 
+mod packages;
+
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -57,6 +59,7 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
         self::system(system, &mut findings);
     }
     repositories(loaded, &root, &mut findings);
+    packages::check(loaded, &root, &mut findings);
     if let Some(system) = &system {
         files(loaded, system, &mut findings);
     }
@@ -87,16 +90,9 @@ fn target(loaded: &Loaded, root: &Place<'_>, findings: &mut Findings) {
     }
 }
 
-/// Refuses a repository without a key and a directory that does not exist: both would end the build.
+/// Refuses a repository without a key, and directories and package files that do not exist: all would end the build.
 fn repositories(loaded: &Loaded, root: &Place<'_>, findings: &mut Findings) {
     for place in root.items(template::REPOSITORIES) {
-        if let Some(packages) = place
-            .get(repository::PACKAGES)
-            .filter(|list| !list.node.items().is_empty())
-        {
-            let finding = packages.error("packages by file are not built by this version");
-            findings.push(finding.hint("put the files into a directory, and name it with path"));
-        }
         if let Some(path) = place
             .read(repository::PATH)
             .filter(|path| !is_placeholder(path) && !Path::new(path).is_dir())

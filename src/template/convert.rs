@@ -2,6 +2,7 @@
 //! here, so a value that does not convert is left out rather than reported twice.
 
 use super::additional::Files;
+use super::files::Origins;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
@@ -34,7 +35,7 @@ pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) 
         repositories: root
             .read(template::REPOSITORIES)
             .iter()
-            .filter_map(repository)
+            .filter_map(|node| repository(node, files.origins))
             .collect(),
     })
 }
@@ -268,10 +269,18 @@ fn kernel(node: Option<&Node>) -> Kernel {
 }
 
 /// Converts an entry of `packageRepositories`; an entry whose URL is a placeholder is left out.
-fn repository(node: &Node) -> Option<PackageRepository> {
+fn repository(node: &Node, origins: &Origins) -> Option<PackageRepository> {
     let is_real = |place: &&str| !is_placeholder(place);
-    let url = node.read(repository::URL).or_else(|| node.read(repository::PATH));
-    let url = url.filter(is_real)?;
+    let packages = node.get(repository::PACKAGES).map_or(&[][..], Node::items);
+    let packages: Vec<PackageSource> = packages
+        .iter()
+        .filter_map(|file| package_source(file, origins))
+        .collect();
+    let url = match node.read(repository::URL) {
+        Some(url) => Some(Some(url).filter(is_real)?),
+        None => node.read(repository::PATH).filter(is_real),
+    };
+    let url = url.or((!packages.is_empty()).then_some(""))?;
     let one = node.read(repository::PKEY).map(str::to_owned);
     let keys: Vec<String> = one.into_iter().chain(node.read(repository::PKEYS)).collect();
     let components = node.read(repository::COMPONENT).unwrap_or("main");
@@ -279,6 +288,8 @@ fn repository(node: &Node) -> Option<PackageRepository> {
     Some(PackageRepository {
         codename: node.read(repository::CODENAME)?.to_owned(),
         url: url.trim_end_matches('/').to_owned(),
+        packages,
+        any_certificate: node.read(repository::INSECURE_SKIP_VERIFY) == Some(true),
         trusted: keys.iter().any(|key| key == TRUSTED),
         keys: keys
             .into_iter()
@@ -292,4 +303,22 @@ fn repository(node: &Node) -> Option<PackageRepository> {
         },
         check_valid_until: node.read(repository::CHECK_VALID_UNTIL).unwrap_or(true),
     })
+}
+
+/// Converts an entry of `packages`: a URL or path, and its digest behind a `#`.
+pub(super) fn package_source(node: &Node, origins: &Origins) -> Option<PackageSource> {
+    let text = node.text()?;
+    let (place, digest) = text
+        .split_once('#')
+        .map_or((text, None), |(place, digest)| (place, Some(digest)));
+    let sha256 = digest.and_then(|digest| digest.strip_prefix("sha256=")?.parse().ok());
+    let place = match place.starts_with("https://") {
+        true => PackagePlace::Url(place.to_owned()),
+        false => PackagePlace::Host(match origins.locate(node, place) {
+            Some(FileSource::Host(path)) => path,
+            // The data that comes with oic has no packages.
+            _ => place.into(),
+        }),
+    };
+    Some(PackageSource { place, sha256 })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::embedded;
 use super::files::Origins;
-use super::schema::{TEMPLATE, additional_file, system, template};
+use super::schema::{TEMPLATE, additional_file, repository, system, template};
 use crate::data;
 use crate::model::FileSource;
 use crate::yaml::schema::{Field, Shape};
@@ -13,6 +13,12 @@ use crate::yaml::{Node, Value};
 /// Gives the tree with its fields in the order of the schema and every file under a name that is found from anywhere.
 pub(super) fn portable(root: &Node, origins: &Origins) -> Node {
     let mut root = ordered(root, &Shape::Map(TEMPLATE));
+    if let Some(mut repositories) = root.get(template::REPOSITORIES).cloned() {
+        if let Value::List(items) = &mut repositories.value {
+            items.iter_mut().for_each(|item| rename_packages(item, origins));
+        }
+        root.set(template::REPOSITORIES.name, repositories);
+    }
     let Some(mut system) = root.get(template::SYSTEM).cloned() else {
         return root;
     };
@@ -64,6 +70,31 @@ fn rename(item: &mut Node, origins: &Origins) {
             },
         );
     }
+}
+
+/// Gives the package files of a repository absolute names.
+fn rename_packages(repository: &mut Node, origins: &Origins) {
+    let Some(mut packages) = repository.get(repository::PACKAGES).cloned() else {
+        return;
+    };
+    let Value::List(items) = &mut packages.value else {
+        return;
+    };
+    for item in items {
+        let Some((text, name)) = item.text().map(|text| (text, text.split('#').next().unwrap_or(text))) else {
+            continue;
+        };
+        if name.starts_with("https://") {
+            continue;
+        }
+        let digest = text.strip_prefix(name).unwrap_or_default();
+        if let Some(FileSource::Host(path)) = origins.locate(item, name)
+            && let Some(found) = std::path::absolute(&path).ok().and_then(|path| utf8(&path))
+        {
+            item.value = Value::Text(format!("{found}{digest}"));
+        }
+    }
+    repository.set(repository::PACKAGES.name, packages);
 }
 
 /// Gives the `embedded:` name of a file.

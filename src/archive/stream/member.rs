@@ -166,7 +166,7 @@ pub fn relative(name: &Path) -> Result<PathBuf, &'static str> {
 }
 
 /// Converts a name to a path.
-pub(super) fn name_of(name: &[u8]) -> PathBuf {
+pub(in crate::archive) fn name_of(name: &[u8]) -> PathBuf {
     OsString::from_vec(name.to_owned()).into()
 }
 

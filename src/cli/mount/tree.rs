@@ -111,7 +111,7 @@ pub(super) fn pool(
     })?;
     let mirrors = environment.mirrors(&args.mirror)?;
     // No key is needed: the lockfile has the digest of every package.
-    let repositories = provider::repositories(&loaded.provider, &mirrors, template, &|_| Ok(Vec::new()));
+    let repositories = provider::repositories(&loaded.provider, &mirrors, template, &|_| Ok(Vec::new()), &[]);
     let mut repositories = repositories?;
     let options = FetchOptions {
         offline: args.offline,

@@ -85,6 +85,8 @@ impl<'a> Offer<'a> {
             filter: PackageFilter { allow, exclude },
             // These decide whether there is an answer, not which.
             checks: _,
+            // The root is a digest over what they say.
+            files: _,
         } = repository;
         Self {
             id,
@@ -163,6 +165,7 @@ mod tests {
             priority: 500,
             filter: PackageFilter::default(),
             checks: Default::default(),
+            files: None,
         }
     }
 

@@ -17,7 +17,7 @@ pub fn select(context: &Context<'_>, lockfile: &Lockfile) -> Result<Selection, B
             found: lockfile.provider.clone(),
         });
     }
-    let mut repositories = repositories::of(context)?;
+    let mut repositories = repositories::of(context, Some(lockfile))?;
     let known: BTreeSet<&str> = repositories.iter().map(|repository| repository.id.as_str()).collect();
     if let Some(unknown) = lockfile
         .repositories

@@ -15,7 +15,7 @@ use crate::system::Catalogue;
 impl Metadata {
     /// Verifies the metadata of the provider's and the template's repositories, unless a build of the same call has.
     pub fn of(context: &Context<'_>) -> Result<Arc<Self>, BuildError> {
-        let repositories = repositories::of(context)?;
+        let repositories = repositories::of(context, None)?;
         let identity = Identity {
             provider: context.loaded().provider.id(),
             cache: context.workspace.metadata(),

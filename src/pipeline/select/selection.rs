@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::configure::ImageSources;
 use crate::durable::{self, PathError};
-use crate::package::{Resolution, ResolvedPackage, Sha256};
+use crate::fetch;
+use crate::package::{Checksum, Resolution, ResolvedPackage, Sha256};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 use crate::repo::Repository;
@@ -114,12 +115,19 @@ impl Selection {
             .collect()
     }
 
-    /// Gives the URL of `package`.
+    /// Gives the URL of `package`, or of the file that the template names for it.
     pub fn url(&self, package: &ResolvedPackage) -> String {
         let repository = self
             .repositories
             .iter()
             .find(|repository| repository.id == package.repository);
+        let files = repository.and_then(|repository| repository.files.as_deref());
+        let mut files = files.unwrap_or_default().iter();
+        if let Some(file) = files.find(|file| Checksum::from(file.sha256) == package.checksum)
+            && let Some(url) = fetch::file_url(&file.path)
+        {
+            return url;
+        }
         let base = repository.map_or("", |repository| repository.base_url.as_str());
         format!("{base}/{}", package.path)
     }

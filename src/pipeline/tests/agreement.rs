@@ -47,7 +47,7 @@ fn mirrors() -> Mirrors {
 /// Says whether a build stops at its repositories before it downloads anything.
 fn stops_at_repositories(provider: &Provider, template: &Template) -> bool {
     let offline = |_: &str| Err("not asked".to_owned());
-    match repositories(provider, &mirrors(), template, &offline) {
+    match repositories(provider, &mirrors(), template, &offline, &[]) {
         Err(RepositoryError::Key { problem, .. }) => !matches!(problem, KeyProblem::Unusable(_)),
         Err(_) => true,
         Ok(_) => false,

@@ -139,7 +139,7 @@ fn repositories_are_the_providers_then_the_templates() {
         key.path().display()
     ));
     let fetch = |url: &str| Ok(format!("fetched {url}").into_bytes());
-    let all = repositories(&provider(), &mirrors, &template, &fetch).unwrap();
+    let all = repositories(&provider(), &mirrors, &template, &fetch, &[]).unwrap();
     let rows: Vec<_> = all
         .iter()
         .map(|r| format!("{} {} {} {:?} {}", r.id, r.base_url, r.suite, r.components, r.priority))
@@ -172,7 +172,7 @@ fn a_repository_that_cannot_be_verified_is_an_error() {
     mirrors.add_flag("http://m.example/debian").unwrap();
     let error = |entry: &str| {
         let fail = |_: &str| Err("the server answered 404".to_owned());
-        repositories(&provider(), &mirrors, &template(entry), &fail).unwrap_err()
+        repositories(&provider(), &mirrors, &template(entry), &fail, &[]).unwrap_err()
     };
     let no_key = error("{codename: x, url: 'http://x.example'}");
     assert_eq!(
@@ -224,7 +224,7 @@ fn a_vendors_own_server_is_the_last_resort() {
 
     // eLxr states no fingerprint: a build stops before it trusts any of its data.
     let elxr = providers.by_id("wind-river-elxr-elxr12-x86_64").unwrap();
-    let error = repositories(elxr, &Mirrors::new(), &template(""), &|_| Ok(b"any key".to_vec())).unwrap_err();
+    let error = repositories(elxr, &Mirrors::new(), &template(""), &|_| Ok(b"any key".to_vec()), &[]).unwrap_err();
     assert!(error.to_string().contains("not pinned"), "{error}");
     assert!(error.hint().unwrap().contains("docs/providers.md"));
 }

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::cancel::Cancel;
 use crate::package::{Arch, Sha256};
-use crate::repo::Repository;
 use crate::repo::deb::{self, LoadedIndex};
+use crate::repo::{PackageFile, Repository};
 
 use super::stanza;
-use crate::system::directory;
+use crate::system::directory::{self, Plain};
 use crate::system::error::SystemError;
 
-/// Reads the control files of all packages below `directory`.
+/// Reads the control files of the packages below `directory`, or of those that `repository` names.
 ///
 /// # Errors
 /// If `repository` is not declared trusted (nothing signs a plain directory), or a package is damaged.
@@ -23,12 +23,12 @@ pub(super) fn load(
     cancel: &Cancel,
 ) -> Result<LoadedIndex, SystemError> {
     if !repository.trusted {
-        return Err(SystemError::Unsigned(directory.to_owned()));
+        return Err(directory::unsigned(repository, directory));
     }
     let mut text = String::new();
-    for path in directory::packages(directory, "deb")? {
+    for package in directory::packages(repository, directory, "deb", cancel)? {
         cancel.check()?;
-        add_stanza(directory, &path, &mut text)?;
+        add_stanza(&package, &mut text).map_err(|error| package.explain(error))?;
     }
     let sha256 = Sha256::of(&text);
     let id = repository.id.as_str().into();
@@ -43,10 +43,14 @@ pub(super) fn load(
 
 /// Adds to `text` the package's control file with the fields of an index (Debian Repository Format, "Packages
 /// Indices").
-fn add_stanza(directory: &Path, path: &Path, text: &mut String) -> Result<(), SystemError> {
-    let control = stanza::control(path)?;
-    let name = directory::name(directory, path)?;
-    let (sha256, size_bytes) = directory::digest(path)?;
+fn add_stanza(package: &Plain, text: &mut String) -> Result<(), SystemError> {
+    let PackageFile {
+        path,
+        sha256,
+        size_bytes,
+        ..
+    } = &package.file;
+    let (control, name) = (stanza::control(path)?, &package.name);
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
@@ -96,6 +100,7 @@ mod tests {
             priority: 700,
             filter: Default::default(),
             checks: Default::default(),
+            files: None,
         }
     }
 

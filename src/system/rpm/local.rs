@@ -19,7 +19,7 @@ use crate::system::error::SystemError;
 /// The flag of a file that a package owns but does not bring (`RPMFILE_GHOST`).
 const GHOST: u64 = 1 << 6;
 
-/// Reads the headers of all packages below `directory`.
+/// Reads the headers of the packages below `directory`, or of those that `repository` names.
 ///
 /// # Errors
 /// If `repository` is neither declared trusted nor has a key that the packages are signed with (nothing
@@ -32,24 +32,24 @@ pub(super) fn load(
 ) -> Result<LoadedIndex, SystemError> {
     let signed = repository.signed == Signed::Packages && !repository.keys.is_empty();
     if !repository.trusted && !signed {
-        return Err(SystemError::Unsigned(directory.to_owned()));
+        return Err(directory::unsigned(repository, directory));
     }
     let id: Arc<str> = repository.id.as_str().into();
     let mut records = Vec::new();
     let mut digests = String::new();
-    for path in directory::packages(directory, "rpm")? {
+    for package in directory::packages(repository, directory, "rpm", cancel)? {
         cancel.check()?;
-        let (sha256, size_bytes) = directory::digest(&path)?;
+        let file = &package.file;
         let place = rpm::local::Place {
-            path: directory::name(directory, &path)?.to_owned(),
-            size_bytes,
-            checksum: sha256.into(),
+            path: package.name.clone(),
+            size_bytes: file.size_bytes,
+            checksum: file.sha256.into(),
             repository: Arc::clone(&id),
             priority: repository.priority,
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(digests, "{sha256} {}", place.path);
-        let record = record(&path, &place)?;
+        let _ = writeln!(digests, "{} {}", file.sha256, place.path);
+        let record = record(&file.path, &place).map_err(|error| package.explain(error))?;
         records.extend(Some(record).filter(|record| rpm::is_wanted(record, repository, arch)));
     }
     let mut index: LoadedIndex = directory::index(repository, directory, records, Sha256::of(digests));

@@ -34,7 +34,7 @@ fields! {
             "packages",
             &Shape::Text(Text::ANY.filled().check(checks::PACKAGE_FILE)),
             Unique::Value,
-            "Packages by file: https:// URLs, paths of .deb or .rpm files, of archives with such files, or of directories; #sha256=DIGEST behind one pins it. They need pkey: \"[trusted=yes]\".",
+            "Packages by file: https:// URLs, paths of .deb or .rpm files, of archives with such files (tar, zip), or of directories; #sha256=DIGEST behind one pins it. .deb files need pkey: \"[trusted=yes]\".",
         );
         INSECURE_SKIP_VERIFY: bool = Field::bool(
             "insecureSkipVerify",

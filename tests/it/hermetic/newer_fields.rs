@@ -557,10 +557,34 @@ fn repositories() {
     ] {
         check(&[(&repository(text), expected)]);
     }
-    let loaded = load(&format!("{HEAD}{}", repository("packages: [/srv/a.deb]"))).unwrap();
+    let loaded = load(&format!(
+        "{HEAD}{}",
+        repository("path: /, packages: [/no/a.deb, ./b.tar.gz, 'https://h.example/c.deb?x#sha256=DIGEST', 'https://h.example/d.rpm', /]")
+            .replace("DIGEST", &"a".repeat(64))
+    ))
+    .unwrap();
+    let refused = template::check_buildable(&loaded).to_string();
+    for expected in [
+        "packages[0]: there is no file /no/a.deb",
+        "/b.tar.gz",
+        "packages[3]: is neither a .deb package nor an archive by its name",
+    ] {
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert!(
+        !refused.contains("packages[2]") && !refused.contains("packages[4]"),
+        "{refused}"
+    );
+    let resolved = loaded.to_yaml().unwrap();
+    assert!(
+        resolved.contains("/b.tar.gz") && !resolved.contains("- ./b.tar.gz"),
+        "{resolved}"
+    );
+    let signed = "packageRepositories: [{codename: c, pkey: /key, packages: [/]}]";
+    let loaded = load(&format!("{HEAD}{signed}")).unwrap();
     let refused = template::check_buildable(&loaded).to_string();
     assert!(
-        refused.contains("packageRepositories[0].packages: packages by file are not built by this version"),
+        refused.contains("packages: are files, which no key of a repository signs"),
         "{refused}"
     );
 }

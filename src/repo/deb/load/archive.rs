@@ -232,6 +232,7 @@ impl Archive {
             priority: 500,
             filter: PackageFilter::default(),
             checks: Default::default(),
+            files: None,
         }
     }
 }

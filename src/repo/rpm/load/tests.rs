@@ -117,6 +117,7 @@ impl Fixture {
             priority: 500,
             filter: PackageFilter::default(),
             checks: Default::default(),
+            files: None,
         }
     }
 

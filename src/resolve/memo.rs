@@ -91,14 +91,13 @@ impl Memo {
         answer
     }
 
-    /// Returns whether the file at `path`, one of [`Self::list`], is complete and undamaged.
+    /// Reads the answer at `path`, one of [`Self::list`]; `None` if it is incomplete or damaged. That is no use of it.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn is_whole(path: &Path) -> Result<bool, PathError> {
+    pub fn read(path: &Path) -> Result<Option<Answer>, PathError> {
         let file = File::open(path).map_err(PathError::on("open", path))?;
-        let answer = read(&file).map_err(PathError::on("read", path))?;
-        Ok(answer.is_some())
+        read(&file).map_err(PathError::on("read", path))
     }
 
     /// Keeps `answer` under `key`, and removes the answers unused for longest.
@@ -277,12 +276,12 @@ mod tests {
         for length in [0, 1, HEADER.len(), whole.len() / 2, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();
             assert!(
-                memo.get(key).is_none() && !Memo::is_whole(&path).unwrap(),
+                memo.get(key).is_none() && Memo::read(&path).unwrap().is_none(),
                 "{length} bytes"
             );
         }
         memo.put(key, &answer()).unwrap();
-        assert!(fs::read(&path).unwrap() == whole && Memo::is_whole(&path).unwrap());
+        assert!(fs::read(&path).unwrap() == whole && Memo::read(&path).unwrap().is_some());
     }
 
     proptest::proptest! {

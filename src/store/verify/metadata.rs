@@ -84,9 +84,9 @@ fn pointer(provider: &Provider, path: &Path, verified: &mut Verified) {
 fn resolutions(provider: &Provider, verified: &mut Verified, cancel: &Cancel) -> Result<(), StoreError> {
     for (path, _) in Memo::new(provider.workspace.resolutions()).list()? {
         cancel.check()?;
-        match Memo::is_whole(&path) {
-            Ok(true) => {}
-            Ok(false) => {
+        match Memo::read(&path) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
                 let problem = CHANGED.to_owned();
                 verified.bad.push(Bad::file(provider, path, problem));
             }

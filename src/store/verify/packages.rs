@@ -8,9 +8,10 @@ use super::{Bad, Verified, read_all};
 use crate::cache;
 use crate::cancel::Cancel;
 use crate::durable::PathError;
-use crate::package::{Algorithm, Checksum, Sha256};
+use crate::package::{Algorithm, Checksum, ResolvedPackage, Sha256};
 use crate::progress::Unit;
 use crate::resolve::lockfile::Lockfile;
+use crate::resolve::memo::Memo;
 use crate::store::StoreError;
 use crate::store::inventory::Provider;
 use crate::work::Work;
@@ -53,22 +54,27 @@ fn own_digest(name: &str) -> Option<Checksum> {
     digest.parse::<Sha256>().ok().map(Checksum::from)
 }
 
-/// Returns the digests of package files by name: those in the lockfiles of images, and those verified at the download,
-/// which take precedence.
+/// Returns the digests of package files by name: those in remembered resolutions, those in the lockfiles of images, and
+/// those verified at the download. The later ones take precedence.
 fn known_digests(provider: &Provider) -> Result<BTreeMap<String, Checksum>, StoreError> {
     let mut known = BTreeMap::new();
+    let digest = |package: &ResolvedPackage| (package.file_name(), package.checksum);
+    for (path, _) in Memo::new(provider.workspace.resolutions()).list()? {
+        // A damaged one is a finding of its own.
+        if let Ok(Some(answer)) = Memo::read(&path) {
+            known.extend(answer.base.packages.iter().chain(&answer.image.packages).map(digest));
+        }
+    }
     for image in provider.images()? {
         for path in image.lockfiles()? {
             let text = std::fs::read(&path).map_err(PathError::on("read", &path))?;
             match Lockfile::from_json(&text) {
-                Ok(lockfile) => {
-                    known.extend(
-                        lockfile
-                            .packages
-                            .iter()
-                            .map(|package| (package.file_name(), package.checksum)),
-                    );
-                }
+                Ok(lockfile) => known.extend(
+                    lockfile
+                        .packages
+                        .iter()
+                        .map(|package| (package.file_name(), package.checksum)),
+                ),
                 Err(error) => tracing::warn!("{}: {error}", path.display()),
             }
         }

@@ -157,6 +157,22 @@ fn verify_names_each_kept_file_that_is_damaged() {
 }
 
 #[test]
+fn a_package_is_verified_as_long_as_anything_says_its_digest() {
+    let fixture = everything();
+    let package = &ending(fixture.root(), "one_1%3a1.0-1_amd64.deb")[0];
+    flip(package, 50);
+    // A repair takes a damaged record away, and people delete images: the remembered resolution still has the digest.
+    for gone in ["verified.idx", ".lock.json"] {
+        ending(fixture.root(), gone)
+            .iter()
+            .for_each(|path| fs::remove_file(path).unwrap());
+        let found = fixture.run(&["cache", "verify"]);
+        assert_eq!(found.code, Some(1), "without {gone}: {}", found.stdout);
+        assert!(found.stdout.contains("one_1%3a1.0-1_amd64.deb: it has"), "{}", found.stdout);
+    }
+}
+
+#[test]
 fn what_is_damaged_can_be_removed() {
     for name in [
         "layer.json",

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod command;
+mod container;
 mod debconf;
 mod files;
 pub mod machine;
@@ -16,6 +17,7 @@ use crate::words::words;
 
 pub use baseline::*;
 pub use command::{Configuration, When};
+pub use container::Container;
 pub use debconf::{DebconfAnswer, QuestionType};
 pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use machine::{Machine, Services};
@@ -32,6 +34,8 @@ pub struct Template {
     pub target: Target,
     /// `disk`.
     pub disk: Disk,
+    /// `container`.
+    pub container: Container,
     /// `systemConfig`.
     pub system: SystemConfig,
     /// `packageRepositories`.
@@ -154,6 +158,8 @@ pub enum ArtifactFormat {
     Tar,
     /// The tree as an initrd.
     Img,
+    /// The layers as a container image.
+    Oci,
     /// What Azure takes.
     Azure,
     /// What Google Compute Engine takes.
@@ -176,6 +182,7 @@ words!(ArtifactFormat {
     (Self::Vdi): "vdi",
     (Self::Tar): "tar",
     (Self::Img): "img",
+    (Self::Oci): "oci",
     (Self::Azure): "azure",
     (Self::Gcp): "gcp",
     (Self::Aws): "aws",
@@ -201,6 +208,7 @@ impl ArtifactFormat {
             Self::Ova => "ova",
             Self::Tar => "tar",
             Self::Img => "img",
+            Self::Oci => "oci.tar",
         }
     }
 

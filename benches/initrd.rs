@@ -41,7 +41,11 @@ struct Bench {
 
 impl Bench {
     fn new(directory: &Path) -> Self {
-        for (from, limit) in [("/usr/bin", 60 * MIB), ("/usr/share", 60 * MIB), ("/usr/lib", 260 * MIB)] {
+        for (from, limit) in [
+            ("/usr/bin", 60 * MIB),
+            ("/usr/share", 60 * MIB),
+            ("/usr/lib", 260 * MIB),
+        ] {
             fill(Path::new(from), &directory.join("tree").join(&from[1..]), limit);
         }
         Self {

@@ -25,6 +25,7 @@ mod kinds;
 pub mod labels;
 mod mbr;
 pub mod merged;
+pub mod oci;
 pub mod plan;
 pub mod populate;
 pub mod raw;

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod command;
+mod container;
 mod debconf;
 mod files;
 pub mod machine;
@@ -17,6 +18,7 @@ use crate::words::words;
 
 pub use baseline::*;
 pub use command::{Configuration, When};
+pub use container::Container;
 pub use debconf::{DebconfAnswer, QuestionType};
 pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use machine::{Machine, Services};
@@ -33,6 +35,8 @@ pub struct Template {
     pub target: Target,
     /// `disk`.
     pub disk: Disk,
+    /// `container`.
+    pub container: Container,
     /// `systemConfig`.
     pub system: SystemConfig,
     /// `packageRepositories`.
@@ -155,6 +159,8 @@ pub enum ArtifactFormat {
     Tar,
     /// The tree as an initrd.
     Img,
+    /// The layers as a container image.
+    Oci,
     /// What Azure takes.
     Azure,
     /// What Google Compute Engine takes.
@@ -177,6 +183,7 @@ words!(ArtifactFormat {
     (Self::Vdi): "vdi",
     (Self::Tar): "tar",
     (Self::Img): "img",
+    (Self::Oci): "oci",
     (Self::Azure): "azure",
     (Self::Gcp): "gcp",
     (Self::Aws): "aws",
@@ -202,6 +209,7 @@ impl ArtifactFormat {
             Self::Ova => "ova",
             Self::Tar => "tar",
             Self::Img => "img",
+            Self::Oci => "oci.tar",
         }
     }
 

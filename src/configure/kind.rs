@@ -1,7 +1,7 @@
 //! What only an image without a disk needs: the first program of an initrd, the settings of a system for WSL.
 
-use super::{ConfigureError, Context, finish};
 use super::error::one_line;
+use super::{ConfigureError, Context, finish};
 use crate::model::ImageType;
 
 /// The program that the kernel starts in an initrd (`rdinit=`, kernel parameters).

@@ -48,6 +48,7 @@ fn template(files: Vec<AdditionalFile>) -> Template {
             arch: Arch::X86_64,
             image_type: ImageType::Raw,
         },
+        container: Container::default(),
         disk: Disk::default(),
         system: SystemConfig {
             name: "edge".into(),

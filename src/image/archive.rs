@@ -11,7 +11,9 @@ mod pax;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -25,6 +27,8 @@ use super::raw::{self, RawSummary};
 use super::region::Region;
 use super::stream::{self, Contents};
 use super::tree::{self, Index, Tree};
+use crate::durable::PathError;
+use crate::overlay::layer::Layer;
 use crate::progress::Unit;
 use crate::work::Work;
 
@@ -68,22 +72,49 @@ pub fn write(
 ) -> Result<(RawSummary, Vec<String>), ImageError> {
     let (tree, draft) = lay_out(inputs, work)?;
     let size = (draft.size_bytes(), inputs.uuid);
-    let fill = |canvas: &Canvas<'_>| {
-        let _task = work.start("Write archive", Unit::Bytes, Some(size.0));
-        let region = Region::new(canvas, 0, size.0);
-        for (place, bytes) in draft.heads() {
-            region.put(*place, bytes)?;
-        }
-        let contents = Contents {
-            tree: &tree,
-            pieces: draft.pieces(),
-            block_bytes: draft.block_bytes(),
-        };
-        let written = stream::write(region, contents, work).map_err(FileSystemError::from);
-        Ok(written.map_err(ImageError::Archive)?)
-    };
+    let fill = |canvas: &Canvas<'_>| fill(canvas, &tree, &draft, work);
     let summary = raw::draw((target, size), earlier, work, fill)?;
     Ok((summary, lost(draft.lost())))
+}
+
+/// Writes the changes of `layer` against the layers below it as a tar archive to the empty `file`, whose path is `path`;
+/// returns its size in bytes.
+///
+/// # Errors
+/// [`ImageError`]; for one, if an archive cannot hold a file.
+pub(super) fn write_changes(
+    file: &File,
+    path: &Path,
+    layer: &Arc<dyn Layer>,
+    work: Work<'_>,
+) -> Result<u64, ImageError> {
+    let lay_out = || -> Result<_, FileSystemError> {
+        let tree = tree::collect_changes(layer)?;
+        // The times of a layer are settled, and do not depend on the image.
+        let draft = pax::lay_out(&tree, u64::MAX)?;
+        Ok((tree, draft))
+    };
+    let (tree, draft) = lay_out().map_err(ImageError::Archive)?;
+    file.set_len(draft.size_bytes())
+        .map_err(PathError::on("set the size of", path))?;
+    fill(&Canvas::new(file, path, None), &tree, &draft, work)?;
+    Ok(draft.size_bytes())
+}
+
+/// Puts everything of `draft`, an archive of `tree`, in its place.
+fn fill(canvas: &Canvas<'_>, tree: &Tree, draft: &Draft, work: Work<'_>) -> Result<(), ImageError> {
+    let _task = work.start("Write archive", Unit::Bytes, Some(draft.size_bytes()));
+    let region = Region::new(canvas, 0, draft.size_bytes());
+    for (place, bytes) in draft.heads() {
+        region.put(*place, bytes)?;
+    }
+    let contents = Contents {
+        tree,
+        pieces: draft.pieces(),
+        block_bytes: draft.block_bytes(),
+    };
+    let written = stream::write(region, contents, work).map_err(FileSystemError::from);
+    written.map_err(ImageError::Archive)
 }
 
 /// Reads the tree and gives everything its place.
@@ -132,7 +163,10 @@ fn lost(lost: &[(&'static str, PathBuf)]) -> Vec<String> {
         kinds.entry(what).or_default().push(path);
     }
     let line = |(what, paths): (&str, Vec<&Path>)| {
-        let mut line = format!("{what} of {} files are not in the image, for its format has none:", paths.len());
+        let mut line = format!(
+            "{what} of {} files are not in the image, for its format has none:",
+            paths.len()
+        );
         for path in paths.iter().take(NAMED_MAX) {
             // Writing to a String cannot fail.
             let _ = write!(line, " /{}", path.display());

@@ -14,16 +14,17 @@ mod pass;
 mod product;
 mod sums;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::containers::format;
+use super::containers::contents::Contents;
+use super::containers::{Layout, format};
 use super::digest::{self, DigestTree};
 use super::error::ImageError;
-use crate::durable::{self, Owner, PathError};
+use crate::durable::{self, AtomicFile, Owner, PathError};
 use crate::model::{Artifact, ArtifactFormat, Compression};
 use crate::package::Sha256;
 use crate::work::Work;
@@ -31,10 +32,10 @@ use crate::work::Work;
 use base_form::{BaseForm, RawDisk};
 use compressor::Compressor;
 use index::{Entry, Key, Record};
-use output::Written;
-use product::Product;
+use output::{Output, Written};
+use product::{Form, Product};
 
-pub use beside::Beside;
+pub use beside::{Beside, Body};
 pub use sums::{SUMS_NAME, forget_missing, write_sums};
 
 /// A file that was made.
@@ -62,7 +63,7 @@ pub struct Order<'a> {
     /// The artifacts of the template.
     pub artifacts: &'a [Artifact],
     /// Files that are delivered as they are, such as the kernel of an initrd.
-    pub beside: &'a [Beside],
+    pub beside: &'a [Beside<'a>],
     /// The record of what was delivered before, and will be.
     pub record: &'a Path,
     /// The identifier of the disk; those of the artifacts are derived from it.
@@ -73,7 +74,7 @@ pub struct Order<'a> {
 
 /// Returns the file name of an artifact of an image called `stem` (`{image}-{version}`): the stem, a dot and the end of
 /// its format, then `.gz`, `.xz`, `.zstd` or `.bz2` if it is compressed. An initrd is `.img` with gzip, and `.cpio` if it
-/// is not compressed.
+/// is not compressed. A container image has its compression before its end, `.gz.oci.tar`.
 pub fn file_name(stem: &str, artifact: &Artifact) -> String {
     let suffix = match artifact.compression {
         // Initrds are compressed, as their names never say.
@@ -85,7 +86,11 @@ pub fn file_name(stem: &str, artifact: &Artifact) -> String {
         Some(Compression::Zstd) => ".zstd",
         Some(Compression::Bzip2) => ".bz2",
     };
-    format!("{stem}.{}{suffix}", artifact.format.suffix())
+    match artifact.format {
+        // Its layers are compressed, not the file.
+        ArtifactFormat::Oci => format!("{stem}{suffix}.{}", artifact.format.suffix()),
+        format => format!("{stem}.{}{suffix}", format.suffix()),
+    }
 }
 
 /// Says whether the plain raw image is one of the artifacts: if it is listed, or if the list is empty. Otherwise it is
@@ -160,7 +165,7 @@ pub fn make(order: Order<'_>, work: Work<'_>) -> Result<Vec<Made>, ImageError> {
     let products = missing.iter().zip(&mut forms);
     let products = products.map(|((file, _), form)| form.product(file, directory, &earlier, work.threads));
     let written = write(products.collect::<Result<_, _>>()?, work)?;
-    let beside = beside::write(order, &earlier)?;
+    let beside = beside::write(order, &earlier, work)?;
     // From here on, nothing needs space for data any more. The list of digests never lies beside other files than its own.
     write_sums(directory, [])?;
     let mut written = written.into_iter();
@@ -197,6 +202,43 @@ fn write(products: Vec<Product<'_>>, work: Work<'_>) -> Result<Vec<(Written, Pat
         Ok((written, path))
     });
     files.collect()
+}
+
+/// A file to compress to one stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Packing<'a> {
+    /// The file, its path for messages, and its size in bytes.
+    pub source: (&'a File, &'a Path, u64),
+    /// The method: not bzip2, which has no such streams.
+    pub method: Compression,
+    /// Its level.
+    pub level: u32,
+}
+
+/// Compresses a file to one that will become `target`; returns it with its digest. The number of threads of `work` does
+/// not change the bytes.
+///
+/// # Errors
+/// If that fails, or the user asked to stop.
+pub fn pack(packing: Packing<'_>, target: &Path, work: Work<'_>) -> Result<(AtomicFile, Sha256), ImageError> {
+    let (source, path, size_bytes) = packing.source;
+    let compressor = Compressor::new(packing.method, packing.level);
+    let mut layout = Layout::default();
+    layout.raw(0..size_bytes);
+    let source = product::Source {
+        layout: &layout,
+        contents: Contents::new(&layout, source),
+        tree: None,
+        path,
+    };
+    let output = Output::new(AtomicFile::create(target)?, target, true)?;
+    let form = Form::Joined(&compressor, work.threads);
+    let products = [Product::new(source, form, (output, target.to_owned()))?];
+    pass::run(&products, work)?;
+    let [product] = products;
+    let (written, _) = product.finish()?;
+    let digest = written.sha256.ok_or_else(|| io::Error::other("it has no digest"));
+    Ok((written.file, digest.map_err(PathError::on("hash", target))?))
 }
 
 /// A file to make.
@@ -282,7 +324,9 @@ fn wanted(order: Order<'_>) -> Result<Vec<Wanted>, ImageError> {
     for artifact in order.artifacts {
         let name = file_name(order.stem, artifact);
         let is_raw = artifact.format == ArtifactFormat::Raw && artifact.compression.is_none();
-        if !is_raw && wanted.iter().all(|file| file.name != name) {
+        // A container image is not made of the disk.
+        let is_other = is_raw || artifact.format == ArtifactFormat::Oci;
+        if !is_other && wanted.iter().all(|file| file.name != name) {
             wanted.push(Wanted::new(artifact, name, order)?);
         }
     }

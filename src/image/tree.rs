@@ -4,6 +4,7 @@
 //! when they are written. A tree does not depend on the layers that it is merged of: a file that was copied up and
 //! still has the base's bytes counts as the base's.
 
+mod changes;
 mod collect;
 mod holes;
 
@@ -16,6 +17,7 @@ use super::labels::{self, FileContexts, LabelError};
 use crate::overlay::layer::{Attributes, Errno, FileKind, Layer, LayerError, NodeId};
 use crate::package::Sha256;
 
+pub use changes::collect_changes;
 pub use collect::collect;
 pub(super) use holes::is_zero;
 

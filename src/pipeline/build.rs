@@ -82,7 +82,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let written = write(&assembly, &packages, base.key, &mut claim);
     let (tree, written) = written.map_err(|error| heal::explain(error, &context, &output, base))?;
     let told_by_image = written.warnings.clone();
-    let finished = image::finish(&context, &output, written)?;
+    let finished = image::finish(&context, &output, (tree.merged(), dates.image), written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
     durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
     handover::give(request, &lockfile, work.progress);
@@ -162,7 +162,7 @@ fn write(
     packages: &Packages<'_>,
     base: Sha256,
     claim: &mut Claim,
-) -> Result<(Frozen, Written), BuildError> {
+) -> Result<(Frozen, Written<'static>), BuildError> {
     let Assembly {
         context,
         output,

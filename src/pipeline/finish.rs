@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod claim;
+pub mod container;
 pub mod handover;
 pub mod image;
 pub mod log;

@@ -9,8 +9,8 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, baseline, bootloader, disk, fde, immutability, partition, repository,
-    system, target, template,
+    SECURE_BOOT, additional_file, baseline, bootloader, disk, fde, immutability, partition, repository, system, target,
+    template,
 };
 use crate::durable;
 use crate::model::{BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};

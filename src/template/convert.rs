@@ -6,8 +6,8 @@ use super::files::Origins;
 use super::rules::is_hashed;
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
-    artifact, bootloader, configuration, debconf, disk, group, image, immutability, interface, kernel, network,
-    partition, repository, route, services, system, target, template, user,
+    artifact, bootloader, configuration, container, debconf, disk, group, image, immutability, interface, kernel,
+    network, partition, repository, route, services, system, target, template, user,
 };
 use super::size;
 use crate::date;
@@ -31,6 +31,7 @@ pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) 
             image_type: target.read(target::IMAGE_TYPE)?,
         },
         disk: disk(root.read(template::DISK)),
+        container: root.read(template::CONTAINER).map(container).unwrap_or_default(),
         system: system(&Place::root(root).get(template::SYSTEM)?, files, findings)?,
         repositories: root
             .read(template::REPOSITORIES)
@@ -54,6 +55,19 @@ fn disk(node: Option<&Node>) -> Disk {
             .enumerate()
             .filter_map(|(i, node)| partition(i, node))
             .collect(),
+    }
+}
+
+/// Converts `container`.
+fn container(node: &Node) -> Container {
+    let label = |(name, value): &(Key, Node)| Some((name.text.clone(), value.text()?.to_owned()));
+    let labels = node.read(container::LABELS).map_or(&[][..], Node::entries);
+    Container {
+        labels: labels.iter().filter_map(label).collect(),
+        entrypoint: node.read(container::ENTRYPOINT),
+        command: node.read(container::COMMAND),
+        user: node.read(container::USER).map(str::to_owned),
+        working_directory: node.read(container::WORKING_DIRECTORY).map(str::to_owned),
     }
 }
 

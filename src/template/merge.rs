@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::rules::has_hash_partition;
 use super::schema::{
-    UNIT_LISTS, additional_file, debconf, disk, group, image, immutability, repository, system, template, user,
+    UNIT_LISTS, additional_file, container, debconf, disk, group, image, immutability, repository, system, template,
+    user,
 };
 use crate::model::machine;
 use crate::yaml::schema::Field;
@@ -35,6 +36,7 @@ pub(super) fn merge(base: &Node, child: &Node) -> Node {
     }
     merge_fields(&mut merged, child, template::IMAGE);
     merge_disk(&mut merged, child);
+    merge_section(&mut merged, child, template::CONTAINER, container::LABELS);
     merge_system(&mut merged, child);
     let repositories = template::REPOSITORIES;
     merge_list(&mut merged, child, repositories, repository_identity, replace);
@@ -91,18 +93,20 @@ fn merge_disk(merged: &mut Node, child: &Node) {
         }
         merged.set(template::DISK.name, disk);
     }
-    let policy = merged
-        .read(template::DISK)
-        .and_then(|disk| disk.get(disk::SELECTION_POLICY))
-        .cloned();
-    merge_fields(merged, child, template::DISK);
     // The choice of a disk merges field by field in its turn.
-    if let Some(policy) = policy
-        && let (Some(mut result), Some(disk)) = (merged.read(template::DISK).cloned(), child.read(template::DISK))
+    merge_section(merged, child, template::DISK, disk::SELECTION_POLICY);
+}
+
+/// Takes each field of the child's map in `field`, and each of the map `inner` in that.
+fn merge_section(merged: &mut Node, child: &Node, field: Field<Node>, inner: Field<Node>) {
+    let below = merged.read(field).and_then(|section| section.get(inner)).cloned();
+    merge_fields(merged, child, field);
+    if let Some(below) = below
+        && let (Some(mut result), Some(section)) = (merged.read(field).cloned(), child.read(field))
     {
-        result.set(disk::SELECTION_POLICY.name, policy);
-        merge_fields(&mut result, disk, disk::SELECTION_POLICY);
-        merged.set(template::DISK.name, result);
+        result.set(inner.name, below);
+        merge_fields(&mut result, section, inner);
+        merged.set(field.name, result);
     }
 }
 

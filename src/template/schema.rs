@@ -8,6 +8,7 @@ mod machine;
 mod on_image;
 mod people;
 mod repositories;
+mod runtime;
 mod storage;
 
 pub(super) use answers::debconf;
@@ -17,6 +18,7 @@ pub(super) use machine::{UNIT_LISTS, services};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
 pub(super) use people::{group, user};
 pub(super) use repositories::repository;
+pub(super) use runtime::container;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
@@ -81,6 +83,7 @@ fields! {
             "What may change in the image that is built on.",
         );
         DISK: Node = Field::map("disk", disk::ALL, "The disk image and its partitions.");
+        CONTAINER: Node = Field::map("container", container::ALL, "What a container image starts, and its labels.");
         SYSTEM: Node = Field::map("systemConfig", system::ALL, "What is in the image.");
         REPOSITORIES: [Node] = Field::maps(
             "packageRepositories",

@@ -69,7 +69,9 @@ impl Archive {
     /// Appends a file with all its `names`.
     fn file(&mut self, file: Index, node: &Node, names: &[PathBuf]) -> Result<(), FileSystemError> {
         let attributes = &node.attributes;
-        let Some((last, others)) = names.split_last() else { return Ok(()) };
+        let Some((last, others)) = names.split_last() else {
+            return Ok(());
+        };
         let size_bytes = match &node.content {
             Content::File(_) => attributes.size_bytes,
             Content::Link(target) => target.len() as u64,
@@ -77,7 +79,10 @@ impl Archive {
         };
         let size = u32::try_from(size_bytes).map_err(|_| FileSystemError::Unstorable {
             path: Path::new("/").join(last),
-            reason: format!("it has {} MiB, and a file of an initrd has less than 4096", size_bytes >> 20),
+            reason: format!(
+                "it has {} MiB, and a file of an initrd has less than 4096",
+                size_bytes >> 20
+            ),
         })?;
         if node.xattrs.iter().any(|(name, _)| name != labels::ATTRIBUTE) {
             self.draft.lose("extended attributes", last);
@@ -97,7 +102,8 @@ impl Archive {
         }
         fields.size = size;
         let name = last.as_os_str().as_bytes();
-        self.draft.head(&header(&fields, if name.is_empty() { b"." } else { name }));
+        self.draft
+            .head(&header(&fields, if name.is_empty() { b"." } else { name }));
         match &node.content {
             Content::File(_) => self.draft.content(file, size_bytes),
             Content::Link(target) => self.draft.head(target),

@@ -33,7 +33,11 @@ impl Draft {
         let padded = (bytes.len() as u64).next_multiple_of(self.block_bytes);
         let zeros = (padded - bytes.len() as u64) as usize;
         let end = self.size_bytes;
-        if self.heads.last().is_none_or(|(place, run)| place + run.len() as u64 != end) {
+        if self
+            .heads
+            .last()
+            .is_none_or(|(place, run)| place + run.len() as u64 != end)
+        {
             self.heads.push((end, Vec::new()));
         }
         if let Some((_, run)) = self.heads.last_mut() {

@@ -213,7 +213,11 @@ impl Entry {
     fn bytes(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if !self.records.is_empty() {
-            let text: Vec<u8> = self.records.iter().flat_map(|(name, value)| line(name, value)).collect();
+            let text: Vec<u8> = self
+                .records
+                .iter()
+                .flat_map(|(name, value)| line(name, value))
+                .collect();
             let mut header = Header::new_ustar();
             header.set_entry_type(EntryType::XHeader);
             header.set_mode(0o644);
@@ -262,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_line_counts_itself() {
-        assert_eq!(line(b"path", b"x"), b"10 path=x\n");
+        assert_eq!(line(b"path", b"x"), b"9 path=x\n");
+        assert_eq!(line(b"path", b"xy"), b"11 path=xy\n");
         for length in 0..2000 {
             let line = line(b"n", &vec![b'v'; length]);
             let digits = line.iter().position(|byte| *byte == b' ').unwrap();

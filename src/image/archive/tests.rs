@@ -18,8 +18,12 @@ fn tree(at: &Path) {
     fs::write(at.join(format!("long-{}", "ü".repeat(110))), "long").unwrap();
     symlink("usr/bin", at.join("bin")).unwrap();
     run("coreutils", "mkfifo", &[at.join("fifo").to_str().unwrap()]);
-    let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000));
-    fs::File::open(at.join("usr/bin/tool")).unwrap().set_times(times).unwrap();
+    let times =
+        fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000));
+    fs::File::open(at.join("usr/bin/tool"))
+        .unwrap()
+        .set_times(times)
+        .unwrap();
 }
 
 struct Case {
@@ -87,7 +91,10 @@ fn the_programs_for_cpio_unpack_it() {
     case.holds_the_tree("cpio", "cpio -idm --quiet < ../image.cpio");
     case.holds_the_tree("libarchive-tools", "bsdtar -xpf ../image.cpio");
     let listed = case.shell("cpio", "cpio -tv --quiet < image.cpio");
-    assert!(listed.contains("-rwsr-xr-x   2") && listed.contains("bin -> usr/bin"), "{listed}");
+    assert!(
+        listed.contains("-rwsr-xr-x   2") && listed.contains("bin -> usr/bin"),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -105,15 +112,32 @@ fn the_programs_for_tar_unpack_it() {
     assert_eq!((lost, summary.size_bytes % 10240), (vec![], 0));
     let attributes = "(getfattr -dm - -R . ; getfacl -nR . ; find . -printf '%P %D\\n' | sed 's/ .*//') 2>/dev/null";
     for (package, unpack) in [
-        ("tar", "tar --xattrs --xattrs-include='*' --acls --numeric-owner -xpf ../image.tar"),
-        ("libarchive-tools", "bsdtar --xattrs --acls --numeric-owner -xpf ../image.tar"),
+        (
+            "tar",
+            "tar --xattrs --xattrs-include='*' --acls --numeric-owner -xpf ../image.tar",
+        ),
+        (
+            "libarchive-tools",
+            "bsdtar --xattrs --acls --numeric-owner -xpf ../image.tar",
+        ),
     ] {
         case.holds_the_tree(package, unpack);
-        let compare = format!("(cd tree && {attributes}) > expected && (cd out && {attributes}) > found && diff expected found");
+        let compare =
+            format!("(cd tree && {attributes}) > expected && (cd out && {attributes}) > found && diff expected found");
         case.shell("attr and acl", &compare);
-        case.shell("attr", "getfattr -dm - -R out 2>/dev/null | grep -c -e user.note -e security.capability | grep -qx 2");
-        case.shell("acl", "getfacl -np out/fifo | grep -qx user:1234:r-- && getfacl -np out/empty | grep -qx default:group:7:rwx");
-        case.shell("coreutils", "test \"$(stat -c %t:%T out/null out/loop | tr '\\n' ' ')\" = '1:3 7:fff '");
+        case.shell(
+            "attr",
+            // Of the directory, and of both names of the program.
+            "getfattr -dm - -R out 2>/dev/null | grep -c -e user.note -e security.capability | grep -qx 3",
+        );
+        case.shell(
+            "acl",
+            "getfacl -np out/fifo | grep -qx user:1234:r-- && getfacl -np out/empty | grep -qx default:group:7:rwx",
+        );
+        case.shell(
+            "coreutils",
+            "test \"$(stat -c %t:%T out/null out/loop | tr '\\n' ' ')\" = '1:3 7:fff '",
+        );
     }
     let listed = case.shell("libarchive-tools", "bsdtar -tf image.tar");
     let named = case.shell("findutils", "cd tree && find . -printf '%P%y\\n' | wc -l");
@@ -133,7 +157,10 @@ fn bytes_are_stable(case: &Case) {
     assert_eq!(summary.size_bytes, fs::metadata(case.at("image.cpio")).unwrap().len());
     let (other, _) = case.write("other.cpio", None, 3);
     assert_eq!(summary.tree, other.tree);
-    assert_eq!(fs::read(case.at("image.cpio")).unwrap(), fs::read(case.at("other.cpio")).unwrap());
+    assert_eq!(
+        fs::read(case.at("image.cpio")).unwrap(),
+        fs::read(case.at("other.cpio")).unwrap()
+    );
 
     let record = case.at("record");
     crate::image::earlier::remember(&case.at("image.cpio"), &summary.drawn, &summary.tree, &record).unwrap();
@@ -146,7 +173,10 @@ fn bytes_are_stable(case: &Case) {
     let (changed, _) = case.write("image.cpio", earlier(), 2);
     case.write("other.cpio", None, 2);
     assert!(changed.written_bytes > 0);
-    assert_eq!(fs::read(case.at("image.cpio")).unwrap(), fs::read(case.at("other.cpio")).unwrap());
+    assert_eq!(
+        fs::read(case.at("image.cpio")).unwrap(),
+        fs::read(case.at("other.cpio")).unwrap()
+    );
 }
 
 #[test]
@@ -160,9 +190,15 @@ fn what_cpio_cannot_hold_is_said() {
     let (_, lost) = case.write("image.cpio", None, 2);
     let wanted = "extended attributes of 7 files are not in the image, for its format has none: /0 /1 /2 /3 /4 …";
     assert_eq!(lost, [wanted]);
-    fs::File::create(case.at("tree/large")).unwrap().set_len(1 << 32).unwrap();
+    fs::File::create(case.at("tree/large"))
+        .unwrap()
+        .set_len(1 << 32)
+        .unwrap();
     let merged = Merged::of_directory(&case.at("tree")).unwrap();
     let tree = tree::collect(merged.overlay(), Path::new("/"), &[], 2).unwrap();
     let error = cpio::lay_out(&tree, EPOCH_SECONDS).unwrap_err().to_string();
-    assert_eq!(error, "/large cannot be stored: it has 4096 MiB, and a file of an initrd has less than 4096");
+    assert_eq!(
+        error,
+        "/large cannot be stored: it has 4096 MiB, and a file of an initrd has less than 4096"
+    );
 }

@@ -71,7 +71,7 @@ pub(super) struct Entry {
     content: Option<Sha256>,
     /// The digest of its bytes, if it was computed.
     pub(super) sha256: Option<Sha256>,
-    /// Its compressed chunks but those of zeros, in order; none if nothing in it is compressed.
+    /// Its compressed chunks but those of zeros, in order; none if nothing in it is compressed, or all of it is one stream.
     pub(super) chunks: Vec<Chunk>,
     identity: Identity,
 }

@@ -14,7 +14,7 @@ struct Image {
     /// Whether its digests are known.
     has_tree: bool,
     /// Files that are delivered as they are.
-    beside: Vec<Beside>,
+    beside: Vec<Beside<'static>>,
 }
 
 impl Image {
@@ -384,8 +384,14 @@ fn an_initrd_is_one_stream() {
         "xz --robot --list image-1.0.img.xz | awk '$1 == \"file\" && $2 == 1 && $3 == 2 && $7 == \"CRC32\" {found = 1} \
          END {exit !found}'",
     );
-    image.shell("zstd", "zstd -lv image-1.0.img.zstd | grep -qE '^# Zstandard Frames: 1$'");
-    image.shell("coreutils", "sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 4");
+    image.shell(
+        "zstd",
+        "zstd -lv image-1.0.img.zstd | grep -qE '^# Zstandard Frames: 1$'",
+    );
+    image.shell(
+        "coreutils",
+        "sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 4",
+    );
 }
 
 #[test]
@@ -408,15 +414,21 @@ fn files_beside_are_delivered_as_they_are() {
     let mut image = Image::with_tree();
     image.beside = vec![Beside {
         name: "vmlinuz-1".into(),
-        source: "a kernel".into(),
+        body: Body::Source("a kernel".into()),
     }];
     let made = image.make(&initrds()[..1], 2);
     assert_eq!(made[1].sha256, Some(Sha256::of("a kernel")));
     let kernel = || fs::metadata(image.path("vmlinuz-1")).unwrap();
     let before = kernel();
     image.make(&initrds()[..1], 2);
-    assert_eq!((kernel().ino(), kernel().ctime_nsec()), (before.ino(), before.ctime_nsec()));
-    image.shell("coreutils", "sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 2");
+    assert_eq!(
+        (kernel().ino(), kernel().ctime_nsec()),
+        (before.ino(), before.ctime_nsec())
+    );
+    image.shell(
+        "coreutils",
+        "sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 2",
+    );
     image.beside.clear();
     image.make(&initrds()[..1], 2);
     assert!(!image.path("vmlinuz-1").exists());

@@ -2,7 +2,7 @@
 
 use crate::boot::kernel;
 use crate::image::archive::{self, Format, Inputs};
-use crate::image::artifacts::Beside;
+use crate::image::artifacts::{Beside, Body};
 use crate::image::earlier::Earlier;
 use crate::image::merged::Merged;
 use crate::model::ImageType;
@@ -24,7 +24,7 @@ pub fn write(
     merged: &Merged,
     (identifier, epoch_seconds): (uuid::Uuid, u64),
     earlier: Option<Earlier>,
-) -> Result<Written, BuildError> {
+) -> Result<Written<'static>, BuildError> {
     let template = &context.loaded().template;
     let is_initrd = template.target.image_type == ImageType::Img;
     let mut beside = Vec::new();
@@ -32,7 +32,7 @@ pub fn write(
         let (version, image) = kernel::newest(merged, template.target.arch, template.system.kernel.version.as_deref())?;
         beside.push(Beside {
             name: format!("vmlinuz-{version}"),
-            source: merged.file(&image)?,
+            body: Body::Source(merged.file(&image)?),
         });
     }
     let path = context.request.raw_path();

@@ -7,6 +7,7 @@ use crate::durable;
 use crate::image::artifacts::{Beside, Order};
 use crate::image::digest;
 use crate::image::earlier::{self, Earlier};
+use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
@@ -15,7 +16,7 @@ use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
-use crate::pipeline::finish::{archive, handover};
+use crate::pipeline::finish::{archive, container, handover};
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
 use crate::workspace::ImageBuild;
 
@@ -51,7 +52,7 @@ impl Frozen {
         plan: &DiskPlan,
         epoch_seconds: u64,
         earlier: Option<Earlier>,
-    ) -> Result<Written, BuildError> {
+    ) -> Result<Written<'static>, BuildError> {
         let template = &context.loaded().template;
         if !template.target.image_type.has_disk() {
             return archive::write(context, &self.done.merged, (plan.uuid, epoch_seconds), earlier);
@@ -87,6 +88,11 @@ impl Frozen {
         })
     }
 
+    /// Returns all layers, merged.
+    pub fn merged(&self) -> &Merged {
+        &self.done.merged
+    }
+
     /// Unmounts and removes what the build needed; says how much of the base was read.
     pub fn close(self, base: BaseState) -> Result<BaseUse, BuildError> {
         let stats = self.done.stats.with(&self.done.base.stats().into());
@@ -119,13 +125,13 @@ fn is_given(template: &Template, path: &Path) -> bool {
 }
 
 /// An image that is complete.
-pub struct Written {
+pub struct Written<'a> {
     /// The file.
     pub path: PathBuf,
     /// What it has.
     pub summary: RawSummary,
     /// Files to deliver with it.
-    pub beside: Vec<Beside>,
+    pub beside: Vec<Beside<'a>>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -142,14 +148,20 @@ pub struct Finished {
 
 /// Makes the other forms of the image, and its SHA-256 if it is asked for, both at once; records its contents for the
 /// next build.
-pub fn finish(
-    context: &Context<'_>,
+pub fn finish<'a>(
+    context: &Context<'a>,
     output: &ImageBuild,
-    written: Written,
+    (merged, epoch_seconds): (&'a Merged, u64),
+    written: Written<'a>,
 ) -> Result<Finished, BuildError> {
     let Written {
-        path, summary, beside, ..
+        path,
+        summary,
+        mut beside,
+        ..
     } = written;
+    let content = summary.tree.digest().to_string();
+    beside.extend(container::images(context, merged, (&content, epoch_seconds)));
     let wanted = context.request.artifacts();
     let is_delivered = context.request.delivers_raw();
     let work = context.work;

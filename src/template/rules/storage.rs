@@ -51,7 +51,13 @@ pub(super) fn check_kind(root: &Place<'_>, findings: &mut Findings) {
 
 /// Checks that an artifact is one of an image of `image_type`.
 fn check_artifact(artifact: &Place<'_>, image_type: Option<ImageType>, findings: &mut Findings) {
-    let Some(format) = artifact.read(artifact::TYPE) else { return };
+    // Any image can be a container image as well.
+    let format = artifact
+        .read(artifact::TYPE)
+        .filter(|format| *format != ArtifactFormat::Oci);
+    let Some(format) = format else {
+        return check_container(artifact, findings);
+    };
     let at = artifact.at(artifact::TYPE);
     let types = [ImageType::Img, ImageType::Wsl2];
     let owner = types.into_iter().find(|owner| owner.archive() == Some(format));
@@ -62,11 +68,7 @@ fn check_artifact(artifact: &Place<'_>, image_type: Option<ImageType>, findings:
             let finding = at.error(format!("has to be {word}: {kind} images are archives"));
             Some((finding, image_type, archive))
         }
-        (None, Some(owner)) => Some((
-            at.error(format!("is for {} images only", owner.word())),
-            owner,
-            format,
-        )),
+        (None, Some(owner)) => Some((at.error(format!("is for {} images only", owner.word())), owner, format)),
         _ => None,
     };
     if let Some((finding, image_type, format)) = finding {
@@ -80,6 +82,17 @@ fn check_artifact(artifact: &Place<'_>, image_type: Option<ImageType>, findings:
         let at = artifact.at(artifact::COMPRESSION);
         let finding = at.error("is no compression of an initrd");
         findings.push(finding.hint("use gz, zstd or xz, which the kernels of all distributions unpack"));
+    }
+}
+
+/// Checks the compression of a container image's layers.
+fn check_container(artifact: &Place<'_>, findings: &mut Findings) {
+    let method = artifact.read(artifact::COMPRESSION);
+    if matches!(method, Some(Compression::Xz | Compression::Bzip2)) {
+        let finding = artifact
+            .at(artifact::COMPRESSION)
+            .error("is no compression of a container image");
+        findings.push(finding.hint("use gz, zstd or none, which registries know"));
     }
 }
 

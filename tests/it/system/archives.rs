@@ -55,7 +55,11 @@ impl Builds {
     /// Builds again, twice in other ways, and compares: nothing is written, and a build from scratch gives the same.
     fn is_stable(&self, report: &Value) {
         let files = artifacts(report);
-        let identity = |path: &PathBuf| fs::metadata(path).map(|m| (m.ino(), m.ctime(), m.ctime_nsec())).unwrap();
+        let identity = |path: &PathBuf| {
+            fs::metadata(path)
+                .map(|m| (m.ino(), m.ctime(), m.ctime_nsec()))
+                .unwrap()
+        };
         let before: Vec<_> = files.iter().map(identity).collect();
         let sums = |directory: &Path| fs::read_to_string(directory.join("SHA256SUMS")).unwrap();
         let listed = sums(files[0].parent().unwrap());
@@ -73,13 +77,19 @@ fn artifacts(report: &Value) -> Vec<PathBuf> {
     let paths = report["artifacts"].as_array().unwrap().iter();
     let paths: Vec<_> = paths.map(|path| PathBuf::from(path.as_str().unwrap())).collect();
     let directory = paths[0].parent().unwrap().display();
-    let script = format!("cd {directory} && sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = {}", paths.len());
+    let script = format!(
+        "cd {directory} && sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = {}",
+        paths.len()
+    );
     tool("sh", &["-c", &script]);
     paths
 }
 
 fn names(files: &[PathBuf]) -> Vec<&str> {
-    files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect()
+    files
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect()
 }
 
 fn shell(script: &str) -> String {
@@ -93,7 +103,11 @@ fn an_initrd() {
     builds.set("img", "", "");
     steps.check("no kernel", || {
         let refused = builds.run(&[]);
-        assert!(refused.stderr.contains("the image has no /boot/vmlinuz-*"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("the image has no /boot/vmlinuz-*"),
+            "{}",
+            refused.stderr
+        );
     });
     builds.set("img", "", "  kernel: {packages: [linux-image-tiny]}\n");
     let report = steps.need("build", || builds.build());
@@ -106,7 +120,11 @@ fn an_initrd() {
     });
     steps.check("again", || builds.is_stable(&report));
     steps.check("one form more, one less", || {
-        builds.set("img", "[{type: img, compression: zstd}]", "  kernel: {packages: [linux-image-tiny]}\n");
+        builds.set(
+            "img",
+            "[{type: img, compression: zstd}]",
+            "  kernel: {packages: [linux-image-tiny]}\n",
+        );
         let files = artifacts(&builds.build());
         assert_eq!(names(&files), ["tiny-13.img.zstd", "vmlinuz-1.0-tiny"]);
         assert!(!files[0].with_file_name("tiny-13.img").exists());
@@ -130,7 +148,11 @@ fn an_archive_for_wsl() {
         let files = artifacts(&report);
         assert_eq!(names(&files), ["tiny-13.tar.gz"]);
         let show = |path: &str| shell(&format!("bsdtar -xOf {} {path}", files[0].display()));
-        assert!(show("etc/wsl.conf").ends_with("[user]\ndefault=ann\n"), "{}", show("etc/wsl.conf"));
+        assert!(
+            show("etc/wsl.conf").ends_with("[user]\ndefault=ann\n"),
+            "{}",
+            show("etc/wsl.conf")
+        );
         assert_eq!(show("etc/wsl-distribution.conf"), "[oobe]\ndefaultName = tiny\n");
         assert!(!show("etc/fstab").contains("PARTUUID"));
         let listed = shell(&format!("bsdtar -tvf {}", files[0].display()));
@@ -145,7 +167,13 @@ fn an_archive_for_wsl() {
         // The layers as the build left them, through a mount.
         let shown = builds.tiny.oic.work_dir.join("shown");
         fs::create_dir(&shown).unwrap();
-        let mount = ["mount", oic_testkit::tiny::PROVIDER, shown.to_str().unwrap(), "--image", "tiny"];
+        let mount = [
+            "mount",
+            oic_testkit::tiny::PROVIDER,
+            shown.to_str().unwrap(),
+            "--image",
+            "tiny",
+        ];
         let mounted = builds.tiny.run(&mount, [&builds.tiny.oic.cache_dir, &builds.work]);
         assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
         let list = "find . -printf '%P|%y|%m|%U|%G|%l\\n'; find . ! -type d -printf '%P|%n\\n'; \
@@ -158,7 +186,9 @@ fn an_archive_for_wsl() {
         shell(&compared);
         oic::mount::session::unmount(&shown, true).unwrap();
         let directory = builds.tiny.oic.work_dir.display();
-        shell(&format!("cd {directory} && diff expected found && test $(wc -l < found) -gt 100"));
+        shell(&format!(
+            "cd {directory} && diff expected found && test $(wc -l < found) -gt 100"
+        ));
     });
     steps.check("again", || builds.is_stable(&report));
     steps.check("other forms", || {
@@ -167,6 +197,67 @@ fn an_archive_for_wsl() {
         assert_eq!(names(&files), ["tiny-13.tar.zstd", "tiny-13.tar.xz", "tiny-13.tar"]);
         let directory = files[0].parent().unwrap().display();
         shell(&format!("cd {directory} && zstd -dc tiny-13.tar.zstd | cmp - tiny-13.tar && xz -dc tiny-13.tar.xz | cmp - tiny-13.tar"));
+    });
+    builds.tiny.oic.assert_clean();
+}
+
+#[test]
+fn container_images_share_layers() {
+    let builds = Builds::new("archives-oci");
+    let oci = |settings: &str, container: &str| {
+        let artifacts = "[{type: tar}, {type: oci, compression: gz}]";
+        builds.set("wsl2", artifacts, &format!("{settings}{container}"));
+        builds.build()
+    };
+    let mut steps = Steps::new();
+    let container = "container: {labels: {org.example/owner: me}, entrypoint: [/bin/sh], user: '7'}\n";
+    let one = steps.need("build", || {
+        oci(
+            "  configurations: [{cmd: echo one > /etc/one; rm /etc/hostname /etc/debian_version}]\n",
+            container,
+        )
+    });
+    let file = artifacts(&one).remove(1);
+    let inspect = |what: &str, file: &Path| -> Value {
+        let text = shell(&format!("skopeo inspect {what} oci-archive:{}:1.0", file.display()));
+        serde_json::from_str(&text).unwrap()
+    };
+    steps.check("configuration", || {
+        assert_eq!(names(&artifacts(&one)), ["tiny-13.tar", "tiny-13.gz.oci.tar"]);
+        let config = inspect("--config", &file);
+        assert_eq!(config["config"]["Labels"]["org.example/owner"], "me");
+        assert_eq!(
+            (&config["config"]["User"], &config["config"]["Entrypoint"][0]),
+            (&"7".into(), &"/bin/sh".into())
+        );
+        assert_eq!(
+            config["rootfs"]["diff_ids"].as_array().map(Vec::len),
+            inspect("--raw", &file)["layers"].as_array().map(Vec::len)
+        );
+    });
+    steps.check("unpacked", || {
+        let at = builds.tiny.oic.work_dir.display();
+        let unpack = format!(
+            "cd {at} && mkdir layout tree && tar -xf {} -C layout && umoci unpack --image layout:1.0 bundle && \
+             tar -C tree --xattrs --xattrs-include='*' -xpf {}",
+            file.display(),
+            file.with_file_name("tiny-13.tar").display()
+        );
+        shell(&unpack);
+        let list = "find . -mindepth 1 -printf '%P|%y|%m|%U|%G|%l\\n' | LC_ALL=C sort; find . -type f -exec sha256sum {} + | LC_ALL=C sort";
+        let compare = format!("cd {at} && (cd tree && {list}) > expected && (cd bundle/rootfs && {list}) > found && diff expected found");
+        shell(&compare);
+        shell(&format!("cd {at}/bundle/rootfs && test ! -e etc/hostname && grep -qx one etc/one"));
+    });
+    steps.check("again", || builds.is_stable(&one));
+    let kept = builds.tiny.oic.work_dir.join("one.tar");
+    fs::copy(&file, &kept).unwrap();
+    steps.check("another image", || {
+        let other = artifacts(&oci("  configurations: [{cmd: echo two > /etc/two}]\n", "")).remove(1);
+        let [one, other] = [&kept, &other].map(|file| inspect("--raw", file)["layers"].as_array().unwrap().clone());
+        assert!(one.len() >= 2 && one.len() == other.len());
+        assert_eq!(one[..one.len() - 1], other[..other.len() - 1]);
+        assert_ne!(one.last(), other.last());
     });
     builds.tiny.oic.assert_clean();
 }

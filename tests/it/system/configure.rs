@@ -13,7 +13,7 @@ use oic::cancel::Cancel;
 use oic::configure::{AptSource, ConfigureError, ConfigureReport, ConfigureRequest, FstabEntry, Part, configure};
 use oic::fetch::Proxies;
 use oic::model::{
-    AdditionalFile, Configuration, Disk, FileSource, HashMethod, ImageInfo, ImageType, MachineId, Password,
+    AdditionalFile, Configuration, Container, Disk, FileSource, HashMethod, ImageInfo, ImageType, MachineId, Password,
     SystemConfig, Target, Template, User,
 };
 use oic::package::{Arch, Sha256};
@@ -50,6 +50,7 @@ fn template() -> Template {
             image_type: ImageType::Raw,
         },
         disk: Disk::default(),
+        container: Container::default(),
         system: SystemConfig {
             name: "minimal".into(),
             hostname: Some("edge-node".into()),

@@ -52,7 +52,16 @@ impl Machine {
 
     fn start(options: impl Iterator<Item = String>, variables: Option<tempfile::NamedTempFile>) -> Self {
         let mut child = Command::new("qemu-system-x86_64")
-            .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args([
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max",
+                "-smp",
+                "2",
+            ])
             .args([
                 "-display",
                 "none",

@@ -267,7 +267,13 @@ fn write_provider(config: &Path, key: Option<&str>) {
     let directory = config.join("providers/debian/debian13");
     fs::create_dir_all(directory.join("defaults")).unwrap();
     fs::write(directory.join("defaults/raw.yml"), DEFAULTS).unwrap();
-    for (image_type, disk) in [("img", ""), ("wsl2", "disk: {name: tiny, artifacts: [{type: tar, compression: gz}]}\n")] {
+    for (image_type, disk) in [
+        ("img", ""),
+        (
+            "wsl2",
+            "disk: {name: tiny, artifacts: [{type: tar, compression: gz}]}\n",
+        ),
+    ] {
         let file = directory.join(format!("defaults/{image_type}.yml"));
         fs::write(file, default_without_disk(image_type, disk)).unwrap();
     }
@@ -280,7 +286,9 @@ fn write_provider(config: &Path, key: Option<&str>) {
         ),
         None => text[start..end].to_owned(),
     };
-    let rest = format!("basePackages: [{BASE}]\ndefaults:\n  - {{imageType: raw, file: raw.yml}}\n  - {{imageType: img, file: img.yml}}\n  - {{imageType: wsl2, file: wsl2.yml}}\n");
+    let rest = format!(
+        "basePackages: [{BASE}]\ndefaults:\n  - {{imageType: raw, file: raw.yml}}\n  - {{imageType: img, file: img.yml}}\n  - {{imageType: wsl2, file: wsl2.yml}}\n"
+    );
     fs::write(
         directory.join("provider.yml"),
         text[..start].to_owned() + &repositories + &rest,

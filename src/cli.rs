@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
 mod cache;
+mod certificates;
 mod completion;
 mod config;
 mod credentials;

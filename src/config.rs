@@ -234,6 +234,8 @@ fn read_past(root: &Node, found: &Findings, findings: &mut Findings) {
 
 /// The variable with credentials for servers, in the form of apt_auth.conf(5).
 pub const AUTH_VARIABLE: &str = "OIC_AUTH";
+/// The variable with the names of files of certificates, in the form of apt.conf(5).
+pub const TLS_VARIABLE: &str = "OIC_TLS";
 /// Prefixes of variables that other code reads: mirrors by archive, and variables of templates.
 const OTHER_PREFIXES: &[&str] = &["OIC_MIRROR_", "OIC_VAR_"];
 /// Variables that `build.rs` gives to the compiler; `cargo run` and `cargo test` hand them on to what they start.
@@ -242,8 +244,9 @@ const BUILD_VARIABLES: &[&str] = &["OIC_BUILD_COMMIT", "OIC_BUILD_EPOCH"];
 /// Warns of a variable that looks like a setting and is none.
 fn unknown_variable(name: &str, findings: &mut Findings) {
     let is_other = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
-    let is_read_elsewhere =
-        name == AUTH_VARIABLE || BUILD_VARIABLES.contains(&name) || OTHER_PREFIXES.iter().any(is_other);
+    let is_read_elsewhere = [AUTH_VARIABLE, TLS_VARIABLE].contains(&name)
+        || BUILD_VARIABLES.contains(&name)
+        || OTHER_PREFIXES.iter().any(is_other);
     if !name.starts_with("OIC_") || is_read_elsewhere {
         return;
     }

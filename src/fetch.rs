@@ -13,6 +13,7 @@ mod retry;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 #[cfg(test)]
 mod tls_tests;
 mod transfer;
@@ -31,6 +32,7 @@ pub use local::file_url;
 pub use partial::{Committed, Partial};
 pub(crate) use partial::{is_download, sweep};
 pub use proxy::Proxies;
+pub use tls::Certificates;
 pub use transfer::Download;
 
 /// A server's identification of a version of a resource (RFC 9110, 8.8), for the next conditional request.
@@ -84,6 +86,14 @@ pub enum FetchError {
     /// The server's certificate is not accepted.
     #[error("cannot download {url}: {reason}")]
     Certificate {
+        /// The requested URL.
+        url: String,
+        /// The cause, in words.
+        reason: String,
+    },
+    /// The server wants a certificate of the client, and got none or one that it does not accept.
+    #[error("cannot download {url}: the server does not accept this client: {reason}")]
+    ClientCertificate {
         /// The requested URL.
         url: String,
         /// The cause, in words.
@@ -166,6 +176,10 @@ impl FetchError {
                 let text = "check the host's clock and its ca-certificates package; for an authority of your own, \
                             name the file with its certificate";
                 Hint::new(text).by(Means::CertificateFile)
+            }
+            Self::ClientCertificate { .. } => {
+                let text = "name the files with the certificate and the key that the server's owner gave you";
+                Hint::new(text).by(Means::ClientCertificate)
             }
             Self::Network { .. } => Hint::new("check the network and the proxy, or choose another mirror")
                 .by(Means::Proxy)

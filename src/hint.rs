@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Hint {
     text: String,
     means: Vec<Means>,
+    value: Option<String>,
 }
 
 /// Something that an interface lets its user do or choose.
@@ -28,6 +29,8 @@ pub enum Means {
     Proxy,
     /// Names the file of the trusted certificate authorities.
     CertificateFile,
+    /// Names the files of a client's certificate and key.
+    ClientCertificate,
     /// Chooses the directory of the package cache.
     CacheDir,
     /// Chooses the directory of bases and images.
@@ -60,7 +63,20 @@ impl Hint {
         Self {
             text: text.into(),
             means: Vec::new(),
+            value: None,
         }
+    }
+
+    /// Adds the value that the user gives to the means, where the error knows it.
+    #[must_use]
+    pub fn with(mut self, value: Option<String>) -> Self {
+        self.value = value;
+        self
+    }
+
+    /// Returns the value that the user gives to the means, if the error knows it.
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
     }
 
     /// Adds a means that the text mentions.

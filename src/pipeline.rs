@@ -14,6 +14,7 @@ mod finish;
 mod full;
 mod heal;
 mod obstacles;
+mod package_files;
 mod packages;
 pub mod report;
 mod request;

@@ -26,7 +26,11 @@ pub fn read(variables: &[(OsString, OsString)]) -> Credentials {
     if let Some(text) = netrc.as_deref().and_then(text_of) {
         all.add_file(&text, CredentialsFormat::Netrc);
     }
-    for path in apt_files(Path::new("/etc/apt")) {
+    let etc_apt = Path::new("/etc/apt");
+    for path in [etc_apt.join("auth.conf")]
+        .into_iter()
+        .chain(parts(&etc_apt.join("auth.conf.d")))
+    {
         if let Some(text) = text_of(&path) {
             all.add_file(&text, CredentialsFormat::AptAuth);
         }
@@ -34,28 +38,24 @@ pub fn read(variables: &[(OsString, OsString)]) -> Credentials {
     all
 }
 
-/// Lists `auth.conf`, and of `auth.conf.d` the files that apt reads: those whose names end in `.conf` or have no ending
-/// (apt.conf(5)).
-fn apt_files(etc_apt: &Path) -> Vec<PathBuf> {
-    let parts = fs::read_dir(etc_apt.join("auth.conf.d"))
-        .into_iter()
-        .flatten()
-        .flatten();
+/// Lists the files that apt reads in a `directory` of parts of its configuration, sorted: those whose names end in
+/// `.conf` or have no ending (apt.conf(5)).
+pub(super) fn parts(directory: &Path) -> Vec<PathBuf> {
+    let parts = fs::read_dir(directory).into_iter().flatten().flatten();
     let is_read = |path: &PathBuf| path.extension().is_none_or(|extension| extension == "conf");
     let mut parts: Vec<PathBuf> = parts.map(|entry| entry.path()).filter(is_read).collect();
     parts.sort();
-    parts.insert(0, etc_apt.join("auth.conf"));
     parts
 }
 
 /// Reads a file; `None`, which the log explains, if it cannot be read.
-fn text_of(path: &Path) -> Option<String> {
+pub(super) fn text_of(path: &Path) -> Option<String> {
     let read = durable::open_regular(path).and_then(|file| durable::read_at_most(file, LIMIT_BYTES));
     match read {
         Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "credentials cannot be read");
+            tracing::warn!(path = %path.display(), %error, "the file cannot be read");
             None
         }
     }

@@ -12,7 +12,7 @@ use crate::provider::mirror::{Mirrors, Origin};
 use crate::repo::sources;
 
 use super::error::{CommandError, tell};
-use super::{GlobalOptions, credentials, logging, trust};
+use super::{GlobalOptions, certificates, credentials, logging, trust};
 
 /// The directory of apt's sources.
 const ETC_APT: &str = "/etc/apt";
@@ -157,13 +157,14 @@ impl Environment {
         Ok(mirrors)
     }
 
-    /// Gives the way to servers: the proxies of the variables that curl and apt use too, and all credentials.
+    /// Gives the way to servers: the proxies of the variables that curl and apt use too, all credentials and certificates.
     pub fn network(&self, mirrors: &Mirrors) -> Network {
         let mut credentials = mirrors.credentials().clone();
         credentials.extend(credentials::read(&self.variables));
         Network {
             proxies: Proxies::from_variables(|name| env::var(name).ok()),
             credentials,
+            certificates: certificates::read(&self.variables),
         }
     }
 

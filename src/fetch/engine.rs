@@ -3,27 +3,32 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, Url, redirect};
+use reqwest::header::{AUTHORIZATION, LOCATION};
+use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::time::Instant;
 
 use super::FetchError;
 use super::credentials::Credentials;
 use super::proxy::Proxies;
 use super::retry::{Attempts, Failure};
+use super::tls::{Certificates, HostFiles};
+use crate::sync::{Mutex, lock};
 
 /// Fewer bytes than this within the stall timeout mean a stalled server.
 const STALL_BYTES: usize = 1024;
 /// Limit as in curl and browsers; a mirror network needs two or three.
 const MAX_REDIRECTS: usize = 10;
 
-/// The way to servers, and the credentials for them; by default, requests go there directly and without any. The
-/// environment is ignored.
+/// The way to servers, and the credentials and certificates for them; by default, requests go there directly and without
+/// any. The environment is ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Network {
     /// The proxies.
     pub proxies: Proxies,
     /// Names and passwords.
     pub credentials: Credentials,
+    /// Certificates of clients and authorities.
+    pub certificates: Certificates,
 }
 
 /// The settings of a [`Fetcher`].
@@ -70,6 +75,8 @@ impl Default for FetchOptions {
 pub(super) struct Engine {
     /// Made at its first use: reading the host's certificates takes 10 ms.
     client: OnceLock<Result<Client, String>>,
+    /// The clients for hosts with certificates of their own.
+    own: Mutex<Vec<(HostFiles, Client)>>,
     options: FetchOptions,
 }
 
@@ -79,8 +86,30 @@ impl Engine {
         // A malformed proxy fails at once.
         let routes = options.network.proxies.routes().map(drop);
         routes.map_err(|reason| FetchError::SetUp { reason })?;
-        let client = OnceLock::new();
-        Ok(Self { client, options })
+        Ok(Self {
+            client: OnceLock::new(),
+            own: Mutex::default(),
+            options,
+        })
+    }
+
+    /// Returns the client for requests to `url`.
+    fn client_for(&self, url: &Url) -> Result<Client, FetchError> {
+        let files = self.options.network.certificates.for_url(url);
+        if files == HostFiles::default() {
+            return self.client().cloned();
+        }
+        let mut own = lock(&self.own);
+        if let Some((_, client)) = own.iter().find(|(known, _)| *known == files) {
+            return Ok(client.clone());
+        }
+        let build = |builder: ClientBuilder| builder.build().map_err(|error| error.to_string());
+        let client = builder(&self.options)
+            .and_then(|builder| files.apply(builder))
+            .and_then(build)
+            .map_err(|reason| FetchError::SetUp { reason })?;
+        own.push((files, client.clone()));
+        Ok(client)
     }
 
     fn client(&self) -> Result<&Client, FetchError> {
@@ -116,7 +145,7 @@ impl Engine {
     /// Prepares a GET request for `url`, with the credentials for it. A redirect to another host or port leaves them
     /// behind.
     pub(super) fn request(&self, url: &Url) -> Result<RequestBuilder, FetchError> {
-        let request = self.client()?.get(url.clone());
+        let request = self.client_for(url)?.get(url.clone());
         let has_own = !url.username().is_empty() || url.password().is_some();
         let known = self.options.network.credentials.for_url(url);
         Ok(match known.filter(|_| !has_own) {
@@ -134,37 +163,92 @@ impl Engine {
     ) -> Result<Response, Failure> {
         // Connecting has its own limit on top.
         let limit = self.options.connect_timeout.saturating_add(pace.timeout);
-        let answer = tokio::time::timeout(limit, request.send()).await;
+        let answer = tokio::time::timeout(limit, self.follow(request)).await;
         *pace = Pace::start(pace.timeout);
         match answer {
-            Ok(response) => response.map_err(|error| Failure::from_client(shown, error)),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(Lost::Client(error))) => Err(Failure::from_client(shown, error)),
+            Ok(Err(Lost::SetUp(error))) => Err(error.into()),
             Err(_) => Err(pace.stalled(shown)),
         }
     }
 }
 
+impl Engine {
+    /// Sends `request`, and follows redirects to hosts that need another client. A redirect leaves credentials behind.
+    async fn follow(&self, request: RequestBuilder) -> Result<Response, Lost> {
+        let (mut client, request) = request.build_split();
+        let mut request = request?;
+        for _ in 0..MAX_REDIRECTS {
+            let again = request.try_clone();
+            let response = client.execute(request).await?;
+            let (Some(next), Some(mut again)) = (redirected(&response), again) else {
+                return Ok(response);
+            };
+            again.headers_mut().remove(AUTHORIZATION);
+            *again.url_mut() = next;
+            client = self.client_for(again.url())?;
+            request = again;
+        }
+        Ok(client.execute(request).await?)
+    }
+}
+
+/// Why no answer came.
+enum Lost {
+    /// The request failed.
+    Client(reqwest::Error),
+    /// It could not be made.
+    SetUp(FetchError),
+}
+
+impl From<reqwest::Error> for Lost {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<FetchError> for Lost {
+    fn from(error: FetchError) -> Self {
+        Self::SetUp(error)
+    }
+}
+
+/// Returns where a redirect leads that the client has not followed.
+fn redirected(response: &Response) -> Option<Url> {
+    let is_redirect = response.status().is_redirection() && response.status() != StatusCode::NOT_MODIFIED;
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
+    response.url().join(location.to_str().ok()?).ok()
+}
+
 /// Prepares a client; its error says which setting is malformed.
 fn builder(options: &FetchOptions) -> Result<ClientBuilder, String> {
     let routes = options.network.proxies.routes()?;
+    let certificates = options.network.certificates.clone();
     Ok(Client::builder()
         .user_agent(options.user_agent.as_str())
         .connect_timeout(options.connect_timeout)
         .pool_max_idle_per_host(options.workers.max(1))
         .http2_adaptive_window(true)
         .tls_danger_accept_invalid_certs(options.any_certificate)
-        .redirect(redirect::Policy::custom(follow))
+        .redirect(redirect::Policy::custom(move |attempt| follow(attempt, &certificates)))
         .no_proxy()
         .proxy(Proxy::custom(move |url| routes.proxy_for(url))))
 }
 
-/// Follows redirects up to [`MAX_REDIRECTS`], and never from https to anything else.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+/// Follows redirects up to [`MAX_REDIRECTS`], and never from https to anything else. Stops at a host with other
+/// certificates: [`Engine::follow`] goes on with the client for that.
+fn follow(attempt: redirect::Attempt<'_>, certificates: &Certificates) -> redirect::Action {
     let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
     if was_secure && attempt.url().scheme() != "https" {
         return attempt.error("refusing a redirect from https to an insecure URL");
     }
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error("too many redirects");
+    }
+    let before = attempt.previous().last().map(|url| certificates.for_url(url));
+    if before.is_some_and(|before| before != certificates.for_url(attempt.url())) {
+        return attempt.stop();
     }
     attempt.follow()
 }

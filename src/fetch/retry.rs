@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use rustls::AlertDescription;
 
 use super::FetchError;
 
@@ -45,10 +46,12 @@ impl Failure {
         let hopeless = error.is_redirect() || error.is_builder();
         let error = error.without_url();
         let (url, reason) = (url.to_owned(), causes(&error));
-        let error = if is_certificate(&error) {
-            FetchError::Certificate { url, reason }
-        } else {
-            FetchError::Network { url, reason }
+        let error = match tls_error(&error) {
+            Some(rustls::Error::InvalidCertificate(_)) => FetchError::Certificate { url, reason },
+            Some(rustls::Error::AlertReceived(alert)) if is_about_client(*alert) => {
+                return Self::Final(FetchError::ClientCertificate { url, reason });
+            }
+            _ => FetchError::Network { url, reason },
         };
         if hopeless {
             Self::Final(error)
@@ -77,12 +80,27 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Returns whether the failure is that of a server's certificate, somewhere among the causes.
-fn is_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(unwrapped)
-        .any(|error| matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+/// Finds the failure of TLS among the causes of an error.
+fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|error| unwrapped(error).downcast_ref())
+}
+
+/// Returns whether a server says with an alert (RFC 8446, 6.2) that it misses the client's certificate, or does not
+/// accept it. TLS 1.2 has no alert of its own for a certificate that is missing.
+fn is_about_client(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
 }
 
 /// Takes an error out of the `io::Error`s around it, which return its source as their own instead of itself.

@@ -2,77 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use oic_testkit::hidden;
+use oic_testkit::tls::{self, Authority, TlsServer};
 
-use super::testing::{Fault, Server, fetcher};
+use super::testing::{Fault, Server, fetcher, fetcher_with};
 use super::*;
-
-/// Runs openssl, which must succeed.
-fn openssl(directory: &Path, arguments: &[&str]) {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("this test needs the package openssl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A TLS server for the files of a directory, which hold whole HTTP answers.
-struct TlsServer {
-    child: Child,
-    port: u16,
-}
-
-impl TlsServer {
-    /// Starts it with a certificate for 127.0.0.1, signed by `ca.pem` in `directory`.
-    fn start(directory: &Path) -> Self {
-        fs::write(
-            directory.join("leaf.ext"),
-            "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n",
-        )
-        .unwrap();
-        let curve = "ec_paramgen_curve:P-256";
-        let new_key = ["req", "-newkey", "ec", "-pkeyopt", curve, "-nodes", "-batch"];
-        let ca = [
-            "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem",
-        ];
-        openssl(directory, &[&new_key[..], &ca].concat());
-        let leaf = ["-subj", "/CN=leaf", "-keyout", "leaf.key", "-out", "leaf.csr"];
-        openssl(directory, &[&new_key[..], &leaf].concat());
-        let sign = "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -days 2 -extfile leaf.ext -out leaf.pem";
-        openssl(directory, &sign.split(' ').collect::<Vec<_>>());
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
-        let child = Command::new("openssl")
-            .args(["s_server", "-quiet", "-HTTP", "-cert", "leaf.pem", "-key", "leaf.key"])
-            .args(["-accept", &format!("127.0.0.1:{port}")])
-            .current_dir(directory)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { child, port };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "openssl s_server does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        server
-    }
-}
-
-impl Drop for TlsServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::cancel::Cancel;
 
 /// Not a test by itself: tries the URLs that `https_is_verified…` gives, with the roots of the environment.
 #[test]
@@ -111,8 +47,8 @@ fn https_is_verified_and_never_redirected_to_http() {
     let directory = tempfile::tempdir().unwrap();
     let plain = Server::start();
     let plain_url = plain.page("/plain", "over http");
-    let tls = TlsServer::start(directory.path());
-    let tls_url = |name: &str| format!("https://127.0.0.1:{}/{name}", tls.port);
+    let tls = TlsServer::start(&Authority::new(directory.path()), false);
+    let tls_url = |name: &str| tls.url(name);
     let answer = |name: &str, text: String| fs::write(directory.path().join(name), text).unwrap();
     answer(
         "file",
@@ -134,4 +70,81 @@ fn https_is_verified_and_never_redirected_to_http() {
         Path::new("/dev/null"),
         &[(&plain_url, "over http"), (&tls_url("file"), "ca-certificates")],
     );
+}
+
+/// Fetches `url` with what `configuration` says of certificates; gives the content, or the error with its hint.
+fn answer(url: &str, configuration: &str, change: impl FnOnce(&mut FetchOptions)) -> String {
+    let fetcher = fetcher_with(Cancel::default(), |options| {
+        options.attempts = 1;
+        options.network.certificates.add_text(configuration);
+        change(options);
+    });
+    match fetcher.get(url, 100, None) {
+        Ok(Reply::Body { bytes, .. }) => String::from_utf8(bytes).unwrap(),
+        Ok(Reply::NotModified) => "not modified".to_owned(),
+        Err(error) => format!("{error}; {}", error.hint().unwrap_or_default()),
+    }
+}
+
+#[test]
+fn a_client_shows_its_certificate_to_the_host_that_it_is_for() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let authority = Authority::new(directory.path());
+    authority.sign("me", "clientAuth");
+    let stranger = Authority::new(other.path());
+    stranger.sign("me", "clientAuth");
+    let server = TlsServer::start(&authority, true);
+    fs::write(authority.path("file"), tls::answer(b"for friends")).unwrap();
+    let url = server.url("file");
+    let path = |name: &str| authority.path(name).display().to_string();
+    let ca = format!("Acquire::https::127.0.0.1::CaInfo \"{}\";", path("ca.pem"));
+    let mine = format!(
+        "{ca} Acquire::https::127.0.0.1 {{ SslCert \"{}\"; SslKey \"{}\"; }};",
+        path("me.pem"),
+        path("me.key")
+    );
+    let none = |_: &mut FetchOptions| {};
+    assert_eq!(answer(&url, &mine, none), "for friends");
+    // A redirect from elsewhere gets the client for the host.
+    let plain = Server::start();
+    plain.page("/up", "");
+    plain.always("/up", Fault::Redirect(url.clone()));
+    assert_eq!(answer(&plain.url("/up"), &mine, none), "for friends");
+    // One file may have both.
+    let both = [
+        fs::read(authority.path("me.key")).unwrap(),
+        fs::read(authority.path("me.pem")).unwrap(),
+    ]
+    .concat();
+    fs::write(authority.path("both.pem"), both).unwrap();
+    let one_file = format!("{ca} Acquire::https::127.0.0.1::SslCert \"{}\";", path("both.pem"));
+    assert_eq!(answer(&url, &one_file, none), "for friends");
+    let strange = format!(
+        "{ca} Acquire::https::127.0.0.1 {{ SslCert \"{0}.pem\"; SslKey \"{0}.key\"; }};",
+        stranger.path("me").display()
+    );
+    for (configuration, expected) in [
+        ("", "certificate"),
+        (&*ca, "does not accept this client"),
+        (&strange, "does not accept this client"),
+        (&mine.replace("me.key", "gone.key"), "gone.key"),
+        (&mine.replace("me.pem", "file"), "the client's certificate in"),
+        (&mine.replace("ca.pem", "file"), "has no certificate"),
+        (&mine.replace("127.0.0.1", "other.example"), "certificate"),
+    ] {
+        let said = answer(&url, configuration, none);
+        assert!(said.contains(expected), "{configuration}\n{said}");
+    }
+}
+
+#[test]
+fn any_certificate_is_accepted_only_where_that_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    let server = TlsServer::start(&authority, false);
+    fs::write(authority.path("file"), tls::answer(b"content")).unwrap();
+    let said = answer(&server.url("file"), "", |_| {});
+    assert!(said.contains("ca-certificates"), "{said}");
+    let any = answer(&server.url("file"), "", |options| options.any_certificate = true);
+    assert_eq!(any, "content");
 }

@@ -55,7 +55,7 @@ pub enum BuildError {
     #[error(transparent)]
     Repositories(#[from] crate::provider::RepositoryError),
     #[error(transparent)]
-    PackageFiles(#[from] crate::pipeline::select::files::PackageFilesError),
+    PackageFiles(#[from] crate::pipeline::package_files::PackageFilesError),
     #[error(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
     #[error(transparent)]

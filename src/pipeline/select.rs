@@ -3,7 +3,7 @@
 //! Every build verifies the signatures of all repositories. The signed texts list the digests of the indexes, so the
 //! contents of the indexes follow from what was verified: for a remembered resolution no index is read at all.
 
-pub mod files;
+mod files;
 mod install_steps;
 mod kernel;
 mod key;

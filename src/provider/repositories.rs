@@ -46,10 +46,12 @@ impl RepositoryError {
                 Some("give it pkey: URL-or-path, or pkey: \"[trusted=yes]\" to take its packages unverified".into())
             }
             Self::Key { problem, .. } => match problem {
-                KeyProblem::NotPinned { .. } => {
+                KeyProblem::NotPinned { sent } => {
                     let text = "ask the vendor for the key's fingerprint; trust it if it is that one, or pin it in a \
                                 provider.yml of your own, see docs/providers.md";
-                    Some(Hint::new(text).by(Means::TrustKey))
+                    // Of several, the user has to choose.
+                    let one = sent.clone().filter(|sent| !sent.contains(','));
+                    Some(Hint::new(text).by(Means::TrustKey).with(one))
                 }
                 KeyProblem::NotOnHost => Some("install the distribution's keyring package".into()),
                 KeyProblem::Unusable(_) => None,

@@ -31,5 +31,6 @@ mod rpm_image;
 mod sandbox;
 mod sandbox_escapes;
 mod several;
+mod trusted_keys;
 mod units;
 mod why;

@@ -7,11 +7,22 @@ pub(super) fn words(hint: &Hint) -> String {
     match hint.means() {
         [] => hint.to_string(),
         means => {
-            let means: Vec<&str> = means.iter().copied().map(name).collect();
+            let means: Vec<String> = means.iter().map(|means| invocation(*means, hint.value())).collect();
             format!("{hint} ({})", means.join(", "))
         }
     }
 }
+
+/// Gives the option, command, variable or file for a means, with its value where that is known.
+fn invocation(means: Means, value: Option<&str>) -> String {
+    match value {
+        Some(value) => name(means).replace(PLACE_OF_VALUE, value),
+        None => name(means).to_owned(),
+    }
+}
+
+/// The word that stands for a value in the name of an option.
+const PLACE_OF_VALUE: &str = "FINGERPRINT";
 
 /// Names the option, command, variable or file for a means.
 fn name(means: Means) -> &'static str {
@@ -21,7 +32,8 @@ fn name(means: Means) -> &'static str {
         Means::Online => "without --offline",
         Means::Credentials => "~/.netrc, /etc/apt/auth.conf.d or OIC_AUTH",
         Means::Proxy => "http_proxy, https_proxy, all_proxy, no_proxy",
-        Means::CertificateFile => "SSL_CERT_FILE",
+        Means::CertificateFile => "SSL_CERT_FILE, or CaInfo in OIC_TLS",
+        Means::ClientCertificate => "SslCert and SslKey in OIC_TLS or /etc/apt/apt.conf.d",
         Means::CacheDir => "--cache-dir",
         Means::WorkDir => "--work-dir",
         Means::TempDir => "OIC_TEMP_DIR",

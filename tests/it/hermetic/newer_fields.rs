@@ -559,7 +559,7 @@ fn repositories() {
     }
     let loaded = load(&format!(
         "{HEAD}{}",
-        repository("path: /, packages: [/no/a.deb, ./b.tar.gz, 'https://h.example/c.deb?x#sha256=DIGEST', 'https://h.example/d.rpm', /]")
+        repository("path: /, packages: [/no/a.deb, ./b.tar.gz, 'https://h.example/c.deb?x#sha256=DIGEST', 'https://h.example/d.rpm', /usr]")
             .replace("DIGEST", &"a".repeat(64))
     ))
     .unwrap();
@@ -580,7 +580,7 @@ fn repositories() {
         resolved.contains("/b.tar.gz") && !resolved.contains("- ./b.tar.gz"),
         "{resolved}"
     );
-    let signed = "packageRepositories: [{codename: c, pkey: /key, packages: [/]}]";
+    let signed = "packageRepositories: [{codename: c, pkey: /key, packages: [/usr]}]";
     let loaded = load(&format!("{HEAD}{signed}")).unwrap();
     let refused = template::check_buildable(&loaded).to_string();
     assert!(

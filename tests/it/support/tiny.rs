@@ -46,6 +46,11 @@ impl Tiny {
         }
     }
 
+    /// Returns the value of `OIC_CONFIG_DIR` with which oic knows the distribution.
+    pub fn config_dir(&self) -> PathBuf {
+        self.distribution.config_dir()
+    }
+
     /// Runs the program to its end in these directories: the cache and the work directory.
     pub fn run(&self, args: &[&str], directories: [&Path; 2]) -> Finished {
         Finished::of(&self.command(args, directories).output().unwrap())

@@ -20,6 +20,7 @@ pub mod selinux;
 pub mod server;
 pub mod source;
 pub mod tiny;
+pub mod tls;
 
 mod program;
 mod steps;

@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
 mod cache;
+mod cat;
 mod completion;
 mod config;
+mod cp;
 mod credentials;
 mod debug;
 mod diff;
@@ -25,11 +27,13 @@ mod interrupt;
 pub mod limits;
 mod lock;
 mod logging;
+mod ls;
 mod man;
 mod mount;
 mod new;
 mod new_file;
 mod owner;
+mod place;
 mod progress;
 pub mod reference;
 mod report;
@@ -126,12 +130,15 @@ pub enum Format {
 enum Command {
     Build(build::BuildArgs),
     Cache(cache::CacheArgs),
+    Cat(cat::CatArgs),
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
+    Cp(cp::CpArgs),
     Diff(diff::DiffArgs),
     Digest(digest::DigestArgs),
     Fmt(fmt::FmtArgs),
     Lock(lock::LockArgs),
+    Ls(ls::LsArgs),
     Man(man::ManArgs),
     Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
@@ -170,12 +177,15 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
     match &cli.command {
         Command::Build(args) => build::run(&cli.global, args, interrupt),
         Command::Cache(args) => cache::run(&cli.global, args, interrupt),
+        Command::Cat(args) => cat::run(args, interrupt),
         Command::Completion(args) => completion::run(args),
         Command::Config(args) => config::run(&cli.global, args, interrupt),
+        Command::Cp(args) => cp::run(args, interrupt),
         Command::Diff(args) => diff::run(&cli.global, args, interrupt),
         Command::Digest(args) => digest::run(args, interrupt),
         Command::Fmt(args) => fmt::run(args, interrupt),
         Command::Lock(args) => lock::run(args),
+        Command::Ls(args) => ls::run(args),
         Command::Man(args) => man::run(args),
         Command::Debug(args) => debug::run(args, interrupt),
         Command::Mount(args) => mount::mount(&cli.global, args, interrupt),

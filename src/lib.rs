@@ -44,6 +44,7 @@ pub mod system;
 
 // The disk.
 pub mod boot;
+pub mod disk;
 pub mod image;
 
 // The results of builds.

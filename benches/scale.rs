@@ -83,6 +83,7 @@ fn mount(place: &Place) -> (Session<LayerRequest>, Duration) {
     let layers = LayerRequest {
         base: Some(BaseRequest::at(paths(place))),
         pool: None,
+        disk: None,
     };
     let request = MountRequest {
         program: env!("CARGO_BIN_EXE_oic").into(),

@@ -9,9 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod build;
 mod cache;
+mod cat;
 mod certificates;
 mod completion;
 mod config;
+mod cp;
 mod credentials;
 mod debug;
 mod diff;
@@ -22,15 +24,18 @@ mod escapes;
 mod events;
 mod fmt;
 mod full_disk;
+mod inspect;
 mod interrupt;
 pub mod limits;
 mod lock;
 mod logging;
+mod ls;
 mod man;
 mod mount;
 mod new;
 mod new_file;
 mod owner;
+mod place;
 mod progress;
 pub mod reference;
 mod report;
@@ -127,12 +132,16 @@ pub enum Format {
 enum Command {
     Build(build::BuildArgs),
     Cache(cache::CacheArgs),
+    Cat(cat::CatArgs),
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
+    Cp(cp::CpArgs),
     Diff(diff::DiffArgs),
     Digest(digest::DigestArgs),
     Fmt(fmt::FmtArgs),
+    Inspect(inspect::InspectArgs),
     Lock(lock::LockArgs),
+    Ls(ls::LsArgs),
     Man(man::ManArgs),
     Debug(debug::DebugArgs),
     Mount(mount::MountArgs),
@@ -171,12 +180,16 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
     match &cli.command {
         Command::Build(args) => build::run(&cli.global, args, interrupt),
         Command::Cache(args) => cache::run(&cli.global, args, interrupt),
+        Command::Cat(args) => cat::run(args, interrupt),
         Command::Completion(args) => completion::run(args),
         Command::Config(args) => config::run(&cli.global, args, interrupt),
+        Command::Cp(args) => cp::run(args, interrupt),
         Command::Diff(args) => diff::run(&cli.global, args, interrupt),
         Command::Digest(args) => digest::run(args, interrupt),
         Command::Fmt(args) => fmt::run(args, interrupt),
+        Command::Inspect(args) => inspect::run(args, interrupt),
         Command::Lock(args) => lock::run(args),
+        Command::Ls(args) => ls::run(args),
         Command::Man(args) => man::run(args),
         Command::Debug(args) => debug::run(args, interrupt),
         Command::Mount(args) => mount::mount(&cli.global, args, interrupt),

@@ -74,7 +74,7 @@ pub fn days_since_1970(day: &str) -> Option<u32> {
 }
 
 /// Counts the seconds from 1970 to a date in UTC.
-fn seconds(date: DateTime) -> Option<i64> {
+pub fn seconds(date: DateTime) -> Option<i64> {
     Offset::UTC.to_timestamp(date).ok().map(Timestamp::as_second)
 }
 

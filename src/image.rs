@@ -23,7 +23,7 @@ pub mod gpt;
 mod holes;
 mod kinds;
 pub mod labels;
-mod mbr;
+pub(crate) mod mbr;
 pub mod merged;
 pub mod oci;
 pub mod plan;

@@ -1,4 +1,5 @@
-//! The read-only layers of an image that a mount server opens: base and package pool.
+//! The read-only layers that a mount server opens: base and package pool of an image that is built, or a finished disk
+//! image.
 //!
 //! [`LayerRequest`] is the tenant of `mount`: it crosses to the server process and opens the layers there.
 
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use self::packages::PackageCounters;
 pub use self::stats::LayerStats;
+use crate::disk::image::Image;
+use crate::disk::system;
 use crate::fetch::Network;
 use crate::hint::Hint;
 use crate::mount::server::{OpenFailure, Opened, Tenant};
@@ -27,6 +30,8 @@ use crate::snapshot::{MemberId, ReadAhead, Snapshot, SnapshotPaths};
 pub const BASE: &str = "base";
 /// The name of the package pool among a mount's layers.
 pub const POOL: &str = "pool";
+/// The name of a disk image among a mount's layers.
+pub const DISK: &str = "disk";
 
 /// The layers of a mount.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -35,6 +40,30 @@ pub struct LayerRequest {
     pub base: Option<BaseRequest>,
     /// The package pool.
     pub pool: Option<PoolRequest>,
+    /// A disk image, instead of both.
+    #[serde(default)]
+    pub disk: Option<DiskRequest>,
+}
+
+/// A disk image to read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiskRequest {
+    /// The file of the image.
+    #[serde(with = "path_bytes")]
+    pub image: PathBuf,
+    /// The partition to show, by number or name; without it the whole system.
+    pub partition: Option<String>,
+}
+
+impl DiskRequest {
+    /// Opens the tree.
+    ///
+    /// # Errors
+    /// If the image cannot be read, or has no such tree.
+    fn open(&self) -> Result<Arc<dyn Layer>, OpenFailure> {
+        let image = Image::open(&self.image).map_err(|error| failure(&error, None))?;
+        system::open(&image, self.partition.as_deref()).map_err(|error| failure(&error, None))
+    }
 }
 
 /// A base to unpack lazily.
@@ -107,6 +136,9 @@ impl Tenant for LayerRequest {
             base = Some(Arc::clone(&snapshot));
             finish = read_ahead(request, &snapshot);
             layers.push((BASE.to_owned(), snapshot));
+        }
+        if let Some(disk) = &self.disk {
+            layers.push((DISK.to_owned(), disk.open()?));
         }
         if let Some(pool) = &self.pool {
             let counters = Arc::new(PackageCounters::new(pool.packages.len()));

@@ -44,10 +44,12 @@ pub mod system;
 
 // The disk.
 pub mod boot;
+pub mod disk;
 pub mod image;
 
 // The results of builds.
 pub mod diff;
+pub mod inspect;
 pub mod store;
 
 // The whole build, and the command line.

@@ -170,6 +170,7 @@ impl Bench {
                 backing_dir: self.at("store"),
             })),
             pool: None,
+            disk: None,
         }
     }
 

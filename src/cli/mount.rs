@@ -27,6 +27,7 @@ use super::interrupt::Interrupt;
 use super::templates::ValueArgs;
 use super::{Format, GlobalOptions, templates};
 
+mod disk;
 mod list;
 mod stats;
 mod subject;
@@ -61,7 +62,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Show a provider's base, a template's tree or a tarball, read-only or with a writable layer
+/// Show a provider's base, a template's tree, a tarball or a disk image, read-only or with a writable layer
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("shown").args(["stats", "list"]))]
 #[command(after_help = "\
@@ -72,17 +73,22 @@ Examples:
   oic mount my-template.yml /mnt --upper try   writable; changes are kept in {work_dir}/{provider}/mounts/try
   oic mount my-template.yml /mnt --tmp-upper   writable; changes are gone after oic umount
   oic mount old.tar.gz /mnt                    any .tar, .tar.gz or .tar.zst; its index is kept in old.tar.gz.oic
+  oic mount image.raw /mnt                     the system in a disk image, as its own fstab puts it together; read-only
+  oic mount image.raw /mnt --partition 1       one partition of it
   oic mount /mnt --stats                       what was read and unpacked through this mount
   oic mount --list                             what is mounted, and what it shows
 
 The base unpacks itself file by file when something reads it. End with: oic umount")]
 pub struct MountArgs {
-    /// Provider id ({os}-{dist}-{arch}), template file, the name of a template that oic brings, or a tarball
+    /// Provider id ({os}-{dist}-{arch}), template file, the name of a template that oic brings, a tarball or a disk image
     #[arg(required_unless_present = "list")]
     subject: Option<OsString>,
     /// Existing directory to mount at [default: the provider's chrootenv, or {tarball}.oic/chrootenv]
     #[arg(value_hint = ValueHint::DirPath)]
     mount_point: Option<PathBuf>,
+    /// Show this partition of a disk image: its number, name, label or UUID [default: the whole system]
+    #[arg(long, value_name = "N|NAME", conflicts_with_all = ["image", "upper", "tmp_upper", "prefetch"])]
+    partition: Option<String>,
     /// Show the finished tree of the last build of this systemConfig
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
@@ -148,6 +154,9 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs, interrupt: &Interrupt) ->
     }
     clear_dead()?;
     let cancel = interrupt.cancel();
+    if let Some(disk) = disk::subject(args, Path::new(argument))? {
+        return disk::mount(&environment, args, disk, &cancel);
+    }
     let subject = Subject::of(&environment, argument)?;
     sweep::temporary(&environment.temp_dir());
     let in_use = subject.claim(&cancel)?;
@@ -158,10 +167,15 @@ pub fn mount(global: &GlobalOptions, args: &MountArgs, interrupt: &Interrupt) ->
     };
     let session = make(&environment, args, &subject, (&at, &cancel))?;
     drop(in_use);
+    keep(args, session, &at, &cancel)
+}
+
+/// Leaves a mount to itself, or stays with it, as `args` say.
+fn keep(args: &MountArgs, session: Session<LayerRequest>, at: &Path, cancel: &Cancel) -> Result<(), CommandError> {
     // Without the session, the mount is gone.
     cancel.check()?;
     if args.foreground {
-        return stay(session, &at, &cancel);
+        return stay(session, at, cancel);
     }
     session.detach();
     print_line(&at.display().to_string())
@@ -216,6 +230,7 @@ fn make(
         layers: LayerRequest {
             base: Some(base(args, subject, own_store_path.as_deref())),
             pool,
+            disk: None,
         },
         restrictions: Restrictions {
             read_only: upper.is_none(),
@@ -367,7 +382,7 @@ fn say_left(at: &Path, left: &Left) -> Result<(), CommandError> {
 
 /// Finds the mount point that `argument` names: a path, or by default that of a tarball or a provider.
 fn existing_mount(environment: &Environment, argument: &OsStr) -> Result<PathBuf, CommandError> {
-    if foreign::is_tarball(Path::new(argument)) {
+    if foreign::is_tarball(Path::new(argument)) || disk::is_image(Path::new(argument)) {
         return subject::default_mount_point(environment, Path::new(argument));
     }
     Ok(match is_provider(environment, argument)? {

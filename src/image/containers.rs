@@ -15,13 +15,13 @@ pub mod ova;
 pub mod packed;
 pub mod qcow2;
 pub mod qcow2_packed;
-mod qcow2_records;
+pub(crate) mod qcow2_records;
 pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
-mod vhdx_records;
+pub(crate) mod vhdx_records;
 pub mod vmdk;
-mod vmdk_records;
+pub(crate) mod vmdk_records;
 pub mod vmdk_stream;
 
 pub use disk::Disk;

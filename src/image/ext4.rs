@@ -10,19 +10,19 @@
 
 mod block_map;
 mod bytes;
-mod checksum;
+pub(crate) mod checksum;
 mod directory;
-mod disk;
+pub(crate) mod disk;
 mod draft;
-mod extents;
+pub(crate) mod extents;
 mod geometry;
 mod hash;
-mod inode;
+pub(crate) mod inode;
 mod plan;
 mod space;
-mod superblock;
+pub(crate) mod superblock;
 mod write;
-mod xattr;
+pub(crate) mod xattr;
 
 use uuid::Uuid;
 

@@ -4,10 +4,10 @@
 //! and directory is contiguous, in order of name; the same tree gives the same
 //! bytes.
 
-mod disk;
+pub(crate) mod disk;
 mod fit;
 mod geometry;
-mod name;
+pub(crate) mod name;
 mod tree;
 mod write;
 

@@ -4,38 +4,38 @@
 //! Places are in sectors alone: the old form by cylinders says "beyond", as in the MBR that protects a GPT.
 
 use zerocopy::little_endian::U32;
-use zerocopy::{FromZeros, Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, Unaligned};
 
 use super::plan::{DiskPlan, Entry, PlannedPartition, SECTOR_BYTES};
 
 /// Type of the extended partition, and of the links between records.
 const EXTENDED: u8 = 0x05;
 /// Status of the partition that a BIOS boots from.
-const ACTIVE: u8 = 0x80;
+pub(crate) const ACTIVE: u8 = 0x80;
 /// A place by cylinder, head and sector that cannot be expressed.
 const BEYOND: [u8; 3] = [0xfe, 0xff, 0xff];
 
 /// The first sector of a disk, or of the room of a logical partition.
-#[derive(Debug, FromZeros, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct Sector {
-    code: [u8; 440],
-    signature: U32,
-    unused: [u8; 2],
-    entries: [Record; 4],
-    end: [u8; 2],
+pub(crate) struct Sector {
+    pub(crate) code: [u8; 440],
+    pub(crate) signature: U32,
+    pub(crate) unused: [u8; 2],
+    pub(crate) entries: [Record; 4],
+    pub(crate) end: [u8; 2],
 }
 
 /// An entry in such a sector.
-#[derive(Debug, FromZeros, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct Record {
-    status: u8,
-    first: [u8; 3],
-    code: u8,
-    last: [u8; 3],
-    first_lba: U32,
-    sectors: U32,
+pub(crate) struct Record {
+    pub(crate) status: u8,
+    pub(crate) first: [u8; 3],
+    pub(crate) code: u8,
+    pub(crate) last: [u8; 3],
+    pub(crate) first_lba: U32,
+    pub(crate) sectors: U32,
 }
 
 const _: () = assert!(size_of::<Sector>() == SECTOR_BYTES as usize);

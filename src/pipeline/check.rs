@@ -109,6 +109,7 @@ fn show(request: &BuildRequest, at: &Path) -> Result<Session<LayerRequest>, Buil
     let layers = LayerRequest {
         base: Some(BaseRequest::at(SnapshotPaths::of(&workspace))),
         pool: None,
+        disk: None,
     };
     let request = MountRequest {
         view: View::Overlay { upper: None, steps },

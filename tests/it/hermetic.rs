@@ -5,6 +5,7 @@ mod cache_commands;
 mod chains;
 mod commands;
 mod config;
+mod disk_commands;
 mod hostile_templates;
 mod image_doors;
 mod invalid_templates;

@@ -6,6 +6,7 @@ mod cache_mounts;
 mod configure;
 mod diff_command;
 mod digests;
+mod disk;
 mod failures;
 mod fields;
 mod firmware;

@@ -69,14 +69,7 @@ impl Subject {
 
     fn tarball(environment: &Environment, path: &Path) -> Result<Self, CommandError> {
         let real = real_path(path)?;
-        let [beside, elsewhere] = places(environment, &real);
-        let place = if make_private(beside.directory()).is_ok() {
-            beside
-        } else {
-            // The directory itself is not writable for the user.
-            make_private(elsewhere.directory())?;
-            elsewhere
-        };
+        let place = place_of(environment, &real)?;
         sweep::tarball(&place);
         Ok(Self {
             name: real.to_string_lossy().into_owned(),
@@ -130,12 +123,28 @@ impl Subject {
 pub(super) fn default_mount_point(environment: &Environment, path: &Path) -> Result<PathBuf, CommandError> {
     let [beside, elsewhere] = places(environment, &real_path(path)?);
     let is_ours = durable::close(beside.directory()).map_err(CommandError::failed)?;
-    let place = if is_ours && beside.index().exists() {
+    let place = if is_ours && (beside.index().exists() || beside.mount_point().exists()) {
         beside
     } else {
         elsewhere
     };
     Ok(place.mount_point())
+}
+
+/// Makes the directory for what oic keeps of the file `real`: beside it, or else in the work directory.
+fn place_of(environment: &Environment, real: &Path) -> Result<TarballPlace, CommandError> {
+    let [beside, elsewhere] = places(environment, real);
+    if make_private(beside.directory()).is_ok() {
+        return Ok(beside);
+    }
+    // The directory itself is not writable for the user.
+    make_private(elsewhere.directory())?;
+    Ok(elsewhere)
+}
+
+/// Makes the directory for what oic keeps of the disk image `real`, and returns the mount point in it.
+pub(super) fn own_mount_point(environment: &Environment, real: &Path) -> Result<PathBuf, CommandError> {
+    Ok(place_of(environment, real)?.mount_point())
 }
 
 /// Gives the directories for the files of a tarball: beside it, and in the work directory.
@@ -148,7 +157,7 @@ fn places(environment: &Environment, real: &Path) -> [TarballPlace; 2] {
     ]
 }
 
-fn real_path(path: &Path) -> Result<PathBuf, CommandError> {
+pub(super) fn real_path(path: &Path) -> Result<PathBuf, CommandError> {
     Ok(fs::canonicalize(path).map_err(PathError::on("find", path))?)
 }
 

@@ -1,38 +1,38 @@
 //! The header of a qcow2 file as it lies on disk (QEMU, `docs/interop/qcow2.txt`, "Header"); big-endian.
 
 use zerocopy::big_endian::{U32, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
 /// The incompatible feature bit 3: the header names a compression that is not deflate.
-pub(super) const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
+pub(crate) const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
 
 /// The header of version 3, and the header extension that ends the list of extensions.
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct Header {
-    pub(super) magic: [u8; 4],
-    pub(super) version: U32,
-    pub(super) backing_file_offset: U64,
-    pub(super) backing_file_length: U32,
-    pub(super) cluster_bits: U32,
-    pub(super) size_bytes: U64,
-    pub(super) encryption: U32,
-    pub(super) l1_entries: U32,
-    pub(super) l1_offset: U64,
-    pub(super) refcount_table_offset: U64,
-    pub(super) refcount_table_clusters: U32,
-    pub(super) snapshots: U32,
-    pub(super) snapshots_offset: U64,
-    pub(super) incompatible_features: U64,
-    pub(super) compatible_features: U64,
-    pub(super) autoclear_features: U64,
+pub(crate) struct Header {
+    pub(crate) magic: [u8; 4],
+    pub(crate) version: U32,
+    pub(crate) backing_file_offset: U64,
+    pub(crate) backing_file_length: U32,
+    pub(crate) cluster_bits: U32,
+    pub(crate) size_bytes: U64,
+    pub(crate) encryption: U32,
+    pub(crate) l1_entries: U32,
+    pub(crate) l1_offset: U64,
+    pub(crate) refcount_table_offset: U64,
+    pub(crate) refcount_table_clusters: U32,
+    pub(crate) snapshots: U32,
+    pub(crate) snapshots_offset: U64,
+    pub(crate) incompatible_features: U64,
+    pub(crate) compatible_features: U64,
+    pub(crate) autoclear_features: U64,
     /// The width of a refcount is 2 to the power of this, in bits.
-    pub(super) refcount_order: U32,
-    pub(super) header_bytes: U32,
+    pub(crate) refcount_order: U32,
+    pub(crate) header_bytes: U32,
     /// 0 is deflate, 1 is zstd.
-    pub(super) compression: u8,
-    pub(super) unused: [u8; 7],
-    pub(super) end_of_extensions: U64,
+    pub(crate) compression: u8,
+    pub(crate) unused: [u8; 7],
+    pub(crate) end_of_extensions: U64,
 }
 
 impl Default for Header {

@@ -2,7 +2,7 @@
 //! map of the blocks, and the blocks with data.
 
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
 use super::disk::{Disk, SECTOR_BYTES};
 use super::layout::Layout;
@@ -17,36 +17,36 @@ const MAP_OFFSET: u64 = SECTOR_BYTES;
 const ABSENT: u32 = u32::MAX;
 
 /// The pre-header and the header (`VDIPREHEADER`, `VDIHEADER1PLUS`), up to the end of the sector.
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct Header {
-    info: [u8; 64],
-    signature: U32,
-    version: U32,
-    header_bytes: U32,
+pub(crate) struct Header {
+    pub(crate) info: [u8; 64],
+    pub(crate) signature: U32,
+    pub(crate) version: U32,
+    pub(crate) header_bytes: U32,
     /// 1 is a disk that grows.
-    kind: U32,
-    flags: U32,
-    comment: [u8; 256],
-    map_offset: U32,
-    data_offset: U32,
-    cylinders: U32,
-    heads: U32,
-    sectors: U32,
-    sector_bytes: U32,
-    unused: U32,
-    size_bytes: U64,
-    block_bytes: U32,
-    block_extra_bytes: U32,
-    blocks: U32,
-    blocks_allocated: U32,
-    uuid: [u8; 16],
-    uuid_of_modification: [u8; 16],
-    uuid_of_parent: [u8; 16],
-    uuid_of_parent_modification: [u8; 16],
+    pub(crate) kind: U32,
+    pub(crate) flags: U32,
+    pub(crate) comment: [u8; 256],
+    pub(crate) map_offset: U32,
+    pub(crate) data_offset: U32,
+    pub(crate) cylinders: U32,
+    pub(crate) heads: U32,
+    pub(crate) sectors: U32,
+    pub(crate) sector_bytes: U32,
+    pub(crate) unused: U32,
+    pub(crate) size_bytes: U64,
+    pub(crate) block_bytes: U32,
+    pub(crate) block_extra_bytes: U32,
+    pub(crate) blocks: U32,
+    pub(crate) blocks_allocated: U32,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) uuid_of_modification: [u8; 16],
+    pub(crate) uuid_of_parent: [u8; 16],
+    pub(crate) uuid_of_parent_modification: [u8; 16],
     /// Cylinders, heads, sectors and sector size as the firmware sees them; VirtualBox computes them if they are zero.
-    logical_geometry: [U32; 4],
-    padding: [u8; 40],
+    pub(crate) logical_geometry: [U32; 4],
+    pub(crate) padding: [u8; 40],
 }
 
 /// Makes a VDI file of `disk`, which is at most [`MAX_BYTES`] long.

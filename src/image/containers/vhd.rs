@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 use zerocopy::big_endian::{U16, U32, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
 use super::disk::{Disk, SECTOR_BYTES};
 use super::layout::Layout;
@@ -31,28 +31,28 @@ enum Kind {
 }
 
 /// "Hard Disk Footer Format".
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct Footer {
-    cookie: [u8; 8],
-    features: U32,
-    version: U32,
-    data_offset: U64,
+pub(crate) struct Footer {
+    pub(crate) cookie: [u8; 8],
+    pub(crate) features: U32,
+    pub(crate) version: U32,
+    pub(crate) data_offset: U64,
     /// Seconds since 2000.
-    time_stamp: U32,
-    creator: [u8; 4],
-    creator_version: U32,
-    creator_host: [u8; 4],
-    original_size: U64,
-    current_size: U64,
-    cylinders: U16,
-    heads: u8,
-    sectors: u8,
-    kind: U32,
-    checksum: U32,
-    uuid: [u8; 16],
-    saved_state: u8,
-    reserved: [u8; 427],
+    pub(crate) time_stamp: U32,
+    pub(crate) creator: [u8; 4],
+    pub(crate) creator_version: U32,
+    pub(crate) creator_host: [u8; 4],
+    pub(crate) original_size: U64,
+    pub(crate) current_size: U64,
+    pub(crate) cylinders: U16,
+    pub(crate) heads: u8,
+    pub(crate) sectors: u8,
+    pub(crate) kind: U32,
+    pub(crate) checksum: U32,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) saved_state: u8,
+    pub(crate) reserved: [u8; 427],
 }
 
 impl Footer {
@@ -90,22 +90,22 @@ impl Footer {
 }
 
 /// "Dynamic Disk Header Format".
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-struct DynamicHeader {
-    cookie: [u8; 8],
-    data_offset: U64,
-    table_offset: U64,
-    version: U32,
-    entries: U32,
-    block_bytes: U32,
-    checksum: U32,
-    parent: [u8; 16],
-    parent_time_stamp: U32,
-    reserved: U32,
-    parent_name: [u8; 512],
-    parent_locators: [u8; 8 * 24],
-    reserved_too: [u8; 256],
+pub(crate) struct DynamicHeader {
+    pub(crate) cookie: [u8; 8],
+    pub(crate) data_offset: U64,
+    pub(crate) table_offset: U64,
+    pub(crate) version: U32,
+    pub(crate) entries: U32,
+    pub(crate) block_bytes: U32,
+    pub(crate) checksum: U32,
+    pub(crate) parent: [u8; 16],
+    pub(crate) parent_time_stamp: U32,
+    pub(crate) reserved: U32,
+    pub(crate) parent_name: [u8; 512],
+    pub(crate) parent_locators: [u8; 8 * 24],
+    pub(crate) reserved_too: [u8; 256],
 }
 
 impl DynamicHeader {
@@ -131,7 +131,7 @@ impl DynamicHeader {
 }
 
 /// Returns the one's complement of the sum of `bytes`, whose checksum field is zero.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     !bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>()
 }
 

@@ -27,12 +27,12 @@ const BAT_OFFSET: u64 = 3 * MIB;
 const ITEMS_OFFSET: u32 = 64 << 10;
 
 /// The known regions (section 2.2.3.2) and items (section 2.6.2).
-const BAT: Uuid = uuid!("2dc27766-f623-4200-9d64-115e9bfd4a08");
-const METADATA: Uuid = uuid!("8b7ca206-4790-4b9a-b8fe-575f050f886e");
-const FILE_PARAMETERS: Uuid = uuid!("caa16737-fa36-4d43-b3b6-33f0aa44e76b");
-const VIRTUAL_DISK_SIZE: Uuid = uuid!("2fa54224-cd1b-4876-b211-5dbed83bf4b8");
+pub(crate) const BAT: Uuid = uuid!("2dc27766-f623-4200-9d64-115e9bfd4a08");
+pub(crate) const METADATA: Uuid = uuid!("8b7ca206-4790-4b9a-b8fe-575f050f886e");
+pub(crate) const FILE_PARAMETERS: Uuid = uuid!("caa16737-fa36-4d43-b3b6-33f0aa44e76b");
+pub(crate) const VIRTUAL_DISK_SIZE: Uuid = uuid!("2fa54224-cd1b-4876-b211-5dbed83bf4b8");
 const VIRTUAL_DISK_ID: Uuid = uuid!("beca12ab-b2e6-4523-93ef-c309e000c746");
-const LOGICAL_SECTOR_SIZE: Uuid = uuid!("8141bf1d-a96f-4709-ba47-f233a8faab5f");
+pub(crate) const LOGICAL_SECTOR_SIZE: Uuid = uuid!("8141bf1d-a96f-4709-ba47-f233a8faab5f");
 const PHYSICAL_SECTOR_SIZE: Uuid = uuid!("cda348c7-445d-4471-9cc9-e9885251c556");
 /// The flags of a metadata entry: it describes the virtual disk; readers must know it (section 2.6.1.2).
 const IS_VIRTUAL_DISK: u32 = 1 << 1;

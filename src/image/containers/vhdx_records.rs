@@ -3,28 +3,28 @@
 
 use uuid::Uuid;
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
 /// The length in bytes that the checksum of a header covers (section 2.2.2) and that of a region table (section 2.2.3).
 const HEADER_BYTES: usize = 4 << 10;
 const REGION_TABLE_BYTES: usize = 64 << 10;
 
 /// "VHDX Header" (section 2.2.2.1).
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct FileHeader {
-    signature: [u8; 4],
-    checksum: U32,
-    sequence_number: U64,
-    file_write: [u8; 16],
-    data_write: [u8; 16],
+pub(crate) struct FileHeader {
+    pub(crate) signature: [u8; 4],
+    pub(crate) checksum: U32,
+    pub(crate) sequence_number: U64,
+    pub(crate) file_write: [u8; 16],
+    pub(crate) data_write: [u8; 16],
     /// Zero: the log is empty.
-    log: [u8; 16],
-    log_version: U16,
-    version: U16,
-    log_bytes: U32,
-    log_offset: U64,
-    reserved: [u8; HEADER_BYTES - 80],
+    pub(crate) log: [u8; 16],
+    pub(crate) log_version: U16,
+    pub(crate) version: U16,
+    pub(crate) log_bytes: U32,
+    pub(crate) log_offset: U64,
+    pub(crate) reserved: [u8; HEADER_BYTES - 80],
 }
 
 impl FileHeader {
@@ -49,13 +49,13 @@ impl FileHeader {
 }
 
 /// "Region Table Entry" (section 2.2.3.2).
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct RegionEntry {
-    id: [u8; 16],
-    offset: U64,
-    length: U32,
-    required: U32,
+pub(crate) struct RegionEntry {
+    pub(crate) id: [u8; 16],
+    pub(crate) offset: U64,
+    pub(crate) length: U32,
+    pub(crate) required: U32,
 }
 
 impl RegionEntry {
@@ -71,15 +71,15 @@ impl RegionEntry {
 }
 
 /// "Region Table Header" (section 2.2.3.1), with two entries.
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct RegionTable {
-    signature: [u8; 4],
-    checksum: U32,
-    count: U32,
-    reserved: U32,
-    entries: [RegionEntry; 2],
-    unused: [u8; REGION_TABLE_BYTES - 80],
+pub(crate) struct RegionTable {
+    pub(crate) signature: [u8; 4],
+    pub(crate) checksum: U32,
+    pub(crate) count: U32,
+    pub(crate) reserved: U32,
+    pub(crate) entries: [RegionEntry; 2],
+    pub(crate) unused: [u8; REGION_TABLE_BYTES - 80],
 }
 
 impl RegionTable {
@@ -98,13 +98,13 @@ impl RegionTable {
 }
 
 /// "Metadata Table Header" (section 2.6.1.1).
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct MetadataTable {
-    signature: [u8; 8],
-    reserved: U16,
-    count: U16,
-    reserved_too: [u8; 20],
+pub(crate) struct MetadataTable {
+    pub(crate) signature: [u8; 8],
+    pub(crate) reserved: U16,
+    pub(crate) count: U16,
+    pub(crate) reserved_too: [u8; 20],
 }
 
 impl MetadataTable {
@@ -119,15 +119,15 @@ impl MetadataTable {
 }
 
 /// "Metadata Table Entry" (section 2.6.1.2).
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct MetadataEntry {
-    id: [u8; 16],
+pub(crate) struct MetadataEntry {
+    pub(crate) id: [u8; 16],
     /// From the start of the region, in bytes.
-    offset: U32,
-    length: U32,
-    flags: U32,
-    reserved: U32,
+    pub(crate) offset: U32,
+    pub(crate) length: U32,
+    pub(crate) flags: U32,
+    pub(crate) reserved: U32,
 }
 
 impl MetadataEntry {
@@ -143,9 +143,9 @@ impl MetadataEntry {
 }
 
 /// "File Parameters" (section 2.6.2.1).
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct FileParameters {
-    pub(super) block_bytes: U32,
-    pub(super) flags: U32,
+pub(crate) struct FileParameters {
+    pub(crate) block_bytes: U32,
+    pub(crate) flags: U32,
 }

@@ -2,7 +2,7 @@
 //! 5.0", sections "Hosted Sparse Extents" and "The Descriptor File"); little-endian.
 
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
 
 use super::disk::{Disk, SECTOR_BYTES};
 
@@ -21,7 +21,7 @@ const DESCRIPTOR_SECTORS: u64 = 20;
 /// The first sector behind the descriptor.
 pub(super) const DESCRIPTOR_END: u64 = DESCRIPTOR_SECTOR + DESCRIPTOR_SECTORS;
 /// The grain directory's place is in the footer.
-pub(super) const AT_END: u64 = u64::MAX;
+pub(crate) const AT_END: u64 = u64::MAX;
 
 /// The kinds of file, in the words of the descriptor's `createType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,25 +33,25 @@ pub(super) enum Kind {
 }
 
 /// `SparseExtentHeader`.
-#[derive(Debug, Clone, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct Header {
-    magic: [u8; 4],
-    version: U32,
-    flags: U32,
-    capacity: U64,
-    grain_sectors: U64,
-    descriptor_offset: U64,
-    descriptor_sectors: U64,
-    table_entries: U32,
-    pub(super) redundant_directory: U64,
-    pub(super) directory: U64,
-    pub(super) overhead: U64,
-    unclean_shutdown: u8,
+pub(crate) struct Header {
+    pub(crate) magic: [u8; 4],
+    pub(crate) version: U32,
+    pub(crate) flags: U32,
+    pub(crate) capacity: U64,
+    pub(crate) grain_sectors: U64,
+    pub(crate) descriptor_offset: U64,
+    pub(crate) descriptor_sectors: U64,
+    pub(crate) table_entries: U32,
+    pub(crate) redundant_directory: U64,
+    pub(crate) directory: U64,
+    pub(crate) overhead: U64,
+    pub(crate) unclean_shutdown: u8,
     /// Bytes that a transfer as text would change.
-    line_ends: [u8; 4],
-    compression: U16,
-    padding: [u8; 433],
+    pub(crate) line_ends: [u8; 4],
+    pub(crate) compression: U16,
+    pub(crate) padding: [u8; 433],
 }
 
 impl Header {
@@ -83,12 +83,12 @@ impl Header {
 }
 
 /// `Marker`: what follows in a stream-optimized file. With a `size_bytes` it is a compressed grain.
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
-pub(super) struct Marker {
+pub(crate) struct Marker {
     /// The grain's first sector on the disk, or the number of sectors that follow the marker.
-    pub(super) value: U64,
-    pub(super) size_bytes: U32,
+    pub(crate) value: U64,
+    pub(crate) size_bytes: U32,
 }
 
 /// `MARKER_GT`, `MARKER_GD` and `MARKER_FOOTER`; that of the end is zero.
@@ -100,7 +100,7 @@ pub(super) enum MarkerKind {
 }
 
 /// A marker of metadata: a whole sector.
-#[derive(Debug, IntoBytes, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct MetadataMarker {
     marker: Marker,

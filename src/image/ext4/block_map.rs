@@ -2,7 +2,8 @@
 //! two and three steps (`Documentation/filesystems/ext4/blockmap.rst`).
 
 use super::bytes::put_u32;
-use super::extents::{Extent, ROOT_BYTES};
+use super::disk::ROOT_BYTES;
+use super::extents::Extent;
 use super::geometry::{BLOCK_BYTES, NUMBERS_PER_BLOCK};
 
 /// Blocks that the inode names itself.

@@ -3,32 +3,38 @@
 
 /// The state from which all checksums of one file system start, or `None` where it has no checksums.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seed(Option<u32>);
+pub(crate) struct Seed(Option<u32>);
 
 impl Seed {
     /// Makes the seed of a file system with this UUID.
-    pub(super) fn new(uuid: &[u8; 16], has_checksums: bool) -> Self {
+    pub(crate) fn new(uuid: &[u8; 16], has_checksums: bool) -> Self {
         Self(has_checksums.then(|| raw(!0, uuid)))
     }
 
-    /// Returns the seed for the metadata of inode `number` (of generation 0).
-    pub(super) fn of_inode(self, number: u32) -> Self {
-        Self(self.0.map(|seed| raw(raw(seed, &number.to_le_bytes()), &[0; 4])))
+    /// Makes the seed of a file system that stores it (feature `metadata_csum_seed`).
+    pub(crate) fn stored(seed: u32) -> Self {
+        Self(Some(seed))
+    }
+
+    /// Returns the seed for the metadata of inode `number` of this `generation`.
+    pub(crate) fn of_inode(self, number: u32, generation: u32) -> Self {
+        let of_number = |seed| raw(seed, &number.to_le_bytes());
+        Self(self.0.map(|seed| raw(of_number(seed), &generation.to_le_bytes())))
     }
 
     /// Says whether the file system has checksums.
-    pub(super) fn is_active(self) -> bool {
+    pub(crate) fn is_active(self) -> bool {
         self.0.is_some()
     }
 
     /// Returns the checksum over `parts`, one after the other; `None` without checksums.
-    pub(super) fn over(self, parts: &[&[u8]]) -> Option<u32> {
+    pub(crate) fn over(self, parts: &[&[u8]]) -> Option<u32> {
         self.0.map(|seed| parts.iter().fold(seed, |crc, part| raw(crc, part)))
     }
 }
 
 /// Continues the CRC-32C `crc` over `bytes`, without the inversions.
-pub(super) fn raw(crc: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn raw(crc: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!crc, bytes)
 }
 
@@ -40,6 +46,6 @@ mod tests {
     #[test]
     fn known_checksum() {
         assert_eq!(!raw(!0, b"123456789"), 0xe306_9283);
-        assert_eq!(Seed::new(&[1; 16], false).of_inode(7).over(&[b"x"]), None);
+        assert_eq!(Seed::new(&[1; 16], false).of_inode(7, 0).over(&[b"x"]), None);
     }
 }

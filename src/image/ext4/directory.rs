@@ -1,8 +1,12 @@
 //! The blocks of a directory: in one block a list of names, in more an index by hash over such lists
 //! (`Documentation/filesystems/ext4/directory.rst`).
 
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::{U16, U32};
+
 use super::bytes::{put, put_u16, put_u32};
 use super::checksum::Seed;
+use super::disk::DirectoryEntry;
 use super::geometry::BLOCK_BYTES;
 use super::hash::half_md4;
 
@@ -239,8 +243,12 @@ struct Leaf<'a> {
 }
 
 fn entry(block: &mut [u8], at: usize, name: &Name<'_>, record_bytes: usize) {
-    put_u32(block, at, name.inode);
-    put_u16(block, at + 4, record_bytes as u16);
-    put(block, at + 6, &[name.name.len() as u8, name.file_type]);
+    let entry = DirectoryEntry {
+        inode: U32::new(name.inode),
+        rec_len: U16::new(record_bytes as u16),
+        name_len: name.name.len() as u8,
+        file_type: name.file_type,
+    };
+    put(block, at, entry.as_bytes());
     put(block, at + ENTRY_HEADER_BYTES, name.name);
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::checksum::Seed;
 use super::directory::{Blocks, DIRECTORY_TYPE, Directory, Name};
-use super::extents::ROOT_BYTES;
+use super::disk::ROOT_BYTES;
 use super::geometry::{BLOCK_BYTES, FIRST_INODE};
 use super::inode::{FLAG_INDEX, Inode};
 use super::xattr::{Attributes, Refusal};
@@ -260,7 +260,7 @@ impl Maker<'_> {
             inode,
             parent,
             names,
-            seed: self.seed.of_inode(inode),
+            seed: self.seed.of_inode(inode, 0),
             hash_seed: self.spec.hash_seed.as_bytes(),
         }
     }

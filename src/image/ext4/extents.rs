@@ -1,15 +1,17 @@
 //! The map of a file's blocks as a tree of extents (`Documentation/filesystems/ext4/ifork.rst`, "Extent Tree").
 
-use super::bytes::{put, put_u16, put_u32};
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::{U16, U32};
+
+use super::bytes::{put, put_u32};
 use super::checksum::Seed;
+use super::disk::{ExtentHeader, ExtentIndex, ExtentLeaf, ROOT_BYTES, low};
 use super::geometry::BLOCK_BYTES;
 use super::space::Run;
 
-/// The 60 bytes in an inode that say where its blocks lie.
-pub(super) const ROOT_BYTES: usize = 60;
 /// Blocks that one extent has at most; more would mean "not initialised".
-const EXTENT_BLOCKS: u64 = 32768;
-const MAGIC: u16 = 0xf30a;
+pub(crate) const EXTENT_BLOCKS: u64 = 32768;
+pub(crate) const MAGIC: u16 = 0xf30a;
 const ENTRY_BYTES: usize = 12;
 const ROOT_ENTRIES: usize = ROOT_BYTES / ENTRY_BYTES - 1;
 /// Entries of a block of the tree; the checksum follows them.
@@ -83,30 +85,35 @@ pub(super) fn build(extents: &[Extent], places: &[u64], seed: Seed) -> ([u8; ROO
 }
 
 fn node(bytes: &mut [u8], entries: &[(u32, [u8; ENTRY_BYTES])], most: usize, depth: u16) {
-    put_u16(bytes, 0, MAGIC);
-    put_u16(bytes, 2, entries.len() as u16);
-    put_u16(bytes, 4, most as u16);
-    put_u16(bytes, 6, depth);
+    let header = ExtentHeader {
+        magic: U16::new(MAGIC),
+        entries: U16::new(entries.len() as u16),
+        max: U16::new(most as u16),
+        depth: U16::new(depth),
+        generation: U32::ZERO,
+    };
+    put(bytes, 0, header.as_bytes());
     for (place, (_, entry)) in (ENTRY_BYTES..).step_by(ENTRY_BYTES).zip(entries) {
         put(bytes, place, entry);
     }
 }
 
 fn leaf_entry(extent: &Extent) -> [u8; ENTRY_BYTES] {
-    let mut entry = [0; ENTRY_BYTES];
-    put_u32(&mut entry, 0, extent.first);
-    put_u16(&mut entry, 4, extent.run.count as u16);
-    put_u16(&mut entry, 6, (extent.run.start >> 32) as u16);
-    put_u32(&mut entry, 8, extent.run.start as u32);
-    entry
+    zerocopy::transmute!(ExtentLeaf {
+        block: U32::new(extent.first),
+        len: U16::new(extent.run.count as u16),
+        start_hi: U16::new((extent.run.start >> 32) as u16),
+        start_lo: low(extent.run.start),
+    })
 }
 
 fn index_entry(first: u32, block: u64) -> [u8; ENTRY_BYTES] {
-    let mut entry = [0; ENTRY_BYTES];
-    put_u32(&mut entry, 0, first);
-    put_u32(&mut entry, 4, block as u32);
-    put_u16(&mut entry, 8, (block >> 32) as u16);
-    entry
+    zerocopy::transmute!(ExtentIndex {
+        block: U32::new(first),
+        leaf_lo: low(block),
+        leaf_hi: U16::new((block >> 32) as u16),
+        unused: U16::ZERO,
+    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,8 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::checksum::Seed;
-use super::disk::{InodeRecord, high, high_half, low, low_half};
-use super::extents::ROOT_BYTES;
+use super::disk::{INODE_AREA_BYTES, InodeRecord, ROOT_BYTES, high, high_half, low, low_half};
 use super::geometry::INODE_BYTES;
-use super::xattr::INODE_AREA_BYTES;
 use crate::overlay::layer::Timestamp;
 
 /// Bytes of the fields; extended attributes follow them.
@@ -15,9 +13,9 @@ const FIELDS_BYTES: usize = INODE_BYTES - INODE_AREA_BYTES;
 const EXTRA_BYTES: u16 = (FIELDS_BYTES - 128) as u16;
 
 /// `i_flags`: the directory has an index.
-pub(super) const FLAG_INDEX: u32 = 0x1000;
+pub(crate) const FLAG_INDEX: u32 = 0x1000;
 /// `i_flags`: the blocks are found through extents.
-pub(super) const FLAG_EXTENTS: u32 = 0x8_0000;
+pub(crate) const FLAG_EXTENTS: u32 = 0x8_0000;
 
 /// The values of an inode.
 #[derive(Debug, Clone)]
@@ -99,7 +97,7 @@ impl Inode {
         };
         let attributes = record.attributes.iter_mut().zip(&self.attributes);
         attributes.for_each(|(place, byte)| *place = *byte);
-        if let Some(checksum) = seed.of_inode(self.number).over(&[record.as_bytes()]) {
+        if let Some(checksum) = seed.of_inode(self.number, 0).over(&[record.as_bytes()]) {
             record.checksum_lo = low_half(checksum);
             record.checksum_hi = high_half(checksum);
         }

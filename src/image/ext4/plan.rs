@@ -286,7 +286,7 @@ impl<'a> Planner<'a> {
         let places: Vec<u64> = runs.iter().flat_map(|run| run.start..run.end()).collect();
         let (place, blocks) = if is_ext4 {
             inode.flags |= FLAG_EXTENTS;
-            extents::build(extents, &places, self.plan.seed.of_inode(inode.number))
+            extents::build(extents, &places, self.plan.seed.of_inode(inode.number, 0))
         } else {
             block_map::build(extents, &places)
         };

@@ -5,30 +5,31 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::checksum::{Seed, raw};
-use super::disk::{GroupDescriptor, JournalSuperblock, Superblock, high, high_half, low, low_half};
-use super::extents::ROOT_BYTES;
+use super::disk::{GroupDescriptor, JournalSuperblock, ROOT_BYTES, Superblock, high, high_half, low, low_half};
 use super::geometry::{BLOCK_BYTES, FIRST_INODE, GROUP_BLOCKS, Geometry, Group, INODE_BYTES};
 use super::{Kind, Spec};
 
 /// `s_magic`.
-const MAGIC: u16 = 0xef53;
+pub(crate) const MAGIC: u16 = 0xef53;
+/// The magic number at the start of each block of a journal that is not data.
+pub(crate) const JOURNAL_MAGIC: u32 = 0xc03b_3998;
 /// The inode of the journal.
-pub(super) const JOURNAL_INODE: u32 = 8;
+pub(crate) const JOURNAL_INODE: u32 = 8;
 
-const COMPAT_JOURNAL: u32 = 0x4;
+pub(crate) const COMPAT_JOURNAL: u32 = 0x4;
 const COMPAT_EXT_ATTR: u32 = 0x8;
 const COMPAT_RESIZE_INODE: u32 = 0x10;
 const COMPAT_DIR_INDEX: u32 = 0x20;
-const INCOMPAT_FILETYPE: u32 = 0x2;
-const INCOMPAT_EXTENTS: u32 = 0x40;
-const INCOMPAT_64BIT: u32 = 0x80;
-const INCOMPAT_FLEX_BG: u32 = 0x200;
-const RO_SPARSE_SUPER: u32 = 0x1;
+pub(crate) const INCOMPAT_FILETYPE: u32 = 0x2;
+pub(crate) const INCOMPAT_EXTENTS: u32 = 0x40;
+pub(crate) const INCOMPAT_64BIT: u32 = 0x80;
+pub(crate) const INCOMPAT_FLEX_BG: u32 = 0x200;
+pub(crate) const RO_SPARSE_SUPER: u32 = 0x1;
 const RO_LARGE_FILE: u32 = 0x2;
 const RO_HUGE_FILE: u32 = 0x8;
 const RO_DIR_NLINK: u32 = 0x20;
 const RO_EXTRA_ISIZE: u32 = 0x40;
-const RO_METADATA_CSUM: u32 = 0x400;
+pub(crate) const RO_METADATA_CSUM: u32 = 0x400;
 
 /// `bg_flags`: neither the table nor the bitmap of inodes was written.
 pub(super) const GROUP_INODE_UNINIT: u16 = 1;
@@ -208,7 +209,7 @@ impl Descriptor {
 /// Makes the first block of an empty journal of `blocks` blocks (big-endian, version 2).
 pub(super) fn journal_head(spec: &Spec, blocks: u64) -> Vec<u8> {
     let head = JournalSuperblock {
-        magic: 0xc03b_3998.into(),
+        magic: JOURNAL_MAGIC.into(),
         block_type: 4.into(),
         block_size: (BLOCK_BYTES as u32).into(),
         max_len: (blocks as u32).into(),

@@ -4,20 +4,22 @@
 
 use std::cmp::Reverse;
 
-use super::bytes::{put, put_u16, put_u32};
+use zerocopy::IntoBytes as _;
+use zerocopy::little_endian::{U16, U32};
+
+use super::bytes::{put, put_u32};
 use super::checksum::Seed;
+use super::disk::{AttributeEntry, INODE_AREA_BYTES};
 use super::geometry::BLOCK_BYTES;
 
-const MAGIC: [u8; 4] = 0xea02_0000_u32.to_le_bytes();
-/// Bytes for attributes in an inode of 256 bytes, behind its last field.
-pub(super) const INODE_AREA_BYTES: usize = 256 - 160;
-const BLOCK_HEADER_BYTES: usize = 32;
+pub(crate) const MAGIC: [u8; 4] = 0xea02_0000_u32.to_le_bytes();
+pub(crate) const BLOCK_HEADER_BYTES: usize = 32;
 const ENTRY_HEADER_BYTES: usize = 16;
 /// The end of the entries: four zeros.
 const END_BYTES: usize = 4;
 
 /// Name spaces by the number that stands for them. The first two are whole names.
-const PREFIXES: [(&[u8], u8); 6] = [
+pub(crate) const PREFIXES: [(&[u8], u8); 6] = [
     (b"system.posix_acl_access", 2),
     (b"system.posix_acl_default", 3),
     (b"user.", 1),
@@ -143,11 +145,16 @@ fn fill(area: &mut [u8], start: usize, attributes: &[Attribute], hash: impl Fn(&
     let (mut entry, mut value) = (start, area.len());
     for attribute in attributes {
         value -= attribute.value_bytes();
-        put(area, entry, &[attribute.name.len() as u8, attribute.index]);
         let place = if attribute.value.is_empty() { 0 } else { value };
-        put_u16(area, entry + 2, place as u16);
-        put_u32(area, entry + 8, attribute.value.len() as u32);
-        put_u32(area, entry + 12, hash(attribute));
+        let record = AttributeEntry {
+            name_len: attribute.name.len() as u8,
+            name_index: attribute.index,
+            value_offs: U16::new(place as u16),
+            value_inum: U32::ZERO,
+            value_size: U32::new(attribute.value.len() as u32),
+            hash: U32::new(hash(attribute)),
+        };
+        put(area, entry, record.as_bytes());
         put(area, entry + ENTRY_HEADER_BYTES, &attribute.name);
         put(area, value, &attribute.value);
         entry += attribute.entry_bytes();

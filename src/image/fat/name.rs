@@ -7,12 +7,12 @@ use zerocopy::little_endian::U16;
 use super::disk::LongEntry;
 
 /// UTF-16 units in one long-name entry.
-pub(super) const UNITS_PER_ENTRY: usize = 13;
+pub(crate) const UNITS_PER_ENTRY: usize = 13;
 /// The longest name, in UTF-16 units.
 const LONGEST_UNITS: usize = 255;
 
 /// A short name as it is stored: eight and three bytes, padded with spaces.
-pub(super) type Short = [u8; 11];
+pub(crate) type Short = [u8; 11];
 
 fn is_short_character(c: char) -> bool {
     c.is_ascii_uppercase() || c.is_ascii_digit() || "$%'-_@~`!(){}^#&".contains(c)
@@ -113,7 +113,7 @@ fn mangled(name: &str) -> (String, String) {
 }
 
 /// Returns the checksum that ties long-name entries to their short name.
-pub(super) fn checksum(short: &Short) -> u8 {
+pub(crate) fn checksum(short: &Short) -> u8 {
     short
         .iter()
         .fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))

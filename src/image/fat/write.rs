@@ -183,7 +183,8 @@ impl Writer<'_> {
         zerocopy::transmute!(ShortEntry {
             name: *short,
             attributes,
-            unused: [0; 2],
+            cases: 0,
+            created_tenths: 0,
             created_time: time,
             created_date: date,
             accessed_date: date,

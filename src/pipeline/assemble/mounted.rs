@@ -74,6 +74,7 @@ pub fn mount(
                 record_order: pool.is_some(),
             }),
             pool,
+            disk: None,
         },
         view: View::Overlay { upper, steps },
         engine: context.request.engine,

@@ -45,6 +45,7 @@ impl Place {
         let layers = LayerRequest {
             base: Some(BaseRequest::at(paths(&self.0))),
             pool: None,
+            disk: None,
         };
         let request = MountRequest {
             program: env!("CARGO_BIN_EXE_oic").into(),

@@ -15,7 +15,7 @@ use kernel::Found;
 
 use crate::durable::PathError;
 use crate::hint::Hint;
-use crate::image::content::Source;
+use crate::image::content::{Promise, Source};
 use crate::image::merged::Merged;
 use crate::model::{BootProvider, BootType, Bootloader, Kernel, KernelForm};
 use crate::package::Arch;
@@ -25,6 +25,8 @@ const EFI_PROGRAMS: &str = "/usr/lib/systemd/boot/efi";
 /// The largest size of an EFI program; a larger file is not one.
 const EFI_PROGRAM_LIMIT_BYTES: u64 = 16 << 20;
 const OS_RELEASE_LIMIT_BYTES: u64 = 64 << 10;
+/// The device of a verified root in the running system; its initrd makes it.
+pub const VERIFIED_ROOT: &str = "/dev/mapper/root";
 /// The path of the unified kernel image on the ESP (UAPI.5, "Type #2").
 pub const UKI_PATH: &str = "EFI/Linux/linux.efi";
 
@@ -98,6 +100,34 @@ pub fn check_supported(bootloader: Bootloader) -> Result<(), BootError> {
     }
 }
 
+/// The root file system, as the kernel command line names it.
+#[derive(Debug, Clone)]
+pub struct RootDevice {
+    /// The value of `root=`.
+    pub name: String,
+    /// The root hash in hexadecimal digits, if the root is verified.
+    pub hash: Option<Promise>,
+}
+
+impl RootDevice {
+    /// Names the partition with this PARTUUID.
+    pub fn partition(partuuid: &str) -> Self {
+        Self {
+            name: format!("PARTUUID={partuuid}"),
+            hash: None,
+        }
+    }
+
+    /// Names the device that systemd makes of the partitions which the root hash `hash` names
+    /// (systemd-veritysetup-generator(8)).
+    pub fn verified(hash: &Promise) -> Self {
+        Self {
+            name: VERIFIED_ROOT.into(),
+            hash: Some(hash.clone()),
+        }
+    }
+}
+
 /// The contents of the EFI system partition.
 #[derive(Debug, Clone)]
 pub struct EspContents {
@@ -105,7 +135,7 @@ pub struct EspContents {
     pub files: Vec<(PathBuf, Source)>,
     /// Version of the kernel that boots.
     pub kernel_version: String,
-    /// Its command line.
+    /// Its command line, without the root hash of a verified root.
     pub command_line: String,
 }
 
@@ -113,8 +143,8 @@ pub struct EspContents {
 /// loader of the medium (UEFI 2.10, 3.5.1.1) and under its own name, its configuration, and the newest kernel (or the
 /// one that `kernel.version` names) with its initrd, in the form that the template asks for.
 ///
-/// `root_partuuid` becomes `root=PARTUUID=…`, unless the template's command line has a `root=` of its own. An existing
-/// `loader.conf` below `esp` (the partition's mount point in the image) is left as it is.
+/// `device` becomes `root=…`, unless the template's command line has a `root=` of its own. An existing `loader.conf` below
+/// `esp` (the partition's mount point in the image) is left as it is.
 ///
 /// # Errors
 /// [`BootError`]; where something is not installed its hint names a package.
@@ -122,7 +152,7 @@ pub fn prepare(
     root: &Merged,
     arch: Arch,
     kernel: &Kernel,
-    root_partuuid: &str,
+    device: &RootDevice,
     esp: Option<&Path>,
 ) -> Result<EspContents, BootError> {
     let (loader_path, loader) = efi_program(root, &format!("systemd-boot{}.efi", arch.efi()))?;
@@ -131,7 +161,7 @@ pub fn prepare(
         source,
     })?;
     let found = kernel::find(root, arch, kernel.version.as_deref())?;
-    let command_line = command_line(&kernel.command_line, root_partuuid)?;
+    let command_line = command_line(&kernel.command_line, device)?;
     let name = arch.efi();
     let mut files = vec![
         (
@@ -144,7 +174,10 @@ pub fn prepare(
         ),
     ];
     files.extend(match kernel.form {
-        KernelForm::Unified => vec![(PathBuf::from(UKI_PATH), unified(root, arch, &found, &command_line)?)],
+        KernelForm::Unified => {
+            let command_line = with_hash(&command_line, device);
+            vec![(PathBuf::from(UKI_PATH), unified(root, arch, &found, command_line)?)]
+        }
         KernelForm::Separate => entry::files(entry::Parts {
             os_release: os_release(root)?,
             version: found.version.clone(),
@@ -168,12 +201,12 @@ pub fn prepare(
 }
 
 /// Makes the unified kernel image of the kernel `found`.
-fn unified(root: &Merged, arch: Arch, found: &Found, command_line: &str) -> Result<Source, BootError> {
+fn unified(root: &Merged, arch: Arch, found: &Found, command_line: Source) -> Result<Source, BootError> {
     let (path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
     let parts = uki::Parts {
         stub,
         os_release: os_release(root)?,
-        command_line: command_line.to_owned(),
+        command_line,
         uname: found.version.clone(),
         initrd: root.file(&found.initrd)?,
         linux: root.file(&found.image)?,
@@ -197,7 +230,7 @@ fn efi_program(root: &Merged, name: &str) -> Result<(PathBuf, Vec<u8>), BootErro
 }
 
 /// The command line with `root=`, one space between words.
-fn command_line(template: &str, root_partuuid: &str) -> Result<String, BootError> {
+fn command_line(template: &str, device: &RootDevice) -> Result<String, BootError> {
     if template.trim().contains(|c: char| c.is_control() && c != '\t') {
         return Err(BootError::CommandLine);
     }
@@ -207,8 +240,25 @@ fn command_line(template: &str, root_partuuid: &str) -> Result<String, BootError
     let separator = if template.is_empty() { "" } else { " " };
     Ok(match has_root {
         true => template.to_owned(),
-        false => format!("root=PARTUUID={root_partuuid}{separator}{template}"),
+        false => {
+            let read_only = if device.hash.is_some() { " ro" } else { "" };
+            format!("root={}{read_only}{separator}{template}", device.name)
+        }
     })
+}
+
+/// Returns `command_line` with the root hash of a verified root.
+fn with_hash(command_line: &str, device: &RootDevice) -> Source {
+    let line = Source::from(command_line);
+    match &device.hash {
+        Some(hash) => Source::Chain(vec![
+            "roothash=".into(),
+            Source::Promised(hash.clone()),
+            " ".into(),
+            line,
+        ]),
+        None => line,
+    }
 }
 
 /// Reads the os-release(5) file of the image.

@@ -37,5 +37,6 @@ pub mod swap;
 #[cfg(test)]
 pub(crate) mod tool;
 pub mod tree;
+pub mod verity;
 
 pub use error::ImageError;

@@ -11,6 +11,7 @@ pub mod kernel;
 mod marks;
 mod modules;
 pub mod rpm;
+pub mod verity;
 
 pub use initrd::generic_initrds;
 pub use marks::{Marks, mark_automatic};
@@ -109,6 +110,22 @@ pub enum InstallError {
         /// How it ended, in words.
         how: String,
     },
+    /// The image has nothing that makes an initrd for a verified root.
+    #[error(
+        "systemConfig.immutability.enabled: the initrd of a verified root needs {file}, which the image does not have"
+    )]
+    NoVerity {
+        /// The missing file.
+        file: &'static str,
+        /// The packages that have it.
+        package: &'static str,
+    },
+    /// The image has what makes initrds that cannot mount a verified root.
+    #[error("systemConfig.immutability.enabled: the initrds of {package} cannot mount a verified root")]
+    NotVerity {
+        /// Its package.
+        package: &'static str,
+    },
     /// A kernel's hooks failed, for instance its initrd could not be made.
     #[error("cannot make the initrd of kernel {version}: {source}")]
     Kernel {
@@ -141,6 +158,12 @@ impl InstallError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NoProgram { package, .. } => Some(format!("add {package} to the provider's base packages").into()),
+            Self::NoVerity { package, .. } => {
+                Some(format!("add the package {package} to systemConfig.packages").into())
+            }
+            Self::NotVerity { package } => {
+                Some(format!("use dracut: add \"-{package}\" and \"dracut\" to systemConfig.packages").into())
+            }
             Self::Sandbox(error) => error.hint(),
             Self::Script(_) => Some(CONFINED.into()),
             Self::Answers { .. } => Some("check packages, questions, types and values of systemConfig.debconf".into()),

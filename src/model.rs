@@ -298,6 +298,8 @@ pub struct Partition {
     pub mount_options: String,
     /// `flags`.
     pub flags: Vec<PartitionFlag>,
+    /// Whether it holds the hash tree of a verified root. It has no file system then, whatever the template gives it.
+    pub is_hash_tree: bool,
 }
 
 /// `systemConfig`.

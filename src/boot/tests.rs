@@ -40,7 +40,7 @@ fn other_tools_read_the_unified_kernel_image() {
     let listing = run("binutils", "objdump", &["-h", path]);
     let expect = [
         (".osrel", parts().os_release),
-        (".cmdline", parts().command_line.into_bytes()),
+        (".cmdline", bytes(&parts().command_line)),
         (".uname", parts().uname.into_bytes()),
         (".initrd", bytes(&parts().initrd)),
         (".linux", bytes(&parts().linux)),
@@ -131,7 +131,8 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let root = tree(directory.path());
     let esp = Some(Path::new("/boot/efi"));
-    let prepare = |kernel: &Kernel| super::prepare(&root, Arch::X86_64, kernel, "0a0b0c0d-02", esp);
+    let device = RootDevice::partition("0a0b0c0d-02");
+    let prepare = |kernel: &Kernel| super::prepare(&root, Arch::X86_64, kernel, &device, esp);
     let error = prepare(&kernel("")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -155,6 +156,15 @@ fn the_esp_gets_loader_kernel_and_configuration() {
     let line = "root=PARTUUID=0a0b0c0d-02 quiet console=ttyS0";
     assert_eq!(made.command_line, line);
     let uki = bytes(&made.files[2].1);
+    assert!(uki.windows(line.len()).any(|window| window == line.as_bytes()));
+    // The root hash is given while the image is written.
+    let hash = Promise::new(64);
+    let verified = RootDevice::verified(&hash);
+    let made = super::prepare(&root, Arch::X86_64, &kernel("quiet"), &verified, esp).unwrap();
+    assert!(made.files[2].1.is_promised() && !made.files[0].1.is_promised());
+    hash.keep(&[b'7'; 64]);
+    let uki = bytes(&made.files[2].1);
+    let line = format!("roothash={} root=/dev/mapper/root ro quiet", "7".repeat(64));
     assert!(uki.windows(line.len()).any(|window| window == line.as_bytes()));
     // The template takes precedence.
     assert_eq!(

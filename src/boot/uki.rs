@@ -13,7 +13,7 @@ pub struct Parts {
     /// os-release(5) of the image.
     pub os_release: Vec<u8>,
     /// Kernel command line.
-    pub command_line: String,
+    pub command_line: Source,
     /// Kernel version.
     pub uname: String,
     /// The initrd.
@@ -30,7 +30,7 @@ pub fn build(arch: Arch, parts: Parts) -> Result<Source, PeError> {
     pe::check(&parts.stub, arch)?;
     let sections = vec![
         (".osrel", Source::Bytes(parts.os_release)),
-        (".cmdline", Source::Bytes(parts.command_line.into_bytes())),
+        (".cmdline", parts.command_line),
         (".uname", Source::Bytes(parts.uname.into_bytes())),
         (".initrd", parts.initrd),
         // Last, so that a kernel that unpacks itself in place overwrites nothing.

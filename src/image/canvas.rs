@@ -40,6 +40,15 @@ pub struct Drawn {
     pub known: HashMap<u64, Known>,
 }
 
+/// A range of a canvas to which no more is put.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Start and end (bytes) of each range that was put, sorted and not touching. All else is zero.
+    pub put: Vec<(u64, u64)>,
+    /// The same of each range in which it differs from the earlier image, or from zeros.
+    pub changed: Vec<(u64, u64)>,
+}
+
 /// A raw file to be filled.
 #[derive(Debug)]
 pub struct Canvas<'a> {
@@ -81,9 +90,7 @@ impl<'a> Canvas<'a> {
             None => self.write_where(offset_bytes, bytes, |_, unit| !is_zero(unit)),
             Some(_) => {
                 let mut old = vec![0; bytes.len()];
-                self.file
-                    .read_exact_at(&mut old, offset_bytes)
-                    .map_err(PathError::on("read", self.path))?;
+                self.read(offset_bytes, &mut old)?;
                 self.write_where(offset_bytes, bytes, |at, unit| {
                     old.get(at..at + unit.len()) != Some(unit)
                 })
@@ -154,6 +161,37 @@ impl<'a> Canvas<'a> {
         self.written_bytes.load(Ordering::Relaxed)
     }
 
+    /// Reads the bytes at `offset_bytes` into `buffer`.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<(), PathError> {
+        let read = self.file.read_exact_at(buffer, offset_bytes);
+        read.map_err(PathError::on("read", self.path))
+    }
+
+    /// Clears what is left of the earlier image in `range` (start and end in bytes), to which nothing is put from now on.
+    /// Returns what it holds.
+    ///
+    /// # Errors
+    /// If clearing fails.
+    pub fn settle(&self, range: (u64, u64)) -> Result<Settled, PathError> {
+        let put = within(&lock(&self.drawn).ranges, range);
+        self.clear_all_but(&put, range)?;
+        let changed = within(&lock(&self.changed), range);
+        Ok(Settled { put, changed })
+    }
+
+    /// Clears what is left of the earlier image in `range` outside of the sorted ranges `put`.
+    fn clear_all_but(&self, put: &[(u64, u64)], range: (u64, u64)) -> Result<(), PathError> {
+        let Some(before) = self.before else { return Ok(()) };
+        for (start, end) in without(&within(&before.ranges, range), put) {
+            clear(self.file, start, end - start).map_err(PathError::on("clear a part of", self.path))?;
+            lock(&self.changed).push((start, end));
+        }
+        Ok(())
+    }
+
     /// Clears what is left of the earlier image. Returns the contents of this one, and the ranges (start and end in
     /// bytes, sorted, not touching) in which it differs from the earlier image, or from zeros.
     ///
@@ -162,15 +200,18 @@ impl<'a> Canvas<'a> {
     pub fn finish(&self) -> Result<(Drawn, Vec<(u64, u64)>), PathError> {
         let mut drawn = std::mem::take(&mut *lock(&self.drawn));
         drawn.ranges = joined(drawn.ranges);
-        let mut changed = std::mem::take(&mut *lock(&self.changed));
-        if let Some(before) = self.before {
-            for (start, end) in without(&before.ranges, &drawn.ranges) {
-                clear(self.file, start, end - start).map_err(PathError::on("clear a part of", self.path))?;
-                changed.push((start, end));
-            }
-        }
+        self.clear_all_but(&drawn.ranges, (0, u64::MAX))?;
+        let changed = std::mem::take(&mut *lock(&self.changed));
         Ok((drawn, joined(changed)))
     }
+}
+
+/// Returns the parts of `ranges` that lie in `range`, sorted and joined.
+fn within(ranges: &[(u64, u64)], range: (u64, u64)) -> Vec<(u64, u64)> {
+    let parts = ranges
+        .iter()
+        .map(|(start, end)| (*start.max(&range.0), *end.min(&range.1)));
+    joined(parts.filter(|(start, end)| start < end).collect())
 }
 
 /// Sorts `ranges` and joins those that touch or overlap.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::overlay::layer::{Layer, NodeId};
 
@@ -17,6 +17,36 @@ pub enum Source {
     Zeros(u64),
     /// Several sources, one after the other.
     Chain(Vec<Source>),
+    /// Bytes that another content of the image gives.
+    Promised(Promise),
+}
+
+/// Bytes whose number is known, and which are given later: the content that they depend on is written first. Clones share
+/// them.
+#[derive(Debug, Clone)]
+pub struct Promise {
+    size_bytes: u64,
+    bytes: Arc<OnceLock<Vec<u8>>>,
+}
+
+impl Promise {
+    /// Promises `size_bytes` bytes.
+    pub fn new(size_bytes: u64) -> Self {
+        Self {
+            size_bytes,
+            bytes: Arc::default(),
+        }
+    }
+
+    /// Gives the bytes. The first ones count.
+    pub fn keep(&self, bytes: &[u8]) {
+        self.bytes.get_or_init(|| bytes.to_owned());
+    }
+
+    /// Returns the bytes, if they were given.
+    pub fn kept(&self) -> Option<&[u8]> {
+        self.bytes.get().map(Vec::as_slice)
+    }
 }
 
 /// A regular file of a layer.
@@ -39,16 +69,27 @@ impl Source {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(LayerFile { size_bytes, .. }) | Self::Zeros(size_bytes) => *size_bytes,
             Self::Chain(parts) => parts.iter().fold(0, |sum, part| sum.saturating_add(part.size_bytes())),
+            Self::Promised(promise) => promise.size_bytes,
         }
     }
 
-    /// Returns a reader of it from the start. A file that has become shorter ends early (the consumer checks the
-    /// length).
+    /// Says whether some of its bytes are promised.
+    pub fn is_promised(&self) -> bool {
+        match self {
+            Self::Promised(_) => true,
+            Self::Chain(parts) => parts.iter().any(Self::is_promised),
+            Self::Bytes(_) | Self::File(_) | Self::Zeros(_) => false,
+        }
+    }
+
+    /// Returns a reader of it from the start. A file that has become shorter, and a promise that is not kept yet, end
+    /// early (the consumer checks the length).
     pub fn reader(&self) -> Box<dyn Read + '_> {
         match self {
             Self::Bytes(bytes) => Box::new(Cursor::new(bytes)),
             Self::File(file) => Box::new(FileReader { file, offset: 0 }),
             Self::Zeros(size_bytes) => Box::new(io::repeat(0).take(*size_bytes)),
+            Self::Promised(promise) => Box::new(Cursor::new(promise.kept().unwrap_or_default())),
             Self::Chain(parts) => parts.iter().fold(Box::new(io::empty()), |chain: Box<dyn Read>, part| {
                 Box::new(chain.chain(part.reader()))
             }),

@@ -2,6 +2,7 @@
 
 use super::file_system::FileSystemError;
 use super::labels::LabelError;
+use super::verity::VerityError;
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
 use crate::hint::Hint;
@@ -20,6 +21,14 @@ pub enum ImageError {
     /// An archive of the tree could not be made.
     #[error(transparent)]
     Archive(FileSystemError),
+    /// The hash tree of a partition could not be written.
+    #[error("partition {id:?}: {source}")]
+    HashTree {
+        /// The id, in the template, of the partition for the tree.
+        id: String,
+        /// The cause.
+        source: VerityError,
+    },
     /// Files cannot be labelled.
     #[error("the labels of the image's SELinux policy: {0}")]
     Labels(#[from] LabelError),
@@ -40,6 +49,10 @@ impl ImageError {
                 | Self::Archive(FileSystemError::Cancelled(_))
                 | Self::FileSystem {
                     source: FileSystemError::Cancelled(_),
+                    ..
+                }
+                | Self::HashTree {
+                    source: VerityError::Cancelled(_),
                     ..
                 }
         )

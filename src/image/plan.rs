@@ -5,12 +5,14 @@
 
 mod check;
 mod entry;
+mod verified;
 
 use std::ops::Range;
 
 use uuid::Uuid;
 
 pub use entry::Entry;
+pub use verified::Verified;
 
 use super::seed::ImageSeed;
 use crate::hint::Hint;
@@ -35,6 +37,8 @@ pub struct DiskPlan {
     pub table: Table,
     /// The partitions, in the order of the template.
     pub partitions: Vec<PlannedPartition>,
+    /// The verified root, if the root is one.
+    pub verified: Option<Verified>,
     /// Warnings about values that work but are probably not meant, each one naming its field.
     pub warnings: Vec<String>,
 }
@@ -215,6 +219,7 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         partitions.push(planned);
     }
     check::together(&partitions)?;
+    let verified = verified::of(&mut partitions, disk.table, arch, seed)?;
     if disk.table == PartitionTable::Mbr {
         entry::check_mbr(&mut partitions)?;
     }
@@ -223,6 +228,7 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         uuid: seed.uuid("disk"),
         table,
         partitions,
+        verified,
         warnings,
     })
 }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode};
 
-use super::content::Source;
+use super::content::{Promise, Source};
 use super::file_system::FileSystem;
 use super::kinds;
-use super::plan::{DiskPlan, PlanError, PlannedPartition};
+use super::plan::{DiskPlan, PlanError, PlannedPartition, Verified};
+use super::verity::{Identity, RootHash};
 use crate::durable::PathError;
 use crate::root::Root;
 
@@ -29,6 +30,48 @@ pub enum Content {
         /// Its files. Of two files for one place the later one counts.
         grafts: Vec<Graft>,
     },
+    /// The hash tree of another partition.
+    HashTree {
+        /// That partition, by its place in the plan.
+        of: usize,
+        /// UUID and salt of the tree.
+        identity: Identity,
+        /// The root hash in hexadecimal digits, for contents that name it.
+        root: Promise,
+    },
+}
+
+/// The order in which contents are written: each needs others of lower ranks only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Needs none.
+    Independent,
+    /// Needs the content that it is computed of.
+    Computed,
+    /// Needs what others are computed to be.
+    Naming,
+}
+
+impl Rank {
+    /// All ranks, in order.
+    pub const ALL: [Self; 3] = [Self::Independent, Self::Computed, Self::Naming];
+}
+
+impl Content {
+    /// Returns its rank.
+    pub fn rank(&self) -> Rank {
+        match self {
+            Self::Nothing => Rank::Independent,
+            Self::HashTree { .. } => Rank::Computed,
+            Self::Files { grafts, .. } => {
+                let is_promised = |graft: &Graft| matches!(&graft.from, Origin::File(source) if source.is_promised());
+                match grafts.iter().any(is_promised) {
+                    true => Rank::Naming,
+                    false => Rank::Independent,
+                }
+            }
+        }
+    }
 }
 
 /// Files, and their place on a partition.
@@ -50,31 +93,68 @@ pub enum Origin {
         /// Directories below it (from the tree's root) that are empty on this partition.
         excluded: Vec<PathBuf>,
     },
+    /// An empty directory with the attributes of this directory of the image's tree, a path from the tree's root.
+    Empty(PathBuf),
     /// One file that is not in the tree.
     File(Source),
 }
 
 /// Returns the contents of the partitions of `plan`, in its order.
 pub fn contents(plan: &DiskPlan) -> Vec<Content> {
-    let mount_points: Vec<&Path> = plan.partitions.iter().filter_map(mount_point).collect();
-    let of_partition = |planned: &PlannedPartition| {
+    let verified = plan.verified.as_ref();
+    let mut mount_points: Vec<&Path> = plan.partitions.iter().filter_map(mount_point).collect();
+    mount_points.extend(verified.iter().flat_map(|verified| &verified.kept).map(Path::new));
+    let of_partition = |(place, planned): (usize, &PlannedPartition)| {
+        if let Some(verified) = verified.filter(|verified| verified.tree == place) {
+            return Content::HashTree {
+                of: verified.data,
+                identity: verified.identity,
+                root: Promise::new(RootHash::DIGITS),
+            };
+        }
         // The plan has refused kinds without a writer.
         let Some(file_system) = planned.partition.file_system.and_then(kinds::of) else {
             return Content::Nothing;
         };
-        let graft = |path: &Path| Graft {
-            from: Origin::Tree {
-                path: path.to_owned(),
-                excluded: excluded(path, &mount_points),
-            },
-            to: PathBuf::from("/"),
-        };
-        Content::Files {
-            file_system,
-            grafts: mount_point(planned).map(graft).into_iter().collect(),
+        let own = mount_point(planned).map(|path| part(path, Path::new("/"), &mount_points));
+        let mut grafts: Vec<Graft> = own.into_iter().collect();
+        if let Some(verified) = verified.filter(|verified| verified.store == place) {
+            grafts.extend(kept(verified, &mount_points));
         }
+        Content::Files { file_system, grafts }
     };
-    plan.partitions.iter().map(of_partition).collect()
+    plan.partitions.iter().enumerate().map(of_partition).collect()
+}
+
+/// Returns the promise of the root hash of the hash tree among `contents`, if there is one.
+pub fn root_hash(contents: &[Content]) -> Option<&Promise> {
+    contents.iter().find_map(|content| match content {
+        Content::HashTree { root, .. } => Some(root),
+        Content::Nothing | Content::Files { .. } => None,
+    })
+}
+
+/// Puts the directory `path` of the tree, without what belongs to others of `mount_points`, at `to` on a partition.
+fn part(path: &Path, to: &Path, mount_points: &[&Path]) -> Graft {
+    Graft {
+        from: Origin::Tree {
+            path: path.to_owned(),
+            excluded: excluded(path, mount_points),
+        },
+        to: to.to_owned(),
+    }
+}
+
+/// Lists what the partition for changes beside a verified root holds, besides what is mounted from it: the directories
+/// that are written there, and empty ones for the changes to `/etc`.
+fn kept(verified: &Verified, mount_points: &[&Path]) -> Vec<Graft> {
+    let parts = verified.kept.iter().map(Path::new);
+    let parts = parts.map(|path| part(path, path, mount_points));
+    let of_etc = Verified::ETC.map(|to| Graft {
+        from: Origin::Empty("/etc".into()),
+        to: to.into(),
+    });
+    parts.chain(of_etc).collect()
 }
 
 /// Lists the mount points below `path` that are not below others of these.
@@ -156,9 +236,9 @@ mod tests {
         let excluded = |content: &Content| match content {
             Content::Files { grafts, .. } => match &grafts[0].from {
                 Origin::Tree { excluded, .. } => excluded.clone(),
-                Origin::File(_) => panic!("{content:?}"),
+                _ => panic!("{content:?}"),
             },
-            Content::Nothing => panic!("{content:?}"),
+            _ => panic!("{content:?}"),
         };
         let [boot, home, efi] = ["/boot", "/home", "/boot/efi"].map(PathBuf::from);
         let excluded: Vec<_> = found[..4].iter().map(excluded).collect();

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use uuid::Uuid;
 
@@ -15,9 +16,10 @@ use super::file_system::{FileSystem, FileSystemError, Files, Volume};
 use super::labels::FileContexts;
 use super::merged::Merged;
 use super::plan::{DiskPlan, PlannedPartition, Table};
-use super::populate::{Content, Graft, Origin};
+use super::populate::{Content, Graft, Origin, Rank};
 use super::region::Region;
 use super::tree::{self, Tree};
+use super::verity::{self, Identity, RootHash, VerityError};
 use super::{gpt, mbr};
 use crate::durable::{self, AtomicFile, PathError};
 use crate::parallel;
@@ -39,6 +41,8 @@ pub struct RawSummary {
     pub drawn: Drawn,
     /// Its digest, with the tree.
     pub tree: DigestTree,
+    /// The root hash of its verified root, if it has one.
+    pub root_hash: Option<RootHash>,
     /// Start and end (bytes) of each range in which it differs from the earlier image, or from zeros if there was none;
     /// sorted, not touching.
     pub changed: Vec<(u64, u64)>,
@@ -69,17 +73,23 @@ pub fn write(
     work: Work<'_>,
 ) -> Result<RawSummary, ImageError> {
     let labels = FileContexts::of(inputs.merged)?;
+    let root_hash = OnceLock::new();
     let fill = |canvas: &Canvas<'_>| {
         let job = Job {
             canvas,
             inputs,
             labels: labels.as_ref(),
+            root_hash: &root_hash,
             work,
         };
         job.fill()
     };
     let size = (inputs.plan.size_bytes, inputs.plan.uuid);
-    draw((target, size), earlier, work, fill)
+    let summary = draw((target, size), earlier, work, fill)?;
+    Ok(RawSummary {
+        root_hash: root_hash.get().copied(),
+        ..summary
+    })
 }
 
 /// Makes the file of a path, a size (bytes) and an identifier, with the bytes that `fill` puts on its canvas, as [`write`]
@@ -117,6 +127,7 @@ pub(super) fn draw(
         written_bytes: canvas.written_bytes(),
         drawn,
         tree,
+        root_hash: None,
         changed,
     })
 }
@@ -144,15 +155,16 @@ struct Job<'a> {
     canvas: &'a Canvas<'a>,
     inputs: Inputs<'a>,
     labels: Option<&'a FileContexts>,
+    /// The root hash of the verified root, as soon as it is known.
+    root_hash: &'a OnceLock<RootHash>,
     work: Work<'a>,
 }
 
 impl Job<'_> {
-    /// Writes all partitions side by side, so that one that a single thread fills does not delay the others, then what
-    /// follows from them: the partition tables.
+    /// Writes the partitions of each rank side by side, so that one that a single thread fills does not delay the others,
+    /// then what follows from all of them: the partition tables.
     fn fill(&self) -> Result<(), ImageError> {
-        let plan = self.inputs.plan;
-        let contents: Vec<_> = plan.partitions.iter().zip(self.inputs.contents).collect();
+        let contents: Vec<_> = self.inputs.plan.partitions.iter().zip(self.inputs.contents).collect();
         let total = Some(contents.len() as u64);
         let task = self.work.start("Write partitions", Unit::Items, total);
         let fill = |&(planned, content): &(&PlannedPartition, &Content)| {
@@ -161,7 +173,23 @@ impl Job<'_> {
             task.advance(1);
             Ok::<_, ImageError>(())
         };
-        parallel::try_map(contents.len(), &contents, fill)?;
+        for rank in Rank::ALL {
+            let due: Vec<_> = contents
+                .iter()
+                .filter(|(_, content)| content.rank() == rank)
+                .copied()
+                .collect();
+            parallel::try_map(due.len(), &due, fill)?;
+        }
+        self.tables()?;
+        self.work.cancel.check()?;
+        Ok(())
+    }
+
+    /// Writes the partition tables.
+    fn tables(&self) -> Result<(), ImageError> {
+        let named = self.root_hash.get().map(|root| self.inputs.plan.with_root_hash(*root));
+        let plan = named.as_ref().unwrap_or(self.inputs.plan);
         let tables = match plan.table {
             Table::Gpt => {
                 gpt::tables(plan).map_err(PathError::on("make the partition table of", self.canvas.path()))?
@@ -171,21 +199,41 @@ impl Job<'_> {
         for (offset_bytes, bytes) in tables {
             self.canvas.put(offset_bytes, &bytes)?;
         }
-        self.work.cancel.check()?;
         Ok(())
     }
 
     fn partition(&self, planned: &PlannedPartition, content: &Content) -> Result<(), ImageError> {
+        let id = || planned.partition.id.clone();
         match content {
             Content::Nothing => Ok(()),
-            Content::Files { file_system, grafts } => {
-                self.files(planned, *file_system, grafts)
-                    .map_err(|source| ImageError::FileSystem {
-                        id: planned.partition.id.clone(),
-                        source,
-                    })
+            Content::Files { file_system, grafts } => self
+                .files(planned, *file_system, grafts)
+                .map_err(|source| ImageError::FileSystem { id: id(), source }),
+            Content::HashTree { of, identity, root } => {
+                let of = self.inputs.plan.partitions.get(*of);
+                let hash = of.map(|of| self.hash_tree(of, planned, *identity)).transpose();
+                let hash = hash.map_err(|source| ImageError::HashTree { id: id(), source })?;
+                if let Some(hash) = hash {
+                    root.keep(hash.to_string().as_bytes());
+                    self.root_hash.get_or_init(|| hash);
+                }
+                Ok(())
             }
         }
+    }
+
+    /// Writes the hash tree of the partition `of` onto `planned`.
+    fn hash_tree(
+        &self,
+        of: &PlannedPartition,
+        planned: &PlannedPartition,
+        identity: Identity,
+    ) -> Result<RootHash, VerityError> {
+        verity::write(self.region(of), self.region(planned), identity, self.work)
+    }
+
+    fn region(&self, planned: &PlannedPartition) -> Region<'_> {
+        Region::new(self.canvas, planned.offset_bytes(), planned.size_bytes())
     }
 
     fn files(
@@ -196,16 +244,18 @@ impl Job<'_> {
     ) -> Result<(), FileSystemError> {
         let (mut tree, mut added) = (Tree::empty(), Vec::new());
         for Graft { from, to } in grafts {
-            match from {
-                Origin::Tree { path, excluded } => {
-                    let mut grafted = self.collect(path, excluded)?;
-                    if let Some(labels) = self.labels.filter(|_| file_system.is_unix()) {
-                        grafted.label(labels, path)?;
-                    }
-                    tree.graft(to, grafted)?;
+            let (mut grafted, path) = match from {
+                Origin::Tree { path, excluded } => (self.collect(path, excluded)?, path),
+                Origin::Empty(like) => (self.collect(like, &[])?.emptied(), like),
+                Origin::File(source) => {
+                    added.push((to.clone(), source.clone()));
+                    continue;
                 }
-                Origin::File(source) => added.push((to.clone(), source.clone())),
+            };
+            if let Some(labels) = self.labels.filter(|_| file_system.is_unix()) {
+                grafted.label(labels, path)?;
             }
+            tree.graft(to, grafted)?;
         }
         let volume = Volume {
             uuid: planned.fs_uuid,
@@ -213,7 +263,7 @@ impl Job<'_> {
             label: planned.partition.label.as_deref(),
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        let region = Region::new(self.canvas, planned.offset_bytes(), planned.size_bytes());
+        let region = self.region(planned);
         let files = Files {
             tree: &tree,
             added: &added,

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 
-use super::canvas::{Canvas, Known};
+use super::canvas::{Canvas, Known, Settled};
 use crate::durable::PathError;
 
 /// A range of a canvas. Offsets count from its start.
@@ -46,12 +46,40 @@ impl<'a> Region<'a> {
     /// # Errors
     /// As there, and if the bytes do not lie inside.
     pub fn put(&self, offset_bytes: u64, bytes: &[u8]) -> Result<(), PathError> {
-        let end = offset_bytes.checked_add(bytes.len() as u64);
+        self.check(offset_bytes, bytes.len(), "write")?;
+        self.canvas.put(self.offset_bytes + offset_bytes, bytes)
+    }
+
+    /// Checks that `length` bytes at `offset_bytes`, which the caller is about to `action`, lie inside.
+    fn check(&self, offset_bytes: u64, length: usize, action: &'static str) -> Result<(), PathError> {
+        let end = offset_bytes.checked_add(length as u64);
         if end.is_none_or(|end| end > self.size_bytes) {
             let message = format!("byte {offset_bytes} lies behind the end of the partition");
-            return Err(PathError::on("write", self.path())(io::Error::other(message)));
+            return Err(PathError::on(action, self.path())(io::Error::other(message)));
         }
-        self.canvas.put(self.offset_bytes + offset_bytes, bytes)
+        Ok(())
+    }
+
+    /// Reads the bytes at `offset_bytes` into `buffer`.
+    ///
+    /// # Errors
+    /// If reading fails, or the bytes do not lie inside.
+    pub fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<(), PathError> {
+        self.check(offset_bytes, buffer.len(), "read")?;
+        self.canvas.read(self.offset_bytes + offset_bytes, buffer)
+    }
+
+    /// Makes the region final, as [`Canvas::settle`] does. Ranges count from its start.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn settle(&self) -> Result<Settled, PathError> {
+        let (start, end) = (self.offset_bytes, self.offset_bytes + self.size_bytes);
+        let mut settled = self.canvas.settle((start, end))?;
+        for range in settled.put.iter_mut().chain(&mut settled.changed) {
+            *range = (range.0 - start, range.1 - start);
+        }
+        Ok(settled)
     }
 
     /// Says whether the file already has `known` at `offset_bytes`, as [`Canvas::has`] does.
@@ -75,6 +103,10 @@ mod tests {
             let error = region.put(offset, bytes).unwrap_err().to_string();
             assert!(error.contains("behind the end of the partition"), "{error}");
         }
+        let (mut inside, mut outside) = ([0; 4], [0; 5]);
+        region.read((1 << 20) - 4, &mut inside).unwrap();
+        assert_eq!(inside, *b"last");
+        region.read((1 << 20) - 4, &mut outside).unwrap_err();
         assert_eq!(canvas.finish().unwrap().0.ranges, [((2 << 20) - 4, 2 << 20)]);
     }
 }

@@ -195,6 +195,16 @@ impl Tree {
         Ok(at)
     }
 
+    /// Returns the root of the tree without anything in it.
+    pub fn emptied(mut self) -> Self {
+        self.nodes.truncate(1);
+        for root in &mut self.nodes {
+            root.content = Content::Directory(Vec::new());
+            root.attributes.links = 2;
+        }
+        self
+    }
+
     /// Makes a tree of one empty directory.
     pub fn empty() -> Self {
         Self {

@@ -23,6 +23,10 @@ pub enum PartitionType {
     RootAmd64,
     /// The root of an AArch64 system.
     RootArm64,
+    /// The hash tree over the root of an x86-64 system.
+    RootVerityAmd64,
+    /// The hash tree over the root of an AArch64 system.
+    RootVerityArm64,
     /// Swap space.
     Swap,
     /// `/home`.
@@ -51,6 +55,8 @@ words!(PartitionType {
     (Self::Xbootldr): "xbootldr",
     (Self::RootAmd64): "linux-root-amd64",
     (Self::RootArm64): "linux-root-arm64",
+    (Self::RootVerityAmd64): "linux-root-amd64-verity",
+    (Self::RootVerityArm64): "linux-root-arm64-verity",
     (Self::Swap): "linux-swap" | "swap",
     (Self::Home): "linux-home",
     (Self::Srv): "linux-srv",
@@ -72,6 +78,8 @@ impl PartitionType {
             Self::Xbootldr => uuid!("bc13c2ff-59e6-4262-a352-b275fd6f7172"),
             Self::RootAmd64 => uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
             Self::RootArm64 => uuid!("b921b045-1df0-41c3-af44-4c6f280d3fae"),
+            Self::RootVerityAmd64 => uuid!("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5"),
+            Self::RootVerityArm64 => uuid!("df3300ce-d69f-4c92-978c-9bfb0f38d820"),
             Self::Swap => uuid!("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"),
             Self::Home => uuid!("933ac7e1-2eb4-4f13-b844-0e14e2aef915"),
             Self::Srv => uuid!("3b8f8425-20e0-4f3b-907f-1a25a76f98e8"),
@@ -101,10 +109,24 @@ impl PartitionType {
     /// Returns the architecture, if the type fits only one.
     pub fn arch(self) -> Option<Arch> {
         match self {
-            Self::RootAmd64 => Some(Arch::X86_64),
-            Self::RootArm64 => Some(Arch::Aarch64),
+            Self::RootAmd64 | Self::RootVerityAmd64 => Some(Arch::X86_64),
+            Self::RootArm64 | Self::RootVerityArm64 => Some(Arch::Aarch64),
             _ => None,
         }
+    }
+
+    /// Returns the types of the root of a system of `arch`, and of the hash tree over it; `None` if there are none here.
+    pub fn verified_root_of(arch: Arch) -> Option<(Self, Self)> {
+        match arch {
+            Arch::X86_64 => Some((Self::RootAmd64, Self::RootVerityAmd64)),
+            Arch::Aarch64 => Some((Self::RootArm64, Self::RootVerityArm64)),
+            Arch::Armv7hl => None,
+        }
+    }
+
+    /// Says whether it is that of a hash tree.
+    pub fn is_hash_tree(self) -> bool {
+        matches!(self, Self::RootVerityAmd64 | Self::RootVerityArm64)
     }
 }
 

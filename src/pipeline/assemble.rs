@@ -3,6 +3,7 @@
 pub mod base;
 mod canonical;
 pub mod dates;
+mod fstab;
 mod mounted;
 pub mod steps;
 
@@ -10,10 +11,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cache;
-use crate::configure::{self, ConfigureRequest, FstabEntry, Part};
+use crate::configure::{self, ConfigureRequest, Part};
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
-use crate::install::{InitrdRequest, InstallRequest, Marks, inputs};
+use crate::install::{InitrdRequest, InstallRequest, Marks, inputs, verity};
 use crate::layer::{KeyBuilder, Layer};
 use crate::model::{DebconfAnswer, FileSource, FileSystem, When};
 use crate::mount::session::THIS_PROGRAM;
@@ -202,6 +203,9 @@ impl Assembly<'_> {
         for file_system in &checked(self.plan) {
             key.add("file system", file_system);
         }
+        if self.plan.verified.is_some() {
+            key.add("verified root", "");
+        }
         let step = Step {
             name: "initrd",
             key: key.with("epoch", self.dates.scripts.to_le_bytes()).finish(),
@@ -219,6 +223,10 @@ impl Assembly<'_> {
     }
 
     fn make_initrds(&self, root: &Path) -> Result<Vec<String>, BuildError> {
+        // Packages that come later may bring what the initrd of a verified root needs: it is made then.
+        if self.plan.verified.is_some() && !verity::prepare(&Root::open(root)?)? {
+            return Ok(Vec::new());
+        }
         let request = InitrdRequest {
             root,
             modules: self.modules(),
@@ -263,7 +271,7 @@ impl Assembly<'_> {
 
     /// Applies the template's settings.
     pub fn configure(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
-        let fstab = fstab(self.plan);
+        let fstab = fstab::entries(self.plan);
         let system = self.context.system;
         let (env, policy) = (system.environment(self.dates.image), system.policy());
         let selecting = &self.context.request.selecting;
@@ -300,8 +308,7 @@ impl Assembly<'_> {
         steps.upper(key, self.dates.image, |root| {
             self.fetch_files()?;
             let opened = Root::open(root)?;
-            populate::ensure_mount_points(self.plan, &opened)?;
-            self.mark(&opened)?;
+            self.prepare(&opened)?;
             let initrd = system.initrd_configuration(&opened, &checked(self.plan))?;
             let request = ConfigureRequest {
                 root,
@@ -330,6 +337,16 @@ impl Assembly<'_> {
             key.add("mount point", format!("{:?}", partition.partition.mount_point));
         }
         Ok(key.finish())
+    }
+
+    /// Makes the mount points and marks the packages of the image, in which everything is installed; checks that a verified
+    /// root can have its initrd.
+    fn prepare(&self, root: &Root) -> Result<(), BuildError> {
+        populate::ensure_mount_points(self.plan, root)?;
+        if self.plan.verified.is_some() {
+            verity::check(root)?;
+        }
+        self.mark(root)
     }
 
     /// Brings the files that the template names by URL into the package cache.
@@ -408,28 +425,6 @@ impl Assembly<'_> {
         };
         Ok(self.context.system.mark(root, &marks)?)
     }
-}
-
-/// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)).
-fn fstab(plan: &DiskPlan) -> Vec<FstabEntry> {
-    let used = plan.partitions.iter().filter_map(|planned| {
-        let partition = &planned.partition;
-        let file_system = partition.file_system?;
-        let (mount_point, pass) = match (file_system, partition.mount_point.as_deref()) {
-            (FileSystem::Swap, _) => ("none", 0),
-            (_, Some("/")) => ("/", 1),
-            (_, Some(path)) => (path, 2),
-            (_, None) => return None,
-        };
-        Some(FstabEntry {
-            source: format!("PARTUUID={}", planned.partuuid),
-            mount_point: mount_point.to_owned(),
-            fs_type: file_system.fstab_type().to_owned(),
-            options: partition.mount_options.clone(),
-            pass,
-        })
-    });
-    used.collect()
 }
 
 /// Lists the types of the file systems that the initrd mounts, and checks before.

@@ -6,6 +6,7 @@ use crate::boot;
 use crate::durable;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::seed::ImageSeed;
+use crate::install::verity;
 use crate::mount::upper;
 use crate::package::{ResolvedPackage, Sha256};
 use crate::pipeline::assemble::Assembly;
@@ -66,6 +67,9 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let context = Context::new(request, shared, Work { progress: &log, ..work }, clock.clone())?;
     clock.lap("Configuration");
     let selection = select(&context)?;
+    if request.loaded().template.system.immutable {
+        verity::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
+    }
     clock.lap("Resolution");
     let packages = Packages::new(&context, &selection)?;
     let (base, newest) = base(&context, &selection, &packages)?;

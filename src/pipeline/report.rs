@@ -148,6 +148,9 @@ pub struct ImageFile {
     /// The SHA-256 of the raw image, if it is delivered and the request asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// The root hash of its verified root, if it has one, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_hash: Option<String>,
 }
 
 /// Measures of stages that come one after the other, and of what runs meanwhile. Clones share them.

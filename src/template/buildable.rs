@@ -1,5 +1,6 @@
 //! What this version cannot build is refused before any work, with the field that asks for it.
 
+mod immutable;
 mod packages;
 
 use std::io::ErrorKind;
@@ -57,6 +58,7 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     }
     if let Some(system) = &system {
         self::system(system, &mut findings);
+        immutable::check(&loaded.merged, system, &mut findings);
     }
     repositories(loaded, &root, &mut findings);
     packages::check(loaded, &root, &mut findings);
@@ -153,13 +155,9 @@ fn built_flags() -> String {
     built.join(", ")
 }
 
-/// Refuses encryption, a verified root and signed loaders.
+/// Refuses encryption and signed loaders.
 fn system(system: &Place<'_>, findings: &mut Findings) {
     if let Some(section) = system.get(system::IMMUTABILITY) {
-        if section.read(immutability::ENABLED) == Some(true) {
-            let at = section.at(immutability::ENABLED);
-            refuse(findings, &at, "a verified root is", "enabled: false");
-        }
         for path in SECURE_BOOT.iter().filter_map(|field| section.get(*field)) {
             if path.node.text().is_some_and(|path| path.contains("${")) {
                 let finding = path.error("has a variable that is not set");

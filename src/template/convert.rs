@@ -3,7 +3,7 @@
 
 use super::additional::Files;
 use super::files::Origins;
-use super::rules::is_hashed;
+use super::rules::{hash_partition, is_hashed};
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
     artifact, bootloader, configuration, container, debconf, disk, group, image, immutability, interface, kernel,
@@ -30,7 +30,7 @@ pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) 
             arch: target.read(target::ARCH)?,
             image_type: target.read(target::IMAGE_TYPE)?,
         },
-        disk: disk(root.read(template::DISK)),
+        disk: disk(root.read(template::DISK), is_immutable(root.read(template::SYSTEM))),
         container: root.read(template::CONTAINER).map(container).unwrap_or_default(),
         system: system(&Place::root(root).get(template::SYSTEM)?, files, findings)?,
         repositories: root
@@ -41,10 +41,18 @@ pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) 
     })
 }
 
-/// Converts `disk`; a template without one has a disk without partitions.
-fn disk(node: Option<&Node>) -> Disk {
+/// Says whether `systemConfig` asks for a verified root.
+fn is_immutable(system: Option<&Node>) -> bool {
+    let section = system.and_then(|system| system.read(system::IMMUTABILITY));
+    section.and_then(|section| section.read(immutability::ENABLED)) == Some(true)
+}
+
+/// Converts `disk`; a template without one has a disk without partitions. One of an image that `is_immutable` may have
+/// one for hashes.
+fn disk(node: Option<&Node>, is_immutable: bool) -> Disk {
     let text = |field: Field<str>| node.and_then(|disk| disk.read(field));
     let maps = |field: Field<[Node]>| node.map_or(&[][..], |disk| disk.read(field));
+    let hashes = hash_partition(maps(disk::PARTITIONS)).filter(|_| is_immutable);
     Disk {
         name: text(disk::NAME).unwrap_or_default().to_owned(),
         artifacts: maps(disk::ARTIFACTS).iter().filter_map(artifact).collect(),
@@ -53,7 +61,14 @@ fn disk(node: Option<&Node>) -> Disk {
         partitions: maps(disk::PARTITIONS)
             .iter()
             .enumerate()
-            .filter_map(|(i, node)| partition(i, node))
+            .filter_map(|(i, node)| {
+                let partition = partition(i, node)?;
+                Some(if hashes == Some(i) {
+                    of_hashes(partition)
+                } else {
+                    partition
+                })
+            })
             .collect(),
     }
 }
@@ -103,12 +118,22 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
         mount_point: owned(partition::MOUNT_POINT).filter(|point| point.starts_with('/')),
         mount_options: owned(partition::MOUNT_OPTIONS).unwrap_or_else(|| "defaults".to_owned()),
         flags,
+        is_hash_tree: false,
     })
+}
+
+/// Makes `partition` the one of a hash tree: older templates give it a file system, which is never made.
+fn of_hashes(partition: Partition) -> Partition {
+    Partition {
+        is_hash_tree: true,
+        file_system: None,
+        label: None,
+        ..partition
+    }
 }
 
 /// Converts `systemConfig`.
 fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Option<SystemConfig> {
-    let immutability = system.read(system::IMMUTABILITY);
     Some(SystemConfig {
         name: system.read(system::NAME)?.to_owned(),
         description: system.read(system::DESCRIPTION).unwrap_or_default().to_owned(),
@@ -118,7 +143,7 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
             .map_or_else(MachineId::default, MachineId::of),
         machine: machine(system.node),
         network: system.read(system::NETWORK).and_then(network),
-        immutable: immutability.and_then(|section| section.read(immutability::ENABLED)) == Some(true),
+        immutable: is_immutable(Some(system.node)),
         groups: system.read(system::GROUPS).iter().filter_map(group).collect(),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),

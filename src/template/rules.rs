@@ -14,7 +14,7 @@ pub(super) use baseline::{check_folded, is_overlay};
 pub(super) use files::refused;
 pub(super) use machine::check_packages;
 pub(super) use people::is_hashed;
-pub(super) use system::has_hash_partition;
+pub(super) use system::{has_hash_partition, hash_partition};
 
 use super::schema::checks::is_placeholder;
 use super::schema::{ANY_DISTRIBUTION, repository, system as system_fields, target, template};

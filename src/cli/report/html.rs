@@ -200,6 +200,7 @@ mod tests {
                 written_bytes: 1,
                 digest: DigestTree::of_zeros(1).digest(),
                 sha256: Some(Sha256::of("")),
+                root_hash: None,
             },
             artifacts: vec![],
             sums: None,

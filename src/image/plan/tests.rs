@@ -22,6 +22,7 @@ pub fn partition(
         mount_point: None,
         mount_options: "defaults".into(),
         flags: Vec::new(),
+        is_hash_tree: false,
     }
 }
 

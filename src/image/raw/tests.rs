@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::Arc;
 
+mod verified;
+
 use super::*;
 use crate::cancel::Cancel;
 use crate::durable::TEMPORARY_PREFIX;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::boot;
+use crate::boot::{self, RootDevice};
 use crate::durable;
 use crate::image::artifacts::{Beside, Order};
 use crate::image::digest;
@@ -59,15 +59,13 @@ impl Frozen {
         }
         let mut contents = populate::contents(plan);
         if let Some(partition) = plan.root() {
+            let device = match populate::root_hash(&contents) {
+                Some(hash) => RootDevice::verified(hash),
+                None => RootDevice::partition(&partition.partuuid),
+            };
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let esp_contents = boot::prepare(
-                &self.done.merged,
-                arch,
-                &template.system.kernel,
-                &partition.partuuid,
-                esp,
-            )?;
+            let esp_contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, &device, esp)?;
             let mut files = esp_contents.files;
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
             populate::add_to_esp(&mut contents, plan, files)?;
@@ -202,6 +200,7 @@ pub fn finish<'a>(
         written_bytes: summary.written_bytes,
         digest: summary.tree.digest(),
         sha256,
+        root_hash: summary.root_hash.map(|root| root.to_string()),
     };
     earlier::remember(&image.path, &summary.drawn, &summary.tree, &output.image_record())?;
     Ok(Finished {

@@ -93,14 +93,21 @@ fn is_hash_id(id: Option<&str>) -> bool {
     matches!(id, Some("roothashmap" | "hash"))
 }
 
-/// Says whether the disk has a partition for hashes: by its id, or as a Linux partition that is mounted nowhere.
+/// Says whether the disk has a partition for hashes.
 pub(in crate::template) fn has_hash_partition(root: &Node) -> bool {
-    let partitions = root
-        .read(template::DISK)
-        .map_or(&[][..], |disk| disk.read(disk::PARTITIONS));
-    partitions.iter().any(|node| {
-        is_hash_id(node.read(partition::ID))
-            || (node.read(partition::MOUNT_POINT) == Some("none")
-                && node.read(partition::TYPE) == Some(PartitionType::Linux))
-    })
+    root.read(template::DISK)
+        .is_some_and(|disk| hash_partition(disk.read(disk::PARTITIONS)).is_some())
+}
+
+/// Finds the place of the partition for hashes among `partitions`: by its id, by its type, or as the first Linux
+/// partition that is mounted nowhere.
+pub(in crate::template) fn hash_partition(partitions: &[Node]) -> Option<usize> {
+    let kind = |node: &Node| node.read(partition::TYPE);
+    let by_id = |node: &Node| is_hash_id(node.read(partition::ID));
+    let by_type = |node: &Node| kind(node).is_some_and(PartitionType::is_hash_tree);
+    let unmounted =
+        |node: &Node| node.read(partition::MOUNT_POINT) == Some("none") && kind(node) == Some(PartitionType::Linux);
+    let mut found = partitions.iter().position(by_id);
+    found = found.or_else(|| partitions.iter().position(by_type));
+    found.or_else(|| partitions.iter().position(unmounted))
 }

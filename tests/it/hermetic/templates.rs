@@ -258,6 +258,7 @@ systemConfig:
         "systemConfig.immutability.secureBootDBKey",
         "systemConfig.bootloader.bootType",
         "systemConfig.bootloader.provider",
+        "systemConfig.kernel.uki",
     ];
     if std::env::consts::ARCH != "x86_64" {
         expected.insert(0, "target.arch");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oic::boot;
+use oic::boot::{self, RootDevice};
 use oic::cancel::Cancel;
 use oic::image::merged::Merged;
 use oic::image::plan;
@@ -37,6 +37,7 @@ fn partition(id: &str, file_system: FileSystem, start_mib: u64, mount_point: &st
         mount_point: Some(mount_point.into()),
         mount_options: "defaults".into(),
         flags: Vec::new(),
+        is_hash_tree: false,
     }
 }
 
@@ -71,8 +72,8 @@ fn an_mbr_with_an_entry_of_the_boot_loader_specification_boots() {
         ..Kernel::default()
     };
     let esp = Some(Path::new("/boot/efi"));
-    let partuuid = &plan.root().unwrap().partuuid;
-    let prepared = boot::prepare(&merged, Arch::X86_64, &kernel, partuuid, esp).unwrap();
+    let device = RootDevice::partition(&plan.root().unwrap().partuuid);
+    let prepared = boot::prepare(&merged, Arch::X86_64, &kernel, &device, esp).unwrap();
     let mut contents = populate::contents(&plan);
     populate::add_to_esp(&mut contents, &plan, prepared.files).unwrap();
     let image = directory.path().join("image.raw");

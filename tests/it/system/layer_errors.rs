@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oic::boot;
+use oic::boot::{self, RootDevice};
 use oic::image::labels::FileContexts;
 use oic::image::merged::Merged;
 use oic::image::tree;
@@ -106,7 +106,13 @@ fn boot(merged: &Merged) -> Result<(), String> {
         ..Kernel::default()
     };
     let esp = Some(Path::new("/boot/efi"));
-    let made = boot::prepare(merged, Arch::X86_64, &kernel, "0a0b0c0d-02", esp);
+    let made = boot::prepare(
+        merged,
+        Arch::X86_64,
+        &kernel,
+        &RootDevice::partition("0a0b0c0d-02"),
+        esp,
+    );
     made.map(drop).map_err(|error| error.to_string())
 }
 

@@ -1,0 +1,123 @@
+//! Initrds that make the device of a verified root: those of dracut, with the units of systemd-veritysetup.
+
+use crate::durable::PathError;
+use crate::root::Root;
+
+use super::InstallError;
+
+/// The file of dracut.conf(5) that asks for them, also when the image itself makes an initrd.
+const DRACUT: &str = "/etc/dracut.conf.d/91-verified-root.conf";
+/// `overlay` is for the writable `/etc`.
+const SETTINGS: &str = "add_dracutmodules+=\" systemd-veritysetup \"\nadd_drivers+=\" overlay \"\n";
+
+/// What such an initrd is made of and by: files, each with the packages that have it.
+const NEEDED: [(&str, &str); 4] = [
+    ("/usr/bin/dracut", "dracut"),
+    (
+        "/usr/lib/systemd/systemd-veritysetup",
+        "systemd-cryptsetup (Debian 13 and later; elsewhere systemd, systemd-udev or veritysetup)",
+    ),
+    (
+        "/usr/lib/systemd/system-generators/systemd-veritysetup-generator",
+        "systemd-cryptsetup (Debian 13 and later; elsewhere systemd, systemd-udev or veritysetup)",
+    ),
+    ("/usr/sbin/dmsetup", "dmsetup (Debian; elsewhere device-mapper)"),
+];
+/// Programs that make initrds without support for verified roots, each with its package.
+const UNFIT: [(&str, &str); 1] = [("/usr/sbin/mkinitramfs", "initramfs-tools")];
+
+/// Asks dracut for initrds that fit, if the image `root` has all that they need. Says whether it has.
+///
+/// # Errors
+/// If the image cannot be looked at, or the file cannot be written.
+pub fn prepare(root: &Root) -> Result<bool, PathError> {
+    if missing(root)?.is_some() {
+        return Ok(false);
+    }
+    root.write(DRACUT, SETTINGS, 0o644)?;
+    Ok(true)
+}
+
+/// Checks, when all packages are installed, that the image `root` can have an initrd that fits.
+///
+/// # Errors
+/// [`InstallError::NoVerity`], [`InstallError::NotVerity`].
+pub fn check(root: &Root) -> Result<(), InstallError> {
+    for (file, package) in UNFIT {
+        if root.exists(file)? {
+            return Err(InstallError::NotVerity { package });
+        }
+    }
+    match missing(root)? {
+        Some((file, package)) => Err(InstallError::NoVerity { file, package }),
+        None => Ok(()),
+    }
+}
+
+/// Checks, before anything is installed, that `names` can lead to an image that [`check`] accepts.
+///
+/// # Errors
+/// As there.
+pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), InstallError> {
+    let mut has_dracut = false;
+    for name in names {
+        has_dracut |= matches!(name, "dracut" | "dracut-core");
+        if let Some((_, package)) = UNFIT.iter().find(|(_, package)| *package == name) {
+            return Err(InstallError::NotVerity { package });
+        }
+    }
+    let [(file, package), ..] = NEEDED;
+    match has_dracut {
+        true => Ok(()),
+        false => Err(InstallError::NoVerity { file, package }),
+    }
+}
+
+/// Returns the first file that the image lacks, with its package.
+fn missing(root: &Root) -> Result<Option<(&'static str, &'static str)>, PathError> {
+    for needed in NEEDED {
+        if !root.exists(needed.0)? {
+            return Ok(Some(needed));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_package() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        for (file, package) in NEEDED {
+            assert!(!prepare(&root).unwrap());
+            let error = check(&root).unwrap_err();
+            assert!(error.to_string().contains(file), "{error}");
+            assert!(error.hint().unwrap().contains(package), "{error}");
+            let at = directory.path().join(&file[1..]);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::fs::write(at, "").unwrap();
+        }
+        check(&root).unwrap();
+        assert!(prepare(&root).unwrap());
+        let settings = std::fs::read_to_string(directory.path().join(&DRACUT[1..])).unwrap();
+        assert!(settings.contains(" systemd-veritysetup "), "{settings}");
+        std::fs::write(directory.path().join("usr/sbin/mkinitramfs"), "").unwrap();
+        let error = check(&root).unwrap_err();
+        assert!(error.hint().unwrap().contains("-initramfs-tools"), "{error}");
+    }
+
+    #[test]
+    fn names_are_enough_for_most_refusals() {
+        let check = |names: &[&str]| check_names(names.iter().copied()).map_err(|error| error.to_string());
+        check(&["bash", "dracut-core"]).unwrap();
+        assert!(check(&["bash"]).unwrap_err().contains("/usr/bin/dracut"));
+        assert!(
+            check(&["dracut", "initramfs-tools"])
+                .unwrap_err()
+                .contains("initramfs-tools")
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! Appends sections to a PE image, leaving the existing contents in place (Microsoft, "PE Format": COFF file header,
+//! Sections of a PE image: reads them, and appends others, leaving the existing contents in place (Microsoft, "PE Format": COFF file header,
 //! optional header, section table).
 
 use zerocopy::little_endian::{U16, U32};
@@ -160,6 +160,22 @@ pub fn check(image: &[u8], arch: Arch) -> Result<(), PeError> {
     } else {
         Err(PeError::Machine { machine, arch })
     }
+}
+
+/// Returns the bytes in the file of the first section `name` of `image`; `None` if it has no such section.
+///
+/// # Errors
+/// [`PeError`] if `image` is not valid, or the section lies outside of it.
+pub fn section<'a>(image: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, PeError> {
+    let headers = Headers::parse(image)?;
+    for index in 0..usize::from(headers.section_count) {
+        let section: &Section = record(image, headers.section_table + index * SECTION_BYTES)?;
+        if section.name == padded(name) {
+            let (offset, size) = (section.file_offset.get() as usize, section.file_size.get() as usize);
+            return get_slice(image, offset, size).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Appends `sections` (name of at most eight bytes, contents) to `image`, in order.

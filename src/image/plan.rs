@@ -341,4 +341,4 @@ fn extent(
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

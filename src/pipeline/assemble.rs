@@ -3,6 +3,7 @@
 pub mod base;
 mod canonical;
 pub mod dates;
+mod loader;
 mod mounted;
 pub mod steps;
 
@@ -295,9 +296,7 @@ impl Assembly<'_> {
             .requested_names()
             .iter()
             .for_each(|name| key.add("manual", name));
-        for partition in &self.plan.partitions {
-            key.add("mount point", format!("{:?}", partition.partition.mount_point));
-        }
+        self.add_disk(&mut key);
         steps.upper(key.finish(), self.dates.image, |root| {
             self.fetch_files()?;
             let opened = Root::open(root)?;
@@ -309,8 +308,10 @@ impl Assembly<'_> {
                 initrd: initrd.as_ref(),
                 ..request
             };
+            self.write_loader_defaults(&opened, &env)?;
             configure::configure(&request, Part::Settings, work)?;
             self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
+            self.install_loader(&opened, &env)?;
             if self.has_commands(When::Last) {
                 configure::configure(&request, Part::Last, work)?;
             }

@@ -199,7 +199,7 @@ pub(super) fn check(request: &BuildRequest) -> Result<(), BuildError> {
         return Err(BuildError::NotBuildable(findings));
     }
     let template = &request.loaded().template;
-    boot::check_supported(template.system.bootloader)?;
+    boot::check(&template.system)?;
     Ok(plan::check(&template.disk, template.target.arch)?)
 }
 

@@ -11,7 +11,7 @@ use super::schema::{
     system, target, template,
 };
 use crate::durable;
-use crate::model::{ArtifactFormat, BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
+use crate::model::{ArtifactFormat, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -28,14 +28,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
         let efi = "bootType: efi";
         only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
-        let systemd = "provider: systemd-boot";
-        only(
-            &loader,
-            bootloader::PROVIDER,
-            BootProvider::SystemdBoot,
-            systemd,
-            &mut findings,
-        );
     }
     if let Some(mode) = root.get(template::BASELINE).filter(|_| is_overlay(&loaded.merged)) {
         refuse(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::boot;
+use crate::boot::{self, grub};
 use crate::durable;
 use crate::image::artifacts::Order;
 use crate::image::digest;
@@ -10,7 +10,7 @@ use crate::image::earlier::{self, Earlier};
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
-use crate::model::Template;
+use crate::model::{BootProvider, Template};
 use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
@@ -57,14 +57,11 @@ impl Frozen {
         if let Some(partition) = plan.root() {
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let esp_contents = boot::prepare(
-                &self.done.merged,
-                arch,
-                &template.system.kernel,
-                &partition.partuuid,
-                esp,
-            )?;
-            let mut files = esp_contents.files;
+            let (tree, system) = (&self.done.merged, &template.system);
+            let mut files = match system.bootloader.provider {
+                BootProvider::Grub => grub::prepare(tree, arch, plan)?,
+                BootProvider::SystemdBoot => boot::prepare(tree, arch, &system.kernel, &partition.partuuid, esp)?.files,
+            };
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
             populate::add_to_esp(&mut contents, plan, files)?;
         }

@@ -257,7 +257,6 @@ systemConfig:
         "systemConfig.immutability.enabled",
         "systemConfig.immutability.secureBootDBKey",
         "systemConfig.bootloader.bootType",
-        "systemConfig.bootloader.provider",
     ];
     if std::env::consts::ARCH != "x86_64" {
         expected.insert(0, "target.arch");

@@ -1,10 +1,10 @@
 //! The files that make an image boot: systemd-boot and a kernel, as a unified kernel image or with an entry that names
-//! it, for the EFI system partition.
+//! it, for the EFI system partition; or GRUB and its menu.
 //!
-//! Everything comes from the image's own tree; no file of the host is used, and no program of the host or the image
-//! runs.
+//! Everything comes from the image's own tree; no file and no program of the host is used.
 
 pub mod entry;
+pub mod grub;
 pub mod kernel;
 pub mod pe;
 pub mod uki;
@@ -17,8 +17,10 @@ use crate::durable::PathError;
 use crate::hint::Hint;
 use crate::image::content::{Promise, Source};
 use crate::image::merged::Merged;
-use crate::model::{BootProvider, BootType, Bootloader, Kernel, KernelForm};
+use crate::model::{BootProvider, BootType, Kernel, KernelForm, SystemConfig};
+use crate::overlay::OverlayError;
 use crate::package::Arch;
+use crate::sandbox::SandboxError;
 
 /// The directory of systemd's EFI programs.
 const EFI_PROGRAMS: &str = "/usr/lib/systemd/boot/efi";
@@ -54,6 +56,21 @@ pub enum BootError {
     /// A kernel command line cannot hold this.
     #[error("systemConfig.kernel.cmdline: a kernel command line is one line of text")]
     CommandLine,
+    /// GRUB would change the command line on its way to the kernel.
+    #[error("systemConfig.kernel.cmdline: {0}")]
+    GrubCommandLine(#[from] grub::Unpassable),
+    /// A GRUB does not say where its configuration lies.
+    #[error("{}: its configuration would lie nowhere on the EFI system partition", .0.display())]
+    Prefix(PathBuf),
+    /// GRUB cannot name a file.
+    #[error("{}: GRUB cannot name this file", .0.display())]
+    Name(PathBuf),
+    /// A program of the image failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The tree cannot be looked at.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
     /// A file in the tree is not a usable EFI program.
     #[error("{}: {source}", path.display())]
     Program {
@@ -73,30 +90,29 @@ impl BootError {
         match self {
             Self::Unsupported { hint, .. } => Some((*hint).into()),
             Self::Missing { hint, .. } => Some(hint.clone().into()),
+            Self::GrubCommandLine(_) => Some("leave it out, or use `provider: systemd-boot`".into()),
+            Self::Prefix(_) => Some("use a GRUB that its distribution has made for UEFI".into()),
+            Self::Sandbox(error) => error.hint(),
             _ => None,
         }
     }
 }
 
-/// Checks, before any work starts, that `bootloader` is one that oic can install.
+/// Checks, before any work starts, that oic can install the boot loader of `system`.
 ///
 /// # Errors
-/// [`BootError::Unsupported`], naming the field.
-pub fn check_supported(bootloader: Bootloader) -> Result<(), BootError> {
-    if bootloader.boot_type == BootType::Legacy {
+/// [`BootError`], naming the field.
+pub fn check(system: &SystemConfig) -> Result<(), BootError> {
+    if system.bootloader.boot_type == BootType::Legacy {
         return Err(BootError::Unsupported {
             field: "systemConfig.bootloader.bootType",
             what: "`legacy` (BIOS) boot",
             hint: "use `bootType: efi`",
         });
     }
-    match bootloader.provider {
+    match system.bootloader.provider {
         BootProvider::SystemdBoot => Ok(()),
-        BootProvider::Grub => Err(BootError::Unsupported {
-            field: "systemConfig.bootloader.provider",
-            what: "`grub`",
-            hint: "use `provider: systemd-boot`",
-        }),
+        BootProvider::Grub => grub::check(&system.kernel),
     }
 }
 

@@ -64,7 +64,7 @@ pub fn files(parts: Parts) -> Vec<(PathBuf, Source)> {
 }
 
 /// Returns the value of `name` in `os_release` if it is an id, as os-release(5) defines them.
-fn id(os_release: &str, name: &str) -> Option<String> {
+pub(super) fn id(os_release: &str, name: &str) -> Option<String> {
     let is_id = |id: &String| {
         let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         !id.is_empty() && !id.starts_with('.') && id.chars().all(is_good)
@@ -73,7 +73,7 @@ fn id(os_release: &str, name: &str) -> Option<String> {
 }
 
 /// Returns the value of `name` in `os_release`, without its quotes; the last one counts, as in a shell.
-fn value(os_release: &str, name: &str) -> Option<String> {
+pub(super) fn value(os_release: &str, name: &str) -> Option<String> {
     let mut lines = os_release.lines().rev();
     let value = lines.find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='))?;
     let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);

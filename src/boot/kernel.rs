@@ -29,13 +29,14 @@ const MODULES: &str = "/usr/lib/modules";
 /// [`BootError`] if there is no such kernel, or no initrd for it.
 pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
     let (version, image) = newest(root, arch, wanted)?;
-    let initrds = [
-        Path::new("/boot").join(format!("initrd.img-{version}")),
-        Path::new("/boot").join(format!("initramfs-{version}.img")),
-        Path::new(MODULES).join(&version).join("initrd"),
-    ];
+    let candidates = initrds(&version);
+    let [usual, ..] = &candidates;
+    let missing = || BootError::Missing {
+        path: usual.clone(),
+        hint: "add a package that makes it, such as initramfs-tools or dracut, to systemConfig.packages".into(),
+    };
     Ok(Found {
-        initrd: first_of(root, initrds)?,
+        initrd: first_of(root, &candidates)?.ok_or_else(missing)?,
         version,
         image,
     })
@@ -48,6 +49,53 @@ pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, Bo
 /// # Errors
 /// [`BootError`] if there is no such kernel.
 pub fn newest(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<(String, PathBuf), BootError> {
+    let kernels = images(root)?;
+    let wanted = wanted.and_then(|wanted| kernels.iter().rev().find(|(version, _)| meets(version, wanted)));
+    let found = wanted.or(kernels.last()).cloned();
+    found.ok_or_else(|| BootError::Missing {
+        path: "/boot/vmlinuz-*".into(),
+        hint: format!(
+            "add a kernel, such as linux-image-{} on Debian and kernel elsewhere, to systemConfig.kernel.packages",
+            arch.deb()
+        ),
+    })
+}
+
+/// Returns the version of the kernel that [`find`] chooses for `wanted`, if that is not the newest.
+///
+/// # Errors
+/// If the tree cannot be read.
+pub fn chosen(root: &Merged, wanted: Option<&str>) -> Result<Option<String>, BootError> {
+    let mut kernels = images(root)?;
+    let newest = kernels.pop();
+    let Some((wanted, (newest, _))) = wanted
+        .zip(newest)
+        .filter(|(wanted, (newest, _))| !meets(newest, wanted))
+    else {
+        return Ok(None);
+    };
+    let older = kernels.into_iter().rev().map(|(version, _)| version);
+    Ok(older
+        .into_iter()
+        .find(|version| *version != newest && meets(version, wanted)))
+}
+
+/// Lists the kernels of `root` that have an initrd, the newest first.
+///
+/// # Errors
+/// If the tree cannot be read.
+pub fn all(root: &Merged) -> Result<Vec<Found>, BootError> {
+    let mut found = Vec::new();
+    for (version, image) in images(root)?.into_iter().rev() {
+        if let Some(initrd) = first_of(root, &initrds(&version))? {
+            found.push(Found { version, image, initrd });
+        }
+    }
+    Ok(found)
+}
+
+/// Lists the kernels of `root` by version, the newest last.
+fn images(root: &Merged) -> Result<Vec<(String, PathBuf)>, BootError> {
     let (boot, modules) = (Path::new("/boot"), Path::new(MODULES));
     let mut kernels: Vec<(String, PathBuf)> = Vec::new();
     for (name, kind) in entries(root, boot)? {
@@ -63,32 +111,27 @@ pub fn newest(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<(String
         }
     }
     kernels.sort_by(|(a, _), (b, _)| compare(a, b));
-    let wanted = wanted.and_then(|wanted| kernels.iter().rev().find(|(version, _)| meets(version, wanted)));
-    let found = wanted.or(kernels.last()).cloned();
-    found.ok_or_else(|| BootError::Missing {
-        path: "/boot/vmlinuz-*".into(),
-        hint: format!(
-            "add a kernel, such as linux-image-{} on Debian and kernel elsewhere, to systemConfig.kernel.packages",
-            arch.deb()
-        ),
-    })
+    Ok(kernels)
 }
 
-/// Returns the first of the initrds `candidates` that exists in the tree `root`.
-///
-/// # Errors
-/// [`BootError::Missing`], naming the first candidate, if none exists.
-fn first_of(root: &Merged, candidates: [PathBuf; 3]) -> Result<PathBuf, BootError> {
-    for path in &candidates {
+/// Lists the places of the initrd of the kernel `version`, the usual one first.
+fn initrds(version: &str) -> [PathBuf; 3] {
+    let boot = Path::new("/boot");
+    [
+        boot.join(format!("initrd.img-{version}")),
+        boot.join(format!("initramfs-{version}.img")),
+        Path::new(MODULES).join(version).join("initrd"),
+    ]
+}
+
+/// Returns the first of `candidates` that exists in the tree `root`.
+fn first_of(root: &Merged, candidates: &[PathBuf]) -> Result<Option<PathBuf>, BootError> {
+    for path in candidates {
         if root.has(path)? {
-            return Ok(path.clone());
+            return Ok(Some(path.clone()));
         }
     }
-    let [usual, ..] = candidates;
-    Err(BootError::Missing {
-        path: usual,
-        hint: "add a package that makes it, such as initramfs-tools or dracut, to systemConfig.packages".into(),
-    })
+    Ok(None)
 }
 
 /// Returns the entries of `directory` whose names can be kernel versions; none if the directory is missing.

@@ -1,4 +1,4 @@
-//! Appends sections to a PE image, leaving the existing contents in place (Microsoft, "PE Format": COFF file header,
+//! Sections of a PE image: reads them, and appends others, leaving the existing contents in place (Microsoft, "PE Format": COFF file header,
 //! optional header, section table).
 
 use std::ops::Range;
@@ -205,6 +205,16 @@ pub fn facts(image: &[u8]) -> Result<Facts, PeError> {
         signature_bytes: headers.signature_bytes,
         sections,
     })
+}
+
+/// Returns the bytes in the file of the first section `name` of `image`; `None` if it has no such section.
+///
+/// # Errors
+/// As [`facts`].
+pub fn section<'a>(image: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, PeError> {
+    let mut sections = facts(image)?.sections.into_iter();
+    let found = sections.find(|(found, _)| found == name);
+    Ok(found.and_then(|(_, range)| image.get(range)))
 }
 
 /// Appends `sections` (name of at most eight bytes, contents) to `image`, in order.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 
 use super::*;
 use crate::image::tool::tests::run;
+use crate::model::Bootloader;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -199,11 +200,20 @@ fn the_esp_gets_loader_kernel_and_configuration() {
 
 #[test]
 fn what_is_not_supported_names_its_field() {
-    let with = |boot_type, provider| check_supported(Bootloader { boot_type, provider });
-    with(BootType::Efi, BootProvider::SystemdBoot).unwrap();
-    let grub = with(BootType::Efi, BootProvider::Grub).unwrap_err().to_string();
-    assert!(grub.starts_with("systemConfig.bootloader.provider"), "{grub}");
-    let legacy = with(BootType::Legacy, BootProvider::SystemdBoot)
+    let with = |boot_type, provider, command_line: &str| {
+        check(&SystemConfig {
+            bootloader: Bootloader { boot_type, provider },
+            kernel: kernel(command_line),
+            ..SystemConfig::default()
+        })
+    };
+    with(BootType::Efi, BootProvider::SystemdBoot, "a='b'").unwrap();
+    with(BootType::Efi, BootProvider::Grub, "a=b").unwrap();
+    let error = with(BootType::Efi, BootProvider::Grub, "a='b'").unwrap_err();
+    let expected = "systemConfig.kernel.cmdline: GRUB changes '\\'' on its way to the kernel";
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().unwrap().contains("systemd-boot"));
+    let legacy = with(BootType::Legacy, BootProvider::SystemdBoot, "")
         .unwrap_err()
         .to_string();
     assert!(legacy.starts_with("systemConfig.bootloader.bootType"), "{legacy}");

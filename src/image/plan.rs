@@ -358,4 +358,4 @@ fn extent(
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,7 @@ pub mod base;
 mod canonical;
 pub mod dates;
 mod fstab;
+mod loader;
 mod mounted;
 pub mod steps;
 
@@ -315,10 +316,12 @@ impl Assembly<'_> {
                 initrd: initrd.as_ref(),
                 ..request
             };
+            self.write_loader_defaults(&opened, &env)?;
             configure::configure(&request, Part::Settings, work)?;
             if self.has_initrds() {
                 self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
             }
+            self.install_loader(&opened, &env)?;
             if self.has_commands(When::Last) {
                 configure::configure(&request, Part::Last, work)?;
             }
@@ -333,9 +336,7 @@ impl Assembly<'_> {
         for name in self.selection.requested_names() {
             key.add("manual", name);
         }
-        for partition in &self.plan.partitions {
-            key.add("mount point", format!("{:?}", partition.partition.mount_point));
-        }
+        self.add_disk(&mut key);
         Ok(key.finish())
     }
 

@@ -205,7 +205,7 @@ pub(super) fn check(request: &BuildRequest) -> Result<(), BuildError> {
     if !template.target.image_type.has_disk() {
         return Ok(());
     }
-    boot::check_supported(template.system.bootloader)?;
+    boot::check(&template.system)?;
     Ok(plan::check(&template.disk, template.target.arch)?)
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::boot::{self, BootError};
 use crate::hint::Hint;
 use crate::image::plan::{self, PlanError};
 use crate::provider::known_problems;
@@ -22,6 +23,12 @@ pub fn obstacles(loaded: &Loaded, mirrors: &Mirrors) -> Findings {
         && let Err(error) = plan::check(disk, target.arch)
     {
         obstacles.push(of_plan(&error, loaded.file()));
+    }
+    if let Err(error) = boot::check(&loaded.template.system)
+        && let BootError::GrubCommandLine(reason) = &error
+    {
+        let finding = Finding::without_position(loaded.file(), "systemConfig.kernel.cmdline", reason.to_string());
+        obstacles.push(advised(finding, error.hint()));
     }
     for problem in known_problems(&loaded.provider, mirrors, &loaded.template) {
         let finding = Finding::without_position(loaded.file(), "target", problem.to_string());

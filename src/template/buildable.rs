@@ -14,7 +14,7 @@ use super::schema::{
     template,
 };
 use crate::durable;
-use crate::model::{BootProvider, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
+use crate::model::{BootType, FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -35,14 +35,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     if let Some(loader) = loader.filter(|_| image_type.has_disk()) {
         let efi = "bootType: efi";
         only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
-        let systemd = "provider: systemd-boot";
-        only(
-            &loader,
-            bootloader::PROVIDER,
-            BootProvider::SystemdBoot,
-            systemd,
-            &mut findings,
-        );
     }
     if let Some(mode) = root.get(template::BASELINE).filter(|_| is_overlay(&loaded.merged)) {
         refuse(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::boot::{self, RootDevice};
+use crate::boot::{self, RootDevice, grub};
 use crate::durable;
 use crate::image::artifacts::{Beside, Order};
 use crate::image::digest;
@@ -11,7 +11,7 @@ use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs, RawSummary};
 use crate::image::{artifacts, populate};
-use crate::model::Template;
+use crate::model::{BootProvider, Template};
 use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
@@ -65,8 +65,11 @@ impl Frozen {
             };
             let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
             let arch = template.target.arch;
-            let esp_contents = boot::prepare(&self.done.merged, arch, &template.system.kernel, &device, esp)?;
-            let mut files = esp_contents.files;
+            let (tree, system) = (&self.done.merged, &template.system);
+            let mut files = match system.bootloader.provider {
+                BootProvider::Grub => grub::prepare(tree, arch, plan)?,
+                BootProvider::SystemdBoot => boot::prepare(tree, arch, &system.kernel, &device, esp)?.files,
+            };
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
             populate::add_to_esp(&mut contents, plan, files)?;
         }

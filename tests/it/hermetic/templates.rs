@@ -257,7 +257,6 @@ systemConfig:
         "systemConfig.immutability.enabled",
         "systemConfig.immutability.secureBootDBKey",
         "systemConfig.bootloader.bootType",
-        "systemConfig.bootloader.provider",
         "systemConfig.kernel.uki",
     ];
     if std::env::consts::ARCH != "x86_64" {

@@ -1,0 +1,208 @@
+//! GRUB: its menu and its settings in the tree, and its programs for the firmware.
+//!
+//! Nothing of it is installed by grub-install(8), which asks the devices of the machine that it runs on. The tree gets
+//! what that program would write below `/boot/grub`; the partitions get the programs that the image's packages have.
+
+mod defaults;
+mod entries;
+mod menu;
+mod place;
+mod prefix;
+mod program;
+mod quote;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc as Shared;
+
+use defaults::Defaults;
+use menu::{Bootable, Menu};
+use place::Place;
+use program::Program;
+pub use quote::Unpassable;
+
+use super::{BootError, entry, kernel, os_release};
+use crate::image::content::Source;
+use crate::image::merged::Merged;
+use crate::image::plan::DiskPlan;
+use crate::model::Kernel;
+use crate::overlay::directory::DirectoryLayer;
+use crate::package::Arch;
+use crate::root::Root;
+use crate::sandbox::{Sandbox, SandboxSpec};
+use crate::work::Work;
+
+/// The version of what is written to the tree; it counts up when the same request would write something else.
+pub const VERSION: u32 = 1;
+/// The size of GRUB's environment block in bytes (GRUB manual, "Environment block").
+const ENVIRONMENT_BYTES: usize = 1024;
+/// The program whose presence names the directory of GRUB.
+const GRUB2_MKCONFIG: &str = "/usr/sbin/grub2-mkconfig";
+/// The menu for repairs of Ubuntu and Debian.
+const RECOVERY_MENU: &str = "/lib/recovery-mode/recovery-menu";
+
+/// What the tree gets its GRUB from.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The mounted tree, with kernels and initrds; it spares the files of the template.
+    pub root: &'a Root,
+    /// The disk, laid out.
+    pub plan: &'a DiskPlan,
+    /// The architecture.
+    pub arch: Arch,
+    /// The kernel that starts, and its command line.
+    pub kernel: &'a Kernel,
+    /// The environment of the image's programs.
+    pub env: &'a [(OsString, OsString)],
+    /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
+    pub helper: &'a Path,
+}
+
+/// Checks that GRUB can hand the command line of `kernel` to a kernel.
+///
+/// # Errors
+/// [`BootError::GrubCommandLine`].
+pub fn check(kernel: &Kernel) -> Result<(), BootError> {
+    Ok(quote::command_line(&kernel.command_line).map(drop)?)
+}
+
+/// Writes the template's command line to `/etc/default/grub`, before the template's files and commands, which may change
+/// it.
+///
+/// # Errors
+/// [`BootError`] if the command line cannot be passed, or the file cannot be read or written.
+pub fn write_defaults(request: &Request<'_>) -> Result<(), BootError> {
+    let root = request.root;
+    if root.is_spared(defaults::PATH) {
+        return Ok(());
+    }
+    let before = root.read(defaults::PATH)?.unwrap_or_default();
+    let mut variables = vec![
+        ("GRUB_CMDLINE_LINUX_DEFAULT", String::new()),
+        ("GRUB_CMDLINE_LINUX", quote::command_line(&request.kernel.command_line)?),
+    ];
+    if let Some(version) = kernel::chosen(&tree(root)?, request.kernel.version.as_deref())?
+        && let Some(planned) = request.plan.root()
+    {
+        variables.push(("GRUB_DEFAULT", menu::default_of(&version, &place::uuid(planned))));
+    }
+    let text = defaults::with(&String::from_utf8_lossy(&before), &variables);
+    Ok(root.write(defaults::PATH, text, 0o644)?)
+}
+
+/// Writes what GRUB reads at boot below `/boot`: the menu, with an entry for each kernel, and the environment block.
+/// Files that the template has stay.
+///
+/// # Errors
+/// [`BootError`] if there is no kernel, or `/etc/default/grub` cannot be read.
+pub fn install(request: &Request<'_>, work: Work<'_>) -> Result<(), BootError> {
+    let (root, tree) = (request.root, tree(request.root)?);
+    kernel::find(&tree, request.arch, request.kernel.version.as_deref())?;
+    let mut spec = SandboxSpec::new(root.path());
+    spec.helper = request.helper.to_owned();
+    spec.env = request.env.to_vec();
+    let defaults = Defaults::read(&Sandbox::new(spec), work)?;
+    let kernels = bootable(&tree, request.plan)?;
+    let os = String::from_utf8_lossy(&os_release(&tree)?).into_owned();
+    let menu = Menu {
+        defaults: &defaults,
+        root_uuid: &request.plan.root().map(place::uuid).unwrap_or_default(),
+        recovery: &recovery(&tree, &os)?,
+        kernels: &kernels,
+    };
+    let home = Path::new("/boot").join(directory(&tree)?);
+    let program = Program::find(&tree, request.arch, esp(request.plan))?;
+    let entries = Place::of(request.plan, Path::new(entries::DIRECTORY))?;
+    let has_entries = program.is_some_and(|program| program.has_entries()) && entries::can_name(&kernels, &entries);
+    let text = match has_entries {
+        true => {
+            entries::write(root, &kernels, &os, &menu.options())?;
+            menu.of_entries(&entries)
+        }
+        false => menu.text(),
+    };
+    provide(root, &home.join("grub.cfg"), text.as_bytes(), 0o444)?;
+    provide(root, &home.join("grubenv"), &environment(), 0o644)
+}
+
+/// Returns the files of the EFI system partition of the disk `plan`, by their path: GRUB, and what leads it to the menu.
+///
+/// # Errors
+/// [`BootError`]; if the image has no GRUB for UEFI, its hint names packages.
+pub fn prepare(root: &Merged, arch: Arch, plan: &DiskPlan) -> Result<Vec<(PathBuf, Source)>, BootError> {
+    let name = directory(root)?;
+    let program = Program::find(root, arch, esp(plan))?.ok_or_else(|| BootError::Missing {
+        path: format!("/usr/lib/grub/{}/monolithic/grub{}.efi", program::target(arch), arch.efi()).into(),
+        hint: format!(
+            "add grub-efi-{0}-bin, or grub-efi-{0}-signed and shim-signed (Debian; elsewhere grub2-efi-{1} and shim-{1}), \
+             to systemConfig.packages",
+            arch.deb(),
+            arch.efi()
+        ),
+    })?;
+    let home = Place::of(plan, &Path::new("/boot").join(name))?;
+    let stub = format!(
+        "search.fs_uuid {} root\nset prefix=($root){}\nconfigfile $prefix/grub.cfg\n",
+        home.uuid, home.path
+    );
+    Ok(program.files(arch, &stub))
+}
+
+/// Returns the mount point of the EFI system partition.
+fn esp(plan: &DiskPlan) -> Option<&Path> {
+    plan.esp().ok()?.partition.mount_point.as_deref().map(Path::new)
+}
+
+/// Returns the name of GRUB's directory below `/boot`.
+fn directory(root: &Merged) -> Result<&'static str, BootError> {
+    let is_second = root.has(Path::new(GRUB2_MKCONFIG))? || root.has(Path::new("/boot/grub2"))?;
+    Ok(if is_second { "grub2" } else { "grub" })
+}
+
+/// Shows the mounted tree `root` as the image writer sees trees.
+fn tree(root: &Root) -> Result<Merged, BootError> {
+    let layer = DirectoryLayer::open(root.path())?;
+    Ok(Merged::new(vec![Shared::new(layer)])?)
+}
+
+/// Lists the kernels that the menu offers, with the places of their files.
+fn bootable(root: &Merged, plan: &DiskPlan) -> Result<Vec<Bootable>, BootError> {
+    let placed = |found: kernel::Found| {
+        Ok(Bootable {
+            linux: Place::of(plan, &found.image)?,
+            initrd: Place::of(plan, &found.initrd)?,
+            version: found.version,
+        })
+    };
+    kernel::all(root)?.into_iter().map(placed).collect()
+}
+
+/// Returns what the kernel of an entry for recovery gets, as the distributions have it.
+fn recovery(root: &Merged, os_release: &str) -> Result<String, BootError> {
+    let mut words = match root.has(Path::new(RECOVERY_MENU))? {
+        true => "recovery".to_owned(),
+        false => "single".to_owned(),
+    };
+    if entry::id(os_release, "ID").as_deref() == Some("ubuntu") {
+        words += " nomodeset dis_ucode_ldr";
+    }
+    Ok(words)
+}
+
+/// Makes an environment block without variables.
+fn environment() -> Vec<u8> {
+    let mut block = b"# GRUB Environment Block\n".to_vec();
+    block.resize(ENVIRONMENT_BYTES, b'#');
+    block
+}
+
+/// Writes a file of oic's own, unless the template has a file for the same place.
+fn provide(root: &Root, path: &Path, contents: &[u8], mode: u32) -> Result<(), BootError> {
+    match root.is_spared(path) {
+        true => Ok(()),
+        false => Ok(root.write(path, contents, mode)?),
+    }
+}
+
+#[cfg(test)]
+mod tests;

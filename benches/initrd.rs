@@ -92,7 +92,7 @@ impl Bench {
             ..Work::quiet(&cancel)
         };
         let state = self.at("state");
-        let before = Earlier::set_aside(&[state.clone()], &self.at("record"), &self.at("aside")).unwrap();
+        let before = Earlier::set_aside(std::slice::from_ref(&state), &self.at("record"), &self.at("aside")).unwrap();
         let layer = DirectoryLayer::open(&self.at("tree")).unwrap();
         let merged = Merged::new(vec![Arc::new(layer)]).unwrap();
         let inputs = Inputs {

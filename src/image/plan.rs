@@ -240,6 +240,7 @@ pub fn none(seed: &ImageSeed) -> DiskPlan {
         uuid: seed.uuid("archive"),
         table: Table::Gpt,
         partitions: Vec::new(),
+        verified: None,
         warnings: Vec::new(),
     }
 }

@@ -15,6 +15,9 @@ use super::verity::{Identity, RootHash};
 use crate::durable::PathError;
 use crate::root::Root;
 
+/// A directory that services with `PrivateTmp=` need before anything is mounted on a verified root; they cannot make it
+/// there.
+const EARLY: &str = "/var/tmp";
 /// The mode of mount points that are made.
 const MOUNT_POINT_MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -93,7 +96,8 @@ pub enum Origin {
         /// Directories below it (from the tree's root) that are empty on this partition.
         excluded: Vec<PathBuf>,
     },
-    /// An empty directory with the attributes of this directory of the image's tree, a path from the tree's root.
+    /// An empty directory with the attributes of this directory of the image's tree, a path from the tree's root; with
+    /// mode 0755 and root's if the tree does not have it.
     Empty(PathBuf),
     /// One file that is not in the tree.
     File(Source),
@@ -118,6 +122,9 @@ pub fn contents(plan: &DiskPlan) -> Vec<Content> {
         };
         let own = mount_point(planned).map(|path| part(path, Path::new("/"), &mount_points));
         let mut grafts: Vec<Graft> = own.into_iter().collect();
+        if verified.is_some_and(|verified| verified.data == place) {
+            grafts.push(empty(EARLY, EARLY));
+        }
         if let Some(verified) = verified.filter(|verified| verified.store == place) {
             grafts.extend(kept(verified, &mount_points));
         }
@@ -150,11 +157,15 @@ fn part(path: &Path, to: &Path, mount_points: &[&Path]) -> Graft {
 fn kept(verified: &Verified, mount_points: &[&Path]) -> Vec<Graft> {
     let parts = verified.kept.iter().map(Path::new);
     let parts = parts.map(|path| part(path, path, mount_points));
-    let of_etc = Verified::ETC.map(|to| Graft {
-        from: Origin::Empty("/etc".into()),
+    parts.chain(Verified::ETC.map(|to| empty("/etc", to))).collect()
+}
+
+/// Puts an empty directory like `like` of the tree at `to` on a partition.
+fn empty(like: &str, to: &str) -> Graft {
+    Graft {
+        from: Origin::Empty(like.into()),
         to: to.into(),
-    });
-    parts.chain(of_etc).collect()
+    }
 }
 
 /// Lists the mount points below `path` that are not below others of these.

@@ -246,7 +246,10 @@ impl Job<'_> {
         for Graft { from, to } in grafts {
             let (mut grafted, path) = match from {
                 Origin::Tree { path, excluded } => (self.collect(path, excluded)?, path),
-                Origin::Empty(like) => (self.collect(like, &[])?.emptied(), like),
+                Origin::Empty(like) => match self.inputs.merged.has(like)? {
+                    true => (self.collect(like, &[])?.emptied(), like),
+                    false => (Tree::empty(), like),
+                },
                 Origin::File(source) => {
                     added.push((to.clone(), source.clone()));
                     continue;

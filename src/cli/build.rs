@@ -186,9 +186,8 @@ fn build(
         threads: jobs(args),
     };
     let built = carry_out(args, &requests, work, &|error| interrupt.reason(error.into()));
-    if args.notify || environment.wants_notification() {
-        escapes::notify(&ending(&requests, built.is_ok()), begun.elapsed());
-    }
+    let asked = args.notify || environment.wants_notification();
+    escapes::notify(asked, &ending(&requests, built.is_ok()), begun.elapsed());
     built
 }
 

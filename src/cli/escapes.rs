@@ -1,6 +1,7 @@
 //! Sequences that a terminal obeys: links behind paths, and notifications of the desktop. Only this module writes them; all
 //! other text is shown escaped.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,20 +20,31 @@ pub fn path(path: &Path) -> String {
     let text = path.display().to_string();
     let shown = terminal::visible(&text);
     let stdout = io::stdout();
-    // The variables that forbid colours forbid this too: NO_COLOR, TERM=dumb.
-    match stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never && path.is_absolute() {
+    match takes_links(stdout.is_terminal(), AutoStream::choice(&stdout)) && path.is_absolute() {
         true => link(path, &shown, &host()),
         false => shown.into_owned(),
     }
 }
 
-/// Asks the desktop, by way of the terminal at standard error, to say `text`, if the work took at least ten seconds.
-pub fn notify(text: &str, took: Duration) {
+/// Returns whether an output gets links: a terminal does, unless a variable that forbids colours (NO_COLOR, TERM=dumb)
+/// has made this the `choice` of colours.
+fn takes_links(is_terminal: bool, choice: ColorChoice) -> bool {
+    is_terminal && choice != ColorChoice::Never
+}
+
+/// Asks the desktop, by way of the terminal at standard error, to say `text`, if the user `asked` for it and the work
+/// took at least ten seconds.
+pub fn notify(asked: bool, text: &str, took: Duration) {
     let mut stderr = io::stderr().lock();
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    if took >= NOTICED_FROM && stderr.is_terminal() && !is_dumb {
+    let term = std::env::var_os("TERM");
+    if asked && is_noticed(took, stderr.is_terminal(), term.as_deref()) {
         let _ = stderr.write_all(notification(text).as_bytes());
     }
+}
+
+/// Returns whether a terminal of the kind `term` is told of the end of work that took so long.
+fn is_noticed(took: Duration, is_terminal: bool, term: Option<&OsStr>) -> bool {
+    took >= NOTICED_FROM && is_terminal && term.is_some_and(|term| term != "dumb")
 }
 
 /// Makes the sequence that says `text` (OSC 9, as iTerm2, Windows Terminal and others take it).
@@ -68,8 +80,6 @@ fn host() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[test]
@@ -82,6 +92,25 @@ mod tests {
             "\x1b]8;;file://h/a%20b/%1B%5D8%3B%3Bhttp%3A//evil%07/%FF%25\x1b\\/a b/\\u{1b}]8;;http://evil\\u{7}/\u{fffd}%\x1b]8;;\x1b\\"
         );
         assert!(host().is_ascii());
+    }
+
+    #[test]
+    fn links_are_for_terminals_that_may_have_colours() {
+        assert!(takes_links(true, ColorChoice::Always) && takes_links(true, ColorChoice::AlwaysAnsi));
+        assert!(!takes_links(true, ColorChoice::Never), "NO_COLOR");
+        // CLICOLOR_FORCE makes no terminal of a file.
+        assert!(!takes_links(false, ColorChoice::Always) && !takes_links(false, ColorChoice::Never));
+    }
+
+    #[test]
+    fn work_of_ten_seconds_is_noticed_at_a_terminal() {
+        let xterm = Some(OsStr::new("xterm"));
+        let seconds = Duration::from_secs;
+        assert!(is_noticed(seconds(10), true, xterm) && is_noticed(seconds(3600), true, xterm));
+        assert!(!is_noticed(seconds(10) - Duration::from_nanos(1), true, xterm));
+        assert!(!is_noticed(seconds(60), false, xterm), "no terminal");
+        assert!(!is_noticed(seconds(60), true, Some(OsStr::new("dumb"))));
+        assert!(!is_noticed(seconds(60), true, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the stages of a build share.
 
-use crate::fetch::{FetchError, FetchOptions, Fetcher};
+use crate::fetch::{FetchError, FetchOptions, Fetcher, Network};
 use crate::pipeline::error::BuildError;
 use crate::pipeline::report::Timeline;
 use crate::pipeline::request::BuildRequest;
@@ -56,14 +56,20 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Makes downloads from servers with any certificate; only for files of which the digest is known.
+    /// Makes downloads from servers with any certificate; only for files of which the digest is known. Such a server may be
+    /// anyone's: it gets neither passwords nor certificates.
     ///
     /// # Errors
     /// If downloads cannot be set up.
     pub fn fetcher_of_any_certificate(&self) -> Result<Fetcher, FetchError> {
+        let usual = options(self.request);
         let options = FetchOptions {
             any_certificate: true,
-            ..options(self.request)
+            network: Network {
+                proxies: usual.network.proxies.clone(),
+                ..Network::default()
+            },
+            ..usual
         };
         Fetcher::new(options, self.work.cancel.clone())
     }

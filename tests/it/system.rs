@@ -22,6 +22,7 @@ mod mount_command;
 mod mount_ends;
 mod mount_private;
 mod mount_scale;
+mod package_files;
 mod privacy;
 mod raw_state;
 mod reproducible;

@@ -318,9 +318,7 @@ impl Assembly<'_> {
             };
             self.write_loader_defaults(&opened, &env)?;
             configure::configure(&request, Part::Settings, work)?;
-            if self.has_initrds() {
-                self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
-            }
+            self.renew_initrds_of_template(&opened, &configure::fstab_text(&fstab)?)?;
             self.install_loader(&opened, &env)?;
             if self.has_commands(When::Last) {
                 configure::configure(&request, Part::Last, work)?;
@@ -385,6 +383,9 @@ impl Assembly<'_> {
     /// Makes the initrds again if a file or command of the template has changed something that goes into them, or a command
     /// asks for it. `fstab` is what oic itself has written to `/etc/fstab`.
     fn renew_initrds_of_template(&self, root: &Root, fstab: &str) -> Result<(), BuildError> {
+        if !self.has_initrds() {
+            return Ok(());
+        }
         let why = match inputs::changed(&Root::open(&self.output.upper())?)? {
             Some(changed) => format!("{} has changed", changed.display()),
             None if root.read(FSTAB)?.is_some_and(|text| text != fstab.as_bytes()) => format!("{FSTAB} has changed"),

@@ -6,3 +6,4 @@ pub mod container;
 pub mod handover;
 pub mod image;
 pub mod log;
+pub mod written;

@@ -9,13 +9,13 @@ use crate::model::ImageType;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 
-use super::image::Written;
+use super::written::Written;
 
 /// An initrd of more bytes than this is worth a warning: a machine needs memory for its files and for the packed form.
 const LARGE_BYTES: u64 = 1 << 30;
 
-/// Writes the archive of `merged` that an image without a disk consists of, over an earlier one where one exists; no time in it is later than
-/// `epoch_seconds`. `identifier` tells it from other archives.
+/// Writes the archive of `merged` that an image without a disk consists of, over an earlier one where one exists; no time
+/// in it is later than `epoch_seconds`. `identifier` tells it from other archives.
 ///
 /// # Errors
 /// [`BuildError`]; for one, if the tree of an initrd has no kernel.

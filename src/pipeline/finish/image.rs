@@ -4,18 +4,19 @@ use std::path::{Path, PathBuf};
 
 use crate::boot::{self, RootDevice, grub};
 use crate::durable;
-use crate::image::artifacts::{Beside, Order};
+use crate::image::artifacts::Order;
 use crate::image::digest;
 use crate::image::earlier::{self, Earlier};
 use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
-use crate::image::raw::{self, Inputs, RawSummary};
+use crate::image::raw::{self, Inputs};
 use crate::image::{artifacts, populate};
 use crate::model::{BootProvider, Template};
 use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
+use crate::pipeline::finish::written::Written;
 use crate::pipeline::finish::{archive, container, handover};
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
 use crate::workspace::ImageBuild;
@@ -123,18 +124,6 @@ fn is_given(template: &Template, path: &Path) -> bool {
         .system
         .destinations()
         .any(|given| path.eq_ignore_ascii_case(given))
-}
-
-/// An image that is complete.
-pub struct Written<'a> {
-    /// The file.
-    pub path: PathBuf,
-    /// What it has.
-    pub summary: RawSummary,
-    /// Files to deliver with it.
-    pub beside: Vec<Beside<'a>>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
 }
 
 /// What a build delivers.

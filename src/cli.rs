@@ -23,6 +23,7 @@ mod escapes;
 mod events;
 mod fmt;
 mod full_disk;
+mod inspect;
 mod interrupt;
 pub mod limits;
 mod lock;
@@ -137,6 +138,7 @@ enum Command {
     Diff(diff::DiffArgs),
     Digest(digest::DigestArgs),
     Fmt(fmt::FmtArgs),
+    Inspect(inspect::InspectArgs),
     Lock(lock::LockArgs),
     Ls(ls::LsArgs),
     Man(man::ManArgs),
@@ -184,6 +186,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Diff(args) => diff::run(&cli.global, args, interrupt),
         Command::Digest(args) => digest::run(args, interrupt),
         Command::Fmt(args) => fmt::run(args, interrupt),
+        Command::Inspect(args) => inspect::run(args, interrupt),
         Command::Lock(args) => lock::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Man(args) => man::run(args),

@@ -15,7 +15,7 @@ pub mod schema;
 mod suggest;
 mod tree;
 
-pub use emit::{EmitError, to_yaml, to_yaml_with_origins};
+pub use emit::{EmitError, serialize, to_yaml, to_yaml_with_origins};
 pub use finding::{Finding, Findings, Severity};
 pub use format::format;
 pub use parse::parse;

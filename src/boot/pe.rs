@@ -1,6 +1,8 @@
 //! Appends sections to a PE image, leaving the existing contents in place (Microsoft, "PE Format": COFF file header,
 //! optional header, section table).
 
+use std::ops::Range;
+
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -96,7 +98,8 @@ struct Headers {
     section_alignment: u64,
     file_alignment: u64,
     headers_bytes: u64,
-    is_signed: bool,
+    /// The length of the certificate table.
+    signature_bytes: u64,
 }
 
 impl Headers {
@@ -131,7 +134,10 @@ impl Headers {
             section_alignment: u64::from(optional.section_alignment),
             file_alignment: u64::from(optional.file_alignment),
             headers_bytes: u64::from(optional.headers_bytes),
-            is_signed: has_certificates && u32_at(directories + 4 + 36)? != 0,
+            signature_bytes: match has_certificates {
+                true => u32_at(directories + 4 + 36)?.into(),
+                false => 0,
+            },
         };
         let alignments = [headers.section_alignment, headers.file_alignment];
         if optional_bytes < directories + 4 - optional_at || !alignments.iter().all(|a| a.is_power_of_two()) {
@@ -162,13 +168,56 @@ pub fn check(image: &[u8], arch: Arch) -> Result<(), PeError> {
     }
 }
 
+/// What the headers of an EFI program say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// COFF machine type.
+    pub machine: u16,
+    /// The length of its signatures in bytes; 0 if it has none.
+    pub signature_bytes: u64,
+    /// The names of its sections, and the ranges of their contents in the file.
+    pub sections: Vec<(String, Range<usize>)>,
+}
+
+/// Reads the headers of `image`.
+///
+/// # Errors
+/// [`PeError`] if it is no EFI program, or a section lies outside of it.
+pub fn facts(image: &[u8]) -> Result<Facts, PeError> {
+    let headers = Headers::parse(image)?;
+    let mut sections = Vec::new();
+    let count = usize::from(headers.section_count);
+    for offset in (headers.section_table..).step_by(SECTION_BYTES).take(count) {
+        let section: &Section = record(image, offset)?;
+        let name = section.name.split(|byte| *byte == 0).next().unwrap_or_default();
+        // What is longer in memory is zeros there; what is longer in the file is padding.
+        let length = section.size.get().min(section.file_size.get());
+        // What has no bytes in the file may name any place.
+        let start = if length == 0 {
+            0
+        } else {
+            section.file_offset.get() as usize
+        };
+        let range = start..start.saturating_add(length as usize);
+        if range.end > image.len() {
+            return Err(PeError::Invalid("a section outside of the file"));
+        }
+        sections.push((String::from_utf8_lossy(name).into_owned(), range));
+    }
+    Ok(Facts {
+        machine: headers.machine,
+        signature_bytes: headers.signature_bytes,
+        sections,
+    })
+}
+
 /// Appends `sections` (name of at most eight bytes, contents) to `image`, in order.
 ///
 /// # Errors
 /// [`PeError`] if `image` is not valid, is signed, has such a section, or has no room.
 pub fn append(mut image: Vec<u8>, sections: Vec<(&'static str, Source)>) -> Result<Source, PeError> {
     let headers = Headers::parse(&image)?;
-    if headers.is_signed {
+    if headers.signature_bytes != 0 {
         return Err(PeError::Signed);
     }
     let mut layout = Layout::behind(&image, &headers, &sections)?;

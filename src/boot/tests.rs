@@ -45,7 +45,12 @@ fn other_tools_read_the_unified_kernel_image() {
         (".initrd", bytes(&parts().initrd)),
         (".linux", bytes(&parts().linux)),
     ];
+    let image = std::fs::read(path).unwrap();
+    let facts = pe::facts(&image).unwrap();
+    assert_eq!((facts.machine, facts.signature_bytes), (0x8664, 0));
     for (name, contents) in expect {
+        let read = facts.sections.iter().find(|(own, _)| own == name).unwrap();
+        assert!(image[read.1.clone()] == contents, "{name}");
         assert!(listing.contains(&format!(" {name} ")), "{listing}");
         let out = directory.path().join("section");
         run(

@@ -28,6 +28,14 @@ pub fn to_yaml_with_origins(node: &Node) -> Result<String, EmitError> {
     emit(&WithOrigins(node))
 }
 
+/// Writes any value as YAML.
+///
+/// # Errors
+/// [`EmitError`] if the serializer refuses.
+pub fn serialize(value: &impl Serialize) -> Result<String, EmitError> {
+    emit(value)
+}
+
 fn emit(value: &impl Serialize) -> Result<String, EmitError> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     Ok(serde_saphyr::to_string_with_options(value, options)?)

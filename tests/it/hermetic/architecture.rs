@@ -54,6 +54,7 @@ const ORDER: &[&str] = &[
     "disk",
     "layers",
     "diff",
+    "inspect",
     "store",
     "pipeline",
     "cli",

@@ -135,40 +135,83 @@ fn a_file_system_without_a_table_is_shown_as_it_is() {
 fn inspect_tells_what_is_inside() {
     let disk = Disk::new("disk-inspect");
     let json = disk.run("inspect", "", &["--format", "json", "--hash"]).json();
-    assert_eq!(json["sha256"], oic_testkit::sha256(fs::read(disk.path("image.raw")).unwrap()));
-    assert_eq!((&json["format"], json["sizeBytes"].as_u64()), (&"raw".into(), Some(64 << 20)));
+    assert_eq!(
+        json["sha256"],
+        oic_testkit::sha256(fs::read(disk.path("image.raw")).unwrap())
+    );
+    assert_eq!(
+        (&json["format"], json["sizeBytes"].as_u64()),
+        (&"raw".into(), Some(64 << 20))
+    );
     let table = &json["partitionTable"];
     let sfdisk: serde_json::Value = serde_json::from_str(&tool("sfdisk", &["-J", &disk.path("image.raw")])).unwrap();
     let theirs = &sfdisk["partitiontable"];
     assert_eq!((&table["Type"], &table["ProtectiveMBR"]), (&"gpt".into(), &true.into()));
-    assert_eq!(table["diskGuid"].as_str().unwrap().to_uppercase(), theirs["id"].as_str().unwrap());
+    assert_eq!(
+        table["diskGuid"].as_str().unwrap().to_uppercase(),
+        theirs["id"].as_str().unwrap()
+    );
     let partitions = table["Partitions"].as_array().unwrap();
     assert_eq!(partitions.len(), 2);
     for (ours, theirs) in partitions.iter().zip(theirs["partitions"].as_array().unwrap()) {
         assert_eq!((&ours["Name"], &ours["StartLBA"]), (&theirs["name"], &theirs["start"]));
-        assert_eq!(ours["SizeBytes"].as_u64().unwrap() / 512, theirs["size"].as_u64().unwrap());
-        assert_eq!(ours["guid"].as_str().unwrap().to_uppercase(), theirs["uuid"].as_str().unwrap());
+        assert_eq!(
+            ours["SizeBytes"].as_u64().unwrap() / 512,
+            theirs["size"].as_u64().unwrap()
+        );
+        assert_eq!(
+            ours["guid"].as_str().unwrap().to_uppercase(),
+            theirs["uuid"].as_str().unwrap()
+        );
     }
     // Behind the second partition, up to the backup of the table.
     let end = theirs["lastlba"].as_u64();
-    assert_eq!((table["largestFreeSpan"]["startLba"].as_u64(), table["largestFreeSpan"]["endLba"].as_u64()), (Some(49 << 11), end));
+    assert_eq!(
+        (
+            table["largestFreeSpan"]["startLba"].as_u64(),
+            table["largestFreeSpan"]["endLba"].as_u64()
+        ),
+        (Some(49 << 11), end)
+    );
     let (boot, root) = (&partitions[0]["filesystem"], &partitions[1]["filesystem"]);
-    assert_eq!((&boot["type"], &boot["label"], &boot["uuid"]), (&"vfat".into(), &"ESP".into(), &"1234-ABCD".into()));
+    assert_eq!(
+        (&boot["type"], &boot["label"], &boot["uuid"]),
+        (&"vfat".into(), &"ESP".into(), &"1234-ABCD".into())
+    );
     assert_eq!(boot["efiBinaries"][0]["path"], "/EFI/BOOTX64.EFI");
-    assert!(boot["efiBinaries"][0]["notes"][0].as_str().unwrap().contains("not a valid EFI program"));
-    assert_eq!((&root["type"], &root["uuid"]), (&"ext4".into(), &disk_image::ROOT_UUID.into()));
+    assert!(
+        boot["efiBinaries"][0]["notes"][0]
+            .as_str()
+            .unwrap()
+            .contains("not a valid EFI program")
+    );
+    assert_eq!(
+        (&root["type"], &root["uuid"]),
+        (&"ext4".into(), &disk_image::ROOT_UUID.into())
+    );
     let system = &json["system"];
-    assert_eq!((&system["os"]["id"], &system["os"]["versionId"]), (&"debian".into(), &"13".into()));
+    assert_eq!(
+        (&system["os"]["id"], &system["os"]["versionId"]),
+        (&"debian".into(), &"13".into())
+    );
     assert_eq!(system["mounts"][1]["path"], "/boot/efi");
-    let hello = serde_json::json!([{"name": "hello", "version": "2.10-3", "architecture": "amd64", "source": "hello-src"}]);
+    let hello =
+        serde_json::json!([{"name": "hello", "version": "2.10-3", "architecture": "amd64", "source": "hello-src"}]);
     assert_eq!((&system["packages"], &system["packageCount"]), (&hello, &1.into()));
     let text = disk.output("inspect", "", &[]);
-    for line in ["Debian GNU/Linux 13 (trixie)", "hello 2.10-3 amd64", "/boot/efi is partition 1", "ext4 \"system\""] {
+    for line in [
+        "Debian GNU/Linux 13 (trixie)",
+        "hello 2.10-3 amd64",
+        "/boot/efi is partition 1",
+        "ext4 \"system\"",
+    ] {
         assert!(text.contains(line), "{line}: {text}");
     }
     let yaml = disk.output("inspect", "", &["--format", "yaml"]);
     for key in ["partitiontable:", "sizebytes: 67108864", "startlba: 2048", "diskguid:"] {
         assert!(yaml.contains(key), "{key}: {yaml}");
     }
-    disk.oic.run(&["inspect", "/absent.raw"]).assert_fails(1, &["/absent.raw"]);
+    disk.oic
+        .run(&["inspect", "/absent.raw"])
+        .assert_fails(1, &["/absent.raw"]);
 }

@@ -30,4 +30,5 @@ mod sandbox;
 mod sandbox_escapes;
 mod several;
 mod units;
+mod verity;
 mod why;

@@ -35,4 +35,5 @@ mod sandbox_escapes;
 mod several;
 mod trusted_keys;
 mod units;
+mod verity;
 mod why;

@@ -10,6 +10,7 @@
 
 pub mod artifacts;
 pub mod canvas;
+pub mod code;
 pub mod containers;
 pub mod content;
 pub mod digest;

@@ -199,8 +199,9 @@ pub(super) fn check(request: &BuildRequest) -> Result<(), BuildError> {
         return Err(BuildError::NotBuildable(findings));
     }
     let template = &request.loaded().template;
-    boot::check(&template.system)?;
-    Ok(plan::check(&template.disk, template.target.arch)?)
+    boot::check(&template.system, template.target.arch)?;
+    let boot_type = template.system.bootloader.boot_type;
+    Ok(plan::check(&template.disk, template.target.arch, boot_type)?)
 }
 
 /// Plans the disk, with identifiers that depend on the template and on what is installed, on nothing else.

@@ -17,13 +17,14 @@ pub fn obstacles(loaded: &Loaded, mirrors: &Mirrors) -> Findings {
     for finding in check_buildable(loaded).iter() {
         obstacles.push(finding.clone().as_warning());
     }
-    let disk = &loaded.template.disk;
+    let (disk, arch) = (&loaded.template.disk, loaded.template.target.arch);
+    let system = &loaded.template.system;
     if obstacles.iter().count() == 0
-        && let Err(error) = plan::check(disk, loaded.template.target.arch)
+        && let Err(error) = plan::check(disk, arch, system.bootloader.boot_type)
     {
         obstacles.push(of_plan(&error, loaded.file()));
     }
-    if let Err(error) = boot::check(&loaded.template.system)
+    if let Err(error) = boot::check(system, arch)
         && let BootError::GrubCommandLine(reason) = &error
     {
         let finding = Finding::without_position(loaded.file(), "systemConfig.kernel.cmdline", reason.to_string());

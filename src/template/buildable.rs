@@ -7,11 +7,11 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, artifact, baseline, bootloader, disk, fde, immutability, partition, repository,
-    system, target, template,
+    SECURE_BOOT, additional_file, artifact, baseline, disk, fde, immutability, partition, repository, system, target,
+    template,
 };
 use crate::durable;
-use crate::model::{ArtifactFormat, BootType, FileSource, FileSystem, ImageType, PartitionFlag};
+use crate::model::{ArtifactFormat, FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -24,10 +24,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     let system = root.get(template::SYSTEM);
     if let Some(target) = root.get(template::TARGET) {
         only(&target, target::IMAGE_TYPE, ImageType::Raw, "raw images", &mut findings);
-    }
-    if let Some(loader) = system.as_ref().and_then(|system| system.get(system::BOOTLOADER)) {
-        let efi = "bootType: efi";
-        only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
     }
     if let Some(mode) = root.get(template::BASELINE).filter(|_| is_overlay(&loaded.merged)) {
         refuse(

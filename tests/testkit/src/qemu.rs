@@ -15,7 +15,7 @@ pub struct Machine {
     keyboard: ChildStdin,
     screen: Arc<Mutex<String>>,
     seen: usize,
-    _variables: tempfile::NamedTempFile,
+    _variables: Option<tempfile::NamedTempFile>,
 }
 
 impl Machine {
@@ -24,11 +24,28 @@ impl Machine {
         Self::boot_format(image, "raw")
     }
 
+    /// Boots the raw image `image` as [`Self::boot`] does, with a BIOS.
+    pub fn boot_bios(image: &Path) -> Self {
+        Self::start(image, "raw", &[], None)
+    }
+
     /// Boots as [`Self::boot`] does from an image in `format`, a word of QEMU.
     pub fn boot_format(image: &Path, format: &str) -> Self {
         let variables = tempfile::NamedTempFile::new().unwrap();
         std::fs::copy(FIRMWARE_VARIABLES, variables.path()).expect("the package ovmf is needed");
-        let drive = |text: String| ["-drive".to_owned(), text];
+        let firmware = [
+            format!("if=pflash,format=raw,readonly=on,file={FIRMWARE_CODE}"),
+            format!("if=pflash,format=raw,file={}", variables.path().display()),
+        ];
+        Self::start(image, format, &firmware, Some(variables))
+    }
+
+    /// Starts a machine with the drives `firmware`, and with the disk `image` in `format`.
+    fn start(image: &Path, format: &str, firmware: &[String], variables: Option<tempfile::NamedTempFile>) -> Self {
+        let drives = firmware
+            .iter()
+            .cloned()
+            .chain([format!("if=virtio,format={format},file={}", image.display())]);
         let mut child = Command::new("qemu-system-x86_64")
             .args([
                 "-machine",
@@ -53,12 +70,7 @@ impl Machine {
                 "-snapshot",
             ])
             .args(["-nic", "none"])
-            .args(drive(format!("if=pflash,format=raw,readonly=on,file={FIRMWARE_CODE}")))
-            .args(drive(format!(
-                "if=pflash,format=raw,file={}",
-                variables.path().display()
-            )))
-            .args(drive(format!("if=virtio,format={format},file={}", image.display())))
+            .args(drives.flat_map(|drive| ["-drive".to_owned(), drive]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

@@ -7,18 +7,19 @@ pub mod entry;
 pub mod grub;
 pub mod kernel;
 pub mod pe;
+mod tree;
 pub mod uki;
 
 use std::path::{Path, PathBuf};
 
 use kernel::Found;
+use tree::Tree;
 
 use crate::durable::PathError;
 use crate::hint::Hint;
 use crate::image::content::{Promise, Source};
 use crate::image::merged::Merged;
-use crate::model::{BootProvider, BootType, Kernel, KernelForm, SystemConfig};
-use crate::overlay::OverlayError;
+use crate::model::{BootProvider, BootType, Bootloader, Kernel, KernelForm, SystemConfig};
 use crate::package::Arch;
 use crate::sandbox::SandboxError;
 
@@ -62,15 +63,25 @@ pub enum BootError {
     /// A GRUB does not say where its configuration lies.
     #[error("{}: its configuration would lie nowhere on the EFI system partition", .0.display())]
     Prefix(PathBuf),
+    /// A file is no part of a GRUB for BIOS.
+    #[error("{}: neither it nor boot.img beside it is what GRUB starts from on a BIOS", .0.display())]
+    NoCore(PathBuf),
+    /// GRUB does not fit onto the disk.
+    #[error("GRUB needs {} KiB, and {what} has {} KiB", needed_bytes.div_ceil(1024), room_bytes / 1024)]
+    Room {
+        /// The place, in words.
+        what: &'static str,
+        /// Its size in bytes.
+        room_bytes: u64,
+        /// The size of what has to fit, in bytes.
+        needed_bytes: u64,
+    },
     /// GRUB cannot name a file.
     #[error("{}: GRUB cannot name this file", .0.display())]
     Name(PathBuf),
     /// A program of the image failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The tree cannot be looked at.
-    #[error(transparent)]
-    Overlay(#[from] OverlayError),
     /// A file in the tree is not a usable EFI program.
     #[error("{}: {source}", path.display())]
     Program {
@@ -92,25 +103,28 @@ impl BootError {
             Self::Missing { hint, .. } => Some(hint.clone().into()),
             Self::GrubCommandLine(_) => Some("leave it out, or use `provider: systemd-boot`".into()),
             Self::Prefix(_) => Some("use a GRUB that its distribution has made for UEFI".into()),
+            Self::NoCore(_) => Some("use the grub-mkimage and the modules of one version of GRUB".into()),
+            Self::Room { .. } => Some("make room of 1 MiB for it in disk.partitions".into()),
             Self::Sandbox(error) => error.hint(),
             _ => None,
         }
     }
 }
 
-/// Checks, before any work starts, that oic can install the boot loader of `system`.
+/// Checks, before any work starts, that oic can install the boot loader of `system` on a machine of `arch`.
 ///
 /// # Errors
 /// [`BootError`], naming the field.
-pub fn check(system: &SystemConfig) -> Result<(), BootError> {
-    if system.bootloader.boot_type == BootType::Legacy {
+pub fn check(system: &SystemConfig, arch: Arch) -> Result<(), BootError> {
+    let Bootloader { boot_type, provider } = system.bootloader;
+    if boot_type == BootType::Legacy && (arch != Arch::X86_64 || provider == BootProvider::SystemdBoot) {
         return Err(BootError::Unsupported {
             field: "systemConfig.bootloader.bootType",
-            what: "`legacy` (BIOS) boot",
+            what: "`legacy` (BIOS) boot of this architecture, or without GRUB,",
             hint: "use `bootType: efi`",
         });
     }
-    match system.bootloader.provider {
+    match provider {
         BootProvider::SystemdBoot => Ok(()),
         BootProvider::Grub => grub::check(&system.kernel),
     }
@@ -278,7 +292,7 @@ fn with_hash(command_line: &str, device: &RootDevice) -> Source {
 }
 
 /// Reads the os-release(5) file of the image.
-fn os_release(root: &Merged) -> Result<Vec<u8>, BootError> {
+fn os_release(root: &dyn Tree) -> Result<Vec<u8>, BootError> {
     for path in ["/etc/os-release", "/usr/lib/os-release"] {
         if let Some(contents) = root.read_if_present(Path::new(path), OS_RELEASE_LIMIT_BYTES)? {
             return Ok(contents);

@@ -11,6 +11,7 @@
 pub mod archive;
 pub mod artifacts;
 pub mod canvas;
+pub mod code;
 pub mod containers;
 pub mod content;
 pub mod digest;

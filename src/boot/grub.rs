@@ -3,6 +3,8 @@
 //! Nothing of it is installed by grub-install(8), which asks the devices of the machine that it runs on. The tree gets
 //! what that program would write below `/boot/grub`; the partitions get the programs that the image's packages have.
 
+pub mod bios;
+mod core;
 mod defaults;
 mod entries;
 mod menu;
@@ -13,20 +15,20 @@ mod quote;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc as Shared;
 
+use core::Target;
 use defaults::Defaults;
 use menu::{Bootable, Menu};
 use place::Place;
 use program::Program;
 pub use quote::Unpassable;
 
+use super::tree::Tree;
 use super::{BootError, entry, kernel, os_release};
 use crate::image::content::Source;
 use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
-use crate::model::Kernel;
-use crate::overlay::directory::DirectoryLayer;
+use crate::model::{BootType, Kernel};
 use crate::package::Arch;
 use crate::root::Root;
 use crate::sandbox::{Sandbox, SandboxSpec};
@@ -50,6 +52,8 @@ pub struct Request<'a> {
     pub plan: &'a DiskPlan,
     /// The architecture.
     pub arch: Arch,
+    /// The firmware that the template asks for; the image starts on others too, where it can.
+    pub boot_type: BootType,
     /// The kernel that starts, and its command line.
     pub kernel: &'a Kernel,
     /// The environment of the image's programs.
@@ -81,7 +85,7 @@ pub fn write_defaults(request: &Request<'_>) -> Result<(), BootError> {
         ("GRUB_CMDLINE_LINUX_DEFAULT", String::new()),
         ("GRUB_CMDLINE_LINUX", quote::command_line(&request.kernel.command_line)?),
     ];
-    if let Some(version) = kernel::chosen(&tree(root)?, request.kernel.version.as_deref())?
+    if let Some(version) = kernel::chosen(root, request.kernel.version.as_deref())?
         && let Some(planned) = request.plan.root()
     {
         variables.push(("GRUB_DEFAULT", menu::default_of(&version, &place::uuid(planned))));
@@ -90,28 +94,29 @@ pub fn write_defaults(request: &Request<'_>) -> Result<(), BootError> {
     Ok(root.write(defaults::PATH, text, 0o644)?)
 }
 
-/// Writes what GRUB reads at boot below `/boot`: the menu, with an entry for each kernel, and the environment block.
-/// Files that the template has stay.
+/// Writes what GRUB reads at boot below `/boot`: its core images where the image has no whole program, the menu, with an
+/// entry for each kernel, and the environment block. Files that the template has stay.
 ///
 /// # Errors
 /// [`BootError`] if there is no kernel, or `/etc/default/grub` cannot be read.
 pub fn install(request: &Request<'_>, work: Work<'_>) -> Result<(), BootError> {
-    let (root, tree) = (request.root, tree(request.root)?);
-    kernel::find(&tree, request.arch, request.kernel.version.as_deref())?;
+    let root = request.root;
+    kernel::find(root, request.arch, request.kernel.version.as_deref())?;
     let mut spec = SandboxSpec::new(root.path());
     spec.helper = request.helper.to_owned();
     spec.env = request.env.to_vec();
+    let os = String::from_utf8_lossy(&os_release(root)?).into_owned();
+    make_cores(request, &os, &spec, work)?;
     let defaults = Defaults::read(&Sandbox::new(spec), work)?;
-    let kernels = bootable(&tree, request.plan)?;
-    let os = String::from_utf8_lossy(&os_release(&tree)?).into_owned();
+    let kernels = bootable(root, request.plan)?;
     let menu = Menu {
         defaults: &defaults,
         root_uuid: &request.plan.root().map(place::uuid).unwrap_or_default(),
-        recovery: &recovery(&tree, &os)?,
+        recovery: &recovery(root, &os)?,
         kernels: &kernels,
     };
-    let home = Path::new("/boot").join(directory(&tree)?);
-    let program = Program::find(&tree, request.arch, esp(request.plan))?;
+    let home = Path::new("/boot").join(directory(root)?);
+    let program = Program::find(root, request.arch, esp(request.plan))?;
     let entries = Place::of(request.plan, Path::new(entries::DIRECTORY))?;
     let has_entries = program.is_some_and(|program| program.has_entries()) && entries::can_name(&kernels, &entries);
     let text = match has_entries {
@@ -125,14 +130,50 @@ pub fn install(request: &Request<'_>, work: Work<'_>) -> Result<(), BootError> {
     provide(root, &home.join("grubenv"), &environment(), 0o644)
 }
 
+/// Makes the core images that the disk has room for and that the image can make: for BIOS, and for UEFI where the image
+/// has no whole program.
+fn make_cores(request: &Request<'_>, os_release: &str, spec: &SandboxSpec, work: Work<'_>) -> Result<(), BootError> {
+    let (root, plan) = (request.root, request.plan);
+    let mut targets = Vec::new();
+    if request.arch == Arch::X86_64 && plan.boot_room().is_some() {
+        targets.push(Target::Bios);
+    }
+    if plan.esp().is_ok() && Program::find(root, request.arch, esp(plan))?.is_none() {
+        targets.push(Target::Efi(request.arch));
+    }
+    for target in targets {
+        if target.can_be_made(root)? {
+            let made = core::Request {
+                root,
+                home: &Place::of(plan, &Path::new("/boot").join(directory(root)?))?,
+                id: &entry::id(os_release, "ID").unwrap_or_else(|| "linux".to_owned()),
+            };
+            target.make(&made, spec.clone(), work)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the files of the EFI system partition of the disk `plan`, by their path: GRUB, and what leads it to the menu.
+/// None if `boot_type` is not UEFI and the image has no GRUB for it.
 ///
 /// # Errors
-/// [`BootError`]; if the image has no GRUB for UEFI, its hint names packages.
-pub fn prepare(root: &Merged, arch: Arch, plan: &DiskPlan) -> Result<Vec<(PathBuf, Source)>, BootError> {
-    let name = directory(root)?;
-    let program = Program::find(root, arch, esp(plan))?.ok_or_else(|| BootError::Missing {
-        path: format!("/usr/lib/grub/{}/monolithic/grub{}.efi", program::target(arch), arch.efi()).into(),
+/// [`BootError`]; if the image has no GRUB for UEFI and needs one, its hint names packages.
+pub fn prepare(
+    root: &Merged,
+    arch: Arch,
+    plan: &DiskPlan,
+    boot_type: BootType,
+) -> Result<Vec<(PathBuf, Source)>, BootError> {
+    let found = match plan.esp() {
+        Ok(_) => Program::find(root, arch, esp(plan))?,
+        Err(_) => None,
+    };
+    if found.is_none() && boot_type == BootType::Legacy {
+        return Ok(Vec::new());
+    }
+    let program = found.ok_or_else(|| BootError::Missing {
+        path: format!("/usr/lib/grub/{}/monolithic/grub{}.efi", core::efi_target(arch), arch.efi()).into(),
         hint: format!(
             "add grub-efi-{0}-bin, or grub-efi-{0}-signed and shim-signed (Debian; elsewhere grub2-efi-{1} and shim-{1}), \
              to systemConfig.packages",
@@ -140,7 +181,7 @@ pub fn prepare(root: &Merged, arch: Arch, plan: &DiskPlan) -> Result<Vec<(PathBu
             arch.efi()
         ),
     })?;
-    let home = Place::of(plan, &Path::new("/boot").join(name))?;
+    let home = Place::of(plan, &Path::new("/boot").join(directory(root)?))?;
     let stub = format!(
         "search.fs_uuid {} root\nset prefix=($root){}\nconfigfile $prefix/grub.cfg\n",
         home.uuid, home.path
@@ -154,19 +195,13 @@ fn esp(plan: &DiskPlan) -> Option<&Path> {
 }
 
 /// Returns the name of GRUB's directory below `/boot`.
-fn directory(root: &Merged) -> Result<&'static str, BootError> {
+fn directory(root: &dyn Tree) -> Result<&'static str, BootError> {
     let is_second = root.has(Path::new(GRUB2_MKCONFIG))? || root.has(Path::new("/boot/grub2"))?;
     Ok(if is_second { "grub2" } else { "grub" })
 }
 
-/// Shows the mounted tree `root` as the image writer sees trees.
-fn tree(root: &Root) -> Result<Merged, BootError> {
-    let layer = DirectoryLayer::open(root.path())?;
-    Ok(Merged::new(vec![Shared::new(layer)])?)
-}
-
 /// Lists the kernels that the menu offers, with the places of their files.
-fn bootable(root: &Merged, plan: &DiskPlan) -> Result<Vec<Bootable>, BootError> {
+fn bootable(root: &dyn Tree, plan: &DiskPlan) -> Result<Vec<Bootable>, BootError> {
     let placed = |found: kernel::Found| {
         Ok(Bootable {
             linux: Place::of(plan, &found.image)?,
@@ -178,7 +213,7 @@ fn bootable(root: &Merged, plan: &DiskPlan) -> Result<Vec<Bootable>, BootError> 
 }
 
 /// Returns what the kernel of an entry for recovery gets, as the distributions have it.
-fn recovery(root: &Merged, os_release: &str) -> Result<String, BootError> {
+fn recovery(root: &dyn Tree, os_release: &str) -> Result<String, BootError> {
     let mut words = match root.has(Path::new(RECOVERY_MENU))? {
         true => "recovery".to_owned(),
         false => "single".to_owned(),

@@ -5,8 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::BootError;
-use crate::image::merged::Merged;
-use crate::overlay::layer::FileKind;
+use super::tree::Tree;
 use crate::package::Arch;
 
 /// A kernel that can be booted.
@@ -27,7 +26,7 @@ const MODULES: &str = "/usr/lib/modules";
 ///
 /// # Errors
 /// [`BootError`] if there is no such kernel, or no initrd for it.
-pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
+pub fn find(root: &dyn Tree, arch: Arch, wanted: Option<&str>) -> Result<Found, BootError> {
     let (version, image) = newest(root, arch, wanted)?;
     let candidates = initrds(&version);
     let [usual, ..] = &candidates;
@@ -48,7 +47,7 @@ pub fn find(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<Found, Bo
 ///
 /// # Errors
 /// [`BootError`] if there is no such kernel.
-pub fn newest(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<(String, PathBuf), BootError> {
+pub fn newest(root: &dyn Tree, arch: Arch, wanted: Option<&str>) -> Result<(String, PathBuf), BootError> {
     let kernels = images(root)?;
     let wanted = wanted.and_then(|wanted| kernels.iter().rev().find(|(version, _)| meets(version, wanted)));
     let found = wanted.or(kernels.last()).cloned();
@@ -65,7 +64,7 @@ pub fn newest(root: &Merged, arch: Arch, wanted: Option<&str>) -> Result<(String
 ///
 /// # Errors
 /// If the tree cannot be read.
-pub fn chosen(root: &Merged, wanted: Option<&str>) -> Result<Option<String>, BootError> {
+pub fn chosen(root: &dyn Tree, wanted: Option<&str>) -> Result<Option<String>, BootError> {
     let mut kernels = images(root)?;
     let newest = kernels.pop();
     let Some((wanted, (newest, _))) = wanted
@@ -84,7 +83,7 @@ pub fn chosen(root: &Merged, wanted: Option<&str>) -> Result<Option<String>, Boo
 ///
 /// # Errors
 /// If the tree cannot be read.
-pub fn all(root: &Merged) -> Result<Vec<Found>, BootError> {
+pub fn all(root: &dyn Tree) -> Result<Vec<Found>, BootError> {
     let mut found = Vec::new();
     for (version, image) in images(root)?.into_iter().rev() {
         if let Some(initrd) = first_of(root, &initrds(&version))? {
@@ -95,12 +94,12 @@ pub fn all(root: &Merged) -> Result<Vec<Found>, BootError> {
 }
 
 /// Lists the kernels of `root` by version, the newest last.
-fn images(root: &Merged) -> Result<Vec<(String, PathBuf)>, BootError> {
+fn images(root: &dyn Tree) -> Result<Vec<(String, PathBuf)>, BootError> {
     let (boot, modules) = (Path::new("/boot"), Path::new(MODULES));
     let mut kernels: Vec<(String, PathBuf)> = Vec::new();
-    for (name, kind) in entries(root, boot)? {
+    for (name, is_directory) in entries(root, boot)? {
         let version = name.strip_prefix("vmlinuz-").filter(|version| !version.is_empty());
-        if let Some(version) = version.filter(|_| matches!(kind, FileKind::Regular | FileKind::Symlink)) {
+        if let Some(version) = version.filter(|_| !is_directory) {
             kernels.push((version.to_owned(), boot.join(&name)));
         }
     }
@@ -125,7 +124,7 @@ fn initrds(version: &str) -> [PathBuf; 3] {
 }
 
 /// Returns the first of `candidates` that exists in the tree `root`.
-fn first_of(root: &Merged, candidates: &[PathBuf]) -> Result<Option<PathBuf>, BootError> {
+fn first_of(root: &dyn Tree, candidates: &[PathBuf]) -> Result<Option<PathBuf>, BootError> {
     for path in candidates {
         if root.has(path)? {
             return Ok(Some(path.clone()));
@@ -135,14 +134,14 @@ fn first_of(root: &Merged, candidates: &[PathBuf]) -> Result<Option<PathBuf>, Bo
 }
 
 /// Returns the entries of `directory` whose names can be kernel versions; none if the directory is missing.
-fn entries(root: &Merged, directory: &Path) -> Result<Vec<(String, FileKind)>, BootError> {
+fn entries(root: &dyn Tree, directory: &Path) -> Result<Vec<(String, bool)>, BootError> {
     let entries = match root.has(directory)? {
         true => root.entries(directory)?,
         false => Vec::new(),
     };
-    let named = entries.into_iter().filter_map(|(name, kind)| {
+    let named = entries.into_iter().filter_map(|(name, is_directory)| {
         let name = String::from_utf8(name.as_bytes().to_owned()).ok()?;
-        (!name.chars().any(char::is_control)).then_some((name, kind))
+        (!name.chars().any(char::is_control)).then_some((name, is_directory))
     });
     Ok(named.collect())
 }
@@ -188,6 +187,7 @@ fn by_value(a: &[u8], b: &[u8]) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::merged::Merged;
 
     #[test]
     fn versions_are_ordered_by_number() {

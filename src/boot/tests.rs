@@ -5,7 +5,6 @@ use std::io::Read as _;
 
 use super::*;
 use crate::image::tool::tests::run;
-use crate::model::Bootloader;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
@@ -201,14 +200,16 @@ fn the_esp_gets_loader_kernel_and_configuration() {
 #[test]
 fn what_is_not_supported_names_its_field() {
     let with = |boot_type, provider, command_line: &str| {
-        check(&SystemConfig {
+        let system = SystemConfig {
             bootloader: Bootloader { boot_type, provider },
             kernel: kernel(command_line),
             ..SystemConfig::default()
-        })
+        };
+        check(&system, Arch::X86_64)
     };
     with(BootType::Efi, BootProvider::SystemdBoot, "a='b'").unwrap();
     with(BootType::Efi, BootProvider::Grub, "a=b").unwrap();
+    with(BootType::Legacy, BootProvider::Grub, "").unwrap();
     let error = with(BootType::Efi, BootProvider::Grub, "a='b'").unwrap_err();
     let expected = "systemConfig.kernel.cmdline: GRUB changes '\\'' on its way to the kernel";
     assert_eq!(error.to_string(), expected);

@@ -16,7 +16,7 @@ pub use verified::Verified;
 
 use super::seed::ImageSeed;
 use crate::hint::Hint;
-use crate::model::{Disk, Partition, PartitionTable};
+use crate::model::{BootType, Disk, Partition, PartitionTable};
 use crate::package::{Arch, Sha256};
 
 /// Bytes of a logical sector.
@@ -114,6 +114,25 @@ impl DiskPlan {
             .with_hint("add a partition with `type: esp` and `fsType: fat32`")
         })
     }
+
+    /// Returns the sectors in which a boot loader for BIOS has room: those of the BIOS boot partition of a GPT, or those
+    /// between an MBR and the first partition; `None` if there are none.
+    pub fn boot_room(&self) -> Option<Range<u64>> {
+        let room = match self.table {
+            Table::Gpt => {
+                let own = self.partitions.iter().find(|planned| planned.entry.is_bios_boot())?;
+                own.first_lba..own.last_lba + 1
+            }
+            Table::Mbr { .. } => {
+                let first = |planned: &PlannedPartition| match planned.entry {
+                    Entry::Logical { record_lba, .. } => record_lba.min(planned.first_lba),
+                    _ => planned.first_lba,
+                };
+                1..self.partitions.iter().map(first).min()?
+            }
+        };
+        Some(room).filter(|room| !room.is_empty())
+    }
 }
 
 /// The reason why a disk cannot be made as the template asks.
@@ -166,13 +185,24 @@ impl PlanError {
     }
 }
 
-/// Checks, before anything is installed, that `disk` can be laid out for `arch` and has an EFI system partition. The
-/// identifiers, which are derived from the installed packages later, have no influence on the result.
+/// Checks, before anything is installed, that `disk` can be laid out for `arch` and has what a machine with the firmware
+/// `boot_type` starts from. The identifiers, which are derived from the installed packages later, have no influence on the
+/// result.
 ///
 /// # Errors
 /// [`PlanError`], naming the field.
-pub fn check(disk: &Disk, arch: Arch) -> Result<(), PlanError> {
-    plan(disk, arch, &ImageSeed(Sha256::of("")))?.esp().map(drop)
+pub fn check(disk: &Disk, arch: Arch, boot_type: BootType) -> Result<(), PlanError> {
+    let plan = plan(disk, arch, &ImageSeed(Sha256::of("")))?;
+    if boot_type == BootType::Efi {
+        return plan.esp().map(drop);
+    }
+    plan.boot_room().map(drop).ok_or_else(|| {
+        let reason = "no room for the boot loader, which a BIOS starts from";
+        PlanError::field("disk.partitions", reason).with_hint(match plan.table {
+            Table::Gpt => "add a partition of 1 MiB with `type: bios` and no fsType",
+            Table::Mbr { .. } => "start the first partition at 1MiB",
+        })
+    })
 }
 
 /// Lays `disk` out for `arch`. Every identifier is derived from `seed`.

@@ -221,6 +221,19 @@ pub fn add_to_esp(contents: &mut [Content], plan: &DiskPlan, files: Vec<(PathBuf
     Ok(())
 }
 
+/// Empties the partition of `plan` at the sector `lba`, if there is one: something else will lie there.
+pub fn leave_free(contents: &mut [Content], plan: &DiskPlan, lba: u64) {
+    let here = |planned: &PlannedPartition| (planned.first_lba..=planned.last_lba).contains(&lba);
+    if let Some(content) = plan
+        .partitions
+        .iter()
+        .position(here)
+        .and_then(|place| contents.get_mut(place))
+    {
+        *content = Content::Nothing;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use uuid::Uuid;
 
 use super::canvas::{Canvas, Drawn};
+use super::code::BootCode;
 use super::digest::DigestTree;
 use super::earlier::Earlier;
 use super::error::ImageError;
@@ -57,6 +58,8 @@ pub struct Inputs<'a> {
     pub merged: &'a Merged,
     /// The contents of the partitions, in the order of the plan, as [`super::populate::contents`] makes them.
     pub contents: &'a [Content],
+    /// The code by which a BIOS starts the disk, if it has some.
+    pub boot_code: Option<&'a BootCode>,
     /// The latest time in the image, in seconds since 1970, UTC.
     pub epoch_seconds: u64,
 }
@@ -162,7 +165,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Writes the partitions of each rank side by side, so that one that a single thread fills does not delay the others,
-    /// then what follows from all of them: the partition tables.
+    /// then what follows from all of them: the partition tables, and the code for a BIOS.
     fn fill(&self) -> Result<(), ImageError> {
         let contents: Vec<_> = self.inputs.plan.partitions.iter().zip(self.inputs.contents).collect();
         let total = Some(contents.len() as u64);
@@ -196,8 +199,14 @@ impl Job<'_> {
             }
             Table::Mbr { signature } => mbr::tables(plan, signature),
         };
-        for (offset_bytes, bytes) in tables {
+        for (offset_bytes, mut bytes) in tables {
+            if let Some(boot_code) = self.inputs.boot_code.filter(|_| offset_bytes == 0) {
+                boot_code.complete(&mut bytes);
+            }
             self.canvas.put(offset_bytes, &bytes)?;
+        }
+        if let Some(boot_code) = self.inputs.boot_code {
+            self.canvas.put(boot_code.offset_bytes(), &boot_code.core)?;
         }
         Ok(())
     }

@@ -206,8 +206,9 @@ pub(super) fn check(request: &BuildRequest) -> Result<(), BuildError> {
     if !template.target.image_type.has_disk() {
         return Ok(());
     }
-    boot::check(&template.system)?;
-    Ok(plan::check(&template.disk, template.target.arch)?)
+    boot::check(&template.system, template.target.arch)?;
+    let boot_type = template.system.bootloader.boot_type;
+    Ok(plan::check(&template.disk, template.target.arch, boot_type)?)
 }
 
 /// Plans the disk, if the image has one, with identifiers that depend on the template and on what is installed, on nothing else.

@@ -18,13 +18,14 @@ pub fn obstacles(loaded: &Loaded, mirrors: &Mirrors) -> Findings {
         obstacles.push(finding.clone().as_warning());
     }
     let (disk, target) = (&loaded.template.disk, &loaded.template.target);
+    let boot_type = loaded.template.system.bootloader.boot_type;
     if target.image_type.has_disk()
         && obstacles.iter().count() == 0
-        && let Err(error) = plan::check(disk, target.arch)
+        && let Err(error) = plan::check(disk, target.arch, boot_type)
     {
         obstacles.push(of_plan(&error, loaded.file()));
     }
-    if let Err(error) = boot::check(&loaded.template.system)
+    if let Err(error) = boot::check(system, arch)
         && let BootError::GrubCommandLine(reason) = &error
     {
         let finding = Finding::without_position(loaded.file(), "systemConfig.kernel.cmdline", reason.to_string());

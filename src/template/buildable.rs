@@ -10,11 +10,10 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, baseline, bootloader, disk, fde, immutability, partition, repository, system, target,
-    template,
+    SECURE_BOOT, additional_file, baseline, disk, fde, immutability, partition, repository, system, target, template,
 };
 use crate::durable;
-use crate::model::{BootType, FileSource, FileSystem, ImageType, PartitionFlag};
+use crate::model::{FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
 use crate::yaml::schema::Field;
@@ -30,11 +29,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
         let at = root.at(template::TARGET).at(target::IMAGE_TYPE);
         let what = format!("{} is", image_type.word());
         refuse(&mut findings, &at, &what, "raw, img and wsl2 images");
-    }
-    let loader = system.as_ref().and_then(|system| system.get(system::BOOTLOADER));
-    if let Some(loader) = loader.filter(|_| image_type.has_disk()) {
-        let efi = "bootType: efi";
-        only(&loader, bootloader::BOOT_TYPE, BootType::Efi, efi, &mut findings);
     }
     if let Some(mode) = root.get(template::BASELINE).filter(|_| is_overlay(&loaded.merged)) {
         refuse(

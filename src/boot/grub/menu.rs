@@ -22,6 +22,13 @@ else
 /// The number of seconds that counts if the image says none.
 const TIMEOUT: &str = "5";
 
+/// The option before an entry's id.
+const ID: &str = "--id";
+/// The option before an entry's class.
+const CLASS: &str = "--class";
+/// The options of a search for a file system by its UUID.
+const SEARCH: [&str; 3] = ["--no-floppy", "--fs-uuid", "--set=root"];
+
 /// The parts of a menu.
 #[derive(Debug, Clone)]
 pub struct Menu<'a> {
@@ -66,7 +73,7 @@ impl Menu<'_> {
         }
         let title = single(&format!("Advanced options for {}", self.system()));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "submenu {title} --id {} {{", single(&advanced_id(self.root_uuid)));
+        let _ = writeln!(text, "submenu {title} {ID} {} {{", single(&advanced_id(self.root_uuid)));
         for kernel in self.kernels {
             text += &indented(&self.entry(kernel, Kind::Advanced));
             if !self.defaults.without_recovery {
@@ -119,7 +126,7 @@ impl Menu<'_> {
     fn system(&self) -> String {
         match self.defaults.distributor.as_str() {
             "" => "GNU/Linux".to_owned(),
-            own @ ("Ubuntu" | "Kubuntu") => own.to_owned(),
+            own if matches!(own, "Ubuntu" | "Kubuntu") || own.ends_with("GNU/Linux") => own.to_owned(),
             other => format!("{other} GNU/Linux"),
         }
     }
@@ -135,7 +142,7 @@ impl Menu<'_> {
             ),
         };
         let mut text = format!(
-            "menuentry {} --class gnu-linux --id {} {{\n",
+            "menuentry {} {CLASS} gnu-linux {ID} {} {{\n",
             single(&title),
             single(&id)
         );
@@ -192,7 +199,7 @@ pub fn search(place: &Place) -> String {
     for module in place.modules {
         let _ = writeln!(text, "insmod {module}");
     }
-    let _ = writeln!(text, "search --no-floppy --fs-uuid --set=root {}", place.uuid);
+    let _ = writeln!(text, "search {} {}", SEARCH.join(" "), place.uuid);
     text
 }
 

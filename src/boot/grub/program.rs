@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{directory, prefix};
+use super::core::{Target, efi_target};
+use super::prefix;
+use crate::boot::tree::Tree;
 use crate::boot::{BootError, EFI_PROGRAM_LIMIT_BYTES, pe};
 use crate::image::content::Source;
-use crate::image::merged::Merged;
-use crate::overlay::layer::FileKind;
 use crate::package::Arch;
 
 /// What the Debian package shim-signed brings.
@@ -42,8 +42,8 @@ impl Program {
     ///
     /// # Errors
     /// [`BootError`] if a file cannot be read, or is not a GRUB for `arch`.
-    pub fn find(root: &Merged, arch: Arch, esp: Option<&Path>) -> Result<Option<Self>, BootError> {
-        let (name, target) = (format!("grub{}.efi", arch.efi()), target(arch));
+    pub fn find(root: &dyn Tree, arch: Arch, esp: Option<&Path>) -> Result<Option<Self>, BootError> {
+        let (name, target) = (format!("grub{}.efi", arch.efi()), efi_target(arch));
         if let Some(path) = esp.map(|esp| installed(root, esp, &name)).transpose()?.flatten() {
             let installed = esp.map(|esp| has_default(root, arch, esp)).transpose()?;
             return Ok(Self::load(root, arch, &path)?.map(|program| Self { installed, ..program }));
@@ -56,7 +56,7 @@ impl Program {
             return Ok(Some(Self { shim, ..program }));
         }
         let whole = PathBuf::from(format!("/usr/lib/grub/{target}/monolithic/{name}"));
-        let own = Path::new("/boot").join(directory(root)?).join(target).join("core.efi");
+        let own = Target::Efi(arch).core(root)?;
         for path in [whole, signed, own] {
             if let Some(program) = Self::load(root, arch, &path)? {
                 return Ok(Some(program));
@@ -66,7 +66,7 @@ impl Program {
     }
 
     /// Reads the program `path`; `None` if there is none.
-    fn load(root: &Merged, arch: Arch, path: &Path) -> Result<Option<Self>, BootError> {
+    fn load(root: &dyn Tree, arch: Arch, path: &Path) -> Result<Option<Self>, BootError> {
         let Some(bytes) = root.read_if_present(path, EFI_PROGRAM_LIMIT_BYTES)? else {
             return Ok(None);
         };
@@ -130,7 +130,7 @@ impl Program {
 
 impl Shim {
     /// Finds the signed shim of the image.
-    fn find(root: &Merged, arch: Arch) -> Result<Option<Self>, BootError> {
+    fn find(root: &dyn Tree, arch: Arch) -> Result<Option<Self>, BootError> {
         let name = arch.efi();
         let file = |name: String| -> Result<Option<Source>, BootError> {
             let path = Path::new(SHIM).join(name);
@@ -155,13 +155,13 @@ impl Shim {
 }
 
 /// Finds the program `name` in a directory of `esp`/EFI, that of a distribution before the default one.
-fn installed(root: &Merged, esp: &Path, name: &str) -> Result<Option<PathBuf>, BootError> {
+fn installed(root: &dyn Tree, esp: &Path, name: &str) -> Result<Option<PathBuf>, BootError> {
     let directory = esp.join("EFI");
     if !root.has(&directory)? {
         return Ok(None);
     }
     let mut vendors = root.entries(&directory)?;
-    vendors.retain(|(_, kind)| *kind == FileKind::Directory);
+    vendors.retain(|(_, is_directory)| *is_directory);
     vendors.sort_by_key(|(vendor, _)| vendor.eq_ignore_ascii_case("BOOT"));
     for (vendor, _) in vendors {
         let path = directory.join(vendor).join(name);
@@ -173,7 +173,7 @@ fn installed(root: &Merged, esp: &Path, name: &str) -> Result<Option<PathBuf>, B
 }
 
 /// Says whether the tree has a default loader below `esp`; case does not count (UEFI 2.10, 13.3).
-fn has_default(root: &Merged, arch: Arch, esp: &Path) -> Result<bool, BootError> {
+fn has_default(root: &dyn Tree, arch: Arch, esp: &Path) -> Result<bool, BootError> {
     let directory = esp.join("EFI/BOOT");
     if !root.has(&directory)? {
         return Ok(false);
@@ -186,13 +186,4 @@ fn has_default(root: &Merged, arch: Arch, esp: &Path) -> Result<bool, BootError>
 /// Returns the name of the default loader of a medium.
 fn default_name(arch: Arch) -> String {
     format!("BOOT{}.EFI", arch.efi().to_ascii_uppercase())
-}
-
-/// Returns GRUB's name of UEFI on `arch`.
-pub fn target(arch: Arch) -> &'static str {
-    match arch {
-        Arch::X86_64 => "x86_64-efi",
-        Arch::Aarch64 => "arm64-efi",
-        Arch::Armv7hl => "arm-efi",
-    }
 }

@@ -52,7 +52,8 @@ fn the_esp_gets_what_the_image_has() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     put(at, "boot/efi/none", "");
-    let prepare = |plan: &DiskPlan| super::prepare(&Merged::of_directory(at).unwrap(), Arch::X86_64, plan);
+    let prepare =
+        |plan: &DiskPlan| super::prepare(&Merged::of_directory(at).unwrap(), Arch::X86_64, plan, BootType::Efi);
     let error = prepare(&plan(false)).unwrap_err();
     assert!(error.hint().unwrap().contains("grub-efi-amd64-bin"), "{error}");
 
@@ -132,6 +133,7 @@ fn the_default_of_an_older_kernel_is_written() {
             root,
             plan: &plan,
             arch: Arch::X86_64,
+            boot_type: BootType::Efi,
             kernel,
             env: &[],
             helper: Path::new("/none"),

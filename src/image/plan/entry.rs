@@ -44,6 +44,12 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Says whether it is that of a BIOS boot partition, in which GRUB has its core image (GRUB manual, "BIOS
+    /// installation").
+    pub fn is_bios_boot(&self) -> bool {
+        matches!(self, Self::Gpt { type_uuid, .. } if *type_uuid == PartitionType::Bios.guid())
+    }
+
     /// Says whether it is that of an EFI system partition (UEFI specification 2.10, 5.2.2 and 5.3.3).
     pub fn is_esp(&self) -> bool {
         match self {

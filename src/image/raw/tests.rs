@@ -63,6 +63,7 @@ fn make_from(
         plan: &plan,
         merged,
         contents: &contents,
+        boot_code: None,
         epoch_seconds: 1_700_000_000,
     };
     write(target, inputs, earlier, Work::quiet(cancel))
@@ -141,6 +142,7 @@ fn a_graft_lies_where_it_is_put() {
         plan: &plan,
         merged: &merged,
         contents: &contents,
+        boot_code: None,
         epoch_seconds: 1_700_000_000,
     };
     let target = directory.path().join("image.raw");

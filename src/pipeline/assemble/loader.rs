@@ -63,6 +63,7 @@ impl Assembly<'_> {
             root,
             plan: self.plan,
             arch: template.target.arch,
+            boot_type: template.system.bootloader.boot_type,
             kernel: &template.system.kernel,
             env,
             helper: Path::new(THIS_PROGRAM),

@@ -11,7 +11,7 @@ use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs};
 use crate::image::{artifacts, populate};
-use crate::model::{BootProvider, Template};
+use crate::model::{BootProvider, Bootloader, Template};
 use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
@@ -58,27 +58,38 @@ impl Frozen {
         if !template.target.image_type.has_disk() {
             return archive::write(context, &self.done.merged, (plan.uuid, epoch_seconds), earlier);
         }
-        let mut contents = populate::contents(plan);
+        let (mut contents, mut boot_code) = (populate::contents(plan), None);
         if let Some(partition) = plan.root() {
             let device = match populate::root_hash(&contents) {
                 Some(hash) => RootDevice::verified(hash),
                 None => RootDevice::partition(&partition.partuuid),
             };
-            let esp = plan.esp()?.partition.mount_point.as_deref().map(Path::new);
+            let esp = plan.esp().ok();
+            let esp = esp.and_then(|esp| esp.partition.mount_point.as_deref()).map(Path::new);
             let arch = template.target.arch;
             let (tree, system) = (&self.done.merged, &template.system);
-            let mut files = match system.bootloader.provider {
-                BootProvider::Grub => grub::prepare(tree, arch, plan)?,
+            let Bootloader { boot_type, provider } = system.bootloader;
+            let mut files = match provider {
+                BootProvider::Grub => grub::prepare(tree, arch, plan, boot_type)?,
                 BootProvider::SystemdBoot => boot::prepare(tree, arch, &system.kernel, &device, esp)?.files,
             };
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
-            populate::add_to_esp(&mut contents, plan, files)?;
+            if !files.is_empty() {
+                populate::add_to_esp(&mut contents, plan, files)?;
+            }
+            if provider == BootProvider::Grub {
+                boot_code = grub::bios::prepare(tree, plan, boot_type)?;
+            }
+        }
+        if let Some(boot_code) = &boot_code {
+            populate::leave_free(&mut contents, plan, boot_code.lba);
         }
         let target = context.request.raw_path();
         let inputs = Inputs {
             plan,
             merged: &self.done.merged,
             contents: &contents,
+            boot_code: boot_code.as_ref(),
             epoch_seconds,
         };
         let summary = raw::write(&target, inputs, earlier, context.work)?;

@@ -406,9 +406,15 @@ fn what_a_build_would_refuse_is_told() {
         ),
         (
             system("bootloader: {bootType: legacy, provider: grub}"),
-            0,
-            "legacy is not built by this version",
-            "cannot be built",
+            1,
+            "no room for the boot loader, which a BIOS starts from",
+            "",
+        ),
+        (
+            system("bootloader: {provider: grub}, kernel: {cmdline: \"a='b'\"}"),
+            1,
+            "systemConfig.kernel.cmdline: GRUB changes",
+            "",
         ),
     ];
     for (text, expected, told, said) in table {

@@ -256,7 +256,6 @@ systemConfig:
         "disk.partitions[1].fsType",
         "systemConfig.immutability.enabled",
         "systemConfig.immutability.secureBootDBKey",
-        "systemConfig.bootloader.bootType",
         "systemConfig.kernel.uki",
     ];
     if std::env::consts::ARCH != "x86_64" {

@@ -24,6 +24,13 @@ impl Machine {
         Self::boot_format(image, "raw")
     }
 
+    /// Boots the raw image `image` as [`Self::boot`] does, with a BIOS.
+    pub fn boot_bios(image: &Path) -> Self {
+        let disk = format!("if=virtio,format=raw,file={}", image.display());
+        let options = ["-drive".to_owned(), disk, "-m".to_owned(), "1024".to_owned()];
+        Self::start(options.into_iter(), None)
+    }
+
     /// Boots as [`Self::boot`] does from an image in `format`, a word of QEMU.
     pub fn boot_format(image: &Path, format: &str) -> Self {
         let variables = tempfile::NamedTempFile::new().unwrap();

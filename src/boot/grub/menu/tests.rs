@@ -80,6 +80,12 @@ fn each_kernel_has_an_entry_and_one_for_recovery() {
     );
     assert_eq!(starts("initrd")[4], "initrd /boot/initrd.img-6.1");
     assert_eq!(starts("search").len(), 5);
+    let whole = Defaults {
+        distributor: "Debian GNU/Linux".into(),
+        ..Defaults::default()
+    };
+    let text_of_whole = menu(&whole, &[bootable("6.1")]).text();
+    assert!(text_of_whole.contains("menuentry 'Debian GNU/Linux' "));
     assert!(
         lines.contains(&"set timeout=3") && lines.contains(&"set default=0"),
         "{text}"

@@ -193,7 +193,11 @@ pub fn facts(image: &[u8]) -> Result<Facts, PeError> {
         // What is longer in memory is zeros there; what is longer in the file is padding.
         let length = section.size.get().min(section.file_size.get());
         // What has no bytes in the file may name any place.
-        let start = if length == 0 { 0 } else { section.file_offset.get() as usize };
+        let start = if length == 0 {
+            0
+        } else {
+            section.file_offset.get() as usize
+        };
         let range = start..start.saturating_add(length as usize);
         if range.end > image.len() {
             return Err(PeError::Invalid("a section outside of the file"));

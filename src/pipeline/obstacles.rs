@@ -17,15 +17,16 @@ pub fn obstacles(loaded: &Loaded, mirrors: &Mirrors) -> Findings {
     for finding in check_buildable(loaded).iter() {
         obstacles.push(finding.clone().as_warning());
     }
-    let (disk, target) = (&loaded.template.disk, &loaded.template.target);
-    let boot_type = loaded.template.system.bootloader.boot_type;
-    if target.image_type.has_disk()
+    let (disk, target, system) = (&loaded.template.disk, &loaded.template.target, &loaded.template.system);
+    let has_disk = target.image_type.has_disk();
+    if has_disk
         && obstacles.iter().count() == 0
-        && let Err(error) = plan::check(disk, target.arch, boot_type)
+        && let Err(error) = plan::check(disk, target.arch, system.bootloader.boot_type)
     {
         obstacles.push(of_plan(&error, loaded.file()));
     }
-    if let Err(error) = boot::check(system, arch)
+    if has_disk
+        && let Err(error) = boot::check(system, target.arch)
         && let BootError::GrubCommandLine(reason) = &error
     {
         let finding = Finding::without_position(loaded.file(), "systemConfig.kernel.cmdline", reason.to_string());

@@ -16,7 +16,6 @@ use crate::durable;
 use crate::model::{FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
 use crate::words::Words;
-use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Place};
 
 /// Finds everything in the template that this version cannot build; each finding names what it can build.
@@ -52,14 +51,6 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
         files(loaded, system, &mut findings);
     }
     findings
-}
-
-/// Refuses every value of a field but `built`, which `supported` says in words.
-fn only<T: Words>(map: &Place<'_>, field: Field<T>, built: T, supported: &str, findings: &mut Findings) {
-    if let Some(value) = map.read(field).filter(|value| *value != built) {
-        let word = map.at(field).node.text().unwrap_or(value.word());
-        refuse(findings, &map.at(field), &format!("{word} is"), supported);
-    }
 }
 
 /// Adds the finding that `what` is not built; `supported` says what is.

@@ -168,7 +168,11 @@ fn a_package_is_verified_as_long_as_anything_says_its_digest() {
             .for_each(|path| fs::remove_file(path).unwrap());
         let found = fixture.run(&["cache", "verify"]);
         assert_eq!(found.code, Some(1), "without {gone}: {}", found.stdout);
-        assert!(found.stdout.contains("one_1%3a1.0-1_amd64.deb: it has"), "{}", found.stdout);
+        assert!(
+            found.stdout.contains("one_1%3a1.0-1_amd64.deb: it has"),
+            "{}",
+            found.stdout
+        );
     }
 }
 

@@ -43,6 +43,7 @@ fn make(target: &Path, tree: &Path, earlier: Option<Earlier>) -> RawSummary {
         plan: &plan,
         merged: &Merged::of_directory(tree).unwrap(),
         contents: &contents,
+        boot_code: None,
         epoch_seconds: 1_700_000_000,
     };
     write(target, inputs, earlier, Work::quiet(&cancel)).unwrap()

@@ -138,7 +138,7 @@ fn make_cores(request: &Request<'_>, os_release: &str, spec: &SandboxSpec, work:
     if request.arch == Arch::X86_64 && plan.boot_room().is_some() {
         targets.push(Target::Bios);
     }
-    if plan.esp().is_ok() && Program::find(root, request.arch, esp(plan))?.is_none() {
+    if plan.find_esp().is_some() && Program::find(root, request.arch, esp(plan))?.is_none() {
         targets.push(Target::Efi(request.arch));
     }
     for target in targets {
@@ -165,9 +165,9 @@ pub fn prepare(
     plan: &DiskPlan,
     boot_type: BootType,
 ) -> Result<Vec<(PathBuf, Source)>, BootError> {
-    let found = match plan.esp() {
-        Ok(_) => Program::find(root, arch, esp(plan))?,
-        Err(_) => None,
+    let found = match plan.find_esp() {
+        Some(_) => Program::find(root, arch, esp(plan))?,
+        None => None,
     };
     if found.is_none() && boot_type == BootType::Legacy {
         return Ok(Vec::new());
@@ -191,7 +191,7 @@ pub fn prepare(
 
 /// Returns the mount point of the EFI system partition.
 fn esp(plan: &DiskPlan) -> Option<&Path> {
-    plan.esp().ok()?.partition.mount_point.as_deref().map(Path::new)
+    plan.find_esp()?.partition.mount_point.as_deref().map(Path::new)
 }
 
 /// Returns the name of GRUB's directory below `/boot`.

@@ -27,15 +27,21 @@ pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
 fn write_wsl(context: &Context<'_>) -> Result<(), ConfigureError> {
     let template = context.request.template;
     let has_systemd = context.root.exists(finish::SYSTEMD)?;
-    let mut settings = format!("[boot]\nsystemd={has_systemd}\n");
-    // With several users the template does not say which one is meant.
-    if let [user] = &template.system.users[..] {
-        settings.push_str(&format!("\n[user]\ndefault={}\n", user.name));
-    }
-    context.provide(WSL_SETTINGS, settings, 0o644)?;
+    let users: Vec<_> = template.system.users.iter().map(|user| &*user.name).collect();
+    context.provide(WSL_SETTINGS, wsl_settings(has_systemd, &users), 0o644)?;
     let name = one_line("image.name", &template.image.name, WSL_DISTRIBUTION)?;
     let distribution = format!("[oobe]\ndefaultName = {name}\n");
     Ok(context.provide(WSL_DISTRIBUTION, distribution, 0o644)?)
+}
+
+/// Returns the settings of a system in which the template makes `users`.
+fn wsl_settings(has_systemd: bool, users: &[&str]) -> String {
+    let boot = format!("[boot]\nsystemd={has_systemd}\n");
+    match users {
+        [user] => format!("{boot}\n[user]\ndefault={user}\n"),
+        // With several users the template does not say which one is meant.
+        _ => boot,
+    }
 }
 
 /// Makes the system's init the first program, unless the image has one of its own.
@@ -46,4 +52,19 @@ fn link_init(context: &Context<'_>) -> Result<(), ConfigureError> {
         root.symlink(SYSTEM_INIT.trim_start_matches('/'), INIT)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_user_opens_a_shell() {
+        assert_eq!(wsl_settings(true, &[]), "[boot]\nsystemd=true\n");
+        assert_eq!(
+            wsl_settings(false, &["ann"]),
+            "[boot]\nsystemd=false\n\n[user]\ndefault=ann\n"
+        );
+        assert_eq!(wsl_settings(true, &["ann", "bob"]), "[boot]\nsystemd=true\n");
+    }
 }

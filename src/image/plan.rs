@@ -105,14 +105,18 @@ impl DiskPlan {
     /// # Errors
     /// [`PlanError`] if the plan has no such partition.
     pub fn esp(&self) -> Result<&PlannedPartition, PlanError> {
-        let esp = self.partitions.iter().find(|planned| planned.entry.is_esp());
-        esp.ok_or_else(|| {
+        self.find_esp().ok_or_else(|| {
             PlanError::field(
                 "disk.partitions",
                 "no EFI system partition, which the boot loader needs",
             )
             .with_hint("add a partition with `type: esp` and `fsType: fat32`")
         })
+    }
+
+    /// Returns the EFI system partition, if there is one.
+    pub fn find_esp(&self) -> Option<&PlannedPartition> {
+        self.partitions.iter().find(|planned| planned.entry.is_esp())
     }
 
     /// Returns the sectors in which a boot loader for BIOS has room: those of the BIOS boot partition of a GPT, or those

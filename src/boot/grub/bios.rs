@@ -69,15 +69,16 @@ fn embedded(first: &[u8], mut core: Vec<u8>, lba: u64) -> Option<BootCode> {
     if first.len() != SECTOR || !first.ends_with(&[0x55, 0xaa]) {
         return None;
     }
-    let mut code: [u8; CODE_BYTES] = first.get(..CODE_BYTES)?.try_into().ok()?;
+    let mut code = [0; CODE_BYTES];
+    code.copy_from_slice(first.get(..CODE_BYTES)?);
     code.get_mut(CORE_LBA..CORE_LBA + 8)?
         .copy_from_slice(&lba.to_le_bytes());
     code.get_mut(DRIVE_CHECK..DRIVE_CHECK + 2)?.copy_from_slice(&NOTHING);
     core.resize(core.len().next_multiple_of(SECTOR), 0);
-    let rest = u16::try_from(core.len() / SECTOR)
-        .ok()?
-        .checked_sub(1)
-        .filter(|rest| *rest > 0)?;
+    let rest = u16::try_from(core.len() / SECTOR).map_or(0, |sectors| sectors.saturating_sub(1));
+    if rest == 0 {
+        return None;
+    }
     let list = core.get_mut(BLOCK_LIST..SECTOR)?;
     let entry = [
         &(lba + 1).to_le_bytes()[..],

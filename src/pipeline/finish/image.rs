@@ -64,7 +64,7 @@ impl Frozen {
                 Some(hash) => RootDevice::verified(hash),
                 None => RootDevice::partition(&partition.partuuid),
             };
-            let esp = plan.esp().ok();
+            let esp = plan.find_esp();
             let esp = esp.and_then(|esp| esp.partition.mount_point.as_deref()).map(Path::new);
             let arch = template.target.arch;
             let (tree, system) = (&self.done.merged, &template.system);

@@ -202,6 +202,9 @@ const JUSTIFIED: &[(&str, &str, &str)] = &[
         "String::from_utf8",
         "a name that is not UTF-8 is no version",
     ),
+    ("grub/prefix.rs", "", "bytes that were read; a program without a prefix"),
+    ("grub/place.rs", "strip_prefix(point)", "a path that lies elsewhere"),
+    ("grub/menu.rs", "parse::<i32>()", "no number: GRUB reads it by itself"),
     (
         "install/initrd.rs",
         "name.into_string()",

@@ -40,6 +40,12 @@ pub const VERSION: u32 = 1;
 const ENVIRONMENT_BYTES: usize = 1024;
 /// The program whose presence names the directory of GRUB.
 const GRUB2_MKCONFIG: &str = "/usr/sbin/grub2-mkconfig";
+/// The script by which update-grub makes the entries of Linux.
+const MENU_SCRIPT: &str = "/etc/grub.d/10_linux";
+/// Bound for its length in bytes.
+const MENU_SCRIPT_LIMIT: u64 = 1 << 20;
+/// What it gives to entries for recovery on x86, in some versions: the kernel loads no microcode.
+const WITHOUT_MICROCODE: &str = "dis_ucode_ldr";
 /// The menu for repairs of Ubuntu and Debian.
 const RECOVERY_MENU: &str = "/lib/recovery-mode/recovery-menu";
 
@@ -112,7 +118,7 @@ pub fn install(request: &Request<'_>, work: Work<'_>) -> Result<(), BootError> {
     let menu = Menu {
         defaults: &defaults,
         root_uuid: &request.plan.root().map(place::uuid).unwrap_or_default(),
-        recovery: &recovery(root, &os)?,
+        recovery: &recovery(root, request.arch, &os)?,
         kernels: &kernels,
     };
     let home = Path::new("/boot").join(directory(root)?);
@@ -213,13 +219,21 @@ fn bootable(root: &dyn Tree, plan: &DiskPlan) -> Result<Vec<Bootable>, BootError
 }
 
 /// Returns what the kernel of an entry for recovery gets, as the distributions have it.
-fn recovery(root: &dyn Tree, os_release: &str) -> Result<String, BootError> {
+fn recovery(root: &dyn Tree, arch: Arch, os_release: &str) -> Result<String, BootError> {
     let mut words = match root.has(Path::new(RECOVERY_MENU))? {
         true => "recovery".to_owned(),
         false => "single".to_owned(),
     };
     if entry::id(os_release, "ID").as_deref() == Some("ubuntu") {
-        words += " nomodeset dis_ucode_ldr";
+        words += " nomodeset";
+    }
+    let script = root.read_if_present(Path::new(MENU_SCRIPT), MENU_SCRIPT_LIMIT)?;
+    let script = script.unwrap_or_default();
+    let leaves_microcode = script
+        .windows(WITHOUT_MICROCODE.len())
+        .any(|part| part == WITHOUT_MICROCODE.as_bytes());
+    if arch == Arch::X86_64 && leaves_microcode {
+        words = format!("{words} {WITHOUT_MICROCODE}");
     }
     Ok(words)
 }

@@ -11,6 +11,7 @@ mod failures;
 mod fields;
 mod firmware;
 mod full_disks;
+mod grub;
 mod hostile_archives;
 mod image;
 mod img;

@@ -42,7 +42,7 @@ pub fn notify(asked: bool, text: &str, took: Duration) {
     }
 }
 
-/// Returns whether a terminal of the kind `term` is told of the end of work that took so long.
+/// Returns whether a terminal of the kind `term` gets a notification at the end of work that took so long.
 fn is_noticed(took: Duration, is_terminal: bool, term: Option<&OsStr>) -> bool {
     took >= NOTICED_FROM && is_terminal && term.is_some_and(|term| term != "dumb")
 }

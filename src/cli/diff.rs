@@ -98,7 +98,7 @@ impl Report {
                 None => Some(hex::encode(change.path.as_os_str().as_bytes())),
             },
             action: change.action,
-            kind: kind(change.kind),
+            kind: change.kind.word(),
             size_bytes: change.size_bytes,
             aspects: change.aspects.iter().copied().collect(),
             moved_from: change
@@ -180,17 +180,5 @@ fn name(aspect: Aspect) -> &'static str {
         Aspect::Owner => "owner",
         Aspect::Xattrs => "attributes",
         Aspect::Time => "time",
-    }
-}
-
-fn kind(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Regular => "file",
-        FileKind::Directory => "directory",
-        FileKind::Symlink => "symlink",
-        FileKind::CharDevice => "character device",
-        FileKind::BlockDevice => "block device",
-        FileKind::Fifo => "fifo",
-        FileKind::Socket => "socket",
     }
 }

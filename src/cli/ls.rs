@@ -99,7 +99,7 @@ impl Line {
         Ok(Self {
             name: name.to_string_lossy().into_owned(),
             name_bytes: name.to_str().is_none().then(|| hex::encode(name.as_bytes())),
-            kind: word(attributes.kind),
+            kind: attributes.kind.word(),
             mode: mode(&attributes),
             uid: attributes.uid,
             gid: attributes.gid,
@@ -121,18 +121,6 @@ impl Line {
             self.name,
             target.unwrap_or_default()
         )
-    }
-}
-
-fn word(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::Regular => "file",
-        FileKind::Directory => "directory",
-        FileKind::Symlink => "symlink",
-        FileKind::CharDevice => "character device",
-        FileKind::BlockDevice => "block device",
-        FileKind::Fifo => "fifo",
-        FileKind::Socket => "socket",
     }
 }
 

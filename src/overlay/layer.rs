@@ -32,6 +32,19 @@ pub enum FileKind {
 }
 
 impl FileKind {
+    /// Returns the word for this kind that people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Regular => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::CharDevice => "character device",
+            Self::BlockDevice => "block device",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+        }
+    }
+
     /// Returns the `S_IFMT` bits of this kind.
     pub fn mode_bits(self) -> u32 {
         match self {

@@ -41,9 +41,11 @@ pub mod reference;
 mod report;
 mod resolve;
 mod samples;
+mod sbom;
 mod schema;
 mod search;
 mod templates;
+mod tree;
 mod trust;
 mod validate;
 mod version;
@@ -148,6 +150,7 @@ enum Command {
     Resolve(resolve::ResolveArgs),
     Umount(mount::UmountArgs),
     New(new::NewArgs),
+    Sbom(sbom::SbomArgs),
     Schema(schema::SchemaArgs),
     Search(search::SearchArgs),
     Show(search::ShowArgs),
@@ -196,6 +199,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Umount(args) => mount::umount(&cli.global, args),
         Command::New(args) => new::run(&cli.global, args, interrupt),
         Command::Resolve(args) => resolve::run(&cli.global, args),
+        Command::Sbom(args) => sbom::run(&cli.global, args, interrupt),
         Command::Schema(args) => schema::run(args),
         Command::Search(args) => search::search(&cli.global, args, interrupt),
         Command::Show(args) => search::show(&cli.global, args, interrupt),

@@ -3,8 +3,11 @@
 //! The keys are those of the tool that oic replaces, where it has them (`docs/compatibility.md`); what it does not have is
 //! named in the same way. Reading needs neither root nor a mount; what is damaged is a note, and the rest is still told.
 
+mod boot_config;
+mod boots;
 mod efi;
-mod packages;
+mod privileges;
+mod sizes;
 mod system;
 mod table;
 
@@ -18,8 +21,12 @@ use crate::disk::image::Image;
 use crate::disk::medium::{Medium as _, RawFile};
 use crate::package::Sha256;
 
-pub use efi::EfiBinary;
-pub use packages::Package;
+pub use crate::installed::Package;
+pub use boot_config::{BootConfig, BootEntry, KernelReference, UuidReference};
+pub use boots::Kernel;
+pub use efi::{EfiBinary, Pair};
+pub use privileges::{Capable, SetId, SharedSecret};
+pub use sizes::{Size, Sizes};
 pub use system::{Mount, Os, Sbom, SystemReport, Verity};
 pub use table::{FileSystemReport, PartitionReport, TableReport};
 
@@ -49,28 +56,48 @@ pub struct Report {
     pub system: Option<SystemReport>,
     /// What could not be read.
     pub notes: Vec<String>,
+    /// The bytes of the bill.
+    #[serde(skip)]
+    pub sbom_content: Option<Vec<u8>>,
 }
 
-/// Looks at the image at `path`; computes the digest of its file if `hashes`.
+/// What is told besides the rest, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The digest of the file, which reads all of it.
+    pub hashes: bool,
+    /// The sizes by package and directory.
+    pub sizes: bool,
+    /// The number of threads.
+    pub threads: usize,
+}
+
+/// Looks at the image at `path`, and tells what is `wanted`.
 ///
 /// # Errors
 /// If the file is no disk image that oic reads.
-pub fn inspect(path: &Path, hashes: bool, cancel: &Cancel) -> Result<Report, DiskError> {
+pub fn inspect(path: &Path, wanted: Wanted, cancel: &Cancel) -> Result<Report, DiskError> {
     let image = Image::open(path)?;
     let mut notes = Vec::new();
-    let partition_table = TableReport::of(&image, &mut notes);
-    let (system, layer) = SystemReport::of(&image, &mut notes);
+    let mut partition_table = TableReport::of(&image, &mut notes);
+    let (system, layer) = SystemReport::of(&image, wanted, &mut notes);
+    partition_table.add_boot_configs(&image, layer.as_deref());
     let verity = Verity::of(&partition_table);
+    let (sbom, sbom_content) = match &layer {
+        Some(layer) => Sbom::of(&**layer, &mut notes),
+        None => Default::default(),
+    };
     Ok(Report {
         file: path.to_string_lossy().into_owned(),
         format: image.format.word(),
-        sha256: if hashes { digest(path, cancel)? } else { None },
+        sha256: if wanted.hashes { digest(path, cancel)? } else { None },
         size_bytes: image.disk.size_bytes(),
         partition_table,
         verity,
-        sbom: layer.map(|layer| Sbom::of(&*layer, &mut notes)).unwrap_or_default(),
+        sbom,
         system,
         notes,
+        sbom_content,
     })
 }
 
@@ -92,7 +119,12 @@ fn digest(path: &Path, cancel: &Cancel) -> Result<Option<String>, DiskError> {
     Ok(Some(hex::encode(hasher.finalize())))
 }
 
+/// Returns the SHA-256 of what the bill of materials `content` says, without its own name and date; empty if it is no JSON.
+pub fn canonical_digest(content: &[u8]) -> String {
+    system::canonical_digest(content)
+}
+
 /// Returns the SHA-256 of `bytes` as text.
-fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     Sha256::of(bytes).to_string()
 }

@@ -50,6 +50,8 @@ pub mod image;
 // The results of builds.
 pub mod diff;
 pub mod inspect;
+pub mod installed;
+pub mod sbom;
 pub mod store;
 
 // The whole build, and the command line.

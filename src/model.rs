@@ -9,6 +9,7 @@ pub mod machine;
 mod network;
 mod partition;
 mod people;
+mod stated;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
 pub use people::{Group, HashMethod, Password, User};
+pub use stated::StatedPackage;
 
 /// A template after merge and validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +43,8 @@ pub struct Template {
     pub system: SystemConfig,
     /// `packageRepositories`.
     pub repositories: Vec<PackageRepository>,
+    /// `sbomPackageMetadata`.
+    pub stated: Vec<StatedPackage>,
 }
 
 /// `image`: the names of the output.

@@ -99,37 +99,17 @@ impl RpmHead {
     /// Returns the paths of the package's files.
     ///
     /// # Errors
-    /// [`RpmFileError`] if a file has no directory, or a value is malformed.
+    /// [`RpmFileError`] if a file has no directory, or a value is malformed or not UTF-8.
     pub fn paths(&self) -> Result<Vec<String>, RpmFileError> {
-        let directories = self.header.strings(Tag::DIR_NAMES)?;
-        let (indexes, names) = (
-            self.header.numbers(Tag::DIR_INDEXES)?,
-            self.header.strings(Tag::BASE_NAMES)?,
-        );
-        let path = |(name, index): (&&str, u64)| {
-            let directory = usize::try_from(index).ok().and_then(|index| directories.get(index));
-            let directory =
-                directory.ok_or_else(|| RpmFileError::malformed("header", "has a file without a directory"));
-            directory.map(|directory| format!("{directory}{name}"))
-        };
-        names.iter().zip(indexes).map(path).collect()
+        // Unlike the database, a package that is about to be installed must have names in UTF-8.
+        self.header.strings(Tag::DIR_NAMES)?;
+        self.header.strings(Tag::BASE_NAMES)?;
+        self.header.paths()
     }
 
     /// Returns `[epoch:]version-release`, without an epoch of 0.
     pub fn evr(&self) -> String {
-        let text = |tag| self.header.string(tag).ok().flatten().unwrap_or_default();
-        let epoch = self
-            .header
-            .numbers(Tag::EPOCH)
-            .ok()
-            .and_then(|all| all.first().copied());
-        let epoch = epoch.filter(|epoch| *epoch != 0).map(|epoch| format!("{epoch}:"));
-        format!(
-            "{}{}-{}",
-            epoch.unwrap_or_default(),
-            text(Tag::VERSION),
-            text(Tag::RELEASE)
-        )
+        self.header.evr()
     }
 }
 

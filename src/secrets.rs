@@ -10,4 +10,4 @@ mod scan;
 
 pub use known::{is_known, reset};
 pub use owners::Contents;
-pub use scan::{Place, find};
+pub use scan::{Place, find, kind};

@@ -19,6 +19,7 @@ pub mod schema;
 mod shown;
 pub mod size;
 mod source;
+mod stated;
 mod tree;
 mod variables;
 

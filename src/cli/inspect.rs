@@ -1,13 +1,16 @@
 //! `oic inspect`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
 use serde_json::{Map, Value};
 
-use crate::inspect::{self, PartitionReport, Report};
+use crate::durable;
+use crate::inspect::{self, PartitionReport, Report, SystemReport, Wanted};
+use crate::installed::people::Password;
 use crate::yaml;
 
+use super::environment;
 use super::error::{CommandError, print_data, print_line, print_versioned};
 use super::interrupt::Interrupt;
 use super::words;
@@ -29,7 +32,9 @@ enum Format {
 Examples:
   oic inspect image.raw                    partitions, file systems, boot programs, system, packages
   oic inspect image.qcow2 --format json    the same for machines
-  oic inspect image.raw --hash             with the SHA-256 of the file")]
+  oic inspect image.raw --hash             with the SHA-256 of the file
+  oic inspect image.raw --size             and what takes the space
+  oic inspect image.raw --extract-sbom     and write the bill of materials in it to this directory")]
 pub struct InspectArgs {
     /// Disk image: raw, qcow2, vhd, vhdx, vmdk or vdi
     #[arg(value_hint = ValueHint::FilePath)]
@@ -40,6 +45,12 @@ pub struct InspectArgs {
     /// Also compute the SHA-256 of the file, which reads all of it
     #[arg(long)]
     hash: bool,
+    /// Also tell the sizes of packages and directories
+    #[arg(long)]
+    size: bool,
+    /// Write the software bill of materials of the image to this file or into this directory
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = ".")]
+    extract_sbom: Option<PathBuf>,
     /// Accepted for scripts of the Go tool: JSON is always indented
     #[arg(long, hide = true)]
     pretty: bool,
@@ -48,9 +59,17 @@ pub struct InspectArgs {
 /// Inspects and prints.
 pub fn run(args: &InspectArgs, interrupt: &Interrupt) -> Result<(), CommandError> {
     let cancel = interrupt.cancel();
-    let report = inspect::inspect(&args.image, args.hash, &cancel)
+    let wanted = Wanted {
+        hashes: args.hash,
+        sizes: args.size,
+        threads: environment::processors(),
+    };
+    let report = inspect::inspect(&args.image, wanted, &cancel)
         .map_err(|error| CommandError::failed(format!("{}: {error}", args.image.display())))?;
     cancel.check()?;
+    if let Some(path) = &args.extract_sbom {
+        extract(&report, path)?;
+    }
     match args.format {
         Format::Json => print_versioned(&report),
         Format::Yaml => {
@@ -60,6 +79,19 @@ pub fn run(args: &InspectArgs, interrupt: &Interrupt) -> Result<(), CommandError
         }
         Format::Text => text(&report),
     }
+}
+
+/// Writes the bill of materials of the image to `path`, a file or a directory.
+fn extract(report: &Report, path: &Path) -> Result<(), CommandError> {
+    let Some(content) = &report.sbom_content else {
+        let message = format!("{} has no bill of materials", report.file);
+        return Err(CommandError::failed(message).hint(Some("oic sbom makes one of any image")));
+    };
+    let target = match path.is_dir() {
+        true => path.join(&report.sbom.file_name),
+        false => path.to_owned(),
+    };
+    durable::write_public_file(&target, content).map_err(CommandError::failed)
 }
 
 /// Gives the keys that the Go tool's YAML has: those of the image and its table are in lower case.
@@ -116,24 +148,77 @@ fn text(report: &Report) -> Result<(), CommandError> {
         ))?;
     }
     if let Some(system) = &report.system {
-        print_line(&format!("system: {}", system.os.pretty_name))?;
-        for mount in &system.mounts {
-            print_line(&format!("  {} is partition {}", mount.path, mount.partition))?;
-        }
-        if let Some(count) = system.package_count {
-            print_line(&format!("packages: {count} ({})", system.package_system))?;
-        }
-        for package in &system.packages {
-            print_line(&format!(
-                "  {} {} {}",
-                package.name, package.version, package.architecture
-            ))?;
-        }
+        system_text(system)?;
     }
     report
         .notes
         .iter()
         .try_for_each(|note| print_line(&format!("note: {note}")))
+}
+
+fn system_text(system: &SystemReport) -> Result<(), CommandError> {
+    print_line(&format!("system: {}", system.os.pretty_name))?;
+    for mount in &system.mounts {
+        print_line(&format!("  {} is partition {}", mount.path, mount.partition))?;
+    }
+    for kernel in &system.kernels {
+        let initrd = if kernel.initrd.is_empty() {
+            "no initrd"
+        } else {
+            &kernel.initrd
+        };
+        print_line(&format!("kernel: {} {}, {initrd}", kernel.version, kernel.image))?;
+    }
+    for user in &system.users {
+        let password = match user.password {
+            Password::Empty => "no password is asked",
+            Password::Set => "password",
+            Password::Locked => "no password",
+        };
+        let keys = if user.ssh_keys == 0 {
+            String::new()
+        } else {
+            format!(", {} SSH keys", user.ssh_keys)
+        };
+        print_line(&format!("user: {} ({}), {password}{keys}", user.name, user.uid))?;
+    }
+    if !system.enabled_units.is_empty() {
+        print_line(&format!("enabled units: {}", system.enabled_units.join(" ")))?;
+    }
+    for file in &system.set_id {
+        print_line(&format!(
+            "set-id: {} {} {}:{} {}",
+            file.path, file.mode, file.uid, file.gid, file.package
+        ))?;
+    }
+    for file in &system.capabilities {
+        print_line(&format!(
+            "capabilities: {} {} {}",
+            file.path, file.capabilities, file.package
+        ))?;
+    }
+    for secret in &system.private_keys {
+        print_line(&format!(
+            "warning: {} is {} that all copies of the image share",
+            secret.path, secret.kind
+        ))?;
+    }
+    if let Some(sizes) = &system.sizes {
+        print_line(&format!("size of all files: {}", words::size(sizes.total_bytes)))?;
+        print_line(&format!("  {} belongs to no package", words::size(sizes.unowned_bytes)))?;
+        for size in sizes.packages.iter().chain(&sizes.directories) {
+            print_line(&format!("  {:>12} {}", words::size(size.size_bytes), size.name))?;
+        }
+    }
+    if let Some(count) = system.package_count {
+        print_line(&format!("packages: {count} ({})", system.package_system))?;
+    }
+    system.packages.iter().try_for_each(|package| {
+        print_line(&format!(
+            "  {} {} {}",
+            package.name, package.version, package.architecture
+        ))
+    })
 }
 
 fn partition(partition: &PartitionReport) -> Result<(), CommandError> {

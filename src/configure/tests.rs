@@ -58,6 +58,7 @@ fn template(files: Vec<AdditionalFile>) -> Template {
             ..SystemConfig::default()
         },
         repositories: Vec::new(),
+        stated: Vec::new(),
     }
 }
 

@@ -62,6 +62,11 @@ fn missing(path: &Path) -> LayerError {
     LayerError::new(Errno::NOENT, format!("there is no {} in the image", path.display()))
 }
 
+/// Returns whether `error` of [`find`] means that there is no such file, rather than that it cannot be read.
+pub fn is_absence(error: &LayerError) -> bool {
+    [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].contains(&error.errno)
+}
+
 /// Reads the regular file at `path`, at most [`FILE_BYTES_MAX`]; `None` if there is none.
 ///
 /// # Errors
@@ -69,7 +74,7 @@ fn missing(path: &Path) -> LayerError {
 pub fn read(layer: &dyn Layer, path: &Path) -> LayerResult<Option<Vec<u8>>> {
     let node = match find(layer, path, true) {
         Ok(node) => node,
-        Err(error) if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].contains(&error.errno) => return Ok(None),
+        Err(error) if is_absence(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let attributes = layer.attributes(node)?;

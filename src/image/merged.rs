@@ -1,5 +1,7 @@
 //! The merged tree of an image, read without a mount, by paths that cannot leave it.
 
+mod layer;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};

@@ -5,10 +5,20 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::boot_config::BootConfig;
 use super::sha256;
 use crate::boot::pe;
 use crate::disk::walk;
 use crate::overlay::layer::{FileKind, Layer, LayerResult, NodeId};
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
 
 /// The most files and directories of a partition that are looked at.
 const FILES_MAX: usize = 20_000;
@@ -47,9 +57,26 @@ pub struct EfiBinary {
     pub os_release_raw: String,
     /// The same by keys.
     pub os_release: BTreeMap<String, String>,
+    /// The same in the order of keys.
+    pub os_release_sorted: Vec<Pair>,
     /// The SHA-256 of each section.
     #[serde(rename = "sectionSha256")]
     pub section_sha256: BTreeMap<String, String>,
+    /// The SHA-256 of its command line with single spaces between its words.
+    pub cmdline_normalized_sha256: String,
+    /// The SHA-256 of its kernel.
+    pub kernel_sha256: String,
+    /// The SHA-256 of its initrd.
+    pub initrd_sha256: String,
+    /// The SHA-256 of its command line.
+    pub cmdline_sha256: String,
+    /// The SHA-256 of its `os-release`.
+    pub osrel_sha256: String,
+    /// The SHA-256 of the version of its kernel.
+    pub uname_sha256: String,
+    /// The configuration of a boot loader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_config: Option<BootConfig>,
     /// What is wrong with it.
     pub notes: Vec<String>,
 }
@@ -139,6 +166,21 @@ impl EfiBinary {
         self.is_uki = section(".linux").is_some();
         (self.cmdline, self.uname, self.os_release_raw) = (text(".cmdline"), text(".uname"), text(".osrel"));
         self.os_release = pairs(&self.os_release_raw);
+        let sorted = self.os_release.iter();
+        self.os_release_sorted = sorted
+            .map(|(key, value)| Pair {
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect();
+        let digest = |name: &str| self.section_sha256.get(name).cloned().unwrap_or_default();
+        (self.kernel_sha256, self.initrd_sha256) = (digest(".linux"), digest(".initrd"));
+        (self.cmdline_sha256, self.osrel_sha256) = (digest(".cmdline"), digest(".osrel"));
+        self.uname_sha256 = digest(".uname");
+        if !self.cmdline.is_empty() {
+            let words: Vec<&str> = self.cmdline.split_whitespace().collect();
+            self.cmdline_normalized_sha256 = sha256(words.join(" ").as_bytes());
+        }
         self.kind = self.kind_of(&text(".sbat"), &text(".sdmagic"), content);
     }
 

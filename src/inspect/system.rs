@@ -6,27 +6,21 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::packages::{self, Package};
+use super::boots::{self, Kernel};
+use super::privileges::{Capable, Privileges, SetId, SharedSecret};
+use super::sizes::Sizes;
 use super::table::TableReport;
-use super::{efi, sha256};
+use super::{Wanted, efi, sha256};
 use crate::disk::image::Image;
 use crate::disk::system::System;
 use crate::disk::walk;
+use crate::installed::people::{self, Person};
+use crate::installed::{Database, InstalledError, Owners, Package, visit};
 use crate::overlay::layer::{Layer, LayerResult};
-
-/// dpkg's database.
-const DPKG_STATUS: &str = "/var/lib/dpkg/status";
-/// The databases of rpm, newer and older; they are named, not read.
-const RPM_DATABASES: [&str; 3] = [
-    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
-    "/var/lib/rpm/rpmdb.sqlite",
-    "/var/lib/rpm/Packages",
-];
-/// The directory of bills of materials.
-const SBOM_DIRECTORY: &str = "/usr/share/sbom";
+use crate::sbom;
 
 /// The system.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemReport {
     /// Its os-release(5).
@@ -41,6 +35,21 @@ pub struct SystemReport {
     pub package_count: Option<usize>,
     /// Its packages.
     pub packages: Vec<Package>,
+    /// The users who can log in.
+    pub users: Vec<Person>,
+    /// Its kernels; those within unified kernel images are told with these.
+    pub kernels: Vec<Kernel>,
+    /// The units that systemd starts by itself.
+    pub enabled_units: Vec<String>,
+    /// Programs that run with the rights of their owner or group.
+    pub set_id: Vec<SetId>,
+    /// Programs with capabilities.
+    pub capabilities: Vec<Capable>,
+    /// Private keys and identities that no package has brought.
+    pub private_keys: Vec<SharedSecret>,
+    /// What takes the space, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<Sizes>,
 }
 
 /// What os-release(5) says.
@@ -66,7 +75,7 @@ pub struct Mount {
 
 impl SystemReport {
     /// Describes the system of `image`, and returns its tree; adds what could not be read to `notes`.
-    pub(super) fn of(image: &Image, notes: &mut Vec<String>) -> (Option<Self>, Option<Arc<System>>) {
+    pub(super) fn of(image: &Image, wanted: Wanted, notes: &mut Vec<String>) -> (Option<Self>, Option<Arc<System>>) {
         let system = match System::of(image) {
             Ok(system) => Arc::new(system),
             Err(error) => {
@@ -87,31 +96,45 @@ impl SystemReport {
         };
         let release = efi::pairs(&String::from_utf8_lossy(&release));
         let hostname = read("/etc/hostname").unwrap_or_default();
-        let packages = read(DPKG_STATUS).map(|status| packages::installed(&status));
-        let has_rpm = RPM_DATABASES
-            .iter()
-            .any(|path| walk::find(&*system, Path::new(path), true).is_ok());
         let mounts = system.mounts().map(|(partition, path)| Mount {
             partition,
             path: path.display().to_string(),
         });
-        let report = Self {
+        let mut report = Self {
             os: Os::of(&release),
             hostname: String::from_utf8_lossy(&hostname).trim().to_owned(),
             mounts: mounts.collect(),
-            package_system: match (&packages, has_rpm) {
-                (Some(_), _) => "dpkg",
-                (None, true) => "rpm",
-                (None, false) => "",
-            },
-            package_count: packages.as_ref().map(Vec::len),
-            packages: packages.unwrap_or_default(),
+            ..Self::default()
         };
-        if report.package_system == "rpm" {
-            notes.push("the packages of rpm's database are not listed".to_owned());
-        }
+        report.look(&*system, wanted, notes);
         (Some(report), Some(system))
     }
+
+    /// Adds what the tree `layer` has.
+    fn look(&mut self, layer: &dyn Layer, wanted: Wanted, notes: &mut Vec<String>) {
+        let database = told(Database::read(layer), notes);
+        let owners = told(Owners::read(layer, &database), notes);
+        let listing = visit::list(layer, wanted.threads);
+        let damaged = listing.damaged.iter();
+        notes.extend(damaged.map(|(path, error)| format!("{}: {error}", path.display())));
+        let found = Privileges::of(layer, &listing, (&database, &owners), notes);
+        (self.set_id, self.capabilities, self.private_keys) = (found.set_id, found.capable, found.secrets);
+        self.users = told(people::with_access(layer), notes);
+        self.kernels = told(boots::kernels(layer), notes);
+        self.enabled_units = told(boots::enabled_units(layer), notes);
+        self.sizes = wanted.sizes.then(|| Sizes::of(&listing, &database, &owners));
+        self.package_system = database.manager.word();
+        self.package_count = (!self.package_system.is_empty()).then_some(database.packages.len());
+        self.packages = database.packages;
+    }
+}
+
+/// Returns what was read, or nothing and a note.
+fn told<T: Default>(read: Result<T, InstalledError>, notes: &mut Vec<String>) -> T {
+    read.unwrap_or_else(|error| {
+        notes.push(error.to_string());
+        T::default()
+    })
 }
 
 impl Os {
@@ -141,6 +164,8 @@ pub struct Sbom {
     pub size_bytes: u64,
     /// Its SHA-256.
     pub sha256: String,
+    /// The SHA-256 of what it says: its JSON with sorted keys, without its own name and date.
+    pub canonical_sha256: String,
     /// The number of its packages or components.
     pub package_count: usize,
     /// What is wrong with it.
@@ -148,14 +173,14 @@ pub struct Sbom {
 }
 
 impl Sbom {
-    /// Finds the first one, by name, in the tree `layer`; adds what could not be read to `notes`.
-    pub(super) fn of(layer: &dyn Layer, notes: &mut Vec<String>) -> Self {
+    /// Finds one in the tree `layer`, and returns its bytes too; adds what could not be read to `notes`.
+    pub(super) fn of(layer: &dyn Layer, notes: &mut Vec<String>) -> (Self, Option<Vec<u8>>) {
         match find(layer) {
-            Ok(Some((path, content))) => Self::describe(&path, &content),
-            Ok(None) => Self::default(),
+            Ok(Some((path, content))) => (Self::describe(&path, &content), Some(content)),
+            Ok(None) => (Self::default(), None),
             Err(error) => {
-                notes.push(format!("{SBOM_DIRECTORY}: {error}"));
-                Self::default()
+                notes.push(format!("{}: {error}", sbom::DIRECTORY));
+                (Self::default(), None)
             }
         }
     }
@@ -177,6 +202,7 @@ impl Sbom {
                     (_, serde_json::Value::String(_)) => ("cyclonedx", count("components")),
                     _ => ("", 0),
                 };
+                report.canonical_sha256 = canonical_digest(content);
             }
             Err(error) => report.notes.push(format!("it is no JSON: {error}")),
         }
@@ -184,19 +210,64 @@ impl Sbom {
     }
 }
 
-/// Returns the first file of the directory of bills of materials whose name ends with `.json`.
+/// Returns the SHA-256 of what the bill `content` says; empty if it is no JSON.
+pub(super) fn canonical_digest(content: &[u8]) -> String {
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    match serde_json::from_slice(content) {
+        Ok(json) => sha256(canonical(json).as_bytes()),
+        Err(_) => String::new(),
+    }
+}
+
+/// Returns the text of a bill with sorted keys, without what differs between two bills of the same content.
+fn canonical(json: serde_json::Value) -> String {
+    use serde_json::Value;
+    fn sorted(value: Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let fields: BTreeMap<String, Value> = fields.into_iter().collect();
+                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect()
+            }
+            Value::Array(items) => items.into_iter().map(sorted).collect(),
+            other => other,
+        }
+    }
+    let mut json = json;
+    for (section, key) in [("creationInfo", "created"), ("metadata", "timestamp")] {
+        if let Some(section) = json.get_mut(section).and_then(Value::as_object_mut) {
+            section.remove(key);
+        }
+    }
+    if let Some(fields) = json.as_object_mut() {
+        for own in ["documentNamespace", "serialNumber", "name"] {
+            fields.remove(own);
+        }
+    }
+    sorted(json).to_string()
+}
+
+/// Returns the bill that stands for the others: the one under the name of the tool that oic replaces, or else SPDX's, or
+/// else the first whose name ends with `.json`.
 fn find(layer: &dyn Layer) -> LayerResult<Option<(PathBuf, Vec<u8>)>> {
-    let directory = Path::new(SBOM_DIRECTORY);
-    let Ok(node) = walk::find(layer, directory, true) else {
-        return Ok(None);
+    let directory = Path::new(sbom::DIRECTORY);
+    let node = match walk::find(layer, directory, true) {
+        Ok(node) => node,
+        Err(error) if walk::is_absence(&error) => return Ok(None),
+        Err(error) => return Err(error),
     };
     let mut names = Vec::new();
     layer.entries(node, 0, &mut |entry| {
-        names.push(entry.name.to_owned());
+        names.push(entry.name.to_string_lossy().into_owned());
         true
     })?;
-    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "json"));
-    let Some(name) = names.into_iter().min() else {
+    names.retain(|name| name.ends_with(".json"));
+    let rank = |name: &String| match (name.starts_with("spdx_manifest"), name.ends_with(".spdx.json")) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 2,
+    };
+    names.sort_by_key(|name| (rank(name), name.clone()));
+    let Some(name) = names.into_iter().next() else {
         return Ok(None);
     };
     let path = directory.join(name);

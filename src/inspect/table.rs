@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
+use super::boot_config::BootConfig;
 use super::efi::{self, EfiBinary};
 use crate::disk::fat;
 use crate::disk::image::{Image, Volume};
 use crate::disk::probe::{Contents, FileSystem};
+use crate::disk::system::System;
 use crate::disk::table::{Kind, Partition, PartitionKind, Table};
+use crate::overlay::layer::Layer;
 
 /// Partitions begin at multiples of this, in bytes.
 const ALIGNMENT_BYTES: u64 = 1 << 20;
@@ -183,6 +186,26 @@ impl TableReport {
                 .filter(is_misaligned)
                 .map(|own| own.number)
                 .collect(),
+        }
+    }
+}
+
+impl TableReport {
+    /// Adds the menus of boot loaders, which lie beside them or in the system `layer`.
+    pub(super) fn add_boot_configs(&mut self, image: &Image, layer: Option<&System>) {
+        for partition in &mut self.partitions {
+            let volume = image.volumes.iter().find(|volume| volume.number == partition.index);
+            let own = volume.and_then(|volume| volume.contents.as_ref().ok()?.file_system.as_ref());
+            let (Some(contents), Some(own)) = (&mut partition.filesystem, own) else {
+                continue;
+            };
+            let own = own.layer();
+            let mut layers: Vec<&dyn Layer> = vec![&*own];
+            layers.extend(layer.map(|layer| layer as &dyn Layer));
+            let is_loader = |binary: &&mut EfiBinary| matches!(binary.kind, "grub" | "systemd-boot");
+            for binary in contents.efi_binaries.iter_mut().filter(is_loader) {
+                binary.boot_config = BootConfig::of(&layers, image);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the steps of a build do, and what their keys are made of.
 
 pub mod base;
+pub mod bill;
 mod canonical;
 pub mod dates;
 mod fstab;
@@ -306,7 +307,7 @@ impl Assembly<'_> {
             Ok(Vec::new())
         })?;
         let key = self.settings_key(&request, steps)?;
-        steps.upper(key, self.dates.image, |root| {
+        steps.upper(key, self.dates.image, |root, tree| {
             self.fetch_files()?;
             let opened = Root::open(root)?;
             self.prepare(&opened)?;
@@ -323,7 +324,9 @@ impl Assembly<'_> {
             if self.has_commands(When::Last) {
                 configure::configure(&request, Part::Last, work)?;
             }
-            Ok(())
+            self.context
+                .timeline
+                .inner("bill of materials", || self.write_bill(&opened, tree))
         })
     }
 
@@ -335,6 +338,7 @@ impl Assembly<'_> {
             key.add("manual", name);
         }
         self.add_disk(&mut key);
+        self.add_bill(&mut key);
         Ok(key.finish())
     }
 

@@ -102,6 +102,8 @@ pub enum BuildError {
     Boot(#[from] crate::boot::BootError),
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
+    #[error("the packages of the image cannot be listed: {0}")]
+    Installed(#[from] crate::installed::InstalledError),
 }
 
 impl BuildError {
@@ -151,6 +153,7 @@ impl BuildError {
             }
             Self::Full { .. }
             | Self::Archive(_)
+            | Self::Installed(_)
             | Self::NotBuildable(_)
             | Self::Cancelled(_)
             | Self::Path(_)

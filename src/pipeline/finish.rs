@@ -1,6 +1,7 @@
 //! From the layers to the image, and what a build leaves beside it.
 
 pub mod archive;
+pub mod bills;
 pub mod claim;
 pub mod container;
 pub mod handover;

@@ -84,6 +84,44 @@ impl Header {
         })
     }
 
+    /// Reads the header `blob` of the database of installed packages, which lacks the magic number.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn of_database(blob: &[u8]) -> Result<Self, RpmFileError> {
+        let limit = u32::try_from(blob.len()).unwrap_or(u32::MAX);
+        Self::read(&mut MAGIC.as_slice().chain(blob), "header", limit)
+    }
+
+    /// Returns the paths of the package's files; bytes that are not UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// [`RpmFileError`] if a file has no directory, or a value is malformed.
+    pub fn paths(&self) -> Result<Vec<String>, RpmFileError> {
+        let directories = self.byte_strings(Tag::DIR_NAMES)?;
+        let (indexes, names) = (self.numbers(Tag::DIR_INDEXES)?, self.byte_strings(Tag::BASE_NAMES)?);
+        let path = |(name, index): (&&[u8], u64)| {
+            let directory = usize::try_from(index).ok().and_then(|index| directories.get(index));
+            let directory =
+                directory.ok_or_else(|| RpmFileError::malformed(self.part, "has a file without a directory"));
+            directory.map(|directory| String::from_utf8_lossy(&[directory, *name].concat()).into_owned())
+        };
+        names.iter().zip(indexes).map(path).collect()
+    }
+
+    /// Returns `[epoch:]version-release`, without an epoch of 0 and without absent parts.
+    pub fn evr(&self) -> String {
+        let text = |tag| self.string(tag).ok().flatten().unwrap_or_default();
+        let epoch = self.numbers(Tag::EPOCH).ok().and_then(|all| all.first().copied());
+        let epoch = epoch.filter(|epoch| *epoch != 0).map(|epoch| format!("{epoch}:"));
+        format!(
+            "{}{}-{}",
+            epoch.unwrap_or_default(),
+            text(Tag::VERSION),
+            text(Tag::RELEASE)
+        )
+    }
+
     /// Returns the whole header as it lies in the file, magic included: the bytes that its digest and signatures cover.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -34,6 +34,10 @@ tags! {
     VENDOR = 1011;
     /// Licence.
     LICENSE = 1014;
+    /// Who made the package.
+    PACKAGER = 1015;
+    /// Home page.
+    URL = 1020;
     /// Architecture.
     ARCH = 1022;
     /// Script before installation.

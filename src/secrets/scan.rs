@@ -117,8 +117,8 @@ impl Scan<'_> {
     }
 }
 
-/// Says, in words, what kind of secret a file is, by its path and the beginning of its content.
-fn kind(path: &Path, content: &[u8]) -> Option<&'static str> {
+/// Returns, in words, what kind of secret a file is, by its path and the beginning of its content; `None` if it is none.
+pub fn kind(path: &Path, content: &[u8]) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?;
     let text = String::from_utf8_lossy(content);
     let text = text.trim();

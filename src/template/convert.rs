@@ -9,7 +9,7 @@ use super::schema::{
     artifact, bootloader, configuration, container, debconf, disk, group, image, immutability, interface, kernel,
     network, partition, repository, route, services, system, target, template, user,
 };
-use super::size;
+use super::{size, stated};
 use crate::date;
 use crate::model::*;
 use crate::package::PackageFilter;
@@ -38,6 +38,7 @@ pub(super) fn template(root: &Node, files: &Files<'_>, findings: &mut Findings) 
             .iter()
             .filter_map(|node| repository(node, files.origins))
             .collect(),
+        stated: stated::packages(root.read(template::SBOM)),
     })
 }
 

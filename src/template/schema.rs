@@ -95,7 +95,7 @@ fields! {
             "sbomPackageMetadata",
             &Shape::Any,
             Unique::No,
-            "Written by the older tool for its installer, not by people; read past.",
+            "What the bill of materials says about packages where they do not say it themselves, and software that no package manager knows: name, version, license, supplier, url, homepage, description, checksum.",
         );
     }
 }

@@ -356,6 +356,15 @@ impl<'a> Steps<'a> {
         Ok(layers)
     }
 
+    /// Merges `upper`, which is being filled, with the layers below it, for reading.
+    fn read_with(&mut self, upper: &Path) -> Result<Merged, BuildError> {
+        // A layer is renamed before or after this, never while its name is used.
+        self.finish_sealing()?;
+        let mut layers = self.layers_below()?;
+        layers.insert(0, Arc::new(DirectoryLayer::open(upper)?));
+        Ok(Merged::new(layers)?)
+    }
+
     /// Opens all layers, the topmost first; what is read from a sealed one is verified.
     fn sealed_layers(&self) -> Result<Vec<Arc<dyn overlay::layer::Layer>>, BuildError> {
         let mut layers: Vec<Arc<dyn overlay::layer::Layer>> = Vec::new();

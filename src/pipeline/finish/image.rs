@@ -17,7 +17,7 @@ use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::finish::written::Written;
-use crate::pipeline::finish::{archive, container, handover};
+use crate::pipeline::finish::{archive, bills, container, handover};
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
 use crate::workspace::ImageBuild;
 
@@ -163,6 +163,7 @@ pub fn finish<'a>(
     } = written;
     let content = summary.tree.digest().to_string();
     beside.extend(container::images(context, merged, (&content, epoch_seconds)));
+    beside.extend(bills::of(context, merged)?);
     let wanted = context.request.artifacts();
     let is_delivered = context.request.delivers_raw();
     let work = context.work;

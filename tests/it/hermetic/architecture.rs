@@ -52,6 +52,8 @@ const ORDER: &[&str] = &[
     "image",
     "boot",
     "disk",
+    "installed",
+    "sbom",
     "layers",
     "diff",
     "inspect",

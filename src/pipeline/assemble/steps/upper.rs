@@ -6,6 +6,7 @@ use std::path::Path;
 use super::sealing::Sealing;
 use super::{Steps, secrets};
 use crate::durable::{self, PathError};
+use crate::image::merged::Merged;
 use crate::layer::{self, Facts, Manifest, Times};
 use crate::package::Sha256;
 use crate::pipeline::error::BuildError;
@@ -18,12 +19,13 @@ const NAME: &str = "settings";
 
 impl Steps<'_> {
     /// Does the last step, which writes the image's own upper, or reuses the upper of the build before if that has the
-    /// same key. Its programs take `epoch_seconds` (since 1970) for the present time.
+    /// same key. Its programs take `epoch_seconds` (since 1970) for the present time. `work` gets the mounted image, and the
+    /// same tree for reading without the mount: a directory is read once, when its first file is looked up.
     pub fn upper(
         &mut self,
         key: Sha256,
         epoch_seconds: u64,
-        work: impl FnOnce(&Path) -> Result<(), BuildError>,
+        work: impl FnOnce(&Path, &Merged) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
         let sound = (!self.context.request.from_scratch)
             .then(|| sound_upper(&self.output.previous(), key))
@@ -73,15 +75,16 @@ impl Steps<'_> {
     fn write_upper(
         &mut self,
         epoch_seconds: u64,
-        work: impl FnOnce(&Path) -> Result<(), BuildError>,
+        work: impl FnOnce(&Path, &Merged) -> Result<(), BuildError>,
     ) -> Result<Vec<layer::Secret>, BuildError> {
         let (upper, times) = (self.output.upper(), Times::begin(epoch_seconds));
         let mounted = self.mount(Some((upper.clone(), self.output.work())), None)?;
+        let tree = self.read_with(&upper)?;
         let files = Root::open(&upper)?.sparing(self.context.loaded().template.system.destinations());
         let timeline = &self.context.timeline;
         let secrets = timeline.inner(NAME, || {
             self.run(mounted, |root| {
-                work(root)?;
+                work(root, &tree)?;
                 secrets::find(&files, root, None)
             })
         })?;

@@ -11,6 +11,7 @@ mod build;
 mod cache;
 mod cat;
 mod certificates;
+mod compare;
 mod completion;
 mod config;
 mod cp;
@@ -135,6 +136,7 @@ enum Command {
     Build(build::BuildArgs),
     Cache(cache::CacheArgs),
     Cat(cat::CatArgs),
+    Compare(compare::CompareArgs),
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Cp(cp::CpArgs),
@@ -184,6 +186,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Build(args) => build::run(&cli.global, args, interrupt),
         Command::Cache(args) => cache::run(&cli.global, args, interrupt),
         Command::Cat(args) => cat::run(args, interrupt),
+        Command::Compare(args) => compare::run(&cli.global, args, interrupt),
         Command::Completion(args) => completion::run(args),
         Command::Config(args) => config::run(&cli.global, args, interrupt),
         Command::Cp(args) => cp::run(args, interrupt),

@@ -57,6 +57,7 @@ const ORDER: &[&str] = &[
     "layers",
     "diff",
     "inspect",
+    "compare",
     "store",
     "pipeline",
     "cli",

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod audit;
 mod build;
 mod cache;
 mod cat;
@@ -133,6 +134,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::AuditArgs),
     Build(build::BuildArgs),
     Cache(cache::CacheArgs),
     Cat(cat::CatArgs),
@@ -183,6 +185,7 @@ pub fn log_server() {
 
 fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
     match &cli.command {
+        Command::Audit(args) => audit::run(args),
         Command::Build(args) => build::run(&cli.global, args, interrupt),
         Command::Cache(args) => cache::run(&cli.global, args, interrupt),
         Command::Cat(args) => cat::run(args, interrupt),

@@ -48,6 +48,7 @@ pub mod disk;
 pub mod image;
 
 // The results of builds.
+pub mod audit;
 pub mod compare;
 pub mod diff;
 pub mod inspect;

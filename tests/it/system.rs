@@ -15,6 +15,7 @@ mod grub;
 mod hostile_archives;
 mod image;
 mod img;
+mod inside;
 mod install;
 mod io_errors;
 mod layer_errors;

@@ -58,6 +58,7 @@ const ORDER: &[&str] = &[
     "diff",
     "inspect",
     "compare",
+    "audit",
     "store",
     "pipeline",
     "cli",

@@ -74,38 +74,9 @@ pub fn repositories(
     fetch_key: FetchKey<'_>,
     files: &[Vec<PackageFile>],
 ) -> Result<Vec<Repository>, RepositoryError> {
-    let mut all: Vec<Repository> = Vec::new();
-    for repository in &provider.repositories {
-        // A mirror that the user names outranks the vendor's list.
-        let (base_url, mirror_list) = match (
-            mirrors.resolve(provider, template, &repository.archive),
-            &repository.mirror_list,
-        ) {
-            (Err(MirrorError::Unknown { .. }), Some(list)) => (String::new(), Some(list.clone())),
-            (resolved, _) => {
-                let (base_url, origin) = resolved?;
-                tracing::debug!(repository = repository.id, %base_url, %origin, "mirror");
-                (base_url, None)
-            }
-        };
-        all.push(Repository {
-            id: repository.id.clone(),
-            base_url,
-            mirror_list,
-            signed: repository.signed,
-            suite: repository.suite.clone(),
-            components: repository.components.clone(),
-            keys: provider_keys(repository, fetch_key)?,
-            trusted: false,
-            priority: repository.priority,
-            filter: PackageFilter {
-                allow: Vec::new(),
-                exclude: repository.exclude_packages.clone(),
-            },
-            checks: Checks::default(),
-            files: None,
-        });
-    }
+    let of_provider = provider.repositories.iter();
+    let of_provider = of_provider.map(|repository| vendors(provider, mirrors, template, (repository, fetch_key)));
+    let mut all = of_provider.collect::<Result<Vec<_>, _>>()?;
     for (index, repository) in template.repositories.iter().enumerate() {
         match mirrored(repository, provider) {
             // The same archive again: it can add components, exclude packages, and say that the archive is an old one.
@@ -134,6 +105,44 @@ pub fn repositories(
         }
     }
     Ok(all)
+}
+
+/// Returns one repository of the provider at its mirror, with its keys.
+fn vendors(
+    provider: &Provider,
+    mirrors: &Mirrors,
+    template: &Template,
+    (repository, fetch_key): (&ProviderRepository, FetchKey<'_>),
+) -> Result<Repository, RepositoryError> {
+    // A mirror that the user names outranks the vendor's list.
+    let (base_url, mirror_list) = match (
+        mirrors.resolve(provider, template, &repository.archive),
+        &repository.mirror_list,
+    ) {
+        (Err(MirrorError::Unknown { .. }), Some(list)) => (String::new(), Some(list.clone())),
+        (resolved, _) => {
+            let (base_url, origin) = resolved?;
+            tracing::debug!(repository = repository.id, %base_url, %origin, "mirror");
+            (base_url, None)
+        }
+    };
+    Ok(Repository {
+        id: repository.id.clone(),
+        base_url,
+        mirror_list,
+        signed: repository.signed,
+        suite: repository.suite.clone(),
+        components: repository.components.clone(),
+        keys: provider_keys(repository, fetch_key)?,
+        trusted: false,
+        priority: repository.priority,
+        filter: PackageFilter {
+            allow: Vec::new(),
+            exclude: repository.exclude_packages.clone(),
+        },
+        checks: Checks::default(),
+        files: None,
+    })
 }
 
 /// Returns what keeps repositories of the provider from being used and shows before anything is downloaded: mirrors that

@@ -12,6 +12,7 @@ use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs};
 use crate::image::{artifacts, populate};
 use crate::model::{BootProvider, Bootloader, Template};
+use crate::package::Sha256;
 use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
@@ -153,48 +154,24 @@ pub fn finish<'a>(
     context: &Context<'a>,
     output: &ImageBuild,
     (merged, epoch_seconds): (&'a Merged, u64),
-    written: Written<'a>,
+    mut written: Written<'a>,
 ) -> Result<Finished, BuildError> {
-    let Written {
-        path,
-        summary,
-        mut beside,
-        ..
-    } = written;
-    let content = summary.tree.digest().to_string();
-    beside.extend(container::images(context, merged, (&content, epoch_seconds)));
-    beside.extend(bills::of(context, merged)?);
-    let wanted = context.request.artifacts();
+    let content = written.summary.tree.digest().to_string();
+    let images = container::images(context, merged, (&content, epoch_seconds));
+    written.beside.extend(images);
+    written.beside.extend(bills::of(context, merged)?);
+    let (made, sha256) = other_forms(context, output, &written)?;
+    let Written { path, summary, .. } = written;
     let is_delivered = context.request.delivers_raw();
-    let work = context.work;
-    let (sha256, made) = std::thread::scope(|scope| {
-        let is_asked = context.request.sha256 && is_delivered;
-        let hashed = is_asked.then(|| scope.spawn(|| digest::sha256(&path, work)));
-        let order = Order {
-            raw: &path,
-            directory: output.directory(),
-            tree: Some(&summary.tree),
-            stem: &context.request.output_name(),
-            artifacts: &wanted,
-            beside: &beside,
-            record: &output.artifact_record(),
-            uuid: summary.uuid,
-            with_all_digests: context.request.sha256,
-        };
-        let made = artifacts::make(order, work);
-        let hashed = hashed.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        (hashed, made)
-    });
-    let (sha256, made) = (sha256.transpose()?, made?);
     let sums = made.iter().filter_map(|made| Some((made.path.as_path(), made.sha256?)));
     let sums = sums.chain(sha256.map(|sha256| (path.as_path(), sha256)));
     let sums = artifacts::write_sums(output.directory(), sums)?;
     // Before the records below: a file with another owner has another time of change.
     if let Some(owner) = context.request.owner {
-        handover::note(artifacts::give(&output.artifact_record(), owner), work.progress);
+        handover::note(artifacts::give(&output.artifact_record(), owner), context.work.progress);
     }
     for given in sums.iter().chain(is_delivered.then_some(&path)) {
-        handover::give(context.request, given, work.progress);
+        handover::give(context.request, given, context.work.progress);
     }
     let image = ImageFile {
         path,
@@ -212,4 +189,32 @@ pub fn finish<'a>(
         artifacts: made.into_iter().map(|made| made.path).collect(),
         sums,
     })
+}
+
+/// Makes the other forms of the image and, where it is asked for, the SHA-256 of the image itself, both at once.
+fn other_forms(
+    context: &Context<'_>,
+    output: &ImageBuild,
+    written: &Written<'_>,
+) -> Result<(Vec<artifacts::Made>, Option<Sha256>), BuildError> {
+    let (raw, work, request) = (&written.path, context.work, context.request);
+    let order = Order {
+        raw,
+        directory: output.directory(),
+        tree: Some(&written.summary.tree),
+        stem: &request.output_name(),
+        artifacts: &request.artifacts(),
+        beside: &written.beside,
+        record: &output.artifact_record(),
+        uuid: written.summary.uuid,
+        with_all_digests: request.sha256,
+    };
+    let (sha256, made) = std::thread::scope(|scope| {
+        let is_asked = request.sha256 && request.delivers_raw();
+        let hashed = is_asked.then(|| scope.spawn(|| digest::sha256(raw, work)));
+        let made = artifacts::make(order, work);
+        let hashed = hashed.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        (hashed, made)
+    });
+    Ok((made?, sha256.transpose()?))
 }

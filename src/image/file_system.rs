@@ -19,6 +19,11 @@ pub trait FileSystem: Debug + Sync {
     /// Says whether it keeps owners, permissions, links and extended attributes, so that a root can lie on it.
     fn is_unix(&self) -> bool;
 
+    /// Says whether a running system can write to it.
+    fn is_written(&self) -> bool {
+        true
+    }
+
     /// Checks, before any work starts, a partition of `size_bytes` with `label`, which is not too long.
     ///
     /// # Errors
@@ -59,6 +64,22 @@ pub struct Files<'a> {
     pub tree: &'a Tree,
     /// Other files by their path; they replace those of the tree. Kinds for a root refuse them.
     pub added: &'a [(PathBuf, Source)],
+}
+
+impl Files<'_> {
+    /// Refuses files that are not in the tree.
+    ///
+    /// # Errors
+    /// [`FileSystemError::Unstorable`] if there are some.
+    pub(super) fn refuse_added(&self) -> Result<(), FileSystemError> {
+        match self.added.first() {
+            Some((path, _)) => Err(FileSystemError::Unstorable {
+                path: path.clone(),
+                reason: "it is no file of the image's tree".into(),
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The reason why a partition cannot have a file system.

@@ -274,6 +274,8 @@ file_systems! {
     Ext3: "ext3", 16, "ext3";
     /// ext4.
     Ext4: "ext4", 16, "ext4";
+    /// erofs, which is never written.
+    Erofs: "erofs", 15, "erofs";
     /// XFS.
     Xfs: "xfs", 12, "xfs";
     /// Swap space.

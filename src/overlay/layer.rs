@@ -45,6 +45,11 @@ impl FileKind {
         }
     }
 
+    /// Says whether it is a device, which has a number.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::CharDevice | Self::BlockDevice)
+    }
+
     /// Returns the `S_IFMT` bits of this kind.
     pub fn mode_bits(self) -> u32 {
         match self {

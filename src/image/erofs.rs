@@ -23,11 +23,11 @@ use super::file_system::{FileSystem, FileSystemError, Files, Unfit, Volume};
 use super::region::Region;
 use super::stream::{self, Contents};
 use super::tree::Tree;
+use crate::model::FileCompression;
 use crate::overlay::layer::Timestamp;
 use crate::work::Work;
 
 use disk::BLOCK_BYTES;
-pub use packed::Algorithm;
 
 /// erofs.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Spec {
     /// The time of its making, in seconds since 1970; no file in it is younger.
     pub epoch_seconds: u64,
     /// How contents are compressed; `None` if they are not.
-    pub compression: Option<Algorithm>,
+    pub compression: Option<FileCompression>,
 }
 
 impl Spec {
@@ -58,10 +58,6 @@ impl Spec {
 impl FileSystem for Erofs {
     fn is_unix(&self) -> bool {
         true
-    }
-
-    fn is_written(&self) -> bool {
-        false
     }
 
     fn check(&self, _size_bytes: u64, _label: Option<&str>) -> Result<(), Unfit> {
@@ -80,7 +76,7 @@ impl FileSystem for Erofs {
             uuid: volume.uuid,
             label: volume.label.map(str::to_owned),
             epoch_seconds: volume.epoch_seconds,
-            compression: None,
+            compression: volume.compression,
         };
         write(region, &spec, files.tree, work)
     }
@@ -100,7 +96,9 @@ pub fn write(region: Region<'_>, spec: &Spec, tree: &Tree, work: Work<'_>) -> Re
         Some(algorithm) => packed::write(region, &plan, &mut contents, algorithm, work)?,
         None => plan.files.iter().for_each(|index| contents.place(&plan, *index)),
     }
-    let placed = plan.finish(contents.end, size_blocks(region)).map_err(|blocks| full(region, blocks))?;
+    let placed = plan
+        .finish(contents.end, size_blocks(region))
+        .map_err(|blocks| full(region, blocks))?;
     contents.settle(&placed);
     write::metadata(region, spec, &placed, &contents.data)?;
     let contents = Contents {

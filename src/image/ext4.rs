@@ -133,4 +133,4 @@ pub fn write(region: Region<'_>, spec: &Spec, tree: &Tree, work: Work<'_>) -> Re
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -12,17 +12,13 @@ use super::stream::StreamError;
 use super::tree::{Tree, TreeError};
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
+use crate::model::FileCompression;
 use crate::work::Work;
 
 /// A file system that the image writer makes.
 pub trait FileSystem: Debug + Sync {
     /// Says whether it keeps owners, permissions, links and extended attributes, so that a root can lie on it.
     fn is_unix(&self) -> bool;
-
-    /// Says whether a running system can write to it.
-    fn is_written(&self) -> bool {
-        true
-    }
 
     /// Checks, before any work starts, a partition of `size_bytes` with `label`, which is not too long.
     ///
@@ -53,6 +49,8 @@ pub struct Volume<'a> {
     pub hash_seed: Uuid,
     /// Its label.
     pub label: Option<&'a str>,
+    /// How its contents are compressed, where they can be.
+    pub compression: Option<FileCompression>,
     /// The time of its making, in seconds since 1970; no file in it is younger.
     pub epoch_seconds: u64,
 }

@@ -182,7 +182,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If it cannot be read, or is shorter.
     pub(super) fn read(&mut self, file: Index, offset: u64, buffer: &mut [u8]) -> Result<(), TreeError> {
-        self.try_read(file, offset, buffer).map_err(|source| self.error(file, source))
+        self.try_read(file, offset, buffer)
+            .map_err(|source| self.error(file, source))
     }
 
     /// Makes the error of `file` from its cause.

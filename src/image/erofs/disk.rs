@@ -87,6 +87,11 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
+    /// Says whether data are compressed.
+    pub(crate) fn is_packed(self) -> bool {
+        matches!(self, Self::Packed | Self::PackedCompact)
+    }
+
     /// Returns the layout that an inode's `format` names; `None` if there is no such.
     pub(crate) fn of(format: u16) -> Option<Self> {
         Some(match format >> 1 & 7 {

@@ -159,9 +159,7 @@ fn draft(spec: &Spec, (index, node): (Index, &Node), shared: &Shared<'_>, room: 
     let size_bytes = match &node.content {
         Content::None => 0,
         Content::Link(target) => target.len() as u64,
-        Content::Directory(names) => {
-            directory::size_bytes(with_dots(names).map(|(name, _)| name.len()))
-        }
+        Content::Directory(names) => directory::size_bytes(with_dots(names).map(|(name, _)| name.len())),
         Content::File(_) => attributes.size_bytes,
     };
     if size_bytes.div_ceil(BLOCK_BYTES as u64) > FILE_BLOCKS_MAX {

@@ -13,12 +13,13 @@ use zerocopy::little_endian::{U16, U32};
 use super::disk::{
     BLOCK_BYTES, CLUSTER_BLOCKS, CLUSTER_HEAD, CLUSTER_INNER, CLUSTER_PLAIN, ClusterIndex, MAP_BIG_PCLUSTER, MapHeader,
 };
-use super::plan::{Contents, Data, Plan};
+use super::plan::{Contents, Plan};
 use super::{FileSystemError, full, size_blocks};
 use crate::image::canvas::Known;
 use crate::image::region::Region;
 use crate::image::stream::Reader;
 use crate::image::tree::Index;
+use crate::model::FileCompression;
 use crate::overlay::layer::{Errno, LayerError};
 use crate::package::Sha256;
 use crate::parallel;
@@ -41,30 +42,19 @@ const ZSTD_LEVEL: i32 = 6;
 pub(crate) const UNUSED_BYTES: usize = 8;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// An algorithm that compresses contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// LZ4: the least work for the reader.
-    Lz4,
-    /// Zstandard, which Linux reads since 6.10.
-    Zstd,
+/// Returns the number of `algorithm` in the file system.
+pub(super) fn number(algorithm: FileCompression) -> u8 {
+    match algorithm {
+        FileCompression::Lz4 => 0,
+        FileCompression::Zstd => 3,
+    }
 }
 
-impl Algorithm {
-    /// Returns the number of the algorithm in the file system.
-    pub(super) fn number(self) -> u8 {
-        match self {
-            Self::Lz4 => 0,
-            Self::Zstd => 3,
-        }
-    }
-
-    /// Compresses `bytes`.
-    fn compress(self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Lz4 => Ok(lz4_flex::block::compress(bytes)),
-            Self::Zstd => zstd::bulk::compress(bytes, ZSTD_LEVEL),
-        }
+/// Compresses `bytes` with `algorithm`.
+fn compress(algorithm: FileCompression, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    match algorithm {
+        FileCompression::Lz4 => Ok(lz4_flex::block::compress(bytes)),
+        FileCompression::Zstd => zstd::bulk::compress(bytes, ZSTD_LEVEL),
     }
 }
 
@@ -80,11 +70,11 @@ pub(super) fn map_bytes(size_bytes: u64) -> usize {
 }
 
 /// Makes the map of a file of `size_bytes` whose segments lie from block `first` on and have these `lengths` (blocks).
-pub(super) fn map(algorithm: Algorithm, size_bytes: u64, first: u32, lengths: &[u8]) -> Vec<u8> {
+pub(super) fn map(algorithm: FileCompression, size_bytes: u64, first: u32, lengths: &[u8]) -> Vec<u8> {
     let header = MapHeader {
         fragmentoff: U32::ZERO,
         advise: U16::new(MAP_BIG_PCLUSTER),
-        algorithmtype: algorithm.number(),
+        algorithmtype: number(algorithm),
         clusterbits: 0,
     };
     let mut bytes = [header.as_bytes(), &[0; UNUSED_BYTES]].concat();
@@ -132,7 +122,7 @@ pub(super) fn write(
     region: Region<'_>,
     plan: &Plan<'_>,
     contents: &mut Contents,
-    algorithm: Algorithm,
+    algorithm: FileCompression,
     work: Work<'_>,
 ) -> Result<(), FileSystemError> {
     let mut packer = Packer {
@@ -140,7 +130,10 @@ pub(super) fn write(
         plan,
         algorithm,
         work,
-        earlier: region.known().map(|known| ((known.digest, known.offset_bytes), known.length_bytes)).collect(),
+        earlier: region
+            .known()
+            .map(|known| ((known.digest, known.offset_bytes), known.length_bytes))
+            .collect(),
     };
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for index in &plan.files {
@@ -183,7 +176,7 @@ type Packed = Vec<u8>;
 struct Packer<'a> {
     region: Region<'a>,
     plan: &'a Plan<'a>,
-    algorithm: Algorithm,
+    algorithm: FileCompression,
     work: Work<'a>,
     /// Lengths in bytes of segments that the earlier image has, by digest and offset.
     earlier: HashMap<(Sha256, u64), u64>,
@@ -205,8 +198,10 @@ impl Packer<'_> {
         }
         // The bytes depend on the version of the library too.
         let version = zstd::zstd_safe::version_number().to_le_bytes();
-        let settings = [&[self.algorithm.number(), WINDOW_BITS, ZSTD_LEVEL as u8][..], &version].concat();
-        let digest = content.digest.map(|digest| Sha256::of([&digest.0[..], b"erofs", &settings].concat()));
+        let settings = [&[number(self.algorithm), WINDOW_BITS, ZSTD_LEVEL as u8][..], &version].concat();
+        let digest = content
+            .digest
+            .map(|digest| Sha256::of([&digest.0[..], b"erofs", &settings].concat()));
         let starts = (0..draft.size_bytes).step_by(SEGMENT_BYTES);
         let items = starts.map(|offset_bytes| Item {
             offset_bytes,
@@ -236,15 +231,23 @@ impl Packer<'_> {
                 continue;
             }
             let known = self.length(item);
-            let bytes = if known.is_none() { packed.next().map(|(_, bytes)| bytes) } else { None };
-            let blocks = known.or_else(|| Some(bytes.as_ref()?.len() as u64 / BLOCK)).unwrap_or_default();
+            let bytes = if known.is_none() {
+                packed.next().map(|(_, bytes)| bytes)
+            } else {
+                None
+            };
+            let blocks = known
+                .or_else(|| Some(bytes.as_ref()?.len() as u64 / BLOCK))
+                .unwrap_or_default();
             let place = contents.end;
             if place + blocks > size_blocks(self.region) {
                 return Err(self.full());
             }
             contents.end += blocks;
             contents.packed(item.file, place as u32, blocks as u8);
-            let is_there = item.known(blocks).is_some_and(|known| self.region.has(place * BLOCK, known));
+            let is_there = item
+                .known(blocks)
+                .is_some_and(|known| self.region.has(place * BLOCK, known));
             match bytes {
                 _ if is_there => {}
                 Some(bytes) => writes.push((place, bytes)),
@@ -254,8 +257,10 @@ impl Packer<'_> {
         for (place, bytes) in writes {
             self.region.put(place * BLOCK, &bytes)?;
         }
-        let places: HashMap<(Index, u64), u64> =
-            moved.iter().map(|(item, place)| ((item.file, item.offset_bytes), *place)).collect();
+        let places: HashMap<(Index, u64), u64> = moved
+            .iter()
+            .map(|(item, place)| ((item.file, item.offset_bytes), *place))
+            .collect();
         let moved: Vec<Item> = moved.into_iter().map(|(item, _)| item).collect();
         self.each(&moved, |item, bytes| {
             let place = places.get(&(item.file, item.offset_bytes)).copied().unwrap_or_default();
@@ -291,8 +296,9 @@ impl Packer<'_> {
                 }
             }
         };
-        let parts: Result<Vec<_>, FileSystemError> =
-            parallel::run(self.work.threads.clamp(1, 64), work).into_iter().collect();
+        let parts: Result<Vec<_>, FileSystemError> = parallel::run(self.work.threads.clamp(1, 64), work)
+            .into_iter()
+            .collect();
         let mut done: Vec<_> = parts?.into_iter().flatten().collect();
         done.sort_unstable_by_key(|(place, _)| *place);
         Ok(done.into_iter().map(|(_, result)| result).collect())
@@ -304,7 +310,7 @@ impl Packer<'_> {
         reader.read(item.file, item.offset_bytes, &mut data)?;
         let blocks = data.len().div_ceil(BLOCK_BYTES);
         if blocks > 1 {
-            let packed = self.algorithm.compress(&data).map_err(|error| {
+            let packed = compress(self.algorithm, &data).map_err(|error| {
                 let error = LayerError::new(Errno::IO, format!("it cannot be compressed: {error}"));
                 reader.error(item.file, error)
             })?;

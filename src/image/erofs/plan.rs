@@ -64,7 +64,9 @@ impl<'a> Plan<'a> {
     pub(super) fn new(spec: &Spec, tree: &'a Tree) -> Result<Self, FileSystemError> {
         let shared = Shared::of(tree);
         let drafts = drafts(spec, tree, &shared, BLOCK_BYTES - ROOT_BYTES as usize)?;
-        let mut files: Vec<Index> = (0..drafts.len()).filter(|index| drafts[*index].order.is_some()).collect();
+        let mut files: Vec<Index> = (0..drafts.len())
+            .filter(|index| drafts[*index].order.is_some())
+            .collect();
         files.sort_by_key(|index| drafts[*index].order);
         let base_files = files.partition_point(|index| drafts[*index].order.is_some_and(|order| order.is_base()));
         let mut plan = Self {
@@ -191,7 +193,10 @@ impl Contents {
             let step = 1 << (CHUNK_BITS as u32 - BLOCK.trailing_zeros());
             let places = (self.end..).step_by(step);
             if let Some(chunks) = chunks.get_mut(numbers) {
-                chunks.iter_mut().zip(places).for_each(|(chunk, place)| *chunk = place as u32);
+                chunks
+                    .iter_mut()
+                    .zip(places)
+                    .for_each(|(chunk, place)| *chunk = place as u32);
             }
             self.piece(index, start, end - start, self.end * BLOCK);
             self.end += blocks_of((start, end));

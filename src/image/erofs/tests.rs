@@ -17,7 +17,7 @@ use crate::overlay::directory::DirectoryLayer;
 use crate::sync::Arc;
 
 /// Makes the parameters of a file system.
-fn spec(compression: Option<Algorithm>) -> Spec {
+fn spec(compression: Option<FileCompression>) -> Spec {
     Spec {
         uuid: Uuid::from_u128(0x1111_1111_1111_8111_8111_1111_1111_1111),
         label: Some("rootfs".into()),
@@ -61,8 +61,16 @@ fn everything_arrives() {
     // The image is sparse: in it is a file of 300 MiB with a hole.
     assert!(image.data_bytes() < 16 << 20, "{}", image.data_bytes());
     fsck(&image);
-    let seen = run("util-linux", "blkid", &["-p", "-o", "export", image.path().to_str().unwrap()]);
-    for line in ["TYPE=erofs", "LABEL=rootfs", "UUID=11111111-1111-8111-8111-111111111111"] {
+    let seen = run(
+        "util-linux",
+        "blkid",
+        &["-p", "-o", "export", image.path().to_str().unwrap()],
+    );
+    for line in [
+        "TYPE=erofs",
+        "LABEL=rootfs",
+        "UUID=11111111-1111-8111-8111-111111111111",
+    ] {
         assert!(seen.lines().any(|found| found == line), "{line}: {seen}");
     }
     let dump = run("erofs-utils", "dump.erofs", &["-s", image.path().to_str().unwrap()]);
@@ -158,7 +166,7 @@ fn draw(file: &File, before: Option<&Drawn>, tree: &Tree, spec: &Spec) -> (Drawn
     (drawn, canvas.written_bytes())
 }
 
-fn repeated(compression: Option<Algorithm>) {
+fn repeated(compression: Option<FileCompression>) {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     fs::create_dir_all(at("base/etc")).unwrap();
@@ -204,8 +212,8 @@ fn a_repeated_build_writes_what_changed() {
 
 #[test]
 fn a_repeated_build_compresses_what_changed() {
-    repeated(Some(Algorithm::Lz4));
-    repeated(Some(Algorithm::Zstd));
+    repeated(Some(FileCompression::Lz4));
+    repeated(Some(FileCompression::Zstd));
 }
 
 /// Adds files of sizes around those of blocks and segments, that can be compressed, or not, or in parts.
@@ -220,7 +228,9 @@ fn sizes(source: &Path) {
                 (state >> 56) as u8
             };
             let noise: Vec<u8> = (0..size).map(noise).collect();
-            let mixed: Vec<u8> = (0..size).map(|at| if at / 50_000 % 2 == 0 { noise[at] } else { text[at] }).collect();
+            let mixed: Vec<u8> = (0..size)
+                .map(|at| if at / 50_000 % 2 == 0 { noise[at] } else { text[at] })
+                .collect();
             for (name, bytes) in [("text", text), ("noise", noise), ("mixed", mixed)] {
                 fs::write(source.join(format!("sizes/{name}{size}")), bytes).unwrap();
             }
@@ -235,7 +245,7 @@ fn compressed_contents_arrive() {
     sizes(&source);
     let expected = listing(&source);
     let plain = image_of(directory.path(), "plain", &tree_of(&source), &spec(None), 2).data_bytes();
-    for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+    for algorithm in [FileCompression::Lz4, FileCompression::Zstd] {
         let name = format!("{algorithm:?}");
         let image = image_of(directory.path(), &name, &tree_of(&source), &spec(Some(algorithm)), 2);
         let mounted = Mounted::new(&image, "erofs");
@@ -248,7 +258,7 @@ fn compressed_contents_arrive() {
         let one = format!("{name}.1");
         let one = image_of(directory.path(), &one, &tree_of(&source), &spec(Some(algorithm)), 1);
         assert!(fs::read(one.path()).unwrap() == fs::read(image.path()).unwrap());
-        if algorithm == Algorithm::Lz4 {
+        if algorithm == FileCompression::Lz4 {
             // fsck.erofs of this age knows no other one.
             fsck(&image);
         }

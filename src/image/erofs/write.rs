@@ -7,13 +7,15 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::disk::{
     BLOCK_BITS, BLOCK_BYTES, COMPAT_CHECKSUM, COMPAT_MTIME, HOLE, INCOMPAT_BIG_PCLUSTER, INCOMPAT_CHUNKED,
-    INCOMPAT_ZERO_PADDING, Layout, Lz4Settings, MAGIC, SLOT_BYTES, SUPERBLOCK_BYTES, Superblock, ZstdSettings, checksum,
+    INCOMPAT_ZERO_PADDING, Layout, Lz4Settings, MAGIC, SLOT_BYTES, SUPERBLOCK_BYTES, Superblock, ZstdSettings,
+    checksum,
 };
 use super::draft::{chunk_format, device};
 use super::plan::{Data, Placed, ROOT_BYTES};
-use super::{Algorithm, FileSystemError, Spec, packed};
+use super::{FileSystemError, Spec, packed};
 use crate::image::region::Region;
-use crate::image::tree::{Content, Index};
+use crate::image::tree::Content;
+use crate::model::FileCompression;
 
 /// Bytes of inodes that are written at once.
 const RUN_BYTES: usize = 1 << 20;
@@ -62,7 +64,7 @@ pub(super) fn metadata(
 struct Writer<'a> {
     region: Region<'a>,
     placed: &'a Placed<'a>,
-    compression: Option<Algorithm>,
+    compression: Option<FileCompression>,
     /// The next free block for directories and long links.
     memory: u64,
 }
@@ -93,10 +95,12 @@ impl Writer<'_> {
             };
             let mut bytes = draft.encode(node, index as u32 + 1, place);
             match data {
-                Data::Chunks(chunks) => chunks.iter().for_each(|chunk| bytes.extend_from_slice(&chunk.to_le_bytes())),
+                Data::Chunks(chunks) => chunks
+                    .iter()
+                    .for_each(|chunk| bytes.extend_from_slice(&chunk.to_le_bytes())),
                 Data::Packed(first, lengths) => {
                     bytes.resize(packed::map_start(bytes.len()), 0);
-                    let algorithm = self.compression.unwrap_or(Algorithm::Zstd);
+                    let algorithm = self.compression.unwrap_or(FileCompression::Zstd);
                     bytes.extend(packed::map(algorithm, draft.size_bytes, *first, lengths));
                 }
                 Data::None | Data::From(_) => {}
@@ -183,7 +187,7 @@ fn first_block(spec: &Spec, placed: &Placed<'_>, root: &Record) -> Vec<u8> {
         xattr_blkaddr: U32::new(1),
         uuid: *spec.uuid.as_bytes(),
         feature_incompat: U32::new(features(spec, placed)),
-        available_compr_algs: U16::new(spec.compression.map_or(0, |algorithm| 1 << algorithm.number())),
+        available_compr_algs: U16::new(spec.compression.map_or(0, |algorithm| 1 << packed::number(algorithm))),
         ..Superblock::new_zeroed()
     };
     let label = spec.label.as_deref().unwrap_or_default();
@@ -208,10 +212,10 @@ fn features(spec: &Spec, placed: &Placed<'_>) -> u32 {
 }
 
 /// Makes the settings of `algorithm`, which stand behind the superblock.
-fn settings(algorithm: Algorithm) -> Vec<u8> {
+fn settings(algorithm: FileCompression) -> Vec<u8> {
     let length = |bytes: usize| U16::new((bytes - size_of::<U16>()) as u16);
     match algorithm {
-        Algorithm::Lz4 => Lz4Settings {
+        FileCompression::Lz4 => Lz4Settings {
             length: length(size_of::<Lz4Settings>()),
             max_distance: U16::new(u16::MAX),
             max_pclusterblks: U16::new(packed::SEGMENT_BLOCKS),
@@ -219,7 +223,7 @@ fn settings(algorithm: Algorithm) -> Vec<u8> {
         }
         .as_bytes()
         .to_owned(),
-        Algorithm::Zstd => ZstdSettings {
+        FileCompression::Zstd => ZstdSettings {
             length: length(size_of::<ZstdSettings>()),
             format: 0,
             windowlog: packed::WINDOW_BITS - 10,

@@ -5,15 +5,19 @@
 //! bytes; nothing is ever written.
 //!
 //! The flow: a [`medium::Medium`] (the bytes of a disk, out of a [`container`]) → [`table`] (its partitions) → an [`area::Area`] (the bytes of one)
-//! → a file system ([`ext4`], [`fat`]), which is a [`Layer`](crate::overlay::layer::Layer). [`image::Image`] does all of this,
+//! → a file system ([`ext4`], [`fat`], [`erofs`]), which is a [`Layer`](crate::overlay::layer::Layer). [`image::Image`] does all of this,
 //! and [`system`] puts the file systems together.
 
 pub mod area;
 pub mod container;
+pub mod erofs;
 mod error;
 pub mod ext4;
 pub mod fat;
 pub mod image;
+#[cfg(any(test, fuzzing))]
+pub mod listing;
+mod lz4;
 pub mod medium;
 pub mod probe;
 pub mod system;

@@ -24,7 +24,7 @@ pub use debconf::{DebconfAnswer, QuestionType};
 pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
-pub use partition::{FileSystem, PartitionFlag, PartitionType};
+pub use partition::{FileCompression, FileSystem, PartitionFlag, PartitionType};
 pub use people::{Group, HashMethod, Password, User};
 pub use stated::StatedPackage;
 
@@ -292,6 +292,8 @@ pub struct Partition {
     pub file_system: Option<FileSystem>,
     /// `fsLabel`.
     pub label: Option<String>,
+    /// `fsCompression`; `None` compresses nothing.
+    pub compression: Option<FileCompression>,
     /// First byte.
     pub start_bytes: u64,
     /// Byte behind the last one; `None` is the rest of the disk.
@@ -304,6 +306,17 @@ pub struct Partition {
     pub flags: Vec<PartitionFlag>,
     /// Whether it holds the hash tree of a verified root. It has no file system then, whatever the template gives it.
     pub is_hash_tree: bool,
+}
+
+impl Disk {
+    /// Says whether the file system of the root is one that is never written.
+    pub fn has_fixed_root(&self) -> bool {
+        let mut mounted = self
+            .partitions
+            .iter()
+            .filter(|partition| partition.mount_point.as_deref() == Some("/"));
+        mounted.any(|root| root.file_system.is_some_and(|kind| !kind.is_written()))
+    }
 }
 
 /// `systemConfig`.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::DiskError;
 use super::area::Area;
+use super::erofs::{self, Erofs};
 use super::ext4::{self, Ext};
 use super::fat::{self, Fat};
 use crate::overlay::layer::Layer;
@@ -31,6 +32,8 @@ pub struct Contents {
 pub enum FileSystem {
     /// One of the ext family, and its facts.
     Ext(Arc<Ext>, ext4::Facts),
+    /// erofs, and its facts.
+    Erofs(Arc<Erofs>, erofs::Facts),
     /// FAT, and its facts.
     Fat(Arc<Fat>, fat::Facts),
 }
@@ -40,6 +43,7 @@ impl FileSystem {
     pub fn layer(&self) -> Arc<dyn Layer> {
         match self {
             Self::Ext(ext, _) => Arc::clone(ext) as Arc<dyn Layer>,
+            Self::Erofs(erofs, _) => Arc::clone(erofs) as Arc<dyn Layer>,
             Self::Fat(fat, _) => Arc::clone(fat) as Arc<dyn Layer>,
         }
     }
@@ -61,7 +65,6 @@ const KNOWN: &[Known] = &[
     known("DM_verity_hash", (0, b"verity\0\0"), Some(16), None),
     known("squashfs", (0, b"hsqs"), None, None),
     known("xfs", (0, b"XFSB"), Some(32), Some((108, 12))),
-    known("erofs", (1024, b"\xe2\xe1\xf5\xe0"), Some(1072), Some((1088, 16))),
     known("btrfs", (0x1_0040, b"_BHRfS_M"), Some(0x1_0020), Some((0x1_012b, 256))),
     known("iso9660", (0x8001, b"CD001"), None, Some((0x8028, 32))),
     known("LVM2_member", (512, b"LABELONE"), None, None),
@@ -98,6 +101,16 @@ impl Contents {
                 label: facts.label.clone(),
                 uuid: facts.uuid.to_string(),
                 file_system: Some(FileSystem::Ext(Arc::new(ext), facts)),
+            });
+        }
+        if Erofs::is_at(area)? {
+            let erofs = Erofs::open(area.clone())?;
+            let facts = erofs.facts();
+            return Ok(Self {
+                kind: "erofs",
+                label: facts.label.clone(),
+                uuid: uuid(&facts.uuid),
+                file_system: Some(FileSystem::Erofs(Arc::new(erofs), facts)),
             });
         }
         if let Some(known) = KNOWN
@@ -146,6 +159,14 @@ impl Contents {
             uuid: uuid.unwrap_or_default(),
             file_system: None,
         }
+    }
+}
+
+/// Returns a UUID as text; empty if it says nothing.
+fn uuid(uuid: &Uuid) -> String {
+    match uuid.is_nil() {
+        true => String::new(),
+        false => uuid.to_string(),
     }
 }
 

@@ -141,6 +141,11 @@ impl<'a> Canvas<'a> {
         is_there
     }
 
+    /// Returns the contents with known digests that the earlier image has.
+    pub fn known(&self) -> impl Iterator<Item = &'a Known> {
+        self.before.into_iter().flat_map(|before| before.known.values())
+    }
+
     fn note(&self, offset_bytes: u64, length_bytes: u64, known: Option<Known>) {
         let mut drawn = lock(&self.drawn);
         if let Some(known) = known {

@@ -13,7 +13,7 @@ mod bytes;
 pub(crate) mod checksum;
 mod directory;
 pub(crate) mod disk;
-mod draft;
+pub(super) mod draft;
 pub(crate) mod extents;
 mod geometry;
 mod hash;
@@ -100,12 +100,7 @@ impl FileSystem for Kind {
         files: Files<'_>,
         work: Work<'_>,
     ) -> Result<(), FileSystemError> {
-        if let Some((path, _)) = files.added.first() {
-            return Err(FileSystemError::Unstorable {
-                path: path.clone(),
-                reason: "it is no file of the image's tree".into(),
-            });
-        }
+        files.refuse_added()?;
         let spec = Spec {
             kind: *self,
             size_bytes: region.size_bytes(),
@@ -138,4 +133,4 @@ pub fn write(region: Region<'_>, spec: &Spec, tree: &Tree, work: Work<'_>) -> Re
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

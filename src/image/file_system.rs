@@ -12,6 +12,7 @@ use super::stream::StreamError;
 use super::tree::{Tree, TreeError};
 use crate::cancel::Cancelled;
 use crate::durable::PathError;
+use crate::model::FileCompression;
 use crate::work::Work;
 
 /// A file system that the image writer makes.
@@ -48,6 +49,8 @@ pub struct Volume<'a> {
     pub hash_seed: Uuid,
     /// Its label.
     pub label: Option<&'a str>,
+    /// How its contents are compressed, where they can be.
+    pub compression: Option<FileCompression>,
     /// The time of its making, in seconds since 1970; no file in it is younger.
     pub epoch_seconds: u64,
 }
@@ -59,6 +62,22 @@ pub struct Files<'a> {
     pub tree: &'a Tree,
     /// Other files by their path; they replace those of the tree. Kinds for a root refuse them.
     pub added: &'a [(PathBuf, Source)],
+}
+
+impl Files<'_> {
+    /// Refuses files that are not in the tree.
+    ///
+    /// # Errors
+    /// [`FileSystemError::Unstorable`] if there are some.
+    pub(super) fn refuse_added(&self) -> Result<(), FileSystemError> {
+        match self.added.first() {
+            Some((path, _)) => Err(FileSystemError::Unstorable {
+                path: path.clone(),
+                reason: "it is no file of the image's tree".into(),
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The reason why a partition cannot have a file system.

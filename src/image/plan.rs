@@ -5,14 +5,14 @@
 
 mod check;
 mod entry;
-mod verified;
+mod fixed;
 
 use std::ops::Range;
 
 use uuid::Uuid;
 
 pub use entry::Entry;
-pub use verified::Verified;
+pub use fixed::{FixedRoot, HashTree};
 
 use super::seed::ImageSeed;
 use crate::hint::Hint;
@@ -37,8 +37,8 @@ pub struct DiskPlan {
     pub table: Table,
     /// The partitions, in the order of the template.
     pub partitions: Vec<PlannedPartition>,
-    /// The verified root, if the root is one.
-    pub verified: Option<Verified>,
+    /// The root, if it is one that is never written.
+    pub fixed: Option<FixedRoot>,
     /// Warnings about values that work but are probably not meant, each one naming its field.
     pub warnings: Vec<String>,
 }
@@ -253,7 +253,7 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         partitions.push(planned);
     }
     check::together(&partitions)?;
-    let verified = verified::of(&mut partitions, disk.table, arch, seed)?;
+    let fixed = fixed::of(&mut partitions, disk.table, arch, seed)?;
     if disk.table == PartitionTable::Mbr {
         entry::check_mbr(&mut partitions)?;
     }
@@ -262,7 +262,7 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
         uuid: seed.uuid("disk"),
         table,
         partitions,
-        verified,
+        fixed,
         warnings,
     })
 }
@@ -274,7 +274,7 @@ pub fn none(seed: &ImageSeed) -> DiskPlan {
         uuid: seed.uuid("archive"),
         table: Table::Gpt,
         partitions: Vec::new(),
-        verified: None,
+        fixed: None,
         warnings: Vec::new(),
     }
 }

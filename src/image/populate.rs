@@ -10,13 +10,13 @@ use rustix::fs::{AtFlags, Mode};
 use super::content::{Promise, Source};
 use super::file_system::FileSystem;
 use super::kinds;
-use super::plan::{DiskPlan, PlanError, PlannedPartition, Verified};
+use super::plan::{DiskPlan, FixedRoot, PlanError, PlannedPartition};
 use super::verity::{Identity, RootHash};
 use crate::durable::PathError;
 use crate::root::Root;
 
-/// A directory that services with `PrivateTmp=` need before anything is mounted on a verified root; they cannot make it
-/// there.
+/// A directory that services with `PrivateTmp=` need before anything is mounted on a root that is never written; they
+/// cannot make it there.
 const EARLY: &str = "/var/tmp";
 /// The mode of mount points that are made.
 const MOUNT_POINT_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -105,14 +105,15 @@ pub enum Origin {
 
 /// Returns the contents of the partitions of `plan`, in its order.
 pub fn contents(plan: &DiskPlan) -> Vec<Content> {
-    let verified = plan.verified.as_ref();
+    let fixed = plan.fixed.as_ref();
     let mut mount_points: Vec<&Path> = plan.partitions.iter().filter_map(mount_point).collect();
-    mount_points.extend(verified.iter().flat_map(|verified| &verified.kept).map(Path::new));
+    mount_points.extend(fixed.iter().flat_map(|fixed| &fixed.kept).map(Path::new));
     let of_partition = |(place, planned): (usize, &PlannedPartition)| {
-        if let Some(verified) = verified.filter(|verified| verified.tree == place) {
+        let hash_tree = fixed.and_then(|fixed| Some((fixed.data, fixed.hash_tree?)));
+        if let Some((of, hash_tree)) = hash_tree.filter(|(_, hash_tree)| hash_tree.place == place) {
             return Content::HashTree {
-                of: verified.data,
-                identity: verified.identity,
+                of,
+                identity: hash_tree.identity,
                 root: Promise::new(RootHash::DIGITS),
             };
         }
@@ -122,11 +123,11 @@ pub fn contents(plan: &DiskPlan) -> Vec<Content> {
         };
         let own = mount_point(planned).map(|path| part(path, Path::new("/"), &mount_points));
         let mut grafts: Vec<Graft> = own.into_iter().collect();
-        if verified.is_some_and(|verified| verified.data == place) {
+        if fixed.is_some_and(|fixed| fixed.data == place) {
             grafts.push(empty(EARLY, EARLY));
         }
-        if let Some(verified) = verified.filter(|verified| verified.store == place) {
-            grafts.extend(kept(verified, &mount_points));
+        if let Some(fixed) = fixed.filter(|fixed| fixed.store == place) {
+            grafts.extend(kept(fixed, &mount_points));
         }
         Content::Files { file_system, grafts }
     };
@@ -152,12 +153,12 @@ fn part(path: &Path, to: &Path, mount_points: &[&Path]) -> Graft {
     }
 }
 
-/// Lists what the partition for changes beside a verified root holds, besides what is mounted from it: the directories
+/// Lists what the partition for changes beside a root that is never written holds, besides what is mounted from it: the directories
 /// that are written there, and empty ones for the changes to `/etc`.
-fn kept(verified: &Verified, mount_points: &[&Path]) -> Vec<Graft> {
-    let parts = verified.kept.iter().map(Path::new);
+fn kept(fixed: &FixedRoot, mount_points: &[&Path]) -> Vec<Graft> {
+    let parts = fixed.kept.iter().map(Path::new);
     let parts = parts.map(|path| part(path, path, mount_points));
-    parts.chain(Verified::ETC.map(|to| empty("/etc", to))).collect()
+    parts.chain(FixedRoot::ETC.map(|to| empty("/etc", to))).collect()
 }
 
 /// Puts an empty directory like `like` of the tree at `to` on a partition.

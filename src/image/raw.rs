@@ -273,6 +273,7 @@ impl Job<'_> {
             uuid: planned.fs_uuid,
             hash_seed: planned.hash_seed,
             label: planned.partition.label.as_deref(),
+            compression: planned.partition.compression,
             epoch_seconds: self.inputs.epoch_seconds,
         };
         let region = self.region(planned);

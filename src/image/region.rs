@@ -82,6 +82,11 @@ impl<'a> Region<'a> {
         Ok(settled)
     }
 
+    /// Returns the contents with known digests that the earlier image has anywhere.
+    pub fn known(&self) -> impl Iterator<Item = &'a Known> {
+        self.canvas.known()
+    }
+
     /// Says whether the file already has `known` at `offset_bytes`, as [`Canvas::has`] does.
     pub fn has(&self, offset_bytes: u64, known: Known) -> bool {
         self.canvas.has(self.offset_bytes + offset_bytes, known)

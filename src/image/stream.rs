@@ -52,8 +52,19 @@ pub struct Contents<'a> {
     pub tree: &'a Tree,
     /// The parts, in their order.
     pub pieces: &'a [Piece],
-    /// Length of a block in bytes: the rest of the last block of a piece is filled with zeros.
+    /// Length of a block in bytes: the rest of the last block of a piece is filled with zeros, unless the piece begins
+    /// within a block.
     pub block_bytes: u64,
+}
+
+impl Contents<'_> {
+    /// Returns the length in bytes of `piece` with the zeros behind it.
+    fn padded_bytes(block_bytes: u64, piece: &Piece) -> u64 {
+        match piece.place_bytes.is_multiple_of(block_bytes) {
+            true => piece.length_bytes.next_multiple_of(block_bytes),
+            false => piece.length_bytes,
+        }
+    }
 }
 
 /// Writes `contents` onto `region`.
@@ -76,9 +87,8 @@ pub fn write(region: Region<'_>, contents: Contents<'_>, work: Work<'_>) -> Resu
     let write = || {
         let mut worker = Worker {
             region,
-            tree,
+            reader: Reader::new(tree),
             block_bytes,
-            readers: HashMap::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             start: 0,
         };
@@ -114,7 +124,7 @@ fn is_there(region: Region<'_>, tree: &Tree, piece: &Piece, block_bytes: u64) ->
         let known = Known {
             digest,
             offset_bytes: piece.offset_bytes,
-            length_bytes: piece.length_bytes.next_multiple_of(block_bytes),
+            length_bytes: Contents::padded_bytes(block_bytes, piece),
         };
         region.has(piece.place_bytes, known)
     })
@@ -151,12 +161,64 @@ fn content(tree: &Tree, file: Index) -> Option<&FileContent> {
     }
 }
 
-struct Worker<'a> {
-    region: Region<'a>,
+/// Reads files of a tree, for one thread.
+pub(super) struct Reader<'a> {
     tree: &'a Tree,
-    block_bytes: u64,
     /// Readers of layers, by the layer's address.
     readers: HashMap<*const (), Option<Box<dyn ContentReader + 'a>>>,
+}
+
+impl<'a> Reader<'a> {
+    /// Makes a reader of the files of `tree`.
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        Self {
+            tree,
+            readers: HashMap::new(),
+        }
+    }
+
+    /// Fills `buffer` with the bytes of `file` at `offset`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is shorter.
+    pub(super) fn read(&mut self, file: Index, offset: u64, buffer: &mut [u8]) -> Result<(), TreeError> {
+        self.try_read(file, offset, buffer)
+            .map_err(|source| self.error(file, source))
+    }
+
+    /// Makes the error of `file` from its cause.
+    pub(super) fn error(&self, file: Index, source: LayerError) -> TreeError {
+        TreeError {
+            path: self.tree.path_of(file),
+            source,
+        }
+    }
+
+    fn try_read(&mut self, file: Index, offset: u64, buffer: &mut [u8]) -> LayerResult<()> {
+        let content = content(self.tree, file).ok_or(Errno::INVAL)?;
+        let layer: &Arc<dyn Layer> = self.tree.layer_of(content);
+        let reader = self
+            .readers
+            .entry(Arc::as_ptr(layer).cast())
+            .or_insert_with(|| layer.reader());
+        let length = match reader {
+            Some(reader) => reader.read_at(content.node, offset, buffer)?,
+            None => layer.read_at(content.node, offset, buffer)?,
+        };
+        match length == buffer.len() {
+            true => Ok(()),
+            false => Err(LayerError::new(
+                Errno::IO,
+                "it has become shorter while the image was written",
+            )),
+        }
+    }
+}
+
+struct Worker<'a> {
+    region: Region<'a>,
+    reader: Reader<'a>,
+    block_bytes: u64,
     /// Bytes to be written at `start`.
     buffer: Vec<u8>,
     start: u64,
@@ -177,37 +239,12 @@ impl Worker<'_> {
             let filled = self.buffer.len();
             let length = (end - offset).min((BUFFER_BYTES - filled) as u64) as usize;
             self.buffer.resize(filled + length, 0);
-            self.read(piece.file, offset, filled).map_err(|source| TreeError {
-                path: self.tree.path_of(piece.file),
-                source,
-            })?;
+            self.reader.read(piece.file, offset, &mut self.buffer[filled..])?;
             offset += length as u64;
         }
-        let padded = (self.buffer.len() as u64).next_multiple_of(self.block_bytes);
-        self.buffer.resize(padded as usize, 0);
+        let padding = Contents::padded_bytes(self.block_bytes, piece) - piece.length_bytes;
+        self.buffer.resize(self.buffer.len() + padding as usize, 0);
         Ok(())
-    }
-
-    /// Fills the buffer from `at` on with the bytes of `file` at `offset`.
-    fn read(&mut self, file: Index, offset: u64, at: usize) -> LayerResult<()> {
-        let content = content(self.tree, file).ok_or(Errno::INVAL)?;
-        let layer: &Arc<dyn Layer> = self.tree.layer_of(content);
-        let buffer = &mut self.buffer[at..];
-        let reader = self
-            .readers
-            .entry(Arc::as_ptr(layer).cast())
-            .or_insert_with(|| layer.reader());
-        let length = match reader {
-            Some(reader) => reader.read_at(content.node, offset, buffer)?,
-            None => layer.read_at(content.node, offset, buffer)?,
-        };
-        match length == buffer.len() {
-            true => Ok(()),
-            false => Err(LayerError::new(
-                Errno::IO,
-                "it has become shorter while the image was written",
-            )),
-        }
     }
 
     fn flush(&mut self) -> Result<(), PathError> {

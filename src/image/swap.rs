@@ -71,6 +71,7 @@ mod tests {
             uuid,
             hash_seed: uuid,
             label: Some("swappy"),
+            compression: None,
             epoch_seconds: 0,
         };
         let (tree, cancel) = (Tree::empty(), Cancel::default());

@@ -19,7 +19,7 @@ use crate::package::Sha256;
 
 pub use changes::collect_changes;
 pub use collect::collect;
-pub(super) use holes::is_zero;
+pub(super) use holes::{UNIT_BYTES as HOLE_UNIT_BYTES, is_zero};
 
 /// The index of a file in its tree; 0 is the root directory.
 pub type Index = usize;

@@ -319,6 +319,7 @@ impl FileSystemReport {
                     self.notes.push(note);
                 }
             }
+            Some(FileSystem::Erofs(_, facts)) => self.block_size = facts.block_bytes,
             Some(FileSystem::Fat(fat, facts)) => {
                 self.fat_type = match facts.kind {
                     fat::Kind::Fat12 => "FAT12",

@@ -1,4 +1,4 @@
-//! Initrds that make the device of a verified root: those of dracut, with the units of systemd-veritysetup.
+//! Initrds for a root that is never written: those of dracut, for a verified one with the units of systemd-veritysetup.
 
 use crate::durable::PathError;
 use crate::root::Root;
@@ -8,9 +8,12 @@ use super::InstallError;
 /// The file of dracut.conf(5) that asks for them, also when the image itself makes an initrd.
 const DRACUT: &str = "/etc/dracut.conf.d/91-verified-root.conf";
 /// `overlay` is for the writable `/etc`.
-const SETTINGS: &str = "add_dracutmodules+=\" systemd-veritysetup \"\nadd_drivers+=\" overlay \"\n";
+const SETTINGS: &str = "add_drivers+=\" overlay erofs \"\n";
+/// What they say besides for a verified root.
+const OF_VERIFIED: &str = "add_dracutmodules+=\" systemd-veritysetup \"\n";
 
-/// What such an initrd is made of and by: files, each with the packages that have it.
+/// What such an initrd is made of and by: files, each with the packages that have it. The first one makes it, the others
+/// are for verified roots.
 const NEEDED: [(&str, &str); 4] = [
     ("/usr/bin/dracut", "dracut"),
     (
@@ -26,15 +29,16 @@ const NEEDED: [(&str, &str); 4] = [
 /// Programs that make initrds without support for verified roots, each with its package.
 const UNFIT: [(&str, &str); 1] = [("/usr/sbin/mkinitramfs", "initramfs-tools")];
 
-/// Asks dracut for initrds that fit, if the image `root` has all that they need. Says whether it has.
+/// Asks dracut for initrds that fit, verified root or not, if the image `root` has all that they need. Says whether it has.
 ///
 /// # Errors
 /// If the image cannot be looked at, or the file cannot be written.
-pub fn prepare(root: &Root) -> Result<bool, PathError> {
-    if missing(root)?.is_some() {
+pub fn prepare(root: &Root, is_verified: bool) -> Result<bool, PathError> {
+    if missing(root, is_verified)?.is_some() {
         return Ok(false);
     }
-    root.write(DRACUT, SETTINGS, 0o644)?;
+    let verified = if is_verified { OF_VERIFIED } else { "" };
+    root.write(DRACUT, format!("{verified}{SETTINGS}"), 0o644)?;
     Ok(true)
 }
 
@@ -42,13 +46,13 @@ pub fn prepare(root: &Root) -> Result<bool, PathError> {
 ///
 /// # Errors
 /// [`InstallError::NoVerity`], [`InstallError::NotVerity`].
-pub fn check(root: &Root) -> Result<(), InstallError> {
+pub fn check(root: &Root, is_verified: bool) -> Result<(), InstallError> {
     for (file, package) in UNFIT {
         if root.exists(file)? {
             return Err(InstallError::NotVerity { package });
         }
     }
-    match missing(root)? {
+    match missing(root, is_verified)? {
         Some((file, package)) => Err(InstallError::NoVerity { file, package }),
         None => Ok(()),
     }
@@ -74,8 +78,9 @@ pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Insta
 }
 
 /// Returns the first file that the image lacks, with its package.
-fn missing(root: &Root) -> Result<Option<(&'static str, &'static str)>, PathError> {
-    for needed in NEEDED {
+fn missing(root: &Root, is_verified: bool) -> Result<Option<(&'static str, &'static str)>, PathError> {
+    let count = if is_verified { NEEDED.len() } else { 1 };
+    for needed in NEEDED.into_iter().take(count) {
         if !root.exists(needed.0)? {
             return Ok(Some(needed));
         }
@@ -92,20 +97,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::open(directory.path()).unwrap();
         for (file, package) in NEEDED {
-            assert!(!prepare(&root).unwrap());
-            let error = check(&root).unwrap_err();
+            assert!(!prepare(&root, true).unwrap());
+            let error = check(&root, true).unwrap_err();
             assert!(error.to_string().contains(file), "{error}");
             assert!(error.hint().unwrap().contains(package), "{error}");
             let at = directory.path().join(&file[1..]);
             std::fs::create_dir_all(at.parent().unwrap()).unwrap();
             std::fs::write(at, "").unwrap();
         }
-        check(&root).unwrap();
-        assert!(prepare(&root).unwrap());
+        check(&root, true).unwrap();
+        check(&root, false).unwrap();
+        assert!(prepare(&root, true).unwrap());
         let settings = std::fs::read_to_string(directory.path().join(&DRACUT[1..])).unwrap();
         assert!(settings.contains(" systemd-veritysetup "), "{settings}");
         std::fs::write(directory.path().join("usr/sbin/mkinitramfs"), "").unwrap();
-        let error = check(&root).unwrap_err();
+        let error = check(&root, true).unwrap_err();
         assert!(error.hint().unwrap().contains("-initramfs-tools"), "{error}");
     }
 

@@ -230,6 +230,21 @@ impl PartitionFlag {
     }
 }
 
+/// `disk.partitions[].fsCompression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileCompression {
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+words!(Option<FileCompression> {
+    (Some(FileCompression::Lz4)): "lz4",
+    (Some(FileCompression::Zstd)): "zstd",
+    (None): "none",
+});
+
 /// Declares the file systems: for each its words, the largest number of bytes in its label, and its type in fstab(5).
 macro_rules! file_systems {
     ($($(#[$doc:meta])+ $kind:ident: $first:literal $(| $other:literal)*, $label:literal, $fstab:literal;)+) => {
@@ -250,6 +265,18 @@ macro_rules! file_systems {
             pub fn max_label_bytes(self) -> usize {
                 match self {
                     $(Self::$kind => $label,)+
+                }
+            }
+
+            /// Says whether a running system can write to it.
+            pub fn is_written(self) -> bool {
+                self != Self::Erofs
+            }
+
+            /// Says whether its contents can be compressed with `compression`.
+            pub fn compresses(self, compression: FileCompression) -> bool {
+                match compression {
+                    FileCompression::Lz4 | FileCompression::Zstd => self == Self::Erofs,
                 }
             }
 
@@ -274,6 +301,8 @@ file_systems! {
     Ext3: "ext3", 16, "ext3";
     /// ext4.
     Ext4: "ext4", 16, "ext4";
+    /// erofs, which is never written.
+    Erofs: "erofs", 15, "erofs";
     /// XFS.
     Xfs: "xfs", 12, "xfs";
     /// Swap space.

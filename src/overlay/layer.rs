@@ -45,6 +45,11 @@ impl FileKind {
         }
     }
 
+    /// Says whether it is a device, which has a number.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::CharDevice | Self::BlockDevice)
+    }
+
     /// Returns the `S_IFMT` bits of this kind.
     pub fn mode_bits(self) -> u32 {
         match self {
@@ -190,11 +195,18 @@ pub trait Layer: Debug + Send + Sync {
         Summary::default()
     }
 
-    /// Returns the node named `name` in `directory`, or `None`.
+    /// Returns the node named `name` in `directory`, or `None`. By default all names are compared.
     ///
     /// # Errors
     /// `ENOTDIR` if `directory` is not one; `EIO` if the layer is damaged.
-    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>>;
+    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {
+        let mut found = None;
+        self.entries(directory, 0, &mut |entry| {
+            found = (entry.name == name).then_some(entry.node);
+            found.is_none()
+        })?;
+        Ok(found)
+    }
 
     /// Returns the metadata of `node`.
     ///
@@ -210,23 +222,29 @@ pub trait Layer: Debug + Send + Sync {
     /// As [`Self::lookup`].
     fn entries(&self, directory: NodeId, after: u64, visit: &mut dyn FnMut(Entry<'_>) -> bool) -> LayerResult<()>;
 
-    /// Returns the target of the symbolic link `node`.
+    /// Returns the target of the symbolic link `node`. By default there are none.
     ///
     /// # Errors
     /// `EINVAL` if it is not one.
-    fn read_link(&self, node: NodeId) -> LayerResult<Vec<u8>>;
+    fn read_link(&self, _node: NodeId) -> LayerResult<Vec<u8>> {
+        Err(Errno::INVAL.into())
+    }
 
-    /// Returns the value of extended attribute `name`, or `None`.
+    /// Returns the value of extended attribute `name`, or `None`. By default there are none.
     ///
     /// # Errors
     /// As [`Self::attributes`].
-    fn xattr(&self, node: NodeId, name: &OsStr) -> LayerResult<Option<Vec<u8>>>;
+    fn xattr(&self, _node: NodeId, _name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
+        Ok(None)
+    }
 
     /// Returns the names of all extended attributes.
     ///
     /// # Errors
     /// As [`Self::attributes`].
-    fn xattr_names(&self, node: NodeId) -> LayerResult<Vec<OsString>>;
+    fn xattr_names(&self, _node: NodeId) -> LayerResult<Vec<OsString>> {
+        Ok(Vec::new())
+    }
 
     /// Returns the next regular file with content after `node` for a reader that goes through the whole tree in the
     /// order of its listings; its id is greater. `None` if no such file is near, or there is no order.

@@ -205,8 +205,15 @@ impl Assembly<'_> {
         for file_system in &checked(self.plan) {
             key.add("file system", file_system);
         }
-        if self.plan.verified.is_some() {
-            key.add("verified root", "");
+        if let Some(fixed) = &self.plan.fixed {
+            key.add(
+                if fixed.hash_tree.is_some() {
+                    "verified root"
+                } else {
+                    "fixed root"
+                },
+                "",
+            );
         }
         let step = Step {
             name: "initrd",
@@ -225,8 +232,10 @@ impl Assembly<'_> {
     }
 
     fn make_initrds(&self, root: &Path) -> Result<Vec<String>, BuildError> {
-        // Packages that come later may bring what the initrd of a verified root needs: it is made then.
-        if self.plan.verified.is_some() && !verity::prepare(&Root::open(root)?)? {
+        // Packages that come later may bring what the initrd of such a root needs: it is made then.
+        if let Some(fixed) = &self.plan.fixed
+            && !verity::prepare(&Root::open(root)?, fixed.hash_tree.is_some())?
+        {
             return Ok(Vec::new());
         }
         let request = InitrdRequest {
@@ -342,12 +351,12 @@ impl Assembly<'_> {
         Ok(key.finish())
     }
 
-    /// Makes the mount points and marks the packages of the image, in which everything is installed; checks that a verified
-    /// root can have its initrd.
+    /// Makes the mount points and marks the packages of the image, in which everything is installed; checks that a root that
+    /// is never written can have its initrd.
     fn prepare(&self, root: &Root) -> Result<(), BuildError> {
         populate::ensure_mount_points(self.plan, root)?;
-        if self.plan.verified.is_some() {
-            verity::check(root)?;
+        if let Some(fixed) = &self.plan.fixed {
+            verity::check(root, fixed.hash_tree.is_some())?;
         }
         self.mark(root)
     }

@@ -68,7 +68,8 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let context = Context::new(request, shared, Work { progress: &log, ..work }, clock.clone())?;
     clock.lap("Configuration");
     let selection = select(&context)?;
-    if request.loaded().template.system.immutable {
+    let template = &request.loaded().template;
+    if template.system.immutable || template.disk.has_fixed_root() {
         verity::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
     }
     clock.lap("Resolution");

@@ -114,6 +114,7 @@ fn partition(index: usize, node: &Node) -> Option<Partition> {
         type_uuid: type_uuid.and_then(|id| uuid::Uuid::try_parse(id).ok()),
         file_system: node.read(partition::FS_TYPE).flatten(),
         label: owned(partition::FS_LABEL),
+        compression: node.read(partition::FS_COMPRESSION).flatten(),
         start_bytes: size::parse(node.read(partition::START)?).ok()?,
         end_bytes: Some(size::parse(node.read(partition::END)?).ok()?).filter(|end| *end != 0),
         mount_point: owned(partition::MOUNT_POINT).filter(|point| point.starts_with('/')),

@@ -22,8 +22,8 @@ pub(super) use runtime::container;
 pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
-    ArtifactFormat, BootProvider, BootType, Compression, FileSystem, ImageType, PartitionFlag, PartitionTable,
-    PartitionType,
+    ArtifactFormat, BootProvider, BootType, Compression, FileCompression, FileSystem, ImageType, PartitionFlag,
+    PartitionTable, PartitionType,
 };
 use crate::package::Arch;
 use crate::words::Words as _;
@@ -220,6 +220,8 @@ fields! {
         TYPE: PartitionType = Field::word_or_other("type", "Type by name, such as esp or linux-root-amd64.");
         TYPE_UUID: str = Field::text("typeUUID", TEXT.check(checks::UUID), "Type as a GUID; wins over the name.");
         FS_TYPE: Option<FileSystem> = Field::word("fsType", "File system; none leaves the partition unformatted.");
+        FS_COMPRESSION: Option<FileCompression> =
+            Field::word("fsCompression", "How contents are compressed, on erofs; none if absent.");
         FS_LABEL: str = Field::text("fsLabel", TEXT.max_chars(36), "Label of the file system.");
         START: str = Field::text("start", TEXT.check(checks::SIZE), "Where it starts, such as 1MiB.");
         END: str = Field::text("end", TEXT.check(checks::SIZE), "Where it ends; \"0\" is the end of the disk.");

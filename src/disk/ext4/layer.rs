@@ -56,18 +56,6 @@ impl Layer for Ext {
         }
     }
 
-    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {
-        let directory = self.directory(directory)?;
-        let mut found = None;
-        self.names(&directory, 0, &mut |entry| {
-            if entry.name == name.as_bytes() {
-                found = Some(NodeId(entry.inode.into()));
-            }
-            Ok(found.is_none())
-        })?;
-        Ok(found)
-    }
-
     fn attributes(&self, node: NodeId) -> LayerResult<Attributes> {
         Ok(self.node(node)?.attributes())
     }

@@ -47,18 +47,6 @@ impl Layer for Fat {
         }
     }
 
-    fn lookup(&self, directory: NodeId, name: &OsStr) -> LayerResult<Option<NodeId>> {
-        let directory = self.directory(directory)?;
-        let mut found = None;
-        self.names(&directory, 0, &mut |entry| {
-            if name == entry.name.as_str() {
-                found = Some(NodeId(entry.place / ENTRY_BYTES));
-            }
-            found.is_none()
-        })?;
-        Ok(found)
-    }
-
     fn attributes(&self, node: NodeId) -> LayerResult<Attributes> {
         let file = self.file(node)?;
         let (mut size_bytes, mut links) = (file.size_bytes, 1);
@@ -99,18 +87,6 @@ impl Layer for Fat {
                 cookie: entry.end,
             })
         })?)
-    }
-
-    fn read_link(&self, _node: NodeId) -> LayerResult<Vec<u8>> {
-        Err(Errno::INVAL.into())
-    }
-
-    fn xattr(&self, _node: NodeId, _name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn xattr_names(&self, _node: NodeId) -> LayerResult<Vec<OsString>> {
-        Ok(Vec::new())
     }
 
     fn is_ready(&self, _node: NodeId, _offset: u64, _length: usize) -> bool {

@@ -318,7 +318,8 @@ fn device_place((major, minor): (u32, u32)) -> [u8; ROOT_BYTES] {
     place
 }
 
-fn file_type(kind: FileKind) -> u8 {
+/// Returns the number of a kind in directories (`linux/fs_types.h`).
+pub(in crate::image) fn file_type(kind: FileKind) -> u8 {
     match kind {
         FileKind::Regular => 1,
         FileKind::Directory => DIRECTORY_TYPE,

@@ -6,8 +6,6 @@
 //! contents, large files before small ones, so that a new file moves only those of its size and smaller ones;
 //! directories; inodes. Each has some room to grow.
 
-use std::cmp::Reverse;
-
 use super::checksum::Seed;
 use super::draft::{Body, Draft, Numbers, drafts, parts};
 use super::extents::Extent;
@@ -16,9 +14,10 @@ use super::inode::{FLAG_EXTENTS, Inode};
 use super::space::{Run, Space};
 use super::superblock::JOURNAL_INODE;
 use super::{FileSystemError, Kind, Spec, block_map, bytes, extents};
+use crate::image::order::Order;
 use crate::image::stream::Piece;
 use crate::image::tree::{Content, FileContent, Index, Tree};
-use crate::overlay::layer::{FileKind, NodeId};
+use crate::overlay::layer::FileKind;
 
 const RESIZE_INODE: u32 = 7;
 /// Blocks by which directories may grow before other parts move.
@@ -99,7 +98,7 @@ impl<'a> Planner<'a> {
         if at_end.is_some() {
             self.cursor = from_start;
         }
-        let base = files.partition_point(|file| matches!(file.order, Order::Base(_)));
+        let base = files.partition_point(|file| file.order.is_base());
         let (base, others) = files.split_at(base);
         self.contents(&mut drafts, base)?;
         if let Some(regions) = at_end {
@@ -316,24 +315,6 @@ struct File<'a> {
 /// Returns `blocks` of contents plus the most blocks that their maps can need.
 fn with_maps(blocks: u64) -> u64 {
     blocks + blocks / 8 + 16
-}
-
-/// The order of contents.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
-    /// Contents of the base, in its order.
-    Base(NodeId),
-    /// Other contents, by the power of two in their size, the largest first.
-    Other(Reverse<u32>, Index),
-}
-
-impl Order {
-    fn of(content: &FileContent, blocks: u64, index: Index) -> Self {
-        match content.digest {
-            Some(_) => Self::Base(content.node),
-            None => Self::Other(Reverse(blocks.checked_ilog2().map_or(0, |power| power + 1)), index),
-        }
-    }
 }
 
 /// Returns the extents of a file without holes that lies in `runs`, one after the other.

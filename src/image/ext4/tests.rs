@@ -1,8 +1,8 @@
 //! e2fsck, debugfs, resize2fs and mke2fs (e2fsprogs) and the kernel judge what is written.
 
-mod arrival;
+pub(crate) mod arrival;
 mod random;
-mod support;
+pub(crate) mod support;
 
 use std::fs;
 use std::path::Path;

@@ -38,6 +38,7 @@ impl Made {
             uuid: Uuid::from_u128(0x1234_abcd << 96),
             hash_seed: Uuid::nil(),
             label: Some("esp"),
+            compression: None,
             epoch_seconds: 1_700_000_000,
         };
         let canvas = Canvas::new(&file, &path, None);

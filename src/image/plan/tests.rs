@@ -17,6 +17,7 @@ pub fn partition(
         type_uuid: None,
         file_system: fs,
         label: None,
+        compression: None,
         start_bytes: start_mib << 20,
         end_bytes: end_mib.map(|mib| mib << 20),
         mount_point: None,

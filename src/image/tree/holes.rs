@@ -8,7 +8,7 @@ use crate::overlay::layer::{Errno, Layer, LayerError, LayerResult, NodeId};
 /// The smallest file with holes, in bytes: reading all bytes of all files would cost more than a few blocks.
 const MINIMUM_BYTES: u64 = 16 << 20;
 /// Bytes that are a hole as a whole or not at all.
-const UNIT_BYTES: u64 = 1 << 20;
+pub(in crate::image) const UNIT_BYTES: u64 = 1 << 20;
 
 /// Returns the start and end in bytes of the parts of a file that are not holes; `None` if it has no holes.
 pub(super) fn data_ranges(layer: &dyn Layer, node: NodeId, size_bytes: u64) -> LayerResult<Option<Vec<(u64, u64)>>> {

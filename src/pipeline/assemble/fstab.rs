@@ -2,23 +2,23 @@
 
 use crate::boot::VERIFIED_ROOT;
 use crate::configure::FstabEntry;
-use crate::image::plan::{DiskPlan, PlannedPartition, Verified};
+use crate::image::plan::{DiskPlan, FixedRoot, PlannedPartition};
 use crate::model::FileSystem;
 
 /// Mounts it in the initrd, so that it is there before systemd reads anything in it (systemd.mount(5)).
 const IN_INITRD: &str = "x-initrd.mount";
 
-/// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)); beside a verified root, also what makes
+/// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)); beside a root that is never written, also what makes
 /// directories of it writable.
 pub fn entries(plan: &DiskPlan) -> Vec<FstabEntry> {
-    let verified = plan.verified.as_ref();
+    let fixed = plan.fixed.as_ref();
     let partitions = plan.partitions.iter().enumerate();
     let mut entries: Vec<FstabEntry> = partitions
         .filter_map(|(place, planned)| {
             let entry = of_partition(planned)?;
-            Some(match verified {
-                Some(verified) if place == verified.data => of_verified(entry),
-                Some(verified) if place == verified.store => FstabEntry {
+            Some(match fixed {
+                Some(fixed) if place == fixed.data => of_fixed(entry, fixed),
+                Some(fixed) if place == fixed.store => FstabEntry {
                     options: format!("{},{IN_INITRD}", entry.options),
                     ..entry
                 },
@@ -26,7 +26,7 @@ pub fn entries(plan: &DiskPlan) -> Vec<FstabEntry> {
             })
         })
         .collect();
-    entries.extend(verified.map(|verified| writable(plan, verified)).unwrap_or_default());
+    entries.extend(fixed.map(|fixed| writable(plan, fixed)).unwrap_or_default());
     entries
 }
 
@@ -36,6 +36,7 @@ fn of_partition(planned: &PlannedPartition) -> Option<FstabEntry> {
     let (mount_point, pass) = match (file_system, partition.mount_point.as_deref()) {
         (FileSystem::Swap, _) => ("none", 0),
         (_, Some("/")) => ("/", 1),
+        (kind, Some(path)) if !kind.is_written() => (path, 0),
         (_, Some(path)) => (path, 2),
         (_, None) => return None,
     };
@@ -48,26 +49,29 @@ fn of_partition(planned: &PlannedPartition) -> Option<FstabEntry> {
     })
 }
 
-/// Makes the entry of the root that of a verified one. Its PARTUUID follows from its content, which has this file in it, so
-/// it cannot be named here; and no check may write to it.
-fn of_verified(entry: FstabEntry) -> FstabEntry {
+/// Makes the entry of the root that of one that is never written; no check may write to it. The PARTUUID of a verified root
+/// follows from its content, which has this file in it, so it cannot be named here.
+fn of_fixed(entry: FstabEntry, fixed: &FixedRoot) -> FstabEntry {
     FstabEntry {
-        source: VERIFIED_ROOT.to_owned(),
+        source: match fixed.hash_tree {
+            Some(_) => VERIFIED_ROOT.to_owned(),
+            None => entry.source,
+        },
         options: format!("{},ro", entry.options),
         pass: 0,
         ..entry
     }
 }
 
-/// Lists what is mounted so that directories beside a verified root can be written. `/etc` is an overlay, which the initrd
+/// Lists what is mounted so that directories beside a root that is never written can be. `/etc` is an overlay, which the initrd
 /// mounts: the system's first process reads there what it is to do, and writes the machine's id. Its options name paths as
 /// the initrd sees them.
-fn writable(plan: &DiskPlan, verified: &Verified) -> Vec<FstabEntry> {
-    let store = plan.partitions.get(verified.store);
+fn writable(plan: &DiskPlan, fixed: &FixedRoot) -> Vec<FstabEntry> {
+    let store = plan.partitions.get(fixed.store);
     let store = store
         .and_then(|planned| planned.partition.mount_point.as_deref())
         .unwrap_or_default();
-    let [upper, work] = Verified::ETC;
+    let [upper, work] = FixedRoot::ETC;
     let entry = |source: &str, mount_point: &str, fs_type: &str, options: String| FstabEntry {
         source: source.to_owned(),
         mount_point: mount_point.to_owned(),
@@ -81,7 +85,7 @@ fn writable(plan: &DiskPlan, verified: &Verified) -> Vec<FstabEntry> {
          x-systemd.requires-mounts-for={sysroot},{IN_INITRD}"
     );
     let mut entries = vec![entry("overlay", "/etc", "overlay", overlay)];
-    entries.extend(verified.kept.iter().map(|path| {
+    entries.extend(fixed.kept.iter().map(|path| {
         let options = format!("bind,x-systemd.requires-mounts-for={store}");
         entry(&format!("{store}{path}"), path, "none", options)
     }));
@@ -115,6 +119,7 @@ mod tests {
             type_uuid: None,
             file_system: fs,
             label: None,
+            compression: None,
             start_bytes: mib[0] << 20,
             end_bytes: Some(mib[1] << 20),
             mount_point: mount.map(str::to_owned),

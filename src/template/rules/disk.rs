@@ -161,6 +161,7 @@ fn content(partition: &Place<'_>, findings: &mut Findings) {
         });
     }
     label(partition, findings);
+    file_compression(partition, findings);
     let file_system = partition.read(partition::FS_TYPE).flatten();
     if let Some(point) = partition.get(partition::MOUNT_POINT)
         && point.node.text().is_some_and(|text| text.starts_with('/'))
@@ -186,6 +187,20 @@ fn label(partition: &Place<'_>, findings: &mut Findings) {
         let named = partition.at(partition::FS_TYPE);
         let word = named.node.text().unwrap_or_default();
         findings.push(at.error(format!("{label:?} is too long for {word}, which takes {limit} bytes")));
+    }
+}
+
+/// Checks that the file system of a partition can be compressed as asked.
+fn file_compression(partition: &Place<'_>, findings: &mut Findings) {
+    let Some(compression) = partition.read(partition::FS_COMPRESSION).flatten() else {
+        return;
+    };
+    let file_system = partition.read(partition::FS_TYPE).flatten();
+    if !file_system.is_some_and(|kind| kind.compresses(compression)) {
+        let finding = partition
+            .at(partition::FS_COMPRESSION)
+            .error("this file system is not compressed so");
+        findings.push(finding.hint("use fsType: erofs, or leave it out"));
     }
 }
 

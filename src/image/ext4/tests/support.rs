@@ -74,6 +74,16 @@ impl Image {
 
     /// Writes `tree` into the partition.
     pub fn write(&self, spec: &Spec, tree: &Tree, threads: usize) -> Result<(), FileSystemError> {
+        self.draw(spec.size_bytes, threads, |region, work| write(region, spec, tree, work))
+    }
+
+    /// Lets `write` fill the partition of `size_bytes`.
+    pub fn draw(
+        &self,
+        size_bytes: u64,
+        threads: usize,
+        write: impl FnOnce(Region<'_>, Work<'_>) -> Result<(), FileSystemError>,
+    ) -> Result<(), FileSystemError> {
         let file = File::options().read(true).write(true).open(&self.path).unwrap();
         let canvas = Canvas::new(&file, &self.path, None);
         let cancel = Cancel::default();
@@ -81,12 +91,7 @@ impl Image {
             threads,
             ..Work::quiet(&cancel)
         };
-        write(
-            Region::new(&canvas, self.offset_bytes, spec.size_bytes),
-            spec,
-            tree,
-            work,
-        )?;
+        write(Region::new(&canvas, self.offset_bytes, size_bytes), work)?;
         canvas.finish().unwrap();
         Ok(())
     }

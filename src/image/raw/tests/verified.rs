@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::image::content::Source;
-use crate::image::plan::Verified;
+use crate::image::plan::FixedRoot;
 use crate::image::tool::tests::run_any;
 
 fn plan() -> DiskPlan {
@@ -98,7 +98,7 @@ fn the_root_is_verified_and_the_rest_can_be_written() {
     assert!(debugfs("cat /var/lib/dpkg/status", data).starts_with("Package: oic"));
     assert!(debugfs("cat /home/user/notes", data).starts_with("mine"));
     assert!(debugfs("cat /vendor/program", data).starts_with("program"));
-    for place in Verified::ETC {
+    for place in FixedRoot::ETC {
         let made = debugfs(&format!("stat {place}"), data);
         assert!(made.contains("Type: directory    Mode:  0751"), "{made}");
     }

@@ -1,11 +1,12 @@
-//! A verified root: the partitions of data and hashes, and the partition that keeps what changes.
+//! A root that is never written, verified or of a file system that cannot be: its partition, that of its hash tree, and
+//! the partition that keeps what changes.
 
 use super::entry;
 use super::{DiskPlan, Entry, PlanError, PlannedPartition};
 use crate::image::kinds;
 use crate::image::seed::ImageSeed;
 use crate::image::verity::{self, Identity, RootHash};
-use crate::model::{PartitionFlag, PartitionTable, PartitionType};
+use crate::model::{FileSystem, PartitionFlag, PartitionTable, PartitionType};
 use crate::package::{Arch, Sha256};
 
 /// The mount points that a partition for what changes may have; the first one that exists counts.
@@ -13,64 +14,91 @@ const STORES: [&str; 2] = ["/opt", "/var"];
 /// The directories, besides `/etc`, that can be written although the root cannot.
 const KEPT: [&str; 2] = ["/var", "/home"];
 
-/// A root that is verified and never written, and what can be written beside it. Partitions by their place in the plan.
+/// A root that is never written, and what can be written beside it. Partitions by their place in the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub struct FixedRoot {
     /// The root.
     pub data: usize,
-    /// Its hash tree.
-    pub tree: usize,
-    /// UUID and salt of the hash tree.
-    pub identity: Identity,
+    /// Its hash tree, if it is verified.
+    pub hash_tree: Option<HashTree>,
     /// The partition that keeps what changes.
     pub store: usize,
     /// The directories of the tree that lie on that partition, at the same path from its top.
     pub kept: Vec<&'static str>,
 }
 
-impl Verified {
+/// The hash tree of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashTree {
+    /// Its partition.
+    pub place: usize,
+    /// Its UUID and salt.
+    pub identity: Identity,
+}
+
+impl FixedRoot {
     /// The place of the changes to `/etc` on the partition that keeps them, in directories of overlayfs: the changed files,
     /// and files on their way there.
     pub const ETC: [&'static str; 2] = ["/overlay/etc/upper", "/overlay/etc/work"];
 }
 
-/// Finds the verified root among `partitions` and makes their entries those of one; `None` if none of them holds a hash
-/// tree.
+/// Finds out whether the root among `partitions` is never written, and makes the entries of a verified one; `None` if it
+/// is written.
 ///
 /// # Errors
-/// [`PlanError`] if something that it needs is missing or too small.
+/// [`PlanError`] if something that such a root needs is missing or too small.
 pub(super) fn of(
     partitions: &mut [PlannedPartition],
     table: PartitionTable,
     arch: Arch,
     seed: &ImageSeed,
-) -> Result<Option<Verified>, PlanError> {
+) -> Result<Option<FixedRoot>, PlanError> {
     let at = |path: &str| partitions.iter().position(|planned| planned.is_mounted_at(path));
-    let tree = partitions.iter().position(|planned| planned.partition.is_hash_tree);
     // A plan always has a root.
-    let (Some(tree), Some(data)) = (tree, at("/")) else {
+    let Some(data) = at("/") else {
         return Ok(None);
     };
+    let kept = KEPT.into_iter().filter(|path| at(path).is_none()).collect();
+    let tree = partitions.iter().position(|planned| planned.partition.is_hash_tree);
+    let kind = partitions.get(data).and_then(|planned| planned.partition.file_system);
+    if tree.is_none() && kind.is_none_or(FileSystem::is_written) {
+        return Ok(None);
+    }
+    let store = store(partitions)?;
+    if let Some(tree) = tree {
+        verify(partitions, (data, tree), table, arch)?;
+    }
+    let identity = || Identity {
+        uuid: seed.uuid("hash tree"),
+        salt: Sha256::of(seed.uuid("salt of the hash tree")).0,
+    };
+    Ok(Some(FixedRoot {
+        data,
+        hash_tree: tree.map(|place| HashTree {
+            place,
+            identity: identity(),
+        }),
+        store,
+        kept,
+    }))
+}
+
+/// Checks that partition `tree` can hold the hash tree of partition `data`, and gives both the types of a verified root.
+fn verify(
+    partitions: &mut [PlannedPartition],
+    (data, tree): (usize, usize),
+    table: PartitionTable,
+    arch: Arch,
+) -> Result<(), PlanError> {
     if table != PartitionTable::Gpt {
         let reason = "a verified root is found by identifiers that an MBR does not have";
         return Err(PlanError::field("disk.partitionTableType", reason).with_hint("use `partitionTableType: gpt`"));
     }
     check_size(partitions, data, tree)?;
-    let store = store(partitions)?;
-    let kept = KEPT.into_iter().filter(|path| at(path).is_none()).collect();
     let (of_data, of_tree) = PartitionType::verified_root_of(arch).unzip();
     set_entry(partitions, data, of_data);
     set_entry(partitions, tree, of_tree);
-    Ok(Some(Verified {
-        data,
-        tree,
-        identity: Identity {
-            uuid: seed.uuid("hash tree"),
-            salt: Sha256::of(seed.uuid("salt of the hash tree")).0,
-        },
-        store,
-        kept,
-    }))
+    Ok(())
 }
 
 /// Checks that the hash tree of partition `data` fits into partition `tree`.
@@ -98,15 +126,16 @@ fn store(partitions: &[PlannedPartition]) -> Result<usize, PlanError> {
         .iter()
         .find_map(|path| partitions.iter().position(|planned| planned.is_mounted_at(path)));
     let Some(store) = found else {
-        let reason = "a verified root is never written, and no partition is there for what changes";
+        let reason = "the root is never written, and no partition is there for what changes";
         let hint = "add a partition with `mountPoint: /opt` and `fsType: ext4`";
         return Err(PlanError::field("disk.partitions", reason).with_hint(hint));
     };
     let kind = partitions.get(store).and_then(|planned| planned.partition.file_system);
-    match kind.and_then(kinds::of).is_some_and(|writer| writer.is_unix()) {
+    let is_written = kind.is_some_and(FileSystem::is_written);
+    match is_written && kind.and_then(kinds::of).is_some_and(|writer| writer.is_unix()) {
         true => Ok(store),
         false => {
-            let reason = "what changes beside a verified root needs a file system that keeps owners and permissions";
+            let reason = "what changes beside a root that is never written needs a file system that keeps owners and permissions, and is written";
             Err(PlanError::field(entry::at(partitions, store, "fsType"), reason).with_hint("use `fsType: ext4`"))
         }
     }
@@ -135,7 +164,8 @@ impl DiskPlan {
     pub fn with_root_hash(&self, root: RootHash) -> Self {
         let mut plan = self.clone();
         let (data, tree) = root.partition_uuids();
-        let places = self.verified.as_ref().map(|verified| (verified.data, verified.tree));
+        let verified = |fixed: &FixedRoot| Some((fixed.data, fixed.hash_tree?.place));
+        let places = self.fixed.as_ref().and_then(verified);
         for (place, identifier) in places.into_iter().flat_map(|(of, above)| [(of, data), (above, tree)]) {
             if let Some(planned) = plan.partitions.get_mut(place)
                 && let Entry::Gpt { uuid, .. } = &mut planned.entry

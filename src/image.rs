@@ -22,6 +22,7 @@ pub mod fat;
 pub mod file_system;
 pub mod gpt;
 mod holes;
+pub mod host;
 mod kinds;
 pub mod labels;
 pub(crate) mod mbr;

@@ -230,6 +230,29 @@ pub fn prepare(
     })
 }
 
+/// Reads the parts of a unified kernel image for a tree that is an initrd itself: all but the initrd, which is empty.
+/// `version` is the kernel's, `image` its path.
+///
+/// # Errors
+/// [`BootError`]; if the image has no stub, its hint names a package.
+pub fn parts_without_initrd(
+    root: &Merged,
+    arch: Arch,
+    command_line: &str,
+    (version, image): (&str, &Path),
+) -> Result<uki::Parts, BootError> {
+    let (path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
+    pe::check(&stub, arch).map_err(|source| BootError::Program { path, source })?;
+    Ok(uki::Parts {
+        stub,
+        os_release: os_release(root)?,
+        command_line: one_line(command_line)?.into(),
+        uname: version.to_owned(),
+        initrd: Source::Bytes(Vec::new()),
+        linux: root.file(image)?,
+    })
+}
+
 /// Makes the unified kernel image of the kernel `found`.
 fn unified(root: &Merged, arch: Arch, found: &Found, command_line: Source) -> Result<Source, BootError> {
     let (path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
@@ -261,11 +284,7 @@ fn efi_program(root: &Merged, name: &str) -> Result<(PathBuf, Vec<u8>), BootErro
 
 /// The command line with `root=`, one space between words.
 fn command_line(template: &str, device: &RootDevice) -> Result<String, BootError> {
-    if template.trim().contains(|c: char| c.is_control() && c != '\t') {
-        return Err(BootError::CommandLine);
-    }
-    // Inside quotes white space means something: the text stays as it is.
-    let template = template.trim();
+    let template = one_line(template)?;
     let has_root = template.split_ascii_whitespace().any(|word| word.starts_with("root="));
     let separator = if template.is_empty() { "" } else { " " };
     Ok(match has_root {
@@ -275,6 +294,16 @@ fn command_line(template: &str, device: &RootDevice) -> Result<String, BootError
             format!("root={}{read_only}{separator}{template}", device.name)
         }
     })
+}
+
+/// Returns the template's command line without space around it.
+fn one_line(template: &str) -> Result<&str, BootError> {
+    // Inside quotes white space means something: the text stays as it is.
+    let template = template.trim();
+    match template.contains(|c: char| c.is_control() && c != '\t') {
+        true => Err(BootError::CommandLine),
+        false => Ok(template),
+    }
 }
 
 /// Returns `command_line` with the root hash of a verified root.

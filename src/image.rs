@@ -1,5 +1,6 @@
 //! SERIALIZE: a disk plan and a tree become one sparse `.raw`, written in user space: without a loop device and without
-//! mounting it. Images without a disk are an archive of the tree ([`archive`]).
+//! mounting it. Images without a disk are an archive of the tree ([`archive`]). An optical
+//! medium ([`iso`]) is made of files.
 //!
 //! Invariant: every byte written is a function of the plan, the contents and the epoch alone, never of clocks or random
 //! numbers.
@@ -23,6 +24,8 @@ pub mod fat;
 pub mod file_system;
 pub mod gpt;
 mod holes;
+pub mod host;
+pub mod iso;
 mod kinds;
 pub mod labels;
 pub(crate) mod mbr;

@@ -163,6 +163,8 @@ pub enum ArtifactFormat {
     Tar,
     /// The tree as an initrd.
     Img,
+    /// The tree as an initrd, with its kernel in one program for UEFI.
+    Uki,
     /// The layers as a container image.
     Oci,
     /// What Azure takes.
@@ -187,6 +189,7 @@ words!(ArtifactFormat {
     (Self::Vdi): "vdi",
     (Self::Tar): "tar",
     (Self::Img): "img",
+    (Self::Uki): "uki",
     (Self::Oci): "oci",
     (Self::Azure): "azure",
     (Self::Gcp): "gcp",
@@ -213,6 +216,7 @@ impl ArtifactFormat {
             Self::Ova => "ova",
             Self::Tar => "tar",
             Self::Img => "img",
+            Self::Uki => "efi",
             Self::Oci => "oci.tar",
         }
     }

@@ -35,7 +35,7 @@ use index::{Entry, Key, Record};
 use output::{Output, Written};
 use product::{Form, Product};
 
-pub use beside::{Beside, Body};
+pub use beside::{Beside, Body, from_source};
 pub use sums::{SUMS_NAME, forget_missing, write_sums};
 
 /// A file that was made.
@@ -74,11 +74,12 @@ pub struct Order<'a> {
 
 /// Returns the file name of an artifact of an image called `stem` (`{image}-{version}`): the stem, a dot and the end of
 /// its format, then `.gz`, `.xz`, `.zstd` or `.bz2` if it is compressed. An initrd is `.img` with gzip, and `.cpio` if it
-/// is not compressed. A container image has its compression before its end, `.gz.oci.tar`.
+/// is not compressed. A container image has its compression before its end, `.gz.oci.tar`, and so has a unified kernel
+/// image, unless it is gzip.
 pub fn file_name(stem: &str, artifact: &Artifact) -> String {
     let suffix = match artifact.compression {
         // Initrds are compressed, as their names never say.
-        Some(Compression::Gzip) if artifact.format == ArtifactFormat::Img => "",
+        Some(Compression::Gzip) if matches!(artifact.format, ArtifactFormat::Img | ArtifactFormat::Uki) => "",
         None if artifact.format == ArtifactFormat::Img => return format!("{stem}.cpio"),
         None => "",
         Some(Compression::Gzip) => ".gz",
@@ -87,8 +88,8 @@ pub fn file_name(stem: &str, artifact: &Artifact) -> String {
         Some(Compression::Bzip2) => ".bz2",
     };
     match artifact.format {
-        // Its layers are compressed, not the file.
-        ArtifactFormat::Oci => format!("{stem}{suffix}.{}", artifact.format.suffix()),
+        // Its layers are compressed, or the initrd in it, not the file.
+        ArtifactFormat::Oci | ArtifactFormat::Uki => format!("{stem}{suffix}.{}", artifact.format.suffix()),
         format => format!("{stem}.{}{suffix}", format.suffix()),
     }
 }
@@ -178,7 +179,7 @@ pub fn make(order: Order<'_>, work: Work<'_>) -> Result<Vec<Made>, ImageError> {
         entries.extend(entry);
     }
     for file in beside {
-        entries.push(file.deliver()?);
+        entries.push(file.deliver(work)?);
     }
     let record = Record { files: entries };
     remove_others(directory, &earlier, &record)?;
@@ -324,8 +325,8 @@ fn wanted(order: Order<'_>) -> Result<Vec<Wanted>, ImageError> {
     for artifact in order.artifacts {
         let name = file_name(order.stem, artifact);
         let is_raw = artifact.format == ArtifactFormat::Raw && artifact.compression.is_none();
-        // A container image is not made of the disk.
-        let is_other = is_raw || artifact.format == ArtifactFormat::Oci;
+        // These are not made of the disk.
+        let is_other = is_raw || matches!(artifact.format, ArtifactFormat::Oci | ArtifactFormat::Uki);
         if !is_other && wanted.iter().all(|file| file.name != name) {
             wanted.push(Wanted::new(artifact, name, order)?);
         }

@@ -11,11 +11,14 @@ pub(crate) mod name;
 mod tree;
 mod write;
 
+use std::path::PathBuf;
+
 use geometry::Geometry;
 use name::volume_label;
 use tree::Tree;
 use write::Spec;
 
+use super::content::Source;
 use super::file_system::{FileSystem, FileSystemError, Files, Unfit, Volume};
 use super::region::Region;
 use crate::cancel::Cancel;
@@ -61,6 +64,22 @@ impl FileSystem for Kind {
         }
         write_tree(*self, region, volume, &tree, work.cancel)
     }
+}
+
+/// Returns the size in bytes of the smallest file system of `kind` that holds `added`, files by their path.
+///
+/// # Errors
+/// [`FileSystemError`] if FAT cannot hold one of them, or all of them.
+pub(super) fn least_bytes(kind: Kind, added: &[(PathBuf, Source)]) -> Result<u64, FileSystemError> {
+    let mut tree = Tree::default();
+    for (path, source) in added {
+        tree.add_file(path, source.clone())?;
+    }
+    let full = FileSystemError::Full {
+        size_bytes: 0,
+        needed_bytes: None,
+    };
+    fit::least_mib(&tree, kind).map(|mib| mib << 20).ok_or(full)
 }
 
 fn write_tree(

@@ -3,6 +3,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use uuid::Uuid;
+
 use super::plan::{ALIGNMENT_BYTES, DiskPlan, Entry, SECTOR_BYTES};
 
 /// Bytes at the start of the disk: the MBR, a header, 128 entries of 128 bytes.
@@ -10,18 +12,62 @@ const START_BYTES: usize = 34 * SECTOR_BYTES as usize;
 /// Bytes at the end of the disk: the same without an MBR.
 const END_BYTES: usize = 33 * SECTOR_BYTES as usize;
 
+/// A partition, as its entry describes it.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// Number in the table, from 1.
+    pub number: u32,
+    /// Partition GUID.
+    pub uuid: Uuid,
+    /// Type GUID.
+    pub type_uuid: Uuid,
+    /// Attribute bits.
+    pub attributes: u64,
+    /// First and last sector.
+    pub sectors: (u64, u64),
+    /// Name.
+    pub name: String,
+}
+
 /// Makes the tables of `plan`: the bytes at the start and at the end of the disk, each with its offset in bytes.
 ///
 /// # Errors
 /// If GPT cannot describe the plan.
 pub fn tables(plan: &DiskPlan) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let slots = plan.partitions.iter().filter_map(|planned| {
+        // A plan with this table has no other entries.
+        let Entry::Gpt {
+            uuid,
+            type_uuid,
+            attributes,
+        } = planned.entry
+        else {
+            return None;
+        };
+        Some(Slot {
+            number: planned.number,
+            uuid,
+            type_uuid,
+            attributes,
+            sectors: (planned.first_lba, planned.last_lba),
+            name: planned.partition.name.clone(),
+        })
+    });
+    tables_of((plan.size_bytes, plan.uuid), &slots.collect::<Vec<_>>())
+}
+
+/// Makes the tables of a disk (size in bytes, GUID) with the partitions `slots`, as [`tables`] does.
+///
+/// # Errors
+/// If GPT cannot describe them.
+pub fn tables_of((size_bytes, uuid): (u64, Uuid), slots: &[Slot]) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut disk = Ends {
-        size_bytes: plan.size_bytes,
+        size_bytes,
         start: vec![0; START_BYTES],
         end: vec![0; END_BYTES],
         position: 0,
     };
-    write_tables(&mut disk, plan).map_err(|error| match error {
+    write_tables(&mut disk, uuid, slots).map_err(|error| match error {
         gptman::Error::Io(error) => error,
         other => io::Error::other(other.to_string()),
     })?;
@@ -86,26 +132,17 @@ impl Seek for Ends {
     }
 }
 
-fn write_tables(file: &mut Ends, plan: &DiskPlan) -> Result<(), gptman::Error> {
-    let mut table = gptman::GPT::new_from(file, SECTOR_BYTES, plan.uuid.to_bytes_le())?;
+fn write_tables(file: &mut Ends, uuid: Uuid, slots: &[Slot]) -> Result<(), gptman::Error> {
+    let mut table = gptman::GPT::new_from(file, SECTOR_BYTES, uuid.to_bytes_le())?;
     table.align = ALIGNMENT_BYTES / SECTOR_BYTES;
-    for planned in &plan.partitions {
-        // A plan with this table has no other entries.
-        let Entry::Gpt {
-            uuid,
-            type_uuid,
-            attributes,
-        } = planned.entry
-        else {
-            continue;
-        };
-        table[planned.number] = gptman::GPTPartitionEntry {
-            partition_type_guid: type_uuid.to_bytes_le(),
-            unique_partition_guid: uuid.to_bytes_le(),
-            starting_lba: planned.first_lba,
-            ending_lba: planned.last_lba,
-            attribute_bits: attributes,
-            partition_name: planned.partition.name.as_str().into(),
+    for slot in slots {
+        table[slot.number] = gptman::GPTPartitionEntry {
+            partition_type_guid: slot.type_uuid.to_bytes_le(),
+            unique_partition_guid: slot.uuid.to_bytes_le(),
+            starting_lba: slot.sectors.0,
+            ending_lba: slot.sectors.1,
+            attribute_bits: slot.attributes,
+            partition_name: slot.name.as_str().into(),
         };
     }
     gptman::GPT::write_protective_mbr_into(file, SECTOR_BYTES)?;

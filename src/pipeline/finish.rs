@@ -7,4 +7,5 @@ pub mod container;
 pub mod handover;
 pub mod image;
 pub mod log;
+pub mod unified;
 pub mod written;

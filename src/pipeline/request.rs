@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::durable::Owner;
 use crate::fetch::Network;
 use crate::image::artifacts;
-use crate::model::{Artifact, Compression};
+use crate::model::{Artifact, ArtifactFormat, Compression};
 use crate::mount::Engine;
 use crate::provider::mirror::Mirrors;
 use crate::resolve::lockfile::Lockfile;
@@ -111,6 +111,16 @@ impl BuildRequest {
                 level: None,
             });
         }
+        for unified in artifacts.clone() {
+            if unified.format != ArtifactFormat::Uki {
+                continue;
+            }
+            // It is made of an initrd that is delivered as well.
+            let initrd = initrd_of(&unified);
+            if artifacts.iter().all(|other| *other != initrd) {
+                artifacts.push(initrd);
+            }
+        }
         artifacts
     }
 
@@ -136,5 +146,14 @@ impl BuildRequest {
     /// Lists where the raw image of the build before may lie: its template may have delivered it, or not.
     pub(super) fn earlier_raws(&self) -> [PathBuf; 2] {
         [self.delivered_raw(), self.image_build().image_state()]
+    }
+}
+
+/// Returns the initrd of which a unified kernel image is made: one with gzip, unless it names another compression.
+pub(super) fn initrd_of(unified: &Artifact) -> Artifact {
+    Artifact {
+        format: ArtifactFormat::Img,
+        compression: Some(unified.compression.unwrap_or(Compression::Gzip)),
+        level: unified.level,
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Order;
 use super::index::{Entry, Key, Record};
 use crate::durable::{AtomicFile, PathError};
 use crate::image::content::Source;
+use crate::image::digest;
 use crate::image::error::ImageError;
 use crate::package::Sha256;
 use crate::work::Work;
@@ -30,6 +31,8 @@ pub enum Body<'a> {
     Source(Source),
     /// Those that a function makes, with the digest of all that decides about them.
     Made(Sha256, Box<Make<'a>>),
+    /// The same of a function that reads files of this delivery, so it runs when those have their names.
+    Late(Sha256, Box<Make<'a>>),
 }
 
 impl fmt::Debug for Body<'_> {
@@ -37,6 +40,7 @@ impl fmt::Debug for Body<'_> {
         match self {
             Self::Source(source) => f.debug_tuple("Source").field(source).finish(),
             Self::Made(identity, _) => f.debug_tuple("Made").field(identity).finish(),
+            Self::Late(identity, _) => f.debug_tuple("Late").field(identity).finish(),
         }
     }
 }
@@ -47,6 +51,8 @@ pub(super) enum Ready<'a> {
     Kept(Entry),
     /// A new one, which does not have its name yet, with its digest.
     New(AtomicFile, Key<'a>, Sha256),
+    /// One that this function makes at this path.
+    Due(PathBuf, &'a Make<'a>, Key<'a>),
 }
 
 /// Writes and syncs the files of `order` that the `earlier` record does not have. They do not have their names then.
@@ -76,7 +82,7 @@ fn ready<'a>(
                 digest.map_err(PathError::on("read the contents of", &path))?.0,
             )
         }
-        Body::Made(identity, _) => ("made", *identity),
+        Body::Made(identity, _) | Body::Late(identity, _) => ("made", *identity),
     };
     let key = Key {
         name: &file.name,
@@ -98,6 +104,7 @@ fn ready<'a>(
             let (new, digest) = make(&path, work)?;
             Ok(Ready::New(new, key, digest))
         }
+        Body::Late(_, make) => Ok(Ready::Due(path, make, key)),
     }
 }
 
@@ -105,15 +112,35 @@ impl Ready<'_> {
     /// Gives the file its name, and describes it.
     ///
     /// # Errors
-    /// If that fails.
-    pub(super) fn deliver(self) -> Result<Entry, PathError> {
-        match self {
-            Self::Kept(entry) => Ok(entry),
-            Self::New(file, key, digest) => {
-                let delivered = file.commit()?;
-                let entry = Entry::new(key, &delivered, Some(digest), Vec::new());
-                entry.map_err(PathError::on("look at", key.name))
+    /// If that fails, or the file cannot be made.
+    pub(super) fn deliver(self, work: Work<'_>) -> Result<Entry, ImageError> {
+        let (file, key, digest) = match self {
+            Self::Kept(entry) => return Ok(entry),
+            Self::New(file, key, digest) => (file, key, digest),
+            Self::Due(path, make, key) => {
+                let (file, digest) = make(&path, work)?;
+                (file, key, digest)
             }
-        }
+        };
+        let delivered = file.commit()?;
+        let entry = Entry::new(key, &delivered, Some(digest), Vec::new());
+        Ok(entry.map_err(PathError::on("look at", key.name))?)
     }
+}
+
+/// Makes the file that will become `target` of the bytes of `source`, synced; returns it with its digest.
+///
+/// # Errors
+/// If reading or writing fails, or the user asked to stop.
+pub fn from_source(source: &Source, target: &Path, work: Work<'_>) -> Result<(AtomicFile, Sha256), ImageError> {
+    let mut new = AtomicFile::create(target)?;
+    let copied = io::copy(&mut source.reader(), new.file());
+    let copied = copied.map_err(PathError::on("write", target))?;
+    if copied != source.size_bytes() {
+        let short = io::Error::other("what it is made of became shorter meanwhile");
+        return Err(PathError::on("write", target)(short).into());
+    }
+    new.file().sync_all().map_err(PathError::on("sync", target))?;
+    let digest = digest::sha256(new.temporary_path(), work)?;
+    Ok((new, digest))
 }

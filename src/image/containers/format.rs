@@ -19,7 +19,7 @@ pub enum Container {
 pub fn container(format: ArtifactFormat, disk: &Disk<'_>, name: &str) -> Container {
     Container::Laid(match format {
         // An archive is what takes the place of the raw image.
-        ArtifactFormat::Raw | ArtifactFormat::Img | ArtifactFormat::Tar | ArtifactFormat::Oci => {
+        ArtifactFormat::Raw | ArtifactFormat::Img | ArtifactFormat::Tar | ArtifactFormat::Uki | ArtifactFormat::Oci => {
             let mut layout = Layout::default();
             layout.raw(0..disk.size_bytes);
             layout

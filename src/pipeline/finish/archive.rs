@@ -9,6 +9,7 @@ use crate::model::ImageType;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 
+use super::unified;
 use super::written::Written;
 
 /// An initrd of more bytes than this is worth a warning: a machine needs memory for its files and for the packed form.
@@ -27,13 +28,15 @@ pub fn write(
 ) -> Result<Written<'static>, BuildError> {
     let template = &context.loaded().template;
     let is_initrd = template.target.image_type == ImageType::Img;
-    let mut beside = Vec::new();
+    let (mut beside, mut kernel) = (Vec::new(), None);
     if is_initrd {
-        let (version, image) = kernel::newest(merged, template.target.arch, template.system.kernel.version.as_deref())?;
+        let wanted = template.system.kernel.version.as_deref();
+        let (version, image) = kernel::newest(merged, template.target.arch, wanted)?;
         beside.push(Beside {
             name: format!("vmlinuz-{version}"),
             body: Body::Source(merged.file(&image)?),
         });
+        kernel = Some((version, image));
     }
     let path = context.request.raw_path();
     let inputs = Inputs {
@@ -43,6 +46,10 @@ pub fn write(
         epoch_seconds,
     };
     let (summary, mut warnings) = archive::write(&path, inputs, earlier, context.work)?;
+    if let Some((version, image)) = &kernel {
+        let content = summary.tree.digest().to_string();
+        beside.extend(unified::images(context, merged, (version, image), &content)?);
+    }
     if is_initrd && summary.size_bytes > LARGE_BYTES {
         warnings.push(format!(
             "the initrd unpacks to {} MiB, and a machine needs more memory than that to boot it",

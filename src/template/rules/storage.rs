@@ -59,6 +59,8 @@ fn check_artifact(artifact: &Place<'_>, image_type: Option<ImageType>, findings:
         return check_container(artifact, findings);
     };
     let at = artifact.at(artifact::TYPE);
+    let is_unified = format == ArtifactFormat::Uki;
+    let format = if is_unified { ArtifactFormat::Img } else { format };
     let types = [ImageType::Img, ImageType::Wsl2];
     let owner = types.into_iter().find(|owner| owner.archive() == Some(format));
     let own = image_type.and_then(|image_type| Some((image_type, image_type.archive()?)));

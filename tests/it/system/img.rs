@@ -27,13 +27,14 @@ disk:
     - {type: img, compression: gz}
     - {type: img, compression: zstd}
     - {type: img, compression: xz, compressionLevel: 0}
+    - {type: uki, compression: zstd}
 systemConfig:
   name: memory
   hostname: in-memory
   users: [{name: oic, password: "oic"}]
   configurations:
     - cmd: "setcap cap_net_raw=ep /usr/bin/id"
-  packages: [libcap2-bin]
+  packages: [libcap2-bin, systemd-boot-efi]
   kernel: {packages: [linux-image-cloud-amd64]}
 "#;
     let path = directory.join("memory.yml");
@@ -78,6 +79,7 @@ fn a_template_becomes_an_initrd_that_boots() {
         let checked = build(&["--check"]);
         assert_eq!(checked.code, Some(0), "{}", checked.stderr);
     });
+    steps.check("unified", || the_program_has_kernel_and_initrd(&files));
     let boots_of = ["boot of gzip", "boot of zstd", "boot of xz"];
     for (name, initrd) in boots_of.into_iter().zip(&files) {
         steps.check(name, || boots(&files[3], initrd, name == boots_of[0]));
@@ -95,11 +97,37 @@ fn the_files_are_delivered(report: &Value) -> Vec<PathBuf> {
         .map(|path| path.file_name().unwrap().to_str().unwrap())
         .collect();
     assert_eq!(names[..3], ["memory-13.img", "memory-13.img.zstd", "memory-13.img.xz"]);
-    assert!(names[3].starts_with("vmlinuz-") && names.len() == 4, "{names:?}");
+    assert!(
+        names[3].starts_with("vmlinuz-") && names[4] == "memory-13.zstd.efi" && names.len() == 5,
+        "{names:?}"
+    );
     let directory = paths[0].parent().unwrap().display();
-    let script = format!("cd {directory} && sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 4");
+    let script = format!("cd {directory} && sha256sum --strict -c SHA256SUMS && test $(wc -l < SHA256SUMS) = 5");
     tool("sh", &["-c", &script]);
     paths
+}
+
+/// objdump (binutils) takes the sections out again.
+fn the_program_has_kernel_and_initrd(files: &[PathBuf]) {
+    let directory = files[4].parent().unwrap();
+    for (section, file) in [(".linux", &files[3]), (".initrd", &files[1])] {
+        let part = directory.join("part");
+        let only = format!("{section}={}", part.display());
+        let copy = directory.join("copy");
+        tool(
+            "objcopy",
+            &[
+                "--dump-section".as_ref(),
+                only.as_ref(),
+                files[4].as_os_str(),
+                copy.as_os_str(),
+            ],
+        );
+        fs::remove_file(copy).unwrap();
+        let (part, whole) = (fs::read(&part).unwrap(), fs::read(file).unwrap());
+        assert!(part.starts_with(&whole) && part.len() < whole.len() + 4096, "{section}");
+    }
+    fs::remove_file(directory.join("part")).unwrap();
 }
 
 fn programs_list_it(image: &Path) {

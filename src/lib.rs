@@ -49,6 +49,7 @@ pub mod image;
 
 // The results of builds.
 pub mod diff;
+pub mod emulator;
 pub mod inspect;
 pub mod store;
 

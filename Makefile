@@ -30,7 +30,7 @@ image:
 	@echo "To boot it in QEMU:  make boot TEMPLATE=$(TEMPLATE)"
 
 boot:
-	scripts/boot $(TEMPLATE)
+	$(AS_ROOT) target/release/oic boot $(TEMPLATE)
 
 # Unit tests that need root: owners, devices and mounts are what they are about.
 NEEDS_ROOT := archive::rpm::tests archive::unpack::tests cache::tests::a_disk_that_fills_up \

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod audit;
+mod boot;
 mod build;
 mod cache;
 mod cat;
@@ -67,6 +68,7 @@ const PROGRAM_NAMES: [&str; 2] = ["oic", "os-image-composer"];
 Examples:
   oic build debian13-x86_64-minimal       an image from a template that oic brings
   oic build my-template.yml               from your own
+  oic boot my-template.yml                start its image in a virtual machine, which cannot change it
   oic new my-template.yml                 a template of your own
   oic cache stats                         what builds keep for the next one
 
@@ -135,6 +137,7 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     Audit(audit::AuditArgs),
+    Boot(boot::BootArgs),
     Build(build::BuildArgs),
     Cache(cache::CacheArgs),
     Cat(cat::CatArgs),
@@ -186,6 +189,7 @@ pub fn log_server() {
 fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
     match &cli.command {
         Command::Audit(args) => audit::run(args),
+        Command::Boot(args) => boot::run(&cli.global, args, interrupt),
         Command::Build(args) => build::run(&cli.global, args, interrupt),
         Command::Cache(args) => cache::run(&cli.global, args, interrupt),
         Command::Cat(args) => cat::run(args, interrupt),

@@ -55,6 +55,12 @@ pub enum Means {
     VerifyCache,
     /// Trusts a key with a fingerprint.
     TrustKey,
+    /// Chooses the firmware of a machine.
+    Firmware,
+    /// Names the files of a machine's firmware.
+    FirmwareFile,
+    /// Emulates the processor of a machine.
+    Emulation,
 }
 
 impl Hint {

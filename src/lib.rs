@@ -51,6 +51,7 @@ pub mod image;
 pub mod audit;
 pub mod compare;
 pub mod diff;
+pub mod emulator;
 pub mod inspect;
 pub mod installed;
 pub mod sbom;

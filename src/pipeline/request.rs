@@ -143,6 +143,19 @@ impl BuildRequest {
         }
     }
 
+    /// Lists where a machine finds what it can start, if it was built: the raw image, or the archive that takes its place.
+    pub fn bootable(&self) -> Vec<PathBuf> {
+        if self.loaded().template.target.image_type.archive().is_none() {
+            return self.earlier_raws().into();
+        }
+        let name = |artifact: &Artifact| artifacts::file_name(&self.output_name(), artifact);
+        let directory = self.image_build().directory().to_owned();
+        self.artifacts()
+            .iter()
+            .map(|artifact| directory.join(name(artifact)))
+            .collect()
+    }
+
     /// Lists where the raw image of the build before may lie: its template may have delivered it, or not.
     pub(super) fn earlier_raws(&self) -> [PathBuf; 2] {
         [self.delivered_raw(), self.image_build().image_state()]

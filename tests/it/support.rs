@@ -1,6 +1,7 @@
 //! What the tests here share and what needs types of oic; the rest is in `oic_testkit`.
 
 pub mod bills;
+pub mod boot_disk;
 pub mod debian;
 pub mod disk_image;
 pub mod escapes;

@@ -2,6 +2,7 @@
 
 mod archives;
 mod base;
+mod boot_command;
 mod cache_mounts;
 mod configure;
 mod diff_command;

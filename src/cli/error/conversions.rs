@@ -3,6 +3,7 @@
 use crate::cancel::Cancelled;
 use crate::diff::DiffError;
 use crate::durable::{LockError, PathError};
+use crate::emulator::EmulatorError;
 use crate::fetch::FetchError;
 use crate::layer::LayerError;
 use crate::mount::MountError;
@@ -57,6 +58,19 @@ impl From<StoreError> for CommandError {
         match error {
             StoreError::Cancelled(_) => Self::interrupted(),
             StoreError::Path(error) => error.into(),
+            error => {
+                let hint = error.hint();
+                Self::failed(error).advise(hint)
+            }
+        }
+    }
+}
+
+impl From<EmulatorError> for CommandError {
+    fn from(error: EmulatorError) -> Self {
+        match error {
+            EmulatorError::Cancelled(_) => Self::interrupted(),
+            EmulatorError::Path(error) => error.into(),
             error => {
                 let hint = error.hint();
                 Self::failed(error).advise(hint)

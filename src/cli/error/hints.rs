@@ -46,5 +46,8 @@ fn name(means: Means) -> &'static str {
         Means::CollectGarbage => "oic cache gc",
         Means::VerifyCache => "oic cache verify",
         Means::TrustKey => "--trust-key FINGERPRINT",
+        Means::Firmware => "--firmware uefi, --firmware bios",
+        Means::FirmwareFile => "--firmware-code, --firmware-variables",
+        Means::Emulation => "--accel tcg",
     }
 }

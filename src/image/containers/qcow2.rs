@@ -1,6 +1,9 @@
 //! qcow2, the format of QEMU, version 3 (QEMU, `docs/interop/qcow2.txt`). The file is the header, the refcount table and
 //! its blocks, the tables L1 and L2, and the clusters with data in the order of the disk.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 use zerocopy::IntoBytes as _;
 
 use super::disk::Disk;
@@ -120,4 +123,46 @@ pub fn layout(disk: &Disk<'_>) -> Layout {
         disk.append_block(&mut layout, CLUSTER_BYTES, cluster);
     }
     layout
+}
+
+/// The type of the header extension with the format of the file below ("Header extensions").
+const BELOW_FORMAT: u32 = 0xe279_2aca;
+
+/// Makes a qcow2 file of `size_bytes` without data: what is in the file at `below`, in `format` (a word of QEMU), shows
+/// through it, and zeros behind that.
+pub fn above(below: &Path, format: &str, size_bytes: u64) -> Vec<u8> {
+    let l1_entries = size_bytes.div_ceil(CLUSTER_BYTES * ENTRIES);
+    let l1 = l1_entries.div_ceil(ENTRIES);
+    let places = Places::new(l1, 0, 0);
+    // The extension stands where the header ends the list of extensions.
+    let mut extension = Vec::new();
+    extension.extend(BELOW_FORMAT.to_be_bytes());
+    extension.extend((format.len() as u32).to_be_bytes());
+    extension.extend(format.as_bytes());
+    extension.resize(extension.len().next_multiple_of(8) + 8, 0);
+    let header_bytes = Header::default().as_bytes().len() - 8;
+    let name = below.as_os_str().as_bytes();
+    let header = Header {
+        backing_file_offset: ((header_bytes + extension.len()) as u64).into(),
+        backing_file_length: (name.len() as u32).into(),
+        cluster_bits: CLUSTER_BITS.into(),
+        size_bytes: size_bytes.into(),
+        l1_entries: (l1_entries as u32).into(),
+        l1_offset: (places.l1_at() * CLUSTER_BYTES).into(),
+        refcount_table_offset: CLUSTER_BYTES.into(),
+        refcount_table_clusters: (places.refcount_table as u32).into(),
+        ..Header::default()
+    };
+    let mut file = header.as_bytes()[..header_bytes].to_vec();
+    file.extend(extension);
+    file.extend(name);
+    let to = |file: &mut Vec<u8>, cluster: u64| file.resize((cluster * CLUSTER_BYTES) as usize, 0);
+    to(&mut file, 1);
+    for index in 0..places.refcount_blocks {
+        file.extend(((places.refcount_blocks_at() + index) * CLUSTER_BYTES).to_be_bytes());
+    }
+    to(&mut file, places.refcount_blocks_at());
+    file.extend(1_u16.to_be_bytes().repeat(places.data() as usize));
+    to(&mut file, places.data());
+    file
 }

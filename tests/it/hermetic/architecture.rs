@@ -59,6 +59,7 @@ const ORDER: &[&str] = &[
     "inspect",
     "compare",
     "audit",
+    "emulator",
     "store",
     "pipeline",
     "cli",

@@ -62,6 +62,7 @@ fn resolve(criterion: &mut Criterion) {
         packages: (0..40)
             .map(|step| format!("package-{:05}", COUNT - 1 - step * 700))
             .collect(),
+        recommending: Vec::new(),
         include_essential: true,
     };
     criterion.bench_function("resolve 40 packages among 63,000", |bencher| {
@@ -77,6 +78,7 @@ fn resolve_rpm(criterion: &mut Criterion) {
     let request = Request {
         arch: Arch::X86_64,
         packages: primary::request(),
+        recommending: Vec::new(),
         include_essential: true,
     };
     let mut group = criterion.benchmark_group("rpm");
@@ -141,6 +143,7 @@ fn load_and_resolve(root: &Path, scratch: &Path, cached: bool) -> Result<usize, 
     let request = Request {
         arch: Arch::X86_64,
         packages: primary::request(),
+        recommending: Vec::new(),
         include_essential: true,
     };
     let resolution = rpm::resolve(&request, &index.records, |_| Ok::<_, ResolveError>(FileOwners::new()))?;
@@ -169,6 +172,7 @@ fn repository(id: &str, root: &Path) -> Repository {
 fn options(metadata_dir: &Path, offline: bool) -> LoadOptions {
     LoadOptions {
         arch: Arch::X86_64,
+        foreign: Vec::new(),
         metadata_dir: metadata_dir.to_owned(),
         now: SystemTime::now(),
         offline,

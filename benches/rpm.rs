@@ -71,6 +71,7 @@ fn packages(names: &[&str]) -> Vec<(ResolvedPackage, PathBuf)> {
     let request = Request {
         arch: Arch::X86_64,
         packages: names.iter().map(|name| (*name).to_owned()).collect(),
+        recommending: Vec::new(),
         include_essential: false,
     };
     let owners =

@@ -1,9 +1,11 @@
 //! How dpkg and apt of the target system run: the environment of their scripts, and the meaning of their status lines.
 
+mod architectures;
 mod transcript;
 
 use std::ffi::OsString;
 
+pub use architectures::add_architectures;
 pub use transcript::Transcript;
 
 use crate::sandbox::SandboxFile;

@@ -23,7 +23,7 @@ use crate::cancel::Cancelled;
 use crate::durable::PathError;
 use crate::hint::Hint;
 use crate::model::DebconfAnswer;
-use crate::package::{Arch, ResolvedPackage};
+use crate::package::{Arch, ForeignArch, ResolvedPackage, Targets};
 use crate::root::Root;
 use crate::sandbox::{self, CONFINED, SandboxError, SandboxSpec, ScriptFailure};
 
@@ -42,6 +42,8 @@ pub struct InstallRequest<'a> {
     pub temporary: &'a Path,
     /// The target's architecture.
     pub arch: Arch,
+    /// Architectures besides whose packages are to be installed, for `.deb` packages.
+    pub foreign: &'a [ForeignArch],
     /// Types of the file systems that initrds check.
     pub file_systems: &'a [&'static str],
     /// Answers to the packages' questions, for `.deb` packages.
@@ -50,6 +52,16 @@ pub struct InstallRequest<'a> {
     pub epoch: u64,
     /// Path of the `oic` executable (see [`SandboxSpec::helper`]).
     pub helper: &'a Path,
+}
+
+impl InstallRequest<'_> {
+    /// Gives the architectures of the packages.
+    pub fn targets(&self) -> Targets<'_> {
+        Targets {
+            native: self.arch,
+            foreign: self.foreign,
+        }
+    }
 }
 
 /// What making initrds needs.

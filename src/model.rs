@@ -14,7 +14,7 @@ mod stated;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::package::{Arch, PackageFilter, Sha256};
+use crate::package::{Arch, ForeignArch, PackageFilter, Sha256};
 use crate::words::words;
 
 pub use baseline::*;
@@ -350,6 +350,12 @@ pub struct SystemConfig {
     pub packages: Vec<String>,
     /// Names of the packages that the image must not have: `removePackages`, and those of `packages` with a `-`.
     pub removed_packages: Vec<String>,
+    /// `recommends`: the packages come with those that they recommend.
+    pub recommends: bool,
+    /// `recommendsOf`: names of packages for which this holds in any case.
+    pub recommends_of: Vec<String>,
+    /// `foreignArchitectures`.
+    pub foreign_architectures: Vec<ForeignArch>,
     /// `debconf`: answers to questions of packages.
     pub debconf: Vec<DebconfAnswer>,
     /// `additionalFiles`.

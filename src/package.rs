@@ -34,7 +34,7 @@ mod rpm_record;
 pub mod sealed;
 mod version;
 
-pub use arch::{Arch, UnknownArch};
+pub use arch::{Arch, ForeignArch, Targets, UnknownArch};
 pub use capability::{Capability, CapabilityError, RpmDependency};
 pub use checksum::{Algorithm, BadChecksum, Checksum, Hasher};
 pub use digest::{BadDigest, Sha256};

@@ -16,7 +16,7 @@ pub use load::{Head, Index, Loader};
 pub use session::{Format, Session};
 pub use store::{POINTER, is_pointer};
 
-use crate::package::{Arch, PackageFilter, Sha256};
+use crate::package::{Arch, ForeignArch, PackageFilter, Sha256, Targets};
 
 /// The source of an index and its packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +140,8 @@ impl MirrorList {
 pub struct LoadOptions {
     /// The wanted architecture; packages for `all` or `noarch` are included.
     pub arch: Arch,
+    /// Further architectures whose packages are wanted; only of repositories of `.deb` packages.
+    pub foreign: Vec<ForeignArch>,
     /// Directory of verified indexes (`pkgCache/{provider}/metadata`); created if absent.
     pub metadata_dir: PathBuf,
     /// The time at which signatures, keys and `Valid-Until` must hold.
@@ -151,6 +153,14 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// Returns the wanted architectures.
+    pub fn targets(&self) -> Targets<'_> {
+        Targets {
+            native: self.arch,
+            foreign: &self.foreign,
+        }
+    }
+
     /// Returns `now` in seconds since 1970; 0 for times before.
     pub(super) fn now_seconds(&self) -> i64 {
         let since = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

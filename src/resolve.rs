@@ -13,12 +13,14 @@ mod answer;
 mod error;
 mod explain;
 mod order;
+mod recommended;
 mod relations;
 mod solver;
 mod why;
 
 pub use error::ResolveError;
-pub use why::why;
+pub use recommended::recommended;
+pub use why::{is_called, why};
 
 use crate::package::Arch;
 
@@ -35,6 +37,9 @@ pub struct Request {
     /// also `name.arch`, `name-version[-release][.arch]`, a path, a capability, or `(name if other)`: the first if the
     /// second is among the packages then. Groups were expanded before ([`rpm::groups::expand`]).
     pub packages: Vec<String>,
+    /// Those of `packages`, as written there, that come with the packages that they and their needs recommend. Packages
+    /// before them count as installed already.
+    pub recommending: Vec<String>,
     /// Every package is included that is `Essential: yes` (Debian Policy 3.8).
     pub include_essential: bool,
 }
@@ -44,6 +49,7 @@ impl Request {
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             packages: &self.packages,
+            recommending: &self.recommending,
             include_essential: self.include_essential,
         }
     }
@@ -54,6 +60,8 @@ impl Request {
 pub struct Wanted<'a> {
     /// The same as [`Request::packages`].
     pub packages: &'a [String],
+    /// The same as [`Request::recommending`].
+    pub recommending: &'a [String],
     /// The same as [`Request::include_essential`].
     pub include_essential: bool,
 }

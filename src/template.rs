@@ -227,6 +227,7 @@ pub fn load(source: &TemplateSource, providers: &Providers, variables: &Variable
     yaml::schema::validate(&merged, schema::TEMPLATE, &mut findings);
     rules::check_merged(&merged, providers, &mut findings);
     rules::check_packages(&merged, provider, &mut findings);
+    rules::check_choice(&merged, provider, &mut findings);
     modes::check(&merged, &origins, &mut findings);
     let files = additional::Files {
         origins: &origins,

@@ -177,6 +177,7 @@ mod tests {
             requested: vec![],
             packages: packages.iter().map(package).collect(),
             steps: Steps::default(),
+            recommended: Vec::new(),
             newest: None,
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
 use crate::pipeline::{self, Resolved, Selecting};
-use crate::resolve::why;
+use crate::resolve::{is_called, why};
 use crate::work::Work;
 
 use super::error::{CommandError, print_line, print_versioned};
@@ -104,7 +104,7 @@ fn answer<'a>(resolved: &'a Resolved, listed: &[String], name: &str) -> Option<A
 }
 
 fn find<'a>(resolution: &'a Resolution, name: &str) -> Option<&'a ResolvedPackage> {
-    resolution.packages.iter().find(|package| package.name == name)
+    resolution.packages.iter().find(|package| is_called(package, name))
 }
 
 fn told<'a>(
@@ -124,6 +124,7 @@ fn told<'a>(
             let needs = match edge.kind {
                 DependencyKind::PreDepends => "pre-depends",
                 DependencyKind::Depends => "depends",
+                DependencyKind::Recommends => "recommends",
             };
             Some(step(resolution.packages.get(edge.from)?, Some(needs)))
         })
@@ -155,6 +156,7 @@ fn print(answer: &Answer<'_>) -> Result<(), CommandError> {
         print_line(&format!("{indent}{needed}{package} {version}{because}"))?;
         needed = match step.needs_next {
             Some("pre-depends") => "pre-depends on ",
+            Some("recommends") => "recommends ",
             _ => "depends on ",
         };
     }

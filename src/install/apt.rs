@@ -14,7 +14,7 @@ use super::{InstallError, InstallReport, InstallRequest, brings_uname, constant_
 use crate::dpkg::{self, Transcript};
 use crate::durable::{self, PathError, TEMPORARY_PREFIX};
 use crate::model::DebconfAnswer;
-use crate::package::{Arch, ResolvedPackage};
+use crate::package::{Arch, ResolvedPackage, Targets};
 use crate::progress::Progress;
 use crate::root::Root;
 use crate::sandbox::{Bind, Command, STATUS_FD, Sandbox, SandboxError, SandboxFile, SandboxSpec, ScriptFailure};
@@ -49,6 +49,7 @@ pub fn install(request: &InstallRequest<'_>, work: Work<'_>) -> Result<InstallRe
     let mut spec = spec(request, state.path())?;
     spec.files
         .extend(kernel::configuration(&Root::open(request.root)?, request.file_systems)?);
+    dpkg::add_architectures(&Root::open(request.root)?, request.targets())?;
     let sandbox = Sandbox::new(spec);
     answer(&sandbox, request.answers, work)?;
     let started = Instant::now();
@@ -138,7 +139,7 @@ fn spec(request: &InstallRequest<'_>, state: &Path) -> Result<SandboxSpec, PathE
     }));
     spec.files.push(dpkg::policy());
     for (target, contents) in [
-        (CONFIGURATION, configuration(request.arch)),
+        (CONFIGURATION, configuration(request.targets())),
         (SOURCE_LIST, source_line(request.pool)),
     ] {
         spec.files.push(SandboxFile {
@@ -155,7 +156,8 @@ fn spec(request: &InstallRequest<'_>, state: &Path) -> Result<SandboxSpec, PathE
 
 /// Gives the text of apt.conf(5) that replaces the image's: no hook of a package changes the transaction. The versions
 /// are those of the resolution, also where the base has a newer one.
-fn configuration(arch: Arch) -> String {
+fn configuration(targets: Targets<'_>) -> String {
+    let all: String = targets.deb().map(|arch| format!(" \"{arch}\";")).collect();
     format!(
         r#"Dir::Etc::Main "/dev/null";
 Dir::Etc::Parts "/dev/null";
@@ -167,6 +169,7 @@ Dir::State::Lists "{STATE}/lists";
 Dir::Cache "{STATE}/cache";
 Dir::Log "{STATE}/log";
 APT::Architecture "{arch}";
+APT::Architectures {{{all} }};
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 APT::Get::Assume-Yes "true";
@@ -179,7 +182,7 @@ DPkg::Use-Pty "false";
 DPkg::Options {{ "--force-confdef"; "--force-confold"; "--force-unsafe-io"; "--status-fd"; "{STATUS_FD}"; }};
 APT::Keep-Fds {{ "{STATUS_FD}"; }};
 "#,
-        arch = arch.deb()
+        arch = targets.native.deb()
     )
 }
 

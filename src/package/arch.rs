@@ -75,6 +75,56 @@ impl Arch {
     }
 }
 
+/// An architecture whose `.deb` packages a machine of another one runs too (dpkg(1), `--add-architecture`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ForeignArch {
+    /// 32-bit x86, on 64-bit x86.
+    #[serde(rename = "i386")]
+    I386,
+}
+
+words!(ForeignArch {
+    (Self::I386): "i386",
+});
+
+impl ForeignArch {
+    /// Returns the name in Debian, which is that of the templates.
+    pub fn deb(self) -> &'static str {
+        self.word()
+    }
+
+    /// Returns whether a machine of architecture `target` runs its programs.
+    pub fn runs_on(self, target: Arch) -> bool {
+        match self {
+            Self::I386 => target == Arch::X86_64,
+        }
+    }
+}
+
+/// The architectures of the packages of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Targets<'a> {
+    /// The machine's own.
+    pub native: Arch,
+    /// Those besides, of `.deb` packages.
+    pub foreign: &'a [ForeignArch],
+}
+
+impl From<Arch> for Targets<'_> {
+    fn from(native: Arch) -> Self {
+        let foreign = &[];
+        Self { native, foreign }
+    }
+}
+
+impl Targets<'_> {
+    /// Returns the names in Debian, the machine's own first.
+    pub fn deb(&self) -> impl Iterator<Item = &'static str> {
+        let foreign = self.foreign.iter().map(|arch| arch.deb());
+        std::iter::once(self.native.deb()).chain(foreign)
+    }
+}
+
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -142,6 +142,8 @@ pub enum DependencyKind {
     PreDepends,
     /// The needed package must be configured before the dependent is configured.
     Depends,
+    /// The package works without the other one, which came because recommendations were asked for.
+    Recommends,
 }
 
 /// An edge between two packages of a resolution, by their index in it.

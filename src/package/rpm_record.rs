@@ -22,6 +22,8 @@ pub struct RpmRecord {
     pub requires_pre: Box<str>,
     /// All other `Requires`.
     pub requires: Box<str>,
+    /// `Recommends`.
+    pub recommends: Box<str>,
     /// `Provides`.
     pub provides: Box<str>,
     /// `Conflicts`.

@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 
 use crate::cache;
 use crate::configure::{self, ConfigureRequest, Part};
+use crate::dpkg;
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
 use crate::install::{InitrdRequest, InstallRequest, Marks, inputs, verity};
 use crate::layer::{KeyBuilder, Layer};
 use crate::model::{DebconfAnswer, FileSource, FileSystem, When};
 use crate::mount::session::THIS_PROGRAM;
-use crate::package::{Checksum, ResolvedPackage, Sha256};
+use crate::package::{Checksum, ForeignArch, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
 use crate::root::Root;
 use crate::secrets;
@@ -46,6 +47,9 @@ const PACKAGES: &str = "packages";
 /// The same with answers to the packages' questions: no image without these answers takes its layers.
 const ANSWERED: &str = "packages with answers";
 
+/// The same in an image of several architectures: no other image takes its layers.
+const FOREIGN: &str = "packages of several architectures";
+
 /// What the steps of one build work with.
 pub struct Assembly<'a> {
     /// What the rooms of the build share.
@@ -68,6 +72,8 @@ struct Transaction<'a> {
     ground: Option<Sha256>,
     /// What is installed.
     packages: &'a [ResolvedPackage],
+    /// The architectures besides the image's own that dpkg learns before.
+    foreign: &'a [ForeignArch],
     /// What is there afterwards.
     installed: &'a [ResolvedPackage],
 }
@@ -76,13 +82,21 @@ impl Assembly<'_> {
     /// Installs what the base does not bring: what images of the provider have in common, their initrd, the rest.
     pub fn install(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
         let (system, others) = self.selection.in_steps();
+        let foreign = &*self.context.loaded().template.system.foreign_architectures;
         let whole = |name, packages| Transaction {
             name,
             ground: None,
             packages,
+            foreign,
             installed: packages,
         };
-        self.transaction(steps, &whole("system", &system))?;
+        let is_foreign = |package: &ResolvedPackage| foreign.iter().any(|arch| package.architecture == arch.deb());
+        let common = Transaction {
+            // What all images of the provider have is shared with those of one architecture.
+            foreign: if system.iter().any(is_foreign) { foreign } else { &[] },
+            ..whole("system", &system)
+        };
+        self.transaction(steps, &common)?;
         if self.has_initrds() {
             self.initrd(steps)?;
         }
@@ -93,7 +107,10 @@ impl Assembly<'_> {
         if !self.answers(&others).is_empty() {
             return self.transaction(steps, &whole(ANSWERED, &others));
         }
-        let exact = self.package_key(steps.key(PACKAGES, INSTALL_VERSION), &others);
+        if !foreign.is_empty() {
+            return self.transaction(steps, &whole(FOREIGN, &others));
+        }
+        let exact = self.package_key(steps.key(PACKAGES, INSTALL_VERSION), &whole(PACKAGES, &others));
         if steps.find(exact, others.len())? {
             return Ok(());
         }
@@ -117,6 +134,7 @@ impl Assembly<'_> {
             name,
             ground,
             packages,
+            foreign,
             installed,
         } = *transaction;
         if packages.is_empty() {
@@ -124,7 +142,7 @@ impl Assembly<'_> {
         }
         let step = Step {
             name,
-            key: self.package_key(steps.key(name, INSTALL_VERSION), packages),
+            key: self.package_key(steps.key(name, INSTALL_VERSION), transaction),
             ground,
             packages,
             installed: installed.iter().map(|package| package.checksum).collect(),
@@ -138,6 +156,7 @@ impl Assembly<'_> {
                 pool_source: None,
                 temporary: self.output.directory(),
                 arch: self.context.loaded().template.target.arch,
+                foreign,
                 file_systems: &checked(self.plan),
                 answers: &self.answers(packages),
                 epoch: self.dates.scripts,
@@ -145,7 +164,7 @@ impl Assembly<'_> {
             };
             let Context { system, work, .. } = *self.context;
             let mut warnings = system.install(&request, work)?.warnings;
-            if (name == PACKAGES || name == ANSWERED) && self.has_initrds() {
+            if [PACKAGES, ANSWERED, FOREIGN].contains(&name) && self.has_initrds() {
                 // The initrds of kernels that are not part of the system.
                 warnings.extend(self.make_initrds(root)?);
                 self.renew_initrds_of_packages(&Root::open(root)?, &Root::open(upper)?)?;
@@ -177,13 +196,17 @@ impl Assembly<'_> {
         }
     }
 
-    fn package_key(&self, key: KeyBuilder, packages: &[ResolvedPackage]) -> Sha256 {
+    fn package_key(&self, key: KeyBuilder, transaction: &Transaction<'_>) -> Sha256 {
+        let Transaction { packages, foreign, .. } = *transaction;
         let request = self.context.request;
         let mut key = key
             .with("arch", request.loaded().template.target.arch.deb())
             .with("epoch", self.dates.scripts.to_le_bytes());
         for package in packages {
             key.add("package", package.checksum.as_bytes());
+        }
+        for arch in foreign {
+            key.add("foreign architecture", arch.deb());
         }
         // A key is no secret: the image holds the answers, and only root reads what has the key for a name.
         for answer in self.answers(packages) {
@@ -346,6 +369,9 @@ impl Assembly<'_> {
         for name in self.selection.requested_names() {
             key.add("manual", name);
         }
+        for arch in &self.context.loaded().template.system.foreign_architectures {
+            key.add("foreign architecture", arch.deb());
+        }
         self.add_disk(&mut key);
         self.add_bill(&mut key);
         Ok(key.finish())
@@ -355,6 +381,7 @@ impl Assembly<'_> {
     /// is never written can have its initrd.
     fn prepare(&self, root: &Root) -> Result<(), BuildError> {
         populate::ensure_mount_points(self.plan, root)?;
+        dpkg::add_architectures(root, self.context.loader().options.targets())?;
         if let Some(fixed) = &self.plan.fixed {
             verity::check(root, fixed.hash_tree.is_some())?;
         }

@@ -85,6 +85,7 @@ impl<'a> Context<'a> {
         Loader {
             options: LoadOptions {
                 arch: selecting.loaded.template.target.arch,
+                foreign: selecting.loaded.template.system.foreign_architectures.clone(),
                 metadata_dir: self.workspace.metadata(),
                 now: selecting.now,
                 offline: selecting.offline,

@@ -11,6 +11,7 @@ mod keys;
 pub mod locked;
 mod metadata;
 pub mod mirrors;
+mod recommending;
 mod repositories;
 pub mod selection;
 mod yielded;
@@ -20,7 +21,7 @@ use crate::package::Sha256;
 use crate::repo::{ReleaseInfo, Repository};
 use crate::resolve::lockfile::{LockedRepository, Lockfile, Newest};
 use crate::resolve::memo::{Answer, Memo};
-use crate::resolve::{ResolveError, Wanted};
+use crate::resolve::{ResolveError, Wanted, recommended};
 use crate::system::{Catalogue, Source, SystemError};
 
 use crate::pipeline::context::Context;
@@ -99,10 +100,11 @@ pub fn remember(context: &Context<'_>, selection: &Selection, newest: Newest) {
     }
 }
 
-/// Makes a request for `packages` and for what is essential.
-fn wanted(packages: &[String]) -> Wanted<'_> {
+/// Makes a request for `packages` and for what is essential; `recommending` are those whose recommendations are wanted.
+fn wanted<'a>(packages: &'a [String], recommending: &'a [String]) -> Wanted<'a> {
     Wanted {
         packages,
+        recommending,
         include_essential: true,
     }
 }
@@ -111,9 +113,9 @@ fn wanted(packages: &[String]) -> Wanted<'_> {
 fn resolve(asked: &Asked<'_>, source: Source<'_>, catalogue: &dyn Catalogue) -> Result<Answer, SystemError> {
     let mut all = catalogue.resolver(source, false, asked.removed);
     // The base is the same for all templates of the provider.
-    let is_apart = catalogue.has_others() || !asked.removed.is_empty();
+    let is_apart = catalogue.has_others() || !asked.removed.is_empty() || !asked.foreign.is_empty();
     let mut own = is_apart.then(|| catalogue.resolver(source, true, &[]));
-    let base = own.as_mut().unwrap_or(&mut all).resolve(&wanted(asked.base))?;
+    let base = own.as_mut().unwrap_or(&mut all).resolve(&wanted(asked.base, &[]))?;
     drop(own);
     let is_base = |name: &&String| base.packages.iter().any(|package| package.name == **name);
     if let Some(name) = asked.removed.iter().find(is_base) {
@@ -127,9 +129,11 @@ fn resolve(asked: &Asked<'_>, source: Source<'_>, catalogue: &dyn Catalogue) -> 
     let mut named = catalogue.expand(source, asked.packages)?;
     // Of a group, all others are there.
     named.packages.retain(|name| !asked.removed.contains(name));
-    packages.extend(named.packages.iter().chain(&kernel_packages).cloned());
+    let of_image = named.packages.iter().chain(&kernel_packages);
+    let (recommending, others) = recommending::divide(asked, &packages, of_image);
+    packages.extend(recommending.iter().cloned().chain(others));
     let mut yielded = Yielded::default();
-    let image = yielded.resolve(&mut *all, &mut packages, asked)?;
+    let image = yielded.resolve(&mut *all, &mut packages, &recommending, asked)?;
     // The packages that the images of a provider share, if the template asked for nothing else.
     packages.truncate(of_base);
     let mut common = catalogue.expand(source, asked.common)?.packages;
@@ -141,7 +145,7 @@ fn resolve(asked: &Asked<'_>, source: Source<'_>, catalogue: &dyn Catalogue) -> 
     yielded.remove_from(&mut requested);
     requested.extend(kernel_packages.iter().cloned());
     packages.extend(kernel_packages.into_iter().chain(common));
-    let common = all.resolve(&wanted(&packages))?;
+    let common = all.resolve(&wanted(&packages, &[]))?;
     Ok(Answer {
         lockfile: Lockfile {
             provider: asked.provider.clone(),
@@ -149,6 +153,7 @@ fn resolve(asked: &Asked<'_>, source: Source<'_>, catalogue: &dyn Catalogue) -> 
             requested,
             packages: image.packages.clone(),
             steps: install_steps::steps(&base, &image, &common),
+            recommended: recommended(&base, &image),
             newest: None,
         },
         base,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::package::{Arch, Sha256};
+use crate::package::{Arch, ForeignArch, Sha256};
 use crate::repo::Repository;
 use crate::sync::{Mutex, lock};
 use crate::system::{Catalogue, Heads};
@@ -39,6 +39,8 @@ pub struct Identity {
     pub cache: PathBuf,
     /// The architecture of the packages.
     pub arch: Arch,
+    /// Further architectures whose packages are wanted.
+    pub foreign: Vec<ForeignArch>,
     /// Whether only what is cached is used.
     pub offline: bool,
     /// The repositories as the caller asked for them.

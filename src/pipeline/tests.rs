@@ -124,6 +124,7 @@ fn a_third_package_system_is_resolved_fetched_and_installed() {
         pool_source: Some(context.workspace.package_cache()),
         temporary: directory.path(),
         arch: request.loaded().template.target.arch,
+        foreign: &[],
         file_systems: &[],
         answers: &[],
         epoch: dates.scripts,

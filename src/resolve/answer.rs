@@ -11,6 +11,8 @@ use super::solver::{self, Conditions, Contradiction, PackageId};
 pub(super) trait Catalogue: solver::Universe {
     /// Returns, for each need of `package`, the first of `chosen` that satisfies it.
     fn satisfiers(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<(PackageId, DependencyKind)>;
+    /// Returns, for each thing that `package` recommends, the first of `chosen` that is it.
+    fn wished(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<PackageId>;
     /// Returns the package's name.
     fn label(&self, package: PackageId) -> &str;
     /// Returns whether the package, with its needs, comes before all others.
@@ -30,6 +32,27 @@ pub(super) struct Root {
     pub(super) implied: bool,
     /// The request names a version.
     pub(super) exact: bool,
+    /// What the package and its needs recommend is wanted too.
+    pub(super) recommending: bool,
+}
+
+/// The packages that a walk proposes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Proposal {
+    pub(super) packages: HashSet<PackageId>,
+    /// Those of which the recommendations were followed.
+    pub(super) wishing: HashSet<PackageId>,
+}
+
+impl Proposal {
+    /// Returns the proposed packages that the others recommend, in ascending order.
+    fn wished(&self, universe: &impl Catalogue) -> Vec<PackageId> {
+        let wished = self.wishing.iter().flat_map(|id| universe.wished(*id, &self.packages));
+        let mut wished: Vec<_> = wished.collect();
+        wished.sort_unstable();
+        wished.dedup();
+        wished
+    }
 }
 
 impl Root {
@@ -38,6 +61,7 @@ impl Root {
             candidates,
             implied: false,
             exact: false,
+            recommending: false,
         }
     }
 
@@ -67,16 +91,12 @@ pub(super) fn unify(universe: &impl Catalogue, roots: &mut [Root]) {
 }
 
 /// Returns the proposal if it holds, else a solution that departs from it only where it must.
-pub(super) fn decide(
-    universe: &impl Catalogue,
-    roots: &[Root],
-    proposal: HashSet<PackageId>,
-) -> Result<HashSet<PackageId>, Contradiction> {
-    let mut all: Vec<_> = proposal.iter().map(|package| vec![*package]).collect();
+pub(super) fn decide(universe: &impl Catalogue, roots: &[Root], proposal: Proposal) -> Result<Proposal, Contradiction> {
+    let mut all: Vec<_> = proposal.packages.iter().map(|package| vec![*package]).collect();
     all.sort_unstable();
     let exactly = Conditions {
         roots: all,
-        favoured: HashSet::new(),
+        ..Conditions::default()
     };
     let real = |packages: Vec<PackageId>| -> HashSet<_> {
         packages
@@ -84,27 +104,46 @@ pub(super) fn decide(
             .filter(|package| universe.is_real(*package))
             .collect()
     };
-    if roots.iter().all(|root| root.fulfilled_by(&proposal).is_some())
+    if roots.iter().all(|root| root.fulfilled_by(&proposal.packages).is_some())
         && let Ok(packages) = solver::solve(universe, &exactly)
-        && real(packages).len() == proposal.len()
+        && real(packages).len() == proposal.packages.len()
     {
         return Ok(proposal);
     }
     tracing::debug!("the first choice does not hold; searching for a solution near it");
     let near = Conditions {
         roots: roots.iter().map(|root| root.candidates.clone()).collect(),
-        favoured: proposal,
+        wished: proposal.wished(universe),
+        favoured: proposal.packages,
     };
-    let packages = solver::solve(universe, &near)?;
-    Ok(needed(universe, roots, &real(packages)))
+    let chosen = real(solver::solve(universe, &near)?);
+    let mut wishing = proposal.wishing;
+    wishing.retain(|id| chosen.contains(id));
+    Ok(Proposal {
+        packages: needed(universe, roots, &chosen, &wishing),
+        wishing,
+    })
 }
 
 /// Returns the packages of `chosen` that the roots lead to; the solver may keep leftovers of its search.
-fn needed(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>) -> HashSet<PackageId> {
+fn needed(
+    universe: &impl Catalogue,
+    roots: &[Root],
+    chosen: &HashSet<PackageId>,
+    wishing: &HashSet<PackageId>,
+) -> HashSet<PackageId> {
     let mut queue: Vec<_> = roots.iter().filter_map(|root| root.fulfilled_by(chosen)).collect();
     let mut needed: HashSet<_> = queue.iter().copied().collect();
     while let Some(package) = queue.pop() {
-        for (other, _) in universe.satisfiers(package, chosen) {
+        let mut others: Vec<_> = universe
+            .satisfiers(package, chosen)
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
+        if wishing.contains(&package) {
+            others.extend(universe.wished(package, chosen));
+        }
+        for other in others {
             if needed.insert(other) {
                 queue.push(other);
             }
@@ -117,15 +156,21 @@ fn needed(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>
 type Edges = HashMap<PackageId, Vec<(PackageId, DependencyKind)>>;
 
 /// Puts the chosen packages in the order of installation and finds the edges between them.
-pub(super) fn arrange(universe: &impl Catalogue, roots: &[Root], chosen: &HashSet<PackageId>) -> Resolution {
+pub(super) fn arrange(universe: &impl Catalogue, roots: &[Root], decided: &Proposal) -> Resolution {
+    let chosen = &decided.packages;
     let mut packages: Vec<_> = chosen.iter().copied().collect();
     packages.sort_unstable();
-    let edges: Edges = packages
+    let mut edges: Edges = packages
         .iter()
         .map(|id| (*id, universe.satisfiers(*id, chosen)))
         .collect();
     let first = closure(universe, &packages, &edges);
     packages.sort_by_key(|id| (!first.contains(id), universe.label(*id)));
+    for id in decided.wishing.iter().filter(|id| chosen.contains(id)) {
+        let wished = universe.wished(*id, chosen).into_iter();
+        let wished = wished.map(|other| (other, DependencyKind::Recommends));
+        edges.entry(*id).or_default().extend(wished);
+    }
     let place: HashMap<_, _> = packages.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let mut dependencies = Vec::new();
     for (from, id) in packages.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! Resolution of deb packages, by the rules of Debian Policy chapter 7 and apt_preferences(5), with apt's choice where
-//! there are several answers.
+//! there are several answers. Recommendations are followed where they are asked for.
 //!
 //! First a walk proposes the packages that apt would choose. Then the solver checks the proposal and, where it does not
 //! hold, finds a solution close to it.
@@ -11,9 +11,9 @@ mod request;
 mod universe;
 mod walk;
 
-use crate::package::{Arch, PackageRecord, Resolution, ResolvedPackage};
+use crate::package::{PackageRecord, Resolution, ResolvedPackage, Targets};
 
-use super::answer::{Root, arrange, decide};
+use super::answer::{arrange, decide};
 use super::explain::unsolvable;
 use super::{Request, ResolveError, Wanted};
 use universe::Universe;
@@ -23,10 +23,10 @@ use universe::Universe;
 pub struct Resolver<'a>(Universe<'a>);
 
 impl<'a> Resolver<'a> {
-    /// Indexes `records`, those of all repositories for `arch`, in the order of the repositories; a version that
+    /// Indexes `records`, those of all repositories for `targets`, in the order of the repositories; a version that
     /// several offer is taken from the first. Packages with a name of `without` are left out.
-    pub fn new(arch: Arch, records: &'a [PackageRecord], without: &[String]) -> Self {
-        Self(Universe::new(arch, records, without))
+    pub fn new<'t>(targets: impl Into<Targets<'t>>, records: &'a [PackageRecord], without: &[String]) -> Self {
+        Self(Universe::new(targets.into(), records, without))
     }
 
     /// Finds the packages to install for `wanted`, which is for the same architecture. They are in the order of
@@ -38,11 +38,10 @@ impl<'a> Resolver<'a> {
     pub fn resolve(&self, wanted: &Wanted<'_>) -> Result<Resolution, ResolveError> {
         let universe = &self.0;
         let roots = request::roots(universe, wanted)?;
-        let requested: Vec<_> = roots.iter().map(Root::preferred).collect();
-        let proposal = walk::propose(universe, &requested);
-        let packages =
+        let proposal = walk::propose(universe, &roots);
+        let decided =
             decide(universe, &roots, proposal).map_err(|contradiction| unsolvable(universe, &roots, &contradiction))?;
-        Ok(arrange(universe, &roots, &packages))
+        Ok(arrange(universe, &roots, &decided))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! JSON: `format` (the magic), `version`, `provider`, `repositories`, `requested`, `packages` in the order of
 //! installation, `steps` (the packages of each step of the installation), `newest` (the dates of the newest packages; a
-//! lockfile may lack it), and `checksum`, the SHA-256 of the compact JSON of all fields before it. The same content gives
+//! lockfile may lack it), `recommended` (the packages that came as recommendations; absent if there are none), and
+//! `checksum`, the SHA-256 of the compact JSON of all fields before it. The same content gives
 //! the same bytes.
 //!
 //! Invariant: a [`Lockfile`] that was read is complete and has the content that [`Lockfile::to_json`] wrote, and its
@@ -35,6 +36,8 @@ pub struct Lockfile {
     pub packages: Vec<ResolvedPackage>,
     /// The steps of their installation.
     pub steps: Steps,
+    /// The packages that are there only because others recommend them.
+    pub recommended: Vec<Recommended>,
     /// The dates of its newest packages, once a build has read them from the packages.
     pub newest: Option<Newest>,
 }
@@ -63,6 +66,16 @@ pub struct Steps {
     pub system: Vec<String>,
     /// Packages that were requested, rather than needed by others.
     pub manual: Vec<String>,
+}
+
+/// A package that came as a recommendation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recommended {
+    /// Its label.
+    pub package: String,
+    /// The labels of those that recommend it.
+    pub by: Vec<String>,
 }
 
 /// Returns the label by which [`Steps`] name a package: `name:architecture`.
@@ -142,6 +155,8 @@ struct Body<'a> {
     requested: &'a [String],
     packages: &'a [ResolvedPackage],
     steps: &'a Steps,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    recommended: &'a [Recommended],
     #[serde(skip_serializing_if = "Option::is_none")]
     newest: Option<Newest>,
 }
@@ -172,6 +187,8 @@ struct Read {
     packages: Vec<ResolvedPackage>,
     steps: Steps,
     #[serde(default)]
+    recommended: Vec<Recommended>,
+    #[serde(default)]
     newest: Option<Newest>,
     checksum: Sha256,
 }
@@ -186,6 +203,7 @@ impl Lockfile {
             requested: &self.requested,
             packages: &self.packages,
             steps: &self.steps,
+            recommended: &self.recommended,
             newest: self.newest,
         }
     }
@@ -236,6 +254,7 @@ impl Lockfile {
             requested: read.requested,
             packages: read.packages,
             steps: read.steps,
+            recommended: read.recommended,
             newest: read.newest,
         };
         let found = lockfile.digest();
@@ -323,6 +342,7 @@ mod tests {
             requested: vec!["b".to_owned()],
             packages: resolution(&["a", "b"], &[(1, 0)], &[1]).packages,
             steps: Steps::default(),
+            recommended: Vec::new(),
             newest: None,
         }
     }

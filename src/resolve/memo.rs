@@ -237,6 +237,7 @@ mod tests {
                     base: vec!["a:amd64".to_owned(), "b:amd64".to_owned()],
                     ..Steps::default()
                 },
+                recommended: Vec::new(),
                 newest: None,
             },
             image,

@@ -18,7 +18,11 @@ pub(super) fn install_order(count: usize, dependencies: &[Dependency]) -> Vec<us
     for _ in 0..count {
         graph.add_node(());
     }
-    for edge in dependencies.iter().filter(|edge| edge.from != edge.to) {
+    // A recommendation needs no order.
+    let needs = dependencies
+        .iter()
+        .filter(|edge| edge.kind != DependencyKind::Recommends);
+    for edge in needs.filter(|edge| edge.from != edge.to) {
         if edge.from < count && edge.to < count {
             graph.add_edge(NodeIndex::new(edge.from), NodeIndex::new(edge.to), edge.kind);
         }
@@ -87,7 +91,7 @@ fn order_cycle(graph: &DiGraph<(), DependencyKind>, cycle: &[NodeIndex], order: 
 fn slot(weight: &mut (u32, u32), kind: DependencyKind) -> &mut u32 {
     match kind {
         DependencyKind::PreDepends => &mut weight.0,
-        DependencyKind::Depends => &mut weight.1,
+        DependencyKind::Depends | DependencyKind::Recommends => &mut weight.1,
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Clash<'a> {
 #[derive(Debug)]
 pub(super) struct Relations<'a, N> {
     pub(super) needs: Vec<N>,
+    /// What it recommends: it works without.
+    pub(super) wishes: Vec<N>,
     pub(super) clashes: Vec<Clash<'a>>,
     /// The reason why one of them cannot be used; such a package is never installed.
     pub(super) malformed: Option<String>,
@@ -39,6 +41,7 @@ impl<N> Default for Relations<'_, N> {
     fn default() -> Self {
         Self {
             needs: Vec::new(),
+            wishes: Vec::new(),
             clashes: Vec::new(),
             malformed: None,
         }

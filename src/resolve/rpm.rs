@@ -1,5 +1,5 @@
-//! Resolution of RPM packages, by the rules of rpm-dependencies(7) without weak dependencies, with dnf's choice where
-//! that is unique.
+//! Resolution of RPM packages, by the rules of rpm-dependencies(7), with dnf's choice where that is unique. Of weak
+//! dependencies `Recommends` is followed where that is asked for.
 //!
 //! As for deb, a walk proposes the packages that dnf would choose. Then the solver checks the proposal and, where it
 //! does not hold, finds a solution close to it. Rich dependencies become clauses, see `clause`.
@@ -33,7 +33,7 @@ impl<'a> Resolver<'a> {
         Self(Universe::new(arch, records, without))
     }
 
-    /// Finds the packages to install for `wanted`, which is for the same architecture, without weak dependencies.
+    /// Finds the packages to install for `wanted`, which is for the same architecture.
     ///
     /// Of several providers the resolver takes the one from the repository of greatest priority, then the newest
     /// version, then the one that the repositories list first. It calls `find_files`, at most a few times, to find the
@@ -79,18 +79,18 @@ fn resolve_once(wanted: &Wanted<'_>, universe: &Universe<'_>) -> Result<Resoluti
     let texts = wanted.packages.iter().map(String::as_str);
     let (mut conditional, mut asked): (Vec<_>, Vec<_>) = texts.partition(|text| request::conditional(text).is_some());
     loop {
-        let roots = request::roots(universe, &asked)?;
+        let roots = request::roots(universe, &asked, wanted.recommending)?;
         let proposal = walk::propose(universe, &roots);
-        universe.expect(&proposal);
-        let packages =
+        universe.expect(&proposal.packages);
+        let decided =
             decide(universe, &roots, proposal).map_err(|contradiction| unsolvable(universe, &roots, &contradiction))?;
         let met = conditional.extract_if(.., |text| {
             let other = request::conditional(text).map(|(_, other)| universe.satisfying(&other));
-            other.is_some_and(|other| other.iter().any(|id| packages.contains(id)))
+            other.is_some_and(|other| other.iter().any(|id| decided.packages.contains(id)))
         });
         let met: Vec<_> = met.filter_map(|text| Some(request::conditional(text)?.0)).collect();
         if met.is_empty() {
-            return Ok(arrange(universe, &roots, &packages));
+            return Ok(arrange(universe, &roots, &decided));
         }
         asked.extend(met);
     }

@@ -43,6 +43,8 @@ pub(super) struct Conditions {
     pub(super) roots: Vec<Vec<PackageId>>,
     /// Candidates that come before all others.
     pub(super) favoured: HashSet<PackageId>,
+    /// Packages that are in the solution if that is possible.
+    pub(super) wished: Vec<PackageId>,
 }
 
 /// The needs and exclusions of the part of the problem that has no solution.
@@ -72,7 +74,9 @@ pub(super) fn solve(universe: &impl Universe, wanted: &Conditions) -> Result<Vec
         .map(|candidates| provider.requirement(candidates))
         .collect();
     let mut solver = Solver::new(provider);
-    match solver.solve(Problem::new().requirements(requirements)) {
+    let wished = wanted.wished.iter().copied().map(Package::from_raw);
+    let problem = Problem::new().requirements(requirements).soft_requirements(wished);
+    match solver.solve(problem) {
         Ok(solution) => {
             let mut packages: Vec<_> = solution.into_iter().map(DenseId::into_raw).collect();
             packages.sort_unstable();

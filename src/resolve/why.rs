@@ -2,15 +2,30 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::package::{Dependency, Resolution};
+use crate::package::{Dependency, DependencyKind, Resolution, ResolvedPackage};
 
-/// Returns the shortest chain of dependencies from a requested package to the one called `name`. It is empty if that
-/// package was requested itself, and `None` if it is not part of the resolution or if no requested package leads to it
+use super::lockfile::label;
+
+/// Returns the shortest chain of dependencies from a requested package to the one called `name`, or `name:architecture`;
+/// one with recommendations only if there is no other. It is empty if that package was requested itself, and `None` if it is not part of the resolution or if no requested package leads to it
 /// (it is essential, or an essential package needs it).
 pub fn why(resolution: &Resolution, name: &str) -> Option<Vec<Dependency>> {
-    let target = resolution.packages.iter().position(|package| package.name == name)?;
+    let target = resolution
+        .packages
+        .iter()
+        .position(|package| is_called(package, name))?;
+    chain(resolution, target, |kind| kind != DependencyKind::Recommends).or_else(|| chain(resolution, target, |_| true))
+}
+
+/// Returns whether a package has this name, alone or with its architecture.
+pub fn is_called(package: &ResolvedPackage, name: &str) -> bool {
+    package.name == name || label(package) == name
+}
+
+/// Returns the shortest chain to the package `target` over edges of the kinds that count.
+fn chain(resolution: &Resolution, target: usize, counts: fn(DependencyKind) -> bool) -> Option<Vec<Dependency>> {
     let mut outgoing: HashMap<usize, Vec<&Dependency>> = HashMap::new();
-    for edge in &resolution.dependencies {
+    for edge in resolution.dependencies.iter().filter(|edge| counts(edge.kind)) {
         outgoing.entry(edge.from).or_default().push(edge);
     }
     let mut reached: HashMap<usize, Option<&Dependency>> = resolution.requested.iter().map(|at| (*at, None)).collect();

@@ -114,6 +114,12 @@ tags! {
     LONG_SIZE = 5009;
     /// Capabilities of each file, in the text form of cap_from_text(3).
     FILE_CAPS = 5010;
+    /// Names of the packages that it works better with.
+    RECOMMEND_NAME = 5046;
+    /// Versions of the packages that it works better with.
+    RECOMMEND_VERSION = 5047;
+    /// Operators of the packages that it works better with.
+    RECOMMEND_FLAGS = 5048;
     /// Digest of the compressed payload in hexadecimal.
     PAYLOAD_DIGEST = 5092;
     /// The algorithm of `PAYLOAD_DIGEST` as in OpenPGP; 8 is SHA-256.

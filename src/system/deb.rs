@@ -19,7 +19,7 @@ use crate::configure::ImageSources;
 use crate::dpkg;
 use crate::durable::PathError;
 use crate::install::{self, InitrdRequest, InstallError, InstallReport, InstallRequest, Marks};
-use crate::package::{Arch, DebVersion, PackageRecord, Resolution, ResolvedPackage};
+use crate::package::{DebVersion, PackageRecord, Resolution, ResolvedPackage, Targets};
 use crate::provider::Provider;
 use crate::repo::deb::deb822::{Scanner, Token};
 use crate::repo::deb::{Deb, LoadedIndex};
@@ -113,10 +113,10 @@ impl Offer for Deb {
     fn index(
         repository: &Repository,
         directory: &Path,
-        arch: Arch,
+        targets: Targets<'_>,
         cancel: &Cancel,
     ) -> Result<LoadedIndex, SystemError> {
-        local::load(repository, directory, arch, cancel)
+        local::load(repository, directory, targets, cancel)
     }
 
     fn name(record: &PackageRecord) -> &str {
@@ -165,14 +165,11 @@ impl Offer for Deb {
     fn resolver<'a>(
         _offered: &'a Records<Self>,
         records: &'a [PackageRecord],
-        source: Source<'a>,
+        _source: Source<'a>,
+        targets: Targets<'_>,
         without: &[String],
     ) -> Box<dyn Resolver + 'a> {
-        Box::new(resolve::deb::Resolver::new(
-            source.loader.options.arch,
-            records,
-            without,
-        ))
+        Box::new(resolve::deb::Resolver::new(targets, records, without))
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use crate::cancel::Cancel;
-use crate::package::{Arch, Resolution};
+use crate::package::{Resolution, Targets};
 use crate::repo::{self, Format, Index, Loader, ReleaseInfo, Repository};
 use crate::resolve::Wanted;
 use crate::resolve::rpm::groups::Expanded;
@@ -33,7 +33,7 @@ pub trait Offer: Format {
     fn index(
         repository: &Repository,
         directory: &Path,
-        arch: Arch,
+        targets: Targets<'_>,
         cancel: &Cancel,
     ) -> Result<Index<Self>, SystemError>;
 
@@ -60,11 +60,13 @@ pub trait Offer: Format {
         Ok(Expanded::of(asked))
     }
 
-    /// Indexes `records`, which are those of `offered` or a part of them, without packages with a name of `without`.
+    /// Indexes `records`, which are those of `offered` or a part of them, as far as they are for `targets`, without
+    /// packages with a name of `without`.
     fn resolver<'a>(
         offered: &'a Records<Self>,
         records: &'a [Self::Record],
         source: Source<'a>,
+        targets: Targets<'_>,
         without: &[String],
     ) -> Box<dyn Resolver + 'a>;
 }
@@ -124,7 +126,7 @@ pub trait Catalogue: Debug + Send + Sync {
     fn expand(&self, source: Source<'_>, asked: &[String]) -> Result<Expanded, SystemError>;
 
     /// Gives the resolver of all records without packages with a name of `without`, or of those of the provider's
-    /// repositories alone.
+    /// repositories and the machine's own architecture alone.
     fn resolver<'a>(&'a self, source: Source<'a>, only_own: bool, without: &[String]) -> Box<dyn Resolver + 'a>;
 }
 
@@ -153,7 +155,7 @@ pub fn verify<F: Offer>(loader: &Loader<'_>, repositories: &[Repository]) -> Res
     let served = loader.heads::<F>(&served)?;
     let plain = directories
         .iter()
-        .map(|(repository, directory)| F::index(repository, directory, loader.options.arch, loader.work.cancel));
+        .map(|(repository, directory)| F::index(repository, directory, loader.options.targets(), loader.work.cancel));
     let plain = plain.collect::<Result<_, _>>()?;
     Ok(Box::new(Verified { served, plain }))
 }
@@ -272,7 +274,13 @@ impl<F: Offer> Catalogue for Records<F> {
 
     fn resolver<'a>(&'a self, source: Source<'a>, only_own: bool, without: &[String]) -> Box<dyn Resolver + 'a> {
         let count = if only_own { self.own_count } else { self.records.len() };
-        F::resolver(self, self.records.get(..count).unwrap_or_default(), source, without)
+        let options = &source.loader.options;
+        let targets = match only_own {
+            true => options.arch.into(),
+            false => options.targets(),
+        };
+        let records = self.records.get(..count).unwrap_or_default();
+        F::resolver(self, records, source, targets, without)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cancel::Cancel;
 use crate::configure::ImageSources;
 use crate::durable::PathError;
 use crate::install::{self, InitrdRequest, InstallError, InstallReport, InstallRequest};
-use crate::package::{Arch, Checksum, Evr, Resolution, RpmRecord};
+use crate::package::{Checksum, Evr, Resolution, RpmRecord, Targets};
 use crate::provider::Provider;
 use crate::repo::rpm::{FileOwners, Further, LoadedIndex, Rpm};
 use crate::repo::{Loader, Repository};
@@ -95,10 +95,10 @@ impl Offer for Rpm {
     fn index(
         repository: &Repository,
         directory: &Path,
-        arch: Arch,
+        targets: Targets<'_>,
         cancel: &Cancel,
     ) -> Result<LoadedIndex, SystemError> {
-        local::load(repository, directory, arch, cancel)
+        local::load(repository, directory, targets, cancel)
     }
 
     fn name(record: &RpmRecord) -> &str {
@@ -129,6 +129,7 @@ impl Offer for Rpm {
             details: Detail::of([
                 ("Requires(pre)", &*record.requires_pre),
                 ("Requires", &record.requires),
+                ("Recommends", &record.recommends),
                 ("Provides", &record.provides),
                 ("Conflicts", &record.conflicts),
                 ("Obsoletes", &record.obsoletes),
@@ -149,10 +150,11 @@ impl Offer for Rpm {
         offered: &'a Records<Self>,
         records: &'a [RpmRecord],
         source: Source<'a>,
+        targets: Targets<'_>,
         without: &[String],
     ) -> Box<dyn Resolver + 'a> {
         Box::new(WithFileLists {
-            resolver: resolve::rpm::Resolver::new(source.loader.options.arch, records, without),
+            resolver: resolve::rpm::Resolver::new(targets.native, records, without),
             offered,
             source,
         })

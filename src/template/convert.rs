@@ -151,6 +151,9 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
         bootloader: bootloader(system.read(system::BOOTLOADER)),
         packages: super::packages(system.node),
         removed_packages: super::removed_packages(system.node),
+        recommends: system.read(system::RECOMMENDS) == Some(true),
+        recommends_of: system.read(system::RECOMMENDS_OF),
+        foreign_architectures: system.read(system::FOREIGN_ARCHITECTURES),
         debconf: system.read(system::DEBCONF).iter().filter_map(answer).collect(),
         additional_files: system
             .items(system::ADDITIONAL_FILES)

@@ -13,6 +13,8 @@ use super::schema::{
     user,
 };
 use crate::model::machine;
+use crate::package::ForeignArch;
+use crate::words::Words as _;
 use crate::yaml::schema::Field;
 use crate::yaml::{Findings, Node, Place, Source, Value};
 
@@ -130,6 +132,9 @@ fn merge_system(merged: &mut Node, child: &Node) {
     for field in [system::MACHINE_ID, system::TIMEZONE, system::LOCALE, system::KEYMAP] {
         take(&mut system, section, field);
     }
+    take(&mut system, section, system::RECOMMENDS);
+    merge_list(&mut system, section, system::RECOMMENDS_OF, text, replace);
+    merge_list(&mut system, section, system::FOREIGN_ARCHITECTURES, text, replace);
     merge_services(&mut system, section);
     // Taken whole: what of it is said decides on the rest.
     take(&mut system, section, system::FDE);
@@ -228,8 +233,14 @@ fn text(node: &Node) -> Option<String> {
 /// Returns the name of the package that an item asks for or leaves out: the child's word on it counts.
 fn package(node: &Node) -> Option<String> {
     let text = node.text()?;
-    let name = text.split(['=', ':']).next().unwrap_or(text);
-    Some(name.trim_start_matches('-').to_owned())
+    let text = text.split('=').next().unwrap_or(text).trim_start_matches('-');
+    let name = match text.split_once(':') {
+        // Of another architecture, it is another package.
+        Some((_, arch)) if ForeignArch::named(arch).is_some() => text,
+        Some((name, _)) => name,
+        None => text,
+    };
+    Some(name.to_owned())
 }
 
 /// Returns what two answers to the same question share: package and question.

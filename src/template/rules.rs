@@ -13,6 +13,7 @@ mod system;
 pub(super) use baseline::{check_folded, is_overlay};
 pub(super) use files::refused;
 pub(super) use machine::check_packages;
+pub(super) use packages::check_merged as check_choice;
 pub(super) use people::is_hashed;
 pub(super) use system::{has_hash_partition, hash_partition};
 

@@ -25,7 +25,7 @@ use crate::model::{
     ArtifactFormat, BootProvider, BootType, Compression, FileCompression, FileSystem, ImageType, PartitionFlag,
     PartitionTable, PartitionType,
 };
-use crate::package::Arch;
+use crate::package::{Arch, ForeignArch};
 use crate::words::Words as _;
 use crate::yaml::Node;
 use crate::yaml::schema::{Field, Shape, Text, Unique, fields};
@@ -320,6 +320,22 @@ fields! {
             &Shape::Text(REMOVED_NAME),
             Unique::Value,
             "Packages that the image must not have, although the default or a parent asks for them; the same as -name in packages.",
+        );
+        RECOMMENDS: bool = Field::bool(
+            "recommends",
+            "Whether the packages come with those that they recommend, as apt and dnf install them by default; false if absent.",
+        );
+        RECOMMENDS_OF: [String] = Field::texts(
+            "recommendsOf",
+            &Shape::Text(REMOVED_NAME),
+            Unique::Value,
+            "Packages of the list that come with those that they and their needs recommend, where the others do not.",
+        );
+        FOREIGN_ARCHITECTURES: [ForeignArch] = Field::words(
+            "foreignArchitectures",
+            &machine::FOREIGN,
+            Unique::Value,
+            "Architectures besides the machine's own whose .deb packages can be asked for, as name:i386.",
         );
         DEBCONF: [Node] = Field::maps(
             "debconf",

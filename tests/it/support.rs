@@ -13,5 +13,6 @@ pub mod rpm_fixture;
 pub mod scale;
 pub mod store;
 pub mod templates;
+pub mod terminal;
 pub mod tiny;
 pub mod tree;

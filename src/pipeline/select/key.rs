@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::package::{Arch, PackageFilter, Sha256};
+use crate::package::{Arch, ForeignArch, PackageFilter, Sha256};
 use crate::pipeline::context::Context;
 use crate::repo::{ReleaseInfo, Repository};
 use crate::resolve;
@@ -27,6 +27,12 @@ pub struct Asked<'a> {
     pub named: &'a [String],
     /// Names of packages that the image must not have.
     pub removed: &'a [String],
+    /// Whether all packages come with what they recommend.
+    pub recommends: bool,
+    /// The names of those that do in any case.
+    pub recommends_of: &'a [String],
+    /// The architectures besides that of the image.
+    pub foreign: &'a [ForeignArch],
     /// The kernel version that the template wants.
     pub kernel_version: Option<&'a str>,
     /// The packages of the kernel.
@@ -48,6 +54,9 @@ impl<'a> Asked<'a> {
             packages: &template.system.packages,
             named: &loaded.own_packages,
             removed: &template.system.removed_packages,
+            recommends: template.system.recommends,
+            recommends_of: &template.system.recommends_of,
+            foreign: &template.system.foreign_architectures,
             kernel_version: template.system.kernel.version.as_deref(),
             kernel_packages: &template.system.kernel.packages,
             own: provider.repositories.iter().map(|own| own.id.as_str()).collect(),
@@ -190,6 +199,9 @@ mod tests {
             packages: &[],
             named: &[],
             removed: &[],
+            recommends: false,
+            recommends_of: &[],
+            foreign: &[],
             kernel_version: None,
             kernel_packages: &[],
             own: vec!["main"],
@@ -212,6 +224,9 @@ mod tests {
             key_of(|asked, _, _| asked.packages = &name),
             key_of(|asked, _, _| asked.named = &name),
             key_of(|asked, _, _| asked.removed = &name),
+            key_of(|asked, _, _| asked.recommends = true),
+            key_of(|asked, _, _| asked.recommends_of = &name),
+            key_of(|asked, _, _| asked.foreign = &[ForeignArch::I386]),
             key_of(|asked, _, _| asked.kernel_version = Some("6.12")),
             key_of(|asked, _, _| asked.kernel_packages = &name),
             key_of(|asked, _, _| asked.own = vec![]),

@@ -20,6 +20,7 @@ impl Metadata {
             provider: context.loaded().provider.id(),
             cache: context.workspace.metadata(),
             arch: context.loaded().template.target.arch,
+            foreign: context.loaded().template.system.foreign_architectures.clone(),
             offline: context.request.selecting.offline,
             repositories: repositories.clone(),
         };

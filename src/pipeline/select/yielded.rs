@@ -18,7 +18,7 @@ pub(super) struct Yielded {
 }
 
 impl Yielded {
-    /// Resolves `packages`. Where those of the template exclude one that only the default template names, that one is
+    /// Resolves `packages`, of which `recommending` bring what they recommend. Where those of the template exclude one that only the default template names, that one is
     /// taken out of `packages`.
     ///
     /// # Errors
@@ -27,10 +27,11 @@ impl Yielded {
         &mut self,
         resolver: &mut (dyn Resolver + '_),
         packages: &mut Vec<String>,
+        recommending: &[String],
         asked: &Asked<'_>,
     ) -> Result<Resolution, SystemError> {
         loop {
-            match resolver.resolve(&wanted(packages)) {
+            match resolver.resolve(&wanted(packages, recommending)) {
                 Err(SystemError::Resolve(error)) => match self.give_way(&error, asked) {
                     Some(name) => packages.retain(|package| *package != name),
                     None => return Err(error.into()),
@@ -113,12 +114,15 @@ mod tests {
                 packages: &[],
                 named: &named,
                 removed: &[],
+                recommends: false,
+                recommends_of: &[],
+                foreign: &[],
                 kernel_version: None,
                 kernel_packages: &[],
                 own: Vec::new(),
             };
             let mut yielded = Yielded::default();
-            let resolved = yielded.resolve(&mut Excluding(excluding), &mut packages, &asked);
+            let resolved = yielded.resolve(&mut Excluding(excluding), &mut packages, &[], &asked);
             match left {
                 Some(left) => {
                     resolved.unwrap();

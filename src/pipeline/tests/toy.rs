@@ -19,7 +19,7 @@ use crate::durable::PathError;
 use crate::fetch::Reply;
 use crate::hint::Hint;
 use crate::install::{InitrdRequest, InstallError, InstallReport, InstallRequest, Marks};
-use crate::package::{Arch, Checksum, Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256};
+use crate::package::{Checksum, Dependency, DependencyKind, Resolution, ResolvedPackage, Sha256, Targets};
 use crate::provider::Provider;
 use crate::repo::{Format, FormatProblem, Index, Loader, Problem, ReleaseInfo, Repository, Session};
 use crate::resolve::lockfile::LockedRepository;
@@ -122,7 +122,7 @@ impl Offer for Toy {
     fn index(
         _repository: &Repository,
         directory: &Path,
-        _arch: Arch,
+        _targets: Targets<'_>,
         _cancel: &Cancel,
     ) -> Result<Index<Self>, SystemError> {
         Err(SystemError::Unsigned(directory.to_owned()))
@@ -161,6 +161,7 @@ impl Offer for Toy {
         _offered: &'a Records<Self>,
         records: &'a [ToyRecord],
         _source: Source<'a>,
+        _targets: Targets<'_>,
         _without: &[String],
     ) -> Box<dyn Resolver + 'a> {
         Box::new(ToyResolver(records))

@@ -227,6 +227,11 @@ impl Session<'_> {
                  (components: {components})"
             ));
         }
+        for arch in index::absent_foreign(self, &current.release) {
+            let (id, url) = (&self.repository.id, &current.pointer.url);
+            let note = format!("repository {id}: {url} lists no packages for {}", arch.deb());
+            current.notes.push(note);
+        }
         Ok(current)
     }
 

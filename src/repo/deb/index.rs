@@ -6,7 +6,7 @@ use super::packages::{Parsed, parse_packages_on};
 use super::release::{Listed, Release};
 use crate::archive::compression::{Compression, plausible_bytes};
 use crate::fetch::{FetchError, Reply};
-use crate::package::{Arch, PackageRecord};
+use crate::package::{ForeignArch, PackageRecord, Targets};
 use crate::repo::store::Kind;
 use crate::repo::{Problem, Repository};
 
@@ -31,6 +31,8 @@ pub(super) struct ListedIndex {
     path: String,
     /// Listed forms, the preferred first.
     forms: Vec<(Compression, Listed)>,
+    /// The foreign architecture that it is for: only packages of this one are taken from it.
+    foreign: Option<ForeignArch>,
 }
 
 impl ListedIndex {
@@ -41,7 +43,11 @@ impl ListedIndex {
                 .map(|listed| (form, listed.clone()))
         };
         let forms: Vec<_> = PREFERENCE.into_iter().filter_map(listed).collect();
-        (!forms.is_empty()).then_some(Self { path, forms })
+        (!forms.is_empty()).then_some(Self {
+            path,
+            forms,
+            foreign: None,
+        })
     }
 
     /// Returns the decompressed form, if it is listed.
@@ -65,8 +71,9 @@ pub(super) fn wanted(session: &Session<'_>, release: &Release, url: &str) -> Res
     let all: Vec<ListedIndex> = components
         .iter()
         .flat_map(|name| of_component(session, release, name))
+        .chain(of_foreign(session, release))
         .collect();
-    if all.is_empty() {
+    if all.iter().all(|index| index.foreign.is_some()) {
         let problem = DebProblem::NoIndex {
             url: url.to_owned(),
             component: components.join(" "),
@@ -97,6 +104,29 @@ fn of_component(session: &Session<'_>, release: &Release, component: &str) -> Ve
     own.into_iter().chain(all).collect()
 }
 
+/// Returns the indexes of the repository's components for foreign architectures, as far as `release` lists them.
+fn of_foreign(session: &Session<'_>, release: &Release) -> Vec<ListedIndex> {
+    let components = session.repository.components.iter();
+    let find = |component: &String, arch: ForeignArch| {
+        let index = ListedIndex::find(release, format!("{component}/binary-{}/Packages", arch.deb()))?;
+        let foreign = Some(arch);
+        Some(ListedIndex { foreign, ..index })
+    };
+    let foreign = &session.options.foreign;
+    components
+        .flat_map(|component| foreign.iter().filter_map(move |arch| find(component, *arch)))
+        .collect()
+}
+
+/// Returns the foreign architectures for which `release` lists no index of the repository's components.
+pub(super) fn absent_foreign(session: &Session<'_>, release: &Release) -> Vec<ForeignArch> {
+    let found = of_foreign(session, release);
+    let foreign = session.options.foreign.iter().copied();
+    foreign
+        .filter(|arch| !session.repository.is_flat() && found.iter().all(|index| index.foreign != Some(*arch)))
+        .collect()
+}
+
 /// The number of oddities of an index that are named one by one.
 const NAMED: usize = 5;
 
@@ -109,7 +139,10 @@ impl Session<'_> {
         let parsed = parse_packages_on(self.work.threads, text.into(), id, self.repository.priority);
         self.warn_of_oddities(&parsed, wanted);
         let mut records = parsed.records;
-        records.retain(|record| is_wanted(record, self.repository, self.options.arch));
+        let is_of_index =
+            |record: &PackageRecord| wanted.foreign.is_none_or(|arch| *record.architecture == *arch.deb());
+        let targets = self.options.targets();
+        records.retain(|record| is_of_index(record) && is_wanted(record, self.repository, targets));
         Ok(records)
     }
 
@@ -299,10 +332,10 @@ impl Session<'_> {
     }
 }
 
-/// Returns whether a package is for the architecture and its repository may provide it.
-pub fn is_wanted(record: &PackageRecord, repository: &Repository, arch: Arch) -> bool {
-    (&*record.architecture == arch.deb() || &*record.architecture == "all")
-        && repository.filter.takes(&record.name, Vec::new)
+/// Returns whether a package is for one of the architectures and its repository may provide it.
+pub fn is_wanted(record: &PackageRecord, repository: &Repository, targets: Targets<'_>) -> bool {
+    let mut wanted = targets.deb().chain(["all"]);
+    wanted.any(|arch| *record.architecture == *arch) && repository.filter.takes(&record.name, Vec::new)
 }
 
 /// Checks size and digest against those that the Release file lists.

@@ -51,6 +51,13 @@ pub fn record(head: &RpmHead, place: &Place) -> Result<RpmRecord, RpmFileError> 
         summary: header.string(Tag::SUMMARY)?.unwrap_or_default().trim().into(),
         requires_pre: requires_pre.into(),
         requires: requires.into(),
+        recommends: relations(
+            header,
+            Tag::RECOMMEND_NAME,
+            Tag::RECOMMEND_FLAGS,
+            Tag::RECOMMEND_VERSION,
+        )?
+        .into(),
         provides: relations(header, Tag::PROVIDE_NAME, Tag::PROVIDE_FLAGS, Tag::PROVIDE_VERSION)?.into(),
         conflicts: relations(header, Tag::CONFLICT_NAME, Tag::CONFLICT_FLAGS, Tag::CONFLICT_VERSION)?.into(),
         obsoletes: relations(header, Tag::OBSOLETE_NAME, Tag::OBSOLETE_FLAGS, Tag::OBSOLETE_VERSION)?.into(),

@@ -99,7 +99,7 @@ struct Package {
     built_at: u64,
     /// The one of `lists` that entries are added to.
     list: Option<List>,
-    lists: [String; 5],
+    lists: [String; 6],
     files: String,
     /// The dependency or version that is being read.
     entry: Entry,
@@ -114,6 +114,7 @@ enum List {
     Provides,
     Conflicts,
     Obsoletes,
+    Recommends,
 }
 
 impl Package {
@@ -161,8 +162,13 @@ impl Package {
             "provides" => self.list = Some(List::Provides),
             "conflicts" => self.list = Some(List::Conflicts),
             "obsoletes" => self.list = Some(List::Obsoletes),
-            "entry" => self.entry(start)?,
-            // Weak dependencies and texts for people are ignored.
+            "recommends" => self.list = Some(List::Recommends),
+            "entry" => match self.entry(start) {
+                // A package works without what it recommends.
+                Err(_) if matches!(self.list, Some(List::Recommends)) => {}
+                read => read?,
+            },
+            // Other weak dependencies and texts for people are ignored.
             _ => {}
         }
         Ok(())
@@ -176,7 +182,7 @@ impl Package {
     fn end(&mut self, name: &str) -> Result<(), String> {
         let taken = std::mem::take(&mut self.takes_text);
         match name {
-            "requires" | "provides" | "conflicts" | "obsoletes" => self.list = None,
+            "requires" | "provides" | "conflicts" | "obsoletes" | "recommends" => self.list = None,
             _ if !taken => {}
             "name" => self.text.trim().clone_into(&mut self.name),
             "arch" => self.text.trim().clone_into(&mut self.arch),
@@ -265,6 +271,7 @@ impl Package {
             summary: self.summary.as_str().into(),
             requires_pre: list(List::RequiresPre),
             requires: list(List::Requires),
+            recommends: list(List::Recommends),
             provides: list(List::Provides),
             conflicts: list(List::Conflicts),
             obsoletes: list(List::Obsoletes),

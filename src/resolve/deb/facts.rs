@@ -7,7 +7,7 @@ use crate::resolve::answer::Catalogue;
 use crate::resolve::explain::Facts;
 use crate::resolve::solver::{PackageId, Universe as _};
 
-use super::universe::Universe;
+use super::universe::{Need, Universe};
 
 impl Catalogue for Universe<'_> {
     fn satisfiers(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<(PackageId, DependencyKind)> {
@@ -19,6 +19,13 @@ impl Catalogue for Universe<'_> {
                 Some((satisfier, need.kind))
             })
             .collect()
+    }
+
+    fn wished(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<PackageId> {
+        let relations = self.relations(package);
+        let wishes = relations.wishes.iter();
+        let one_of = |need: &Need<'_>| need.packages().find(|candidate| chosen.contains(candidate));
+        wishes.filter_map(one_of).collect()
     }
 
     fn label(&self, package: PackageId) -> &str {

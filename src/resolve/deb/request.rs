@@ -19,7 +19,9 @@ pub(super) fn roots(universe: &Universe<'_>, wanted: &Wanted<'_>) -> Result<Vec<
         }));
     }
     for text in wanted.packages {
-        roots.extend(look_up(universe, text)?);
+        let recommending = wanted.recommending.contains(text);
+        let found = look_up(universe, text)?.into_iter();
+        roots.extend(found.map(|root| Root { recommending, ..root }));
     }
     unify(universe, &mut roots);
     Ok(roots)
@@ -40,15 +42,22 @@ fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveErro
     if name.is_empty() || version.is_some_and(str::is_empty) {
         return Err(ResolveError::Malformed { text: text.to_owned() });
     }
-    if let Some(arch) = arch.filter(|arch| !["any", "all", "native", universe.arch.deb()].contains(arch)) {
+    let place = match arch {
+        None | Some("any" | "native") => Some(0),
+        Some(arch) => universe.index.place(arch),
+    };
+    let Some(place) = place else {
         return Err(ResolveError::OtherArchitecture {
             text: text.to_owned(),
-            architecture: arch.to_owned(),
+            architecture: arch.unwrap_or_default().to_owned(),
             target: universe.arch.deb(),
         });
+    };
+    if place > 0 {
+        return Ok(vec![root(universe, (place, name), rest, version)?]);
     }
     if !glob::is_pattern(name) {
-        return Ok(vec![root(universe, name, version)?]);
+        return Ok(vec![root(universe, (0, name), name, version)?]);
     }
     let mut names: Vec<_> = universe
         .index
@@ -61,13 +70,24 @@ fn look_up(universe: &Universe<'_>, text: &str) -> Result<Vec<Root>, ResolveErro
         });
     }
     names.sort_unstable();
-    names.into_iter().map(|name| root(universe, name, version)).collect()
+    let root = |name| root(universe, (0, name), name, version);
+    names.into_iter().map(root).collect()
 }
 
-fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Root, ResolveError> {
-    let versions = universe.index.versions(name);
+/// Looks up a name of the architecture at `place`; the user calls it `told`.
+fn root(
+    universe: &Universe<'_>,
+    (place, name): (usize, &str),
+    told: &str,
+    version: Option<&str>,
+) -> Result<Root, ResolveError> {
+    let mut versions = universe.index.versions_at(place, name);
+    if versions.is_empty() && !told.contains(':') {
+        // As with apt, one of another architecture if the machine's own has none.
+        versions = universe.index.foreign_versions(name);
+    }
     if versions.is_empty() {
-        return virtual_root(universe, name);
+        return virtual_root(universe, place, told);
     }
     let Some(wanted) = version else {
         return Ok(Root::new(versions.to_vec()));
@@ -76,7 +96,7 @@ fn root(universe: &Universe<'_>, name: &str, version: Option<&str>) -> Result<Ro
     let candidates: Vec<_> = versions.iter().copied().filter(fits).collect();
     if candidates.is_empty() {
         return Err(ResolveError::NoSuchVersion {
-            name: name.to_owned(),
+            name: told.to_owned(),
             version: wanted.to_owned(),
             available: versions
                 .iter()
@@ -108,14 +128,16 @@ fn pinned(universe: &Universe<'_>, text: &str) -> Option<String> {
 }
 
 /// Looks up a name that only `Provides` fields have; it can be requested if it leaves no choice, as with apt.
-fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveError> {
+fn virtual_root(universe: &Universe<'_>, place: usize, told: &str) -> Result<Root, ResolveError> {
+    let name = told.split(':').next().unwrap_or(told);
     let providers = universe.index.providers(name).map(|(owner, _)| owner);
-    let mut providers: Vec<_> = providers.filter(|id| universe.index.candidate(*id) == *id).collect();
+    let is_here = |id: &PackageId| universe.place(*id) == place && universe.index.candidate(*id) == *id;
+    let mut providers: Vec<_> = providers.filter(is_here).collect();
     providers.dedup();
     match providers[..] {
         [only] => Ok(Root::new(vec![only])),
         [] => Err(ResolveError::UnknownPackage {
-            name: name.to_owned(),
+            name: told.to_owned(),
             similar: similar(name, universe.index.names()),
         }),
         _ => {
@@ -125,7 +147,7 @@ fn virtual_root(universe: &Universe<'_>, name: &str) -> Result<Root, ResolveErro
                 .collect();
             names.sort_unstable();
             Err(ResolveError::Virtual {
-                name: name.to_owned(),
+                name: told.to_owned(),
                 providers: names,
             })
         }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::package::{Arch, Dependency, DependencyKind, MultiArch, Sha256, Stanza};
+use crate::package::{Arch, Dependency, DependencyKind, ForeignArch, MultiArch, Sha256, Stanza};
 
 /// Makes a package from lines such as `a 1.0` and `Depends: b (>= 2) | c`.
 fn record(text: &str) -> PackageRecord {
@@ -18,10 +18,11 @@ fn record(text: &str) -> PackageRecord {
         name: name.into(),
         version: version.into(),
         architecture: fields.get("Architecture").copied().unwrap_or("amd64").into(),
-        multi_arch: if &*field("Multi-Arch") == "allowed" {
-            MultiArch::Allowed
-        } else {
-            MultiArch::No
+        multi_arch: match &*field("Multi-Arch") {
+            "allowed" => MultiArch::Allowed,
+            "same" => MultiArch::Same,
+            "foreign" => MultiArch::Foreign,
+            _ => MultiArch::No,
         },
         essential: &*field("Essential") == "yes",
         priority: fields.get("Priority").copied().unwrap_or("optional").into(),
@@ -46,6 +47,7 @@ fn request(packages: &str) -> Request {
     Request {
         arch: Arch::X86_64,
         packages: packages.split_ascii_whitespace().map(str::to_owned).collect(),
+        recommending: Vec::new(),
         include_essential: false,
     }
 }
@@ -449,6 +451,7 @@ fn packages_that_are_left_out_do_not_exist() {
         let packages: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
         let wanted = Wanted {
             packages: &packages,
+            recommending: &[],
             include_essential: false,
         };
         resolver.resolve(&wanted).map(|resolution| resolution.packages.len())
@@ -470,4 +473,116 @@ fn an_error_tells_which_parts_of_the_request_it_is_about() {
     assert_eq!(asked("a c d"), ["a", "c"]);
     assert_eq!(asked("zzz"), ["zzz"]);
     assert_eq!(asked("d=7"), ["d"]);
+}
+
+/// Returns `name:architecture` of all packages for a request in which those before `+` bring what they recommend, on a
+/// machine that runs i386 too.
+fn chosen(universe: &[&str], packages: &str) -> Result<Vec<String>, String> {
+    let records: Vec<_> = universe.iter().map(|text| record(text)).collect();
+    let targets = Targets {
+        native: Arch::X86_64,
+        foreign: &[ForeignArch::I386],
+    };
+    let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let recommending = words(packages.split_once('+').map_or("", |(before, _)| before));
+    let resolver = Resolver::new(targets, &records, &[]);
+    let resolution = resolver.resolve(&Wanted {
+        packages: &words(&packages.replace('+', " ")),
+        recommending: &recommending,
+        include_essential: false,
+    });
+    let resolution = resolution.map_err(|error| error.to_string())?;
+    let name = |package: &ResolvedPackage| match package.architecture.as_str() {
+        "amd64" => package.name.clone(),
+        architecture => format!("{}:{architecture}", package.name),
+    };
+    let mut names: Vec<_> = resolution.packages.iter().map(name).collect();
+    names.sort();
+    Ok(names)
+}
+
+#[test]
+fn recommendations_are_followed_where_they_fit() {
+    let universe = [
+        "a 1; Depends: b; Recommends: gone | c, x (>= 2), d",
+        "b 1; Recommends: e",
+        "c 1; Depends: f; Recommends: g",
+        "d 1; Conflicts: y",
+        "e 1",
+        "f 1",
+        "g 1; Depends: gone",
+        "x 1",
+        "y 1; Recommends: a",
+        "z 1; Depends: b",
+    ];
+    for (asked, expected) in [
+        ("a", "a b"),
+        ("a +", "a b c d e f"),
+        ("a + y", "a b c e f y"),
+        ("y + a", "a b y"),
+        // What was there before is not asked again.
+        ("z", "b z"),
+    ] {
+        assert_eq!(chosen(&universe, asked).unwrap().join(" "), expected, "{asked}");
+    }
+    let records = universe.map(record);
+    let packages = ["z", "a"].map(str::to_owned);
+    let wanted = Wanted {
+        packages: &packages,
+        recommending: &packages[1..],
+        include_essential: false,
+    };
+    let resolution = Resolver::new(Arch::X86_64, &records, &[]).resolve(&wanted).unwrap();
+    let names: Vec<_> = resolution.packages.iter().map(|package| &*package.name).collect();
+    assert!(!names.contains(&"e"), "{names:?}");
+    let chain = crate::resolve::why(&resolution, "f").unwrap();
+    let kinds: Vec<_> = chain.iter().map(|edge| edge.kind).collect();
+    assert_eq!(kinds, [DependencyKind::Recommends, DependencyKind::Depends]);
+}
+
+#[test]
+fn packages_of_two_architectures_follow_multi_arch() {
+    let universe = [
+        "libc 2; Multi-Arch: same",
+        "libc 2; Multi-Arch: same; Architecture: i386",
+        "lib 1; Multi-Arch: same; Depends: libc",
+        "lib 2; Multi-Arch: same; Depends: libc; Architecture: i386",
+        "tool 1; Multi-Arch: foreign; Depends: libc",
+        "tool 1; Multi-Arch: foreign; Depends: libc; Architecture: i386",
+        "py 1; Multi-Arch: allowed",
+        "py 1; Multi-Arch: allowed; Architecture: i386",
+        "data 1; Architecture: all",
+        "docs 1; Architecture: all; Multi-Arch: foreign",
+        "app 1; Depends: libc, tool, py:any, docs",
+        "app 1; Depends: libc, tool, py:any, docs; Architecture: i386",
+        "needs-data 1; Depends: data; Architecture: i386",
+        "plain 1",
+        "plain 1; Architecture: i386",
+        "wine32 1; Depends: libc; Architecture: i386",
+        "mta 1; Provides: mail; Multi-Arch: foreign",
+        "wants-mail 1; Depends: mail; Architecture: i386",
+        "only-here 1; Depends: plain:amd64; Architecture: i386",
+        "hates 1; Breaks: plain",
+    ];
+    for (asked, expected) in [
+        ("app", Ok("app docs:all libc py tool")),
+        // A tool of either architecture will do, and the machine's own comes first.
+        ("app:i386", Ok("app:i386 docs:all libc libc:i386 py tool")),
+        ("wine32", Ok("libc:i386 wine32:i386")),
+        ("libc libc:i386", Ok("libc libc:i386")),
+        ("wants-mail:i386", Ok("mta wants-mail:i386")),
+        ("only-here:i386", Ok("only-here:i386 plain")),
+        ("plain plain:i386", Err("Multi-Arch: no")),
+        ("lib lib:i386", Err("the same version of all architectures")),
+        ("needs-data:i386", Err("needs data")),
+        ("hates plain:i386", Err("Breaks: plain")),
+        ("libd:i386", Err("no repository has a package named libd:i386")),
+        ("libc:armhf", Err("the target is amd64, not armhf")),
+    ] {
+        match (chosen(&universe, asked), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found.join(" "), expected, "{asked}"),
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{asked}: {found}"),
+            (found, expected) => panic!("{asked}: {found:?} instead of {expected:?}"),
+        }
+    }
 }

@@ -5,14 +5,16 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use crate::package::{Arch, DependencyKind, MultiArch, PackageRecord, Relation, RelationError, parse_relations};
+use crate::package::{
+    Arch, DependencyKind, MultiArch, OrGroup, PackageRecord, Relation, RelationError, Targets, parse_relations,
+};
 use crate::resolve::relations::{self, Clash, Parsed};
 use crate::resolve::solver::{self, NameId, PackageId};
 
 use super::index::Index;
 use super::mention;
 
-/// One or-group of `Pre-Depends` or `Depends` with the packages that satisfy it.
+/// One or-group of `Pre-Depends`, `Depends` or `Recommends` with the packages that satisfy it.
 #[derive(Debug)]
 pub(super) struct Need<'a> {
     pub(super) kind: DependencyKind,
@@ -68,11 +70,11 @@ pub(super) struct Universe<'a> {
 
 impl<'a> Universe<'a> {
     /// Indexes `records`, see [`Index::new`].
-    pub(super) fn new(arch: Arch, records: &'a [PackageRecord], without: &[String]) -> Self {
+    pub(super) fn new(targets: Targets<'_>, records: &'a [PackageRecord], without: &[String]) -> Self {
         Self {
-            arch,
+            arch: targets.native,
             records,
-            index: Index::new(arch, records, without),
+            index: Index::new(targets, records, without),
             relations: Parsed::default(),
         }
     }
@@ -89,23 +91,16 @@ impl<'a> Universe<'a> {
 
     fn parse(&self, package: PackageId) -> Relations<'a> {
         let record = self.record(package);
+        let place = self.place(package);
         let mut result = Relations::default();
         for (kind, field, text) in [
             (DependencyKind::PreDepends, "Pre-Depends", &record.pre_depends),
             (DependencyKind::Depends, "Depends", &record.depends),
         ] {
             match parse_relations(text, self.arch) {
-                Ok(groups) => result.needs.extend(groups.into_iter().map(|group| {
-                    Need {
-                        kind,
-                        text: group.text,
-                        alternatives: group
-                            .alternatives
-                            .iter()
-                            .map(|relation| self.satisfying(relation))
-                            .collect(),
-                    }
-                })),
+                Ok(groups) => result
+                    .needs
+                    .extend(groups.iter().map(|group| self.need(place, kind, group))),
                 Err(error) => result.malformed = Some(malformed(field, &error)),
             }
         }
@@ -126,15 +121,64 @@ impl<'a> Universe<'a> {
                 Err(error) => result.malformed = Some(malformed(field, &error)),
             }
         }
+        result.clashes.extend(self.clash_of_architectures(package));
+        // A malformed recommendation is none: the package works without.
+        let wishes = parse_relations(&record.recommends, self.arch).unwrap_or_default();
+        let wishes = wishes
+            .iter()
+            .map(|group| self.need(place, DependencyKind::Recommends, group));
+        result.wishes.extend(wishes);
         result
     }
 
-    /// Finds the packages that satisfy a positive relation, in apt's order of preference.
-    fn satisfying(&self, relation: &Relation<'a>) -> Alternative<'a> {
+    /// Makes the need of a package of the architecture at `place`.
+    fn need(&self, place: usize, kind: DependencyKind, group: &OrGroup<'a>) -> Need<'a> {
+        Need {
+            kind,
+            text: group.text,
+            alternatives: group
+                .alternatives
+                .iter()
+                .map(|relation| self.satisfying(place, relation))
+                .collect(),
+        }
+    }
+
+    /// Returns the place of a package's architecture, see [`Index::place`].
+    pub(super) fn place(&self, package: PackageId) -> usize {
+        self.index.place(&self.record(package).architecture).unwrap_or_default()
+    }
+
+    /// Returns the packages of the same name and another architecture that `package` cannot be together with: all, or
+    /// for `Multi-Arch: same` those of another version or without this field (deb-control(5), "Multi-Arch").
+    fn clash_of_architectures(&self, package: PackageId) -> Option<Clash<'a>> {
+        if !self.index.has_foreign() {
+            return None;
+        }
+        let (record, place) = (self.record(package), self.place(package));
+        let mut packages: Vec<_> = self.index.all_versions(&record.name).collect();
+        packages.retain(|id| {
+            let other = self.record(*id);
+            let same = [record, other].iter().all(|one| one.multi_arch == MultiArch::Same);
+            self.place(*id) != place && !(same && other.version == record.version)
+        });
+        let text = match record.multi_arch {
+            MultiArch::Same => "same, which needs the same version of all architectures",
+            MultiArch::Foreign => "foreign, of which one architecture is enough",
+            MultiArch::Allowed => "allowed, of which one architecture can be there",
+            MultiArch::No => "no, of which one architecture can be there",
+        };
+        let field = "Multi-Arch";
+        (!packages.is_empty()).then_some(Clash { field, text, packages })
+    }
+
+    /// Finds the packages that satisfy a positive relation of a package of the architecture at `place`, in apt's order
+    /// of preference.
+    fn satisfying(&self, place: usize, relation: &Relation<'a>) -> Alternative<'a> {
         let fits = |id: &PackageId| match relation.qualifier {
-            None | Some("native") => true,
+            None | Some("native") => self.place(*id) == place || self.record(*id).multi_arch == MultiArch::Foreign,
             Some("any") => self.record(*id).multi_arch == MultiArch::Allowed,
-            Some(other) => other == self.arch.deb(),
+            Some(other) => self.index.place(other) == Some(self.place(*id)),
         };
         let mut packages = self.index.matching(relation, self.records);
         packages.retain(fits);
@@ -150,14 +194,15 @@ impl<'a> Universe<'a> {
     }
 
     /// Returns apt's rank of a package for a relation to `name`, smaller is better: candidates before other versions,
-    /// the real package before providers, then essential ones, then by `Priority`.
-    fn rank(&self, name: &str, package: PackageId) -> (bool, bool, bool, u8) {
+    /// the real package before providers, then essential ones, then by `Priority`, then the machine's own architecture.
+    fn rank(&self, name: &str, package: PackageId) -> (bool, bool, bool, u8, usize) {
         let record = self.record(package);
         (
             self.index.candidate(package) != package,
             &*record.name != name,
             !record.essential,
             priority_rank(&record.priority),
+            self.place(package),
         )
     }
 
@@ -193,13 +238,14 @@ impl<'a> Universe<'a> {
     fn hit_by(&self, package: PackageId, relation: &Relation<'_>) -> Vec<PackageId> {
         if relation
             .qualifier
-            .is_some_and(|arch| !matches!(arch, "any" | "native") && arch != self.arch.deb())
+            .is_some_and(|arch| !matches!(arch, "any" | "native") && self.index.place(arch).is_none())
         {
             return Vec::new();
         }
+        let named = relation.qualifier.and_then(|arch| self.index.place(arch));
         let own = &self.record(package).name;
         let mut found = self.index.matching(relation, self.records);
-        found.retain(|id| self.record(*id).name != *own);
+        found.retain(|id| self.record(*id).name != *own && named.is_none_or(|place| self.place(*id) == place));
         found
     }
 }
@@ -232,7 +278,9 @@ impl solver::Universe for Universe<'_> {
     }
 
     fn versions(&self, name: NameId) -> Vec<PackageId> {
-        self.index.versions(&self.record(name).name).to_vec()
+        self.index
+            .versions_at(self.place(name), &self.record(name).name)
+            .to_vec()
     }
 
     fn requirements(&self, package: PackageId) -> Vec<Vec<PackageId>> {
@@ -252,6 +300,9 @@ impl solver::Universe for Universe<'_> {
 
     fn describe(&self, package: PackageId) -> String {
         let record = self.record(package);
-        format!("{} {}", record.name, record.version)
+        match self.place(package) {
+            0 => format!("{} {}", record.name, record.version),
+            _ => format!("{}:{} {}", record.name, record.architecture, record.version),
+        }
     }
 }

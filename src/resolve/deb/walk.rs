@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::resolve::answer::{Proposal, Root};
 use crate::resolve::solver::PackageId;
 
 use super::universe::{Need, Relations, Universe};
@@ -35,10 +36,15 @@ struct Walk<'u, 'a> {
     marks: HashMap<PackageId, Mark>,
     /// Explicitly requested versions, by candidate.
     chosen: HashMap<PackageId, PackageId>,
+    /// Recommendations are followed at present.
+    follows: bool,
+    /// The packages whose recommendations were followed.
+    wishing: HashSet<PackageId>,
 }
 
-/// Returns the packages that apt would install for the `requested` ones, which have the requested versions.
-pub(super) fn propose(universe: &Universe<'_>, requested: &[PackageId]) -> HashSet<PackageId> {
+/// Returns the packages that apt would install for `roots`, one after the other.
+pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> Proposal {
+    let requested: Vec<_> = roots.iter().map(Root::preferred).collect();
     let mut walk = Walk {
         universe,
         marks: HashMap::new(),
@@ -46,17 +52,23 @@ pub(super) fn propose(universe: &Universe<'_>, requested: &[PackageId]) -> HashS
             .iter()
             .map(|id| (universe.index.candidate(*id), *id))
             .collect(),
+        follows: false,
+        wishing: HashSet::new(),
     };
     // All requested packages count as installed before the first dependency is examined.
-    for package in requested {
+    for package in &requested {
         let mark = walk.mark_mut(*package);
         mark.installed = true;
         mark.protected = true;
     }
-    for package in requested {
-        walk.install(*package, By::Request, 0);
+    for root in roots {
+        walk.follows = root.recommending;
+        walk.install(root.preferred(), By::Request, 0);
     }
-    walk.needed_by(requested)
+    Proposal {
+        packages: walk.needed_by(&requested),
+        wishing: walk.wishing,
+    }
 }
 
 impl Walk<'_, '_> {
@@ -113,6 +125,9 @@ impl Walk<'_, '_> {
         mark.protected = true;
         let needs = pending.iter().filter_map(|at| relations.needs.get(*at));
         works &= self.install_needs(needs, before.protected, by, depth);
+        if self.follows && (works || !strict) {
+            self.install_wishes(package, &relations, depth);
+        }
         let mark = self.mark_mut(package);
         mark.protected = before.protected;
         if !works && strict {
@@ -178,6 +193,16 @@ impl Walk<'_, '_> {
         works
     }
 
+    /// Marks what a package recommends, as far as that can be installed.
+    fn install_wishes(&mut self, package: PackageId, relations: &Relations<'_>, depth: usize) {
+        self.wishing.insert(package);
+        for wish in &relations.wishes {
+            if !self.is_satisfied(wish) {
+                self.install_one_of(wish, false, depth);
+            }
+        }
+    }
+
     /// Returns the packages that could satisfy a need: groups of equals, in the order in which apt tries them.
     fn solutions(&self, need: &Need<'_>) -> Vec<Vec<PackageId>> {
         let mut solutions = Vec::new();
@@ -231,7 +256,8 @@ impl Walk<'_, '_> {
         let mut queue = requested.to_vec();
         while let Some(package) = queue.pop() {
             let relations = self.universe.relations(package);
-            for other in relations.needs.iter().flat_map(Need::packages) {
+            let wishes = relations.wishes.iter().filter(|_| self.wishing.contains(&package));
+            for other in relations.needs.iter().chain(wishes).flat_map(Need::packages) {
                 if self.is_installed(other) && needed.insert(other) {
                     queue.push(other);
                 }

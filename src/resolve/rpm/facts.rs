@@ -19,6 +19,15 @@ impl Catalogue for Universe<'_> {
             .collect()
     }
 
+    fn wished(&self, package: PackageId, chosen: &HashSet<PackageId>) -> Vec<PackageId> {
+        let relations = self.relations(package);
+        let there = |id: &PackageId| chosen.contains(id);
+        let binding = relations.wishes.iter().filter(|wish| wish.binds(there));
+        binding
+            .filter_map(|wish| wish.clause.packages.iter().copied().find(there))
+            .collect()
+    }
+
     fn label(&self, package: PackageId) -> &str {
         &self.record(self.owner_of(package)).name
     }

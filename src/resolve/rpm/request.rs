@@ -14,11 +14,17 @@ pub(super) fn conditional(text: &str) -> Option<(&str, Capability<'_>)> {
     Some((name, Capability::parse(other).ok()?))
 }
 
-/// Looks up all requested packages.
-pub(super) fn roots(universe: &Universe<'_>, asked: &[&str]) -> Result<Vec<Root>, ResolveError> {
+/// Looks up all requested packages; `recommending` are those whose recommendations are wanted.
+pub(super) fn roots(
+    universe: &Universe<'_>,
+    asked: &[&str],
+    recommending: &[String],
+) -> Result<Vec<Root>, ResolveError> {
     let mut roots = Vec::new();
     for text in asked {
-        roots.extend(look_up(universe, text)?);
+        let recommending = recommending.iter().any(|one| one == text);
+        let found = look_up(universe, text)?.into_iter();
+        roots.extend(found.map(|root| Root { recommending, ..root }));
     }
     unify(universe, &mut roots);
     Ok(roots)

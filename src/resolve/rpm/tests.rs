@@ -24,6 +24,7 @@ fn record(text: &str) -> RpmRecord {
         summary: field("Summary"),
         requires_pre: field("Pre"),
         requires: field("Requires"),
+        recommends: field("Recommends"),
         provides: field("Provides"),
         conflicts: field("Conflicts"),
         obsoletes: field("Obsoletes"),
@@ -47,6 +48,7 @@ fn request(packages: &str) -> Request {
     Request {
         arch: Arch::X86_64,
         packages: packages.split_ascii_whitespace().map(str::to_owned).collect(),
+        recommending: Vec::new(),
         include_essential: true,
     }
 }

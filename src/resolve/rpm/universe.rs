@@ -56,6 +56,15 @@ impl relations::Need for Need<'_> {
 /// The relations of one package.
 pub(super) type Relations<'a> = relations::Relations<'a, Need<'a>>;
 
+/// Where the owners of a file are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// In all that is known, and if that is nothing, in file lists that are read for it.
+    All,
+    /// In what is known already: a recommendation is not worth a download.
+    Known,
+}
+
 /// One variant of a helper.
 #[derive(Debug)]
 struct Variant {
@@ -168,14 +177,24 @@ impl<'a> Universe<'a> {
             (DependencyKind::Depends, &record.requires),
         ] {
             for text in field.lines() {
-                match self.clauses(text, true) {
+                match self.clauses(text, true, Search::All) {
                     Ok(clauses) => self.add_needs(&mut result, package, (kind, text), clauses),
                     Err(reason) => result.malformed = Some(format!("Requires: {text}: {reason}")),
                 }
             }
         }
+        for text in record.recommends.lines() {
+            // A recommendation that cannot be read is none: the package works without.
+            let clauses = self.clauses(text, true, Search::Known).unwrap_or_default().into_iter();
+            result.wishes.extend(clauses.map(|clause| Need {
+                kind: DependencyKind::Recommends,
+                text,
+                clause,
+                helper: None,
+            }));
+        }
         for text in record.conflicts.lines() {
-            match self.clauses(text, false) {
+            match self.clauses(text, false, Search::All) {
                 Ok(clauses) => self.add_conflicts(&mut result, package, text, clauses),
                 Err(reason) => result.malformed = Some(format!("Conflicts: {text}: {reason}")),
             }
@@ -194,9 +213,9 @@ impl<'a> Universe<'a> {
         result
     }
 
-    fn clauses(&self, text: &str, fulfilled: bool) -> Result<Vec<Clause>, String> {
+    fn clauses(&self, text: &str, fulfilled: bool, search: Search) -> Result<Vec<Clause>, String> {
         let dependency = RpmDependency::parse(text).map_err(|error| error.to_string())?;
-        let mut satisfying = |capability: &Capability<'_>| self.satisfying(capability);
+        let mut satisfying = |capability: &Capability<'_>| self.found(capability, search);
         clauses(&dependency, fulfilled, &mut satisfying).map_err(str::to_owned)
     }
 
@@ -274,9 +293,14 @@ impl<'a> Universe<'a> {
     /// Returns the packages that satisfy a capability, preferred first: those that another one obsoletes come last,
     /// then the greater priority is preferred, then the name listed first, and of each name the best version.
     pub(super) fn satisfying(&self, wanted: &Capability<'_>) -> Set {
+        self.found(wanted, Search::All)
+    }
+
+    /// Does the same as [`Self::satisfying`], as far as `search` goes.
+    fn found(&self, wanted: &Capability<'_>, search: Search) -> Set {
         let mut found = self.index.providers(wanted);
         if wanted.name.starts_with('/') {
-            found.extend(self.owners(wanted.name, found.is_empty()));
+            found.extend(self.owners(wanted.name, search == Search::All && found.is_empty()));
             found.sort_unstable();
             found.dedup();
         }

@@ -3,14 +3,15 @@
 //!
 //! The walk only proposes; the solver checks and corrects it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
-use crate::resolve::answer::Root;
+use crate::resolve::answer::{Proposal, Root};
 use crate::resolve::solver::{NameId, PackageId, Universe as _};
 
 use super::universe::{Need, Relations, Universe};
 
+#[derive(Clone)]
 struct Walk<'u, 'a> {
     universe: &'u Universe<'a>,
     /// The chosen package of each name.
@@ -22,10 +23,12 @@ struct Walk<'u, 'a> {
     open: VecDeque<(Rc<Relations<'a>>, usize)>,
     /// Needs whose conditions do not hold yet.
     waiting: Vec<(Rc<Relations<'a>>, usize)>,
+    /// A need was met that none of its packages can fulfil any more.
+    stuck: bool,
 }
 
 /// Returns the packages to propose for `roots`.
-pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> HashSet<PackageId> {
+pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> Proposal {
     let mut walk = Walk {
         universe,
         chosen: HashMap::new(),
@@ -33,6 +36,7 @@ pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> HashSet<Packag
         fresh: VecDeque::new(),
         open: VecDeque::new(),
         waiting: Vec::new(),
+        stuck: false,
     };
     for root in roots {
         let fulfilled = root.candidates.iter().any(|id| walk.is_chosen(id));
@@ -41,7 +45,12 @@ pub(super) fn propose(universe: &Universe<'_>, roots: &[Root]) -> HashSet<Packag
         }
     }
     walk.run();
-    walk.chosen.into_values().collect()
+    let first = roots.iter().position(|root| root.recommending);
+    let wishing = first.map_or_else(HashSet::new, |first| walk.follow(roots, first));
+    Proposal {
+        packages: walk.chosen.into_values().collect(),
+        wishing,
+    }
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -66,6 +75,64 @@ impl<'a> Walk<'_, 'a> {
                 self.choose_first(&need.clause.packages);
             }
         }
+    }
+
+    /// Adds what is recommended by the recommending ones of `roots` and by all that they bring, as far as it fits; the
+    /// `first` of them comes after the packages that count as installed. Returns the packages whose recommendations were
+    /// followed.
+    fn follow(&mut self, roots: &[Root], first: usize) -> HashSet<PackageId> {
+        let of = |roots: &[Root], is_wanted: fn(&Root) -> bool| -> Vec<PackageId> {
+            let wanted = roots.iter().filter(|root| is_wanted(root));
+            let chosen = wanted.flat_map(|root| root.candidates.iter().copied());
+            chosen.filter(|id| self.is_chosen(id)).collect()
+        };
+        let recommending = of(roots, |root| root.recommending);
+        let installed = self.closure(of(roots.get(..first).unwrap_or_default(), |_| true));
+        let mut wishing = BTreeSet::new();
+        let mut added = recommending.clone();
+        while !added.is_empty() {
+            let reached = self.closure(added).into_iter();
+            wishing.extend(reached.filter(|id| !installed.contains(id) || recommending.contains(id)));
+            // All of them: what was added may be the condition of a recommendation.
+            added = self.grant(&wishing);
+        }
+        wishing.into_iter().collect()
+    }
+
+    /// Returns `packages` with all chosen ones that they need, in ascending order.
+    fn closure(&self, packages: Vec<PackageId>) -> BTreeSet<PackageId> {
+        let mut closure: BTreeSet<_> = packages.iter().copied().collect();
+        let mut queue = packages;
+        while let Some(package) = queue.pop() {
+            let relations = self.universe.relations(package);
+            let chosen = relations.needs.iter().flat_map(|need| need.clause.packages.iter());
+            queue.extend(chosen.copied().filter(|id| self.is_chosen(id) && closure.insert(*id)));
+        }
+        closure
+    }
+
+    /// Chooses what `packages` recommend, each with its needs, unless that is impossible; returns what was chosen.
+    fn grant(&mut self, packages: &BTreeSet<PackageId>) -> Vec<PackageId> {
+        let mut granted = Vec::new();
+        for package in packages {
+            let relations = self.universe.relations(*package);
+            for wish in &relations.wishes {
+                if !wish.binds(|id| self.is_chosen(id)) || self.is_met(wish) {
+                    continue;
+                }
+                let mut attempt = Self {
+                    stuck: false,
+                    ..self.clone()
+                };
+                attempt.choose_first(&wish.clause.packages);
+                attempt.run();
+                if !attempt.stuck {
+                    *self = attempt;
+                    granted.extend(wish.clause.packages.iter().copied().filter(|id| self.is_chosen(id)));
+                }
+            }
+        }
+        granted
     }
 
     /// Chooses the package of a need without a choice; other needs are kept for later.
@@ -106,6 +173,7 @@ impl<'a> Walk<'_, 'a> {
 
     fn choose_first(&mut self, candidates: &[PackageId]) {
         let Some(package) = candidates.iter().copied().find(|id| self.is_possible(*id)) else {
+            self.stuck = true;
             return;
         };
         self.chosen.insert(self.universe.name(package), package);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cancel::Cancel;
-use crate::package::{Arch, Sha256};
+use crate::package::{Sha256, Targets};
 use crate::repo::deb::{self, LoadedIndex};
 use crate::repo::{PackageFile, Repository};
 
@@ -19,7 +19,7 @@ use crate::system::error::SystemError;
 pub(super) fn load(
     repository: &Repository,
     directory: &Path,
-    arch: Arch,
+    targets: Targets<'_>,
     cancel: &Cancel,
 ) -> Result<LoadedIndex, SystemError> {
     if !repository.trusted {
@@ -37,7 +37,7 @@ pub(super) fn load(
         return Err(SystemError::package(directory, error.to_string()));
     }
     let mut records = parsed.records;
-    records.retain(|record| deb::is_wanted(record, repository, arch));
+    records.retain(|record| deb::is_wanted(record, repository, targets));
     Ok(directory::index(repository, directory, records, sha256))
 }
 
@@ -65,6 +65,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::package::Arch;
     use crate::repo::Signed;
     use crate::repo::deb::Deb;
     use crate::system::Offer as _;
@@ -113,7 +114,7 @@ mod tests {
         fs::write(directory.path().join("README"), "no package").unwrap();
         let mine = repository(directory.path(), true);
         let found = Deb::directory(&mine).unwrap();
-        let index = load(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap();
+        let index = load(&mine, &found, Arch::X86_64.into(), &Cancel::default()).unwrap();
         let names: Vec<_> = index.records.iter().map(|record| &*record.name).collect();
         assert_eq!(names, ["a", "b"]);
         for record in &index.records {
@@ -130,12 +131,12 @@ mod tests {
         let unsigned = load(
             &repository(directory.path(), false),
             &found,
-            Arch::X86_64,
+            Arch::X86_64.into(),
             &Cancel::default(),
         );
         assert!(unsigned.unwrap_err().hint().unwrap().contains("[trusted=yes]"));
         fs::write(directory.path().join("z.deb"), "damaged").unwrap();
-        let error = load(&mine, &found, Arch::X86_64, &Cancel::default()).unwrap_err();
+        let error = load(&mine, &found, Arch::X86_64.into(), &Cancel::default()).unwrap_err();
         assert!(error.to_string().contains("z.deb"), "{error}");
         fs::create_dir(directory.path().join("dists")).unwrap();
         assert_eq!(

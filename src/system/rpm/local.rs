@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::durable::{self, PathError};
-use crate::package::{Arch, RpmRecord, Sha256};
+use crate::package::{RpmRecord, Sha256, Targets};
 use crate::repo::rpm::{self, LoadedIndex};
 use crate::repo::{Repository, Signed};
 use crate::rpmfile::{RpmFileError, RpmHead, Tag};
@@ -27,7 +27,7 @@ const GHOST: u64 = 1 << 6;
 pub(super) fn load(
     repository: &Repository,
     directory: &Path,
-    arch: Arch,
+    targets: Targets<'_>,
     cancel: &Cancel,
 ) -> Result<LoadedIndex, SystemError> {
     let signed = repository.signed == Signed::Packages && !repository.keys.is_empty();
@@ -50,7 +50,7 @@ pub(super) fn load(
         // Writing to a String cannot fail.
         let _ = writeln!(digests, "{} {}", file.sha256, place.path);
         let record = record(&file.path, &place).map_err(|error| package.explain(error))?;
-        records.extend(Some(record).filter(|record| rpm::is_wanted(record, repository, arch)));
+        records.extend(Some(record).filter(|record| rpm::is_wanted(record, repository, targets.native)));
     }
     let mut index: LoadedIndex = directory::index(repository, directory, records, Sha256::of(digests));
     index.release.suite.clear();

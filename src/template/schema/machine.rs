@@ -1,5 +1,7 @@
 //! Fields of the machine's own settings: services, language, kernel.
 
+use crate::package::ForeignArch;
+use crate::words::Words as _;
 use crate::yaml::schema::{Field, Shape, Text, Unique, fields};
 
 use super::checks;
@@ -39,6 +41,9 @@ pub(super) const MODULE: Shape = Shape::Text(
         .max_chars(128)
         .pattern("[A-Za-z0-9_-]+", "the name of a kernel module, such as br_netfilter"),
 );
+
+/// An architecture besides the machine's own (dpkg(1), `--add-architecture`).
+pub(super) const FOREIGN: Shape = Shape::Text(Text::ANY.one_of(ForeignArch::CHOICES));
 
 fields! {
     /// `systemConfig.services`.

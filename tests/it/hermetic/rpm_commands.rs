@@ -27,6 +27,10 @@ const PACKAGES: &[&str] = &[
     "helper 2.0~rc1-1; Files: /usr/share/helper",
     "data 1.0-1; Files: /usr/share/data/file",
     "lonely 1.0-1; Requires: nobody-has-this",
+    "app 1.0-1; Recommends: addon, (extra if addon), nobody-has-this",
+    "addon 1.0-1; Requires: part; Files: /usr/share/addon",
+    "part 1.0-1; Files: /usr/share/part",
+    "extra 1.0-1; Files: /usr/share/extra",
 ];
 
 const COMPS: &str = "<comps><group><id>tools</id><packagelist><packagereq>tool</packagereq>\
@@ -151,6 +155,61 @@ fn packages(answer: &serde_json::Value) -> Vec<String> {
         .iter()
         .map(|step| step["package"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// The error of packages that cannot be installed says which file of a chain asks for them, or that the default does.
+#[test]
+fn an_error_names_the_template_that_asks() {
+    let fixture = Fixture::new("rpm-chain", "both");
+    let head =
+        "image: {name: t, version: '1.0'}\ntarget: {os: azure-linux, dist: azl3, arch: x86_64, imageType: raw}\n";
+    let write = |name: &str, text: &str| fs::write(fixture.path(name), format!("{head}{text}")).unwrap();
+    write("grand.yml", "systemConfig:\n  packages:\n    - lonely\n");
+    write("parent.yml", "extends: grand.yml\nsystemConfig: {packages: [data]}\n");
+    write("child.yml", "extends: parent.yml\nsystemConfig: {packages: [tool]}\n");
+    let child = fixture.path("child.yml");
+    let grand = fixture.path("grand.yml");
+    let place = format!("lonely is asked for in {}:5", grand.display());
+    fixture
+        .run(&["why", "shell", child.to_str().unwrap()])
+        .assert_fails(1, &["lonely 1.0-1 needs nobody-has-this", &place, "-lonely"]);
+    let leaves_out = "extends: parent.yml\nsystemConfig: {packages: [tool, -lonely]}\n";
+    write("child.yml", leaves_out);
+    fixture
+        .run(&["why", "helper", child.to_str().unwrap(), "--format", "json"])
+        .json();
+    let defaults = fixture.path("data/providers/azure-linux/azl3/defaults/raw.yml");
+    fs::write(defaults, DEFAULT.replace("[shell]", "[shell, lonely]")).unwrap();
+    let own = fixture.template("tool");
+    fixture.run(&["why", "shell", &own]).assert_fails(
+        1,
+        &[
+            "lonely is asked for in the default template of azure-linux-azl3-x86_64",
+            "-lonely",
+        ],
+    );
+}
+
+/// As dnf, oic takes what is recommended and can be installed, for all packages or for some; and says why it is there.
+#[test]
+fn recommendations_come_where_the_template_asks() {
+    let fixture = Fixture::new("rpm-recommends", "both");
+    let chain = |system: &str, package: &str| {
+        let template = fixture.template(&format!("app, tool], {system}, removePackages: [zzz"));
+        fixture.run(&["why", package, &template, "--format", "json"])
+    };
+    for system in ["recommends: true", "recommendsOf: [app]"] {
+        let answer = chain(system, "part").json();
+        assert_eq!(packages(&answer), ["app", "addon", "part"], "{system}");
+        assert_eq!(answer["chain"][0]["needs_next"], "recommends");
+        assert_eq!(packages(&chain(system, "extra").json()), ["app", "extra"], "{system}");
+    }
+    for system in ["recommends: false", "recommendsOf: [tool]"] {
+        chain(system, "addon").assert_fails(1, &["addon is not among the"]);
+    }
+    chain("recommendsOf: [shell]", "tool").json();
+    chain("recommendsOf: [lonely]", "tool").assert_fails(1, &["\"lonely\" is not among the packages"]);
+    chain("foreignArchitectures: [i386]", "tool").assert_fails(1, &["has no packages of several architectures"]);
 }
 
 #[test]

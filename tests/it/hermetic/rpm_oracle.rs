@@ -39,6 +39,8 @@ const MAIN: &[&str] = &[
     "both-cd 1.0-1; Provides: cap-c, cap-d",
     "conflicting 1.0-1; Conflicts: cap-a",
     "weak 1.0-1; Recommends: plain; Suggests: deep",
+    "wishful 1.0-1; Requires: weak; Recommends: richand, conflicting, (langpack if desktop), nobody-at-all",
+    "torn-wish 1.0-1; Recommends: broken, wishful, /usr/bin/shell",
     "epochal 1:1.0-1; Files: /usr/share/epochal",
     "epochal 2.0-1; Files: /usr/share/epochal",
     "tilde 1.0~rc1-1; Files: /usr/share/tilde",
@@ -94,6 +96,8 @@ struct Case<'a> {
     excluded: &'a str,
     /// From the second one alone.
     excluded_updates: &'a str,
+    /// With what they recommend.
+    recommends: bool,
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -131,6 +135,7 @@ impl Bench<'_> {
         let request = Request {
             arch: Arch::X86_64,
             packages: expand(&words(case.asked), &further.groups().unwrap(), is_known)?.packages,
+            recommending: words(if case.recommends { case.asked } else { "" }),
             include_essential: true,
         };
         let resolution = resolve(&request, &records, |paths| {
@@ -156,6 +161,7 @@ impl Bench<'_> {
             words(case.excluded_updates).join(",")
         ));
         let output = command
+            .arg(format!("--setopt=install_weak_deps={}", case.recommends))
             .args(["--assumeno", "install"])
             .args(words(case.asked))
             .output()
@@ -272,6 +278,21 @@ fn dnf_installs_the_same_packages() {
             asked,
             excluded,
             excluded_updates,
+            ..Case::default()
+        });
+    }
+    for asked in [
+        "weak",
+        "wishful",
+        "torn-wish",
+        "wishful desktop",
+        "wishful prov-a",
+        "weak conflicting",
+    ] {
+        compare(Case {
+            asked,
+            recommends: true,
+            ..Case::default()
         });
     }
     assert_eq!(refused, 11, "dnf refuses what cannot be");
@@ -299,6 +320,7 @@ fn repository(id: &str, root: &Path) -> Repository {
 fn options(metadata_dir: &Path, offline: bool) -> LoadOptions {
     LoadOptions {
         arch: Arch::X86_64,
+        foreign: Vec::new(),
         metadata_dir: metadata_dir.to_owned(),
         now: SystemTime::now(),
         offline,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::support::templates::older_templates;
+use crate::support::terminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -121,20 +122,7 @@ fn a_new_template_takes_options_and_defaults() {
 /// script(1) gives it a terminal, and the answers as if they were typed.
 #[test]
 fn a_new_template_asks_at_a_terminal() {
-    use std::io::{Read as _, Write as _};
     let run = Run::new();
-    let mut script = Command::new("script")
-        .args(["--quiet", "--return", "--command"])
-        .arg(format!("{} new asked.yml", env!("CARGO_BIN_EXE_oic")))
-        .arg("/dev/null")
-        .env_clear()
-        .env("HOME", run.directory.path())
-        .env("PATH", "/usr/bin:/bin")
-        .current_dir(run.directory.path())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
     let answers = [
         ("Distribution [debian-debian13-x86_64]: ", "ubuntu-ubuntu24-x86_64"),
         ("Name of image and host [asked]: ", "kiosk"),
@@ -147,19 +135,13 @@ fn a_new_template_asks_at_a_terminal() {
         ("Packages to add: ", "curl less"),
         ("[raw]: ", ""),
     ];
-    let (mut stdin, mut stdout) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
-    for (question, answer) in answers {
-        let mut shown = Vec::new();
-        while !shown.ends_with(question.as_bytes()) {
-            let mut byte = [0];
-            stdout.read_exact(&mut byte).unwrap();
-            shown.push(byte[0]);
-        }
-        // What is typed before the terminal stops to show it is thrown away (tcsetattr(3), TCSAFLUSH).
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        writeln!(stdin, "{answer}").unwrap();
-    }
-    assert!(script.wait().unwrap().success());
+    let program = env!("CARGO_BIN_EXE_oic");
+    let mut script = terminal::command(&format!("{program} new asked.yml"), run.directory.path());
+    script
+        .env_clear()
+        .env("HOME", run.directory.path())
+        .env("PATH", "/usr/bin:/bin");
+    terminal::answer(script, &answers);
     let text = std::fs::read_to_string(run.directory.path().join("asked.yml")).unwrap();
     let hash = text
         .lines()

@@ -80,6 +80,7 @@ pub fn install_packages(
         pool_source: Some(pool),
         temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
         arch: Arch::X86_64,
+        foreign: &[],
         file_systems: &["ext4"],
         answers: &[],
         epoch: EPOCH,

@@ -16,6 +16,7 @@ pub fn packages(name: &str, names: &[&str]) -> Vec<(ResolvedPackage, PathBuf)> {
     let request = Request {
         arch: Arch::X86_64,
         packages: names.iter().map(|name| (*name).to_owned()).collect(),
+        recommending: Vec::new(),
         include_essential: false,
     };
     let find = |paths: &BTreeSet<String>| -> Result<FileOwners, ResolveError> {

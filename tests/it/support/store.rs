@@ -161,6 +161,7 @@ impl Fixture {
             requested: Vec::new(),
             packages: packages.to_vec(),
             steps: Steps::default(),
+            recommended: Vec::new(),
             newest: None,
         };
         fs::write(build.lockfile(name), lockfile.to_json()).unwrap();

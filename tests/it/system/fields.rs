@@ -12,7 +12,10 @@ use oic_testkit::Steps;
 use oic_testkit::qemu::Machine;
 
 /// Generous: emulation on a loaded machine takes minutes.
-const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const BOOT_LIMIT: Duration = Duration::from_secs(900);
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// What the template gives all machines of the image.
+const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
 const PASSWORD: &str = "secret word";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt8i8Bfh5tUmfFEDF+oIHGCEzXvPiZRzcmdq4ebgT4R bea@example.org";
 
@@ -93,7 +96,8 @@ disk:
 systemConfig:
   name: fields
   hostname: "${{who}}-host"
-  packages: [oic-local, sudo, "iputils-*g", tzdata, locales, console-setup, -systemd-timesyncd]
+  machineId: {MACHINE_ID}
+  packages: [openssh-server, oic-local, sudo, "iputils-*g", tzdata, locales, console-setup, -systemd-timesyncd]
   groups:
     - {{name: lab, gid: 1500}}
     - {{name: web, gid: 802, system: true}}
@@ -109,6 +113,7 @@ systemConfig:
   users:
     - {{name: bea, password: "{PASSWORD}", hash_algo: bcrypt, passwordMaxAge: 90, home: /srv/bea, shell: /bin/sh,
        sudo: true, groups: [video, lab], uid: 1300, expire: 2030-06-30, sshKeys: ["{KEY}"]}}
+    - {{name: ann, password: "{PASSWORD}", sudo: true}}
     - {{name: web, system: true, uid: 801}}
     - {{name: gone, password: "{PASSWORD}", locked: true}}
     - {{name: yes, password: "{PASSWORD}", hash_algo: yescrypt, startupScript: /usr/bin/id}}
@@ -130,7 +135,7 @@ systemConfig:
     - {{cmd: "cat /proc/net/dev > /etc/net-dev", network: true}}
     - {{cmd: "sha256sum /boot/initrd.img-* > /etc/initrd-sum", when: last}}
     - {{cmd: "echo early > /usr/share/early", when: beforeInitrd}}
-    - {{cmd: "touch /first-boot-ran", when: firstBoot}}
+    - {{cmd: "touch /first-boot-ran; echo the first boot is here > /dev/console", when: firstBoot}}
   kernel:
     version: "6.1"
     enableExtraModules: "uas no-such-module"
@@ -203,6 +208,7 @@ systemConfig:
     steps.check("apt", || apt(tree, &read));
     steps.check("disk", || disk(&read("etc/fstab"), &build.join("fields-12.raw")));
     steps.check("initrd", || initrd(&tree.join("boot")));
+    steps.check("secrets", || secrets(tree, &read));
     steps.check("boot", || boot(tree, &build.join("fields-12.raw")));
 }
 
@@ -239,7 +245,10 @@ fn commands(tree: &Path, read: &dyn Fn(&str) -> String) {
     let now = output(Command::new("sha256sum").arg(tree.join(&path[1..])));
     assert!(now.starts_with(sum), "the initrd was made after the last command");
     assert!(!tree.join("first-boot-ran").exists());
-    assert_eq!(read("var/lib/oic/first-boot/1"), "touch /first-boot-ran\n");
+    assert_eq!(
+        read("var/lib/oic/first-boot/1"),
+        "touch /first-boot-ran; echo the first boot is here > /dev/console\n"
+    );
     let mut enabled = Command::new("chroot");
     enabled.arg(tree).arg("systemctl");
     assert_eq!(
@@ -460,9 +469,84 @@ fn boot(tree: &Path, image: &Path) {
         .unwrap();
     assert!(!unified.status.success(), "a unified kernel image beside the entry");
     let mut machine = Machine::boot(image);
-    for text in ["Linux version 6.1.", &options, "Run /init as init process"] {
+    for text in [
+        "Linux version 6.1.",
+        &options,
+        "Run /init as init process",
+        "the first boot is here",
+    ] {
         machine.wait_for(text, BOOT_LIMIT);
     }
+    // The prompt may have come before that.
+    machine.type_line("");
+    machine.log_in("ann", PASSWORD, BOOT_LIMIT);
+    running(&mut machine);
+}
+
+/// What the template asks for holds in the machine that runs.
+fn running(machine: &mut Machine) {
+    // Later calls ask for no password and say nothing of their own.
+    let (code, said) = machine.run(&format!("echo '{PASSWORD}' | sudo -S -v"), COMMAND_LIMIT);
+    assert_eq!(code, 0, "{said}");
+    let wrong: Vec<String> = [
+        ("hostname", "test-host"),
+        ("cat /etc/machine-id", MACHINE_ID),
+        ("ls /first-boot-ran", "/first-boot-ran"),
+        ("sudo -n ls /var/lib/oic/first-boot", ""),
+        ("date -d 2026-01-01 '+%Z %A'", "CET Donnerstag"),
+        ("echo $LANG", "de_DE.UTF-8"),
+        ("grep XKBLAYOUT /etc/default/keyboard", "XKBLAYOUT=\"ch\""),
+        ("systemctl is-active keyboard-setup.service", "active"),
+        ("cat /proc/sys/vm/swappiness", "10"),
+        ("tr '\\t' ' ' < /proc/sys/net/ipv4/ip_local_port_range", "1024 65000"),
+        ("grep -c '^br_netfilter ' /proc/modules", "1"),
+        ("systemctl is-active getty@tty2.service", "active"),
+        ("systemctl is-enabled apt-daily.timer; true", "disabled"),
+        ("systemctl is-enabled apt-daily-upgrade.timer; true", "masked"),
+        ("systemctl is-active apt-daily.timer; true", "inactive"),
+        ("id -u bea", "1300"),
+        ("getent group lab", "lab:x:1500:bea"),
+        ("getent passwd web", "web:x:801:802::/:/usr/sbin/nologin"),
+        ("sudo -n getent shadow bea | cut -d: -f5,8", "90:22095"),
+        ("sudo -n passwd -S gone | cut -d' ' -f2", "L"),
+        ("stat -c '%U %G %a' /etc/filled", "bea lab 640"),
+        ("sudo -n cat /etc/filled", "who test"),
+        ("stat -c '%U %G %a %F' /srv/empty", "web web 750 directory"),
+        ("sudo -n stat -c '%U %a' /srv/bea/.ssh/authorized_keys", "bea 600"),
+        (
+            "cat /sys/class/net/lo/operstate; findmnt -n -o FSTYPE /srv/data",
+            "unknown\next4",
+        ),
+        ("swapon --noheadings --show=TYPE", "partition"),
+        ("ls /etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ed25519_key"),
+        ("systemctl is-active ssh.service", "active"),
+        ("systemctl --failed --no-legend --plain --no-pager", ""),
+    ]
+    .iter()
+    .filter_map(|(command, expected)| {
+        let (code, output) = machine.run(command, COMMAND_LIMIT);
+        let is_right = (code, output.as_str()) == (0, *expected);
+        (!is_right).then(|| format!("{command}: {code} {output:?} instead of {expected:?}"))
+    })
+    .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What each machine draws for itself is not in the image.
+fn secrets(tree: &Path, read: &dyn Fn(&str) -> String) {
+    let names = fs::read_dir(tree.join("etc/ssh")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let keys: Vec<_> = names.filter(|name| name.starts_with("ssh_host_")).collect();
+    assert!(keys.is_empty(), "{keys:?}");
+    for path in [
+        "var/lib/systemd/random-seed",
+        "var/lib/systemd/credential.secret",
+        "var/lib/dbus/machine-id",
+    ] {
+        let is_link = fs::read_link(tree.join(path)).is_ok();
+        assert!(is_link || !tree.join(path).exists(), "{path}");
+    }
+    assert_eq!(read("etc/machine-id"), format!("{MACHINE_ID}\n"));
 }
 
 /// The module is in the initrd, and in the list of what it loads.

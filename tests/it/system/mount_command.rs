@@ -392,6 +392,7 @@ fn with_package(place: &Place) -> (PathBuf, ResolvedPackage, Vec<u8>) {
         requested: vec!["alpha".into()],
         packages: vec![package.clone()],
         steps: Steps::default(),
+        recommended: Vec::new(),
         newest: None,
     };
     let directory = place.oic.provider_dir().join("imagebuild/pool");

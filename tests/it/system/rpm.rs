@@ -49,6 +49,7 @@ fn install_packages(image: &Image, packages: &[(ResolvedPackage, PathBuf)]) -> R
         pool_source: Some(pool.path()),
         temporary: Path::new(env!("CARGO_TARGET_TMPDIR")),
         arch: Arch::X86_64,
+        foreign: &[],
         file_systems: &[],
         answers: &[],
         epoch: EPOCH,

@@ -249,6 +249,7 @@ impl Cache {
         let directory = tempfile::tempdir().unwrap();
         let options = LoadOptions {
             arch: Arch::X86_64,
+            foreign: Vec::new(),
             metadata_dir: directory.path().join("metadata"),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(SIGNED + 3600),
             offline: false,

@@ -124,6 +124,7 @@ impl Fixture {
     fn options(&self, offline: bool) -> LoadOptions {
         LoadOptions {
             arch: Arch::X86_64,
+            foreign: Vec::new(),
             metadata_dir: self.directory.path().join("metadata"),
             now: SystemTime::now(),
             offline,

@@ -48,6 +48,7 @@ fn everything_that_counts_is_taken() {
         summary: "A shell & more".into(),
         requires_pre: "filesystem >= 1:3".into(),
         requires: "libc.so.6(GLIBC_2.38)(64bit)\n(a if b)".into(),
+        recommends: "weak".into(),
         provides: "/bin/sh\nbash = 5.2-1.azl3".into(),
         conflicts: "x < 2".into(),
         obsoletes: "y <= 2~rc".into(),
@@ -196,6 +197,7 @@ fn an_index_and_a_header_agree() {
         };
         RpmRecord {
             requires: sort(&record.requires),
+            recommends: sort(&record.recommends),
             requires_pre: sort(&record.requires_pre),
             provides: sort(&record.provides),
             conflicts: sort(&record.conflicts),

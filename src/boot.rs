@@ -3,10 +3,13 @@
 //!
 //! Everything comes from the image's own tree; no file and no program of the host is used.
 
+pub mod authenticode;
+pub mod distribution;
 pub mod entry;
 pub mod grub;
 pub mod kernel;
 pub mod pe;
+pub mod signed;
 mod tree;
 pub mod uki;
 
@@ -22,6 +25,7 @@ use crate::image::merged::Merged;
 use crate::model::{BootProvider, BootType, Bootloader, Kernel, KernelForm, SystemConfig};
 use crate::package::Arch;
 use crate::sandbox::SandboxError;
+use crate::sign::SignError;
 
 /// The directory of systemd's EFI programs.
 const EFI_PROGRAMS: &str = "/usr/lib/systemd/boot/efi";
@@ -90,6 +94,26 @@ pub enum BootError {
         /// The defect.
         source: pe::PeError,
     },
+    /// A program could not be signed.
+    #[error("{}: {source}", path.display())]
+    Authenticode {
+        /// Its path on the EFI system partition.
+        path: PathBuf,
+        /// The cause.
+        source: authenticode::AuthenticodeError,
+    },
+    /// The image does not get the packages of signed programs.
+    #[error(
+        "systemConfig.bootloader.secureBoot: what the distribution has signed is in {}, which the image does not get",
+        .0.join(" and ")
+    )]
+    Packages(Vec<String>),
+    /// A program has no signature.
+    #[error("{}: the distribution has not signed it", .0.display())]
+    NotSigned(PathBuf),
+    /// Nothing could be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// Reading failed.
     #[error(transparent)]
     Io(#[from] PathError),
@@ -105,7 +129,16 @@ impl BootError {
             Self::Prefix(_) => Some("use a GRUB that its distribution has made for UEFI".into()),
             Self::NoCore(_) => Some("use the grub-mkimage and the modules of one version of GRUB".into()),
             Self::Room { .. } => Some("make room of 1 MiB for it in disk.partitions".into()),
+            Self::Packages(names) => Some(format!("add {} to systemConfig.packages", names.join(" and ")).into()),
+            Self::NotSigned(_) => {
+                Some("use the distribution's signed packages, such as linux-image-amd64 (Debian)".into())
+            }
             Self::Sandbox(error) => error.hint(),
+            Self::Sign(error)
+            | Self::Authenticode {
+                source: authenticode::AuthenticodeError::Sign(error),
+                ..
+            } => error.hint(),
             _ => None,
         }
     }
@@ -116,7 +149,9 @@ impl BootError {
 /// # Errors
 /// [`BootError`], naming the field.
 pub fn check(system: &SystemConfig, arch: Arch) -> Result<(), BootError> {
-    let Bootloader { boot_type, provider } = system.bootloader;
+    let Bootloader {
+        boot_type, provider, ..
+    } = system.bootloader;
     if boot_type == BootType::Legacy && (arch != Arch::X86_64 || provider == BootProvider::SystemdBoot) {
         return Err(BootError::Unsupported {
             field: "systemConfig.bootloader.bootType",
@@ -221,7 +256,7 @@ pub fn prepare(
         None => false,
     };
     if !has_configuration {
-        files.push(("loader/loader.conf".into(), "timeout 0\n".into()));
+        files.push((signed::LOADER_CONFIGURATION.into(), "timeout 0\n".into()));
     }
     Ok(EspContents {
         files,

@@ -43,6 +43,7 @@ mod resolve;
 mod samples;
 mod schema;
 mod search;
+mod sign;
 mod templates;
 mod trust;
 mod validate;
@@ -151,6 +152,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Search(search::SearchArgs),
     Show(search::ShowArgs),
+    Sign(sign::SignArgs),
     Templates(samples::TemplatesArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
@@ -199,6 +201,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Schema(args) => schema::run(args),
         Command::Search(args) => search::search(&cli.global, args, interrupt),
         Command::Show(args) => search::show(&cli.global, args, interrupt),
+        Command::Sign(args) => sign::run(args),
         Command::Templates(args) => samples::run(args),
         Command::Validate(args) => validate::run(&cli.global, args),
         Command::Version(args) => version::run(args),

@@ -9,6 +9,7 @@ pub mod machine;
 mod network;
 mod partition;
 mod people;
+mod signing;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
 pub use people::{Group, HashMethod, Password, User};
+pub use signing::{Enrollment, PassphraseSource, SecureBoot, Signing};
 
 /// A template after merge and validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -325,6 +327,8 @@ pub struct SystemConfig {
     pub users: Vec<User>,
     /// `bootloader`.
     pub bootloader: Bootloader,
+    /// `signing`, or the keys of `immutability`.
+    pub signing: Option<Signing>,
     /// `packages`: the packages that the template names.
     pub packages: Vec<String>,
     /// Names of the packages that the image must not have: `removePackages`, and those of `packages` with a `-`.
@@ -383,6 +387,8 @@ pub struct Bootloader {
     pub boot_type: BootType,
     /// `provider`.
     pub provider: BootProvider,
+    /// `secureBoot`.
+    pub secure_boot: SecureBoot,
 }
 
 /// `bootloader.bootType`.

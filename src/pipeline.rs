@@ -23,6 +23,7 @@ mod reused;
 mod select;
 mod several;
 mod shared;
+mod signing;
 
 pub use build::build;
 pub use error::BuildError;
@@ -31,6 +32,7 @@ pub use request::{BuildRequest, Selecting};
 pub use resolved::{Resolved, catalogue, resolve};
 pub use select::mirrors;
 pub use several::build_all;
+pub use signing::SigningMeans;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What the stages of a build share.
 
+use std::sync::Arc;
+
 use crate::fetch::{FetchError, FetchOptions, Fetcher, Network};
 use crate::pipeline::error::BuildError;
 use crate::pipeline::report::Timeline;
@@ -7,6 +9,7 @@ use crate::pipeline::request::BuildRequest;
 use crate::pipeline::reused::Reused;
 use crate::pipeline::shared::Shared;
 use crate::repo::{LoadOptions, Loader};
+use crate::sign::remembered::Remembering;
 use crate::system::{self, System};
 use crate::template::Loaded;
 use crate::work::Work;
@@ -30,6 +33,8 @@ pub struct Context<'a> {
     pub timeline: Timeline,
     /// The layers of earlier builds that this one uses.
     pub reused: Reused,
+    /// The signer of what the firmware starts, if the template has one.
+    pub signer: Option<Arc<Remembering>>,
 }
 
 impl<'a> Context<'a> {
@@ -53,6 +58,7 @@ impl<'a> Context<'a> {
             work,
             timeline,
             reused: Reused::default(),
+            signer: None,
         })
     }
 

@@ -101,6 +101,8 @@ pub enum BuildError {
     #[error(transparent)]
     Boot(#[from] crate::boot::BootError),
     #[error(transparent)]
+    Sign(#[from] crate::sign::SignError),
+    #[error(transparent)]
     Image(#[from] crate::image::ImageError),
 }
 
@@ -134,6 +136,7 @@ impl BuildError {
             Self::Configure(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Boot(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::ForeignLock { .. } | Self::LockWithoutBase => Some(Hint::new("make it anew").by(Means::UpdateLock)),

@@ -2,6 +2,7 @@
 
 mod immutable;
 mod packages;
+mod signing;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,7 +11,7 @@ use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
 use super::schema::{
-    SECURE_BOOT, additional_file, baseline, disk, fde, immutability, partition, repository, system, target, template,
+    SECURE_BOOT, additional_file, baseline, disk, fde, partition, repository, system, target, template,
 };
 use crate::durable;
 use crate::model::{FileSource, FileSystem, ImageType, PartitionFlag};
@@ -44,6 +45,7 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     if let Some(system) = &system {
         self::system(system, &mut findings);
         immutable::check(&loaded.merged, system, &mut findings);
+        signing::check(loaded, system, &mut findings);
     }
     repositories(loaded, &root, &mut findings);
     packages::check(loaded, &root, &mut findings);
@@ -132,7 +134,7 @@ fn built_flags() -> String {
     built.join(", ")
 }
 
-/// Refuses encryption and signed loaders.
+/// Refuses encryption, and keys whose paths have variables that are not set.
 fn system(system: &Place<'_>, findings: &mut Findings) {
     if let Some(section) = system.get(system::IMMUTABILITY) {
         for path in SECURE_BOOT.iter().filter_map(|field| section.get(*field)) {
@@ -140,9 +142,6 @@ fn system(system: &Place<'_>, findings: &mut Findings) {
                 let finding = path.error("has a variable that is not set");
                 findings.push(finding.hint("give it a value, as NAME=VALUE"));
             }
-        }
-        if let Some(key) = section.get(immutability::KEY) {
-            refuse(findings, &key, "a signed loader is", "unsigned images");
         }
     }
     if let Some(section) = system

@@ -33,6 +33,7 @@ mod rpm;
 mod rpm_image;
 mod sandbox;
 mod sandbox_escapes;
+mod secure_boot;
 mod several;
 mod trusted_keys;
 mod units;

@@ -64,7 +64,7 @@ impl Claim {
 
     /// Removes what a failed build leaves.
     fn clear(&self) -> Result<(), PathError> {
-        empty(&self.output, &[self.output.log()])
+        empty(&self.output, &[self.output.log(), self.output.signatures()])
     }
 }
 
@@ -105,7 +105,7 @@ fn put_aside(output: &ImageBuild) -> Result<(), PathError> {
             }
         }
     }
-    empty(output, &[])
+    empty(output, &[output.signatures()])
 }
 
 impl Drop for Claim {

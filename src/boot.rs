@@ -12,11 +12,13 @@ pub mod pe;
 pub mod signed;
 mod tree;
 pub mod uki;
+pub mod unlock;
 
 use std::path::{Path, PathBuf};
 
 use kernel::Found;
 use tree::Tree;
+use unlock::Unlocked;
 
 use crate::durable::PathError;
 use crate::hint::Hint;
@@ -172,6 +174,8 @@ pub struct RootDevice {
     pub name: String,
     /// The root hash in hexadecimal digits, if the root is verified.
     pub hash: Option<Promise>,
+    /// The encrypted partitions that the initrd opens.
+    pub unlocked: Vec<Unlocked>,
 }
 
 impl RootDevice {
@@ -180,6 +184,7 @@ impl RootDevice {
         Self {
             name: format!("PARTUUID={partuuid}"),
             hash: None,
+            unlocked: Vec::new(),
         }
     }
 
@@ -189,7 +194,16 @@ impl RootDevice {
         Self {
             name: VERIFIED_ROOT.into(),
             hash: Some(hash.clone()),
+            unlocked: Vec::new(),
         }
+    }
+
+    /// Makes it one beside encrypted partitions, which the initrd opens; it may be one of them, of the id `id`.
+    #[must_use]
+    pub fn unlocking(self, id: &str, unlocked: Vec<Unlocked>) -> Self {
+        let own = unlocked.iter().find(|partition| partition.name == id);
+        let name = own.map_or(self.name, |own| format!("/dev/mapper/{}", own.name));
+        Self { name, unlocked, ..self }
     }
 }
 
@@ -241,14 +255,18 @@ pub fn prepare(
     files.extend(match kernel.form {
         KernelForm::Unified => {
             let command_line = with_hash(&command_line, device);
-            vec![(PathBuf::from(UKI_PATH), unified(root, arch, &found, command_line)?)]
+            let initrd = unlock::with_keys(root.file(&found.initrd)?, &device.unlocked);
+            vec![(
+                PathBuf::from(UKI_PATH),
+                unified(root, arch, (&found, initrd), command_line)?,
+            )]
         }
         KernelForm::Separate => entry::files(entry::Parts {
             os_release: os_release(root)?,
             version: found.version.clone(),
             command_line: command_line.clone(),
             linux: root.file(&found.image)?,
-            initrd: root.file(&found.initrd)?,
+            initrd: unlock::with_keys(root.file(&found.initrd)?, &device.unlocked),
         }),
     });
     let has_configuration = match esp {
@@ -265,15 +283,20 @@ pub fn prepare(
     })
 }
 
-/// Makes the unified kernel image of the kernel `found`.
-fn unified(root: &Merged, arch: Arch, found: &Found, command_line: Source) -> Result<Source, BootError> {
+/// Makes the unified kernel image of the kernel `found` and its initrd.
+fn unified(
+    root: &Merged,
+    arch: Arch,
+    (found, initrd): (&Found, Source),
+    command_line: Source,
+) -> Result<Source, BootError> {
     let (path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
     let parts = uki::Parts {
         stub,
         os_release: os_release(root)?,
         command_line,
         uname: found.version.clone(),
-        initrd: root.file(&found.initrd)?,
+        initrd,
         linux: root.file(&found.image)?,
     };
     uki::build(arch, parts).map_err(|source| BootError::Program { path, source })
@@ -304,10 +327,11 @@ fn command_line(template: &str, device: &RootDevice) -> Result<String, BootError
     let has_root = template.split_ascii_whitespace().any(|word| word.starts_with("root="));
     let separator = if template.is_empty() { "" } else { " " };
     Ok(match has_root {
-        true => template.to_owned(),
+        true => format!("{}{template}", unlock::words(&device.unlocked)),
         false => {
             let read_only = if device.hash.is_some() { " ro" } else { "" };
-            format!("root={}{read_only}{separator}{template}", device.name)
+            let unlock = unlock::words(&device.unlocked);
+            format!("{unlock}root={}{read_only}{separator}{template}", device.name)
         }
     })
 }

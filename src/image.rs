@@ -24,6 +24,7 @@ pub mod gpt;
 mod holes;
 mod kinds;
 pub mod labels;
+pub mod luks;
 pub(crate) mod mbr;
 pub mod merged;
 pub mod oci;

@@ -4,6 +4,7 @@ mod baseline;
 mod command;
 mod container;
 mod debconf;
+mod encryption;
 mod files;
 pub mod machine;
 mod network;
@@ -21,6 +22,7 @@ pub use baseline::*;
 pub use command::{Configuration, When};
 pub use container::Container;
 pub use debconf::{DebconfAnswer, QuestionType};
+pub use encryption::Encryption;
 pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
@@ -327,6 +329,8 @@ pub struct SystemConfig {
     pub users: Vec<User>,
     /// `bootloader`.
     pub bootloader: Bootloader,
+    /// `fde`, if it is enabled.
+    pub encryption: Option<Encryption>,
     /// `signing`, or the keys of `immutability`.
     pub signing: Option<Signing>,
     /// `packages`: the packages that the template names.

@@ -9,6 +9,7 @@ mod build;
 pub mod check;
 mod context;
 mod damaged;
+mod encryption;
 mod error;
 mod finish;
 mod full;

@@ -291,6 +291,11 @@ impl ImageBuild {
         self.directory.join(".signatures")
     }
 
+    /// Returns the seed of the keys of encrypted partitions, if it came from chance.
+    pub fn disk_seed(&self) -> PathBuf {
+        self.directory.join(".disk-seed")
+    }
+
     /// Returns the record of the delivered artifacts, from which the next build takes what did not change.
     pub fn artifact_record(&self) -> PathBuf {
         self.directory.join(".artifact-record")

@@ -15,9 +15,9 @@ use crate::cache;
 use crate::configure::{self, ConfigureRequest, Part};
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
-use crate::install::{InitrdRequest, InstallRequest, Marks, inputs, verity};
+use crate::install::{InitrdRequest, InstallRequest, Marks, encrypted, inputs, verity};
 use crate::layer::{KeyBuilder, Layer};
-use crate::model::{DebconfAnswer, FileSource, FileSystem, When};
+use crate::model::{DebconfAnswer, Encryption, FileSource, FileSystem, When};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Checksum, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
@@ -207,6 +207,9 @@ impl Assembly<'_> {
         if self.plan.verified.is_some() {
             key.add("verified root", "");
         }
+        if self.encryption().is_some() {
+            key.add("encrypted", "");
+        }
         let step = Step {
             name: "initrd",
             key: key.with("epoch", self.dates.scripts.to_le_bytes()).finish(),
@@ -228,6 +231,9 @@ impl Assembly<'_> {
         if self.plan.verified.is_some() && !verity::prepare(&Root::open(root)?)? {
             return Ok(Vec::new());
         }
+        if self.encryption().is_some() && !encrypted::prepare(&Root::open(root)?)? {
+            return Ok(Vec::new());
+        }
         let request = InitrdRequest {
             root,
             modules: self.modules(),
@@ -237,6 +243,16 @@ impl Assembly<'_> {
         };
         let Context { system, work, .. } = *self.context;
         Ok(system.make_initrds(&request, work)?)
+    }
+
+    /// Gives the encryption of the disk, if the template asks for it.
+    fn encryption(&self) -> Option<&Encryption> {
+        let template = &self.context.loaded().template;
+        template
+            .system
+            .encryption
+            .as_ref()
+            .filter(|_| template.target.image_type.has_disk())
     }
 
     fn modules(&self) -> &[String] {
@@ -272,7 +288,7 @@ impl Assembly<'_> {
 
     /// Applies the template's settings.
     pub fn configure(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
-        let fstab = fstab::entries(self.plan);
+        let fstab = fstab::entries(self.plan, self.encryption());
         let system = self.context.system;
         let (env, policy) = (system.environment(self.dates.image), system.policy());
         let selecting = &self.context.request.selecting;
@@ -344,6 +360,9 @@ impl Assembly<'_> {
         populate::ensure_mount_points(self.plan, root)?;
         if self.plan.verified.is_some() {
             verity::check(root)?;
+        }
+        if self.encryption().is_some() {
+            encrypted::check(root)?;
         }
         self.mark(root)
     }

@@ -6,7 +6,7 @@ use crate::boot::{self, distribution};
 use crate::durable;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::seed::ImageSeed;
-use crate::install::verity;
+use crate::install::{encrypted, verity};
 use crate::model::SecureBoot;
 use crate::mount::upper;
 use crate::package::{ResolvedPackage, Sha256};
@@ -15,6 +15,7 @@ use crate::pipeline::assemble::base::{self, BaseState};
 use crate::pipeline::assemble::dates::{self, Dates};
 use crate::pipeline::assemble::steps::Steps;
 use crate::pipeline::context::Context;
+use crate::pipeline::encryption::Keys;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::finish::claim::Claim;
 use crate::pipeline::finish::handover;
@@ -63,6 +64,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let clock = Timeline::new();
     check(request)?;
     let signer = signing::open(request, work.cancel)?;
+    let keys = Keys::open(request)?;
     let output = request.image_build();
     let _in_use = use_workspace(request, work)?;
     let mut claim = Claim::take(&output, &request.earlier_raws(), work)?;
@@ -70,11 +72,14 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     handover::open_way(request, work.progress);
     handover::give(request, &output.log(), work.progress);
     let mut context = Context::new(request, shared, Work { progress: &log, ..work }, clock.clone())?;
-    context.signer = signer;
+    (context.signer, context.keys) = (signer, keys);
     clock.lap("Configuration");
     let selection = select(&context)?;
     if request.loaded().template.system.immutable {
         verity::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
+    }
+    if context.keys.is_some() {
+        encrypted::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
     }
     check_signed(&context, &selection)?;
     clock.lap("Resolution");
@@ -97,6 +102,9 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let lockfile = output.lockfile(&request.loaded().template.image.name);
     if let Some(signer) = &context.signer {
         signer.save()?;
+    }
+    if let Some(keys) = &context.keys {
+        keys.save(&output.disk_seed())?;
     }
     durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
     handover::give(request, &lockfile, work.progress);

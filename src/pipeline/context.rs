@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::fetch::{FetchError, FetchOptions, Fetcher, Network};
+use crate::pipeline::encryption::Keys;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::report::Timeline;
 use crate::pipeline::request::BuildRequest;
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub reused: Reused,
     /// The signer of what the firmware starts, if the template has one.
     pub signer: Option<Arc<Remembering>>,
+    /// The keys of the encrypted partitions, if the template has some.
+    pub keys: Option<Keys>,
 }
 
 impl<'a> Context<'a> {
@@ -59,6 +62,7 @@ impl<'a> Context<'a> {
             timeline,
             reused: Reused::default(),
             signer: None,
+            keys: None,
         })
     }
 

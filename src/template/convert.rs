@@ -149,6 +149,7 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
         groups: system.read(system::GROUPS).iter().filter_map(group).collect(),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),
+        encryption: signing::encryption(system, files.origins),
         signing: signing::convert(system, files.origins),
         packages: super::packages(system.node),
         removed_packages: super::removed_packages(system.node),

@@ -7,6 +7,7 @@ mod configure;
 mod diff_command;
 mod digests;
 mod disk;
+mod encrypted;
 mod failures;
 mod fields;
 mod firmware;

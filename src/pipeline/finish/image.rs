@@ -60,12 +60,16 @@ impl Frozen {
         if !template.target.image_type.has_disk() {
             return archive::write(context, &self.done.merged, (plan.uuid, epoch_seconds), earlier);
         }
-        let (mut contents, mut boot_code) = (populate::contents(plan), None);
+        let (mut contents, mut boot_code, mut warnings) = (populate::contents(plan), None, Vec::new());
         if let Some(partition) = plan.root() {
-            let device = match populate::root_hash(&contents) {
+            let mut device = match populate::root_hash(&contents) {
                 Some(hash) => RootDevice::verified(hash),
                 None => RootDevice::partition(&partition.partuuid),
             };
+            if let (Some(keys), Some(encryption)) = (&context.keys, &template.system.encryption) {
+                warnings.extend(keys.warning());
+                device = device.unlocking(&partition.partition.id, keys.encrypt(encryption, plan, &mut contents));
+            }
             let esp = plan.find_esp();
             let esp = esp.and_then(|esp| esp.partition.mount_point.as_deref()).map(Path::new);
             let arch = template.target.arch;
@@ -108,7 +112,7 @@ impl Frozen {
             path: target,
             summary,
             beside: Vec::new(),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 

@@ -1,10 +1,10 @@
-//! Converts the keys that sign what firmware starts.
+//! Converts the keys that sign what firmware starts, and those of encrypted partitions.
 
 use std::path::PathBuf;
 
-use crate::model::{FileSource, PassphraseSource, Signing};
+use crate::model::{Encryption, FileSource, PassphraseSource, Signing, Unlock};
 use crate::template::files::Origins;
-use crate::template::schema::{immutability, signing, system};
+use crate::template::schema::{fde, immutability, signing, system};
 use crate::yaml::schema::Field;
 use crate::yaml::{Node, Place};
 
@@ -33,6 +33,20 @@ pub(super) fn convert(system: &Place<'_>, origins: &Origins) -> Option<Signing> 
         shown_certificate: path(&older, immutability::CERTIFICATE_DER),
         passphrase: None,
         enrollment: None,
+    })
+}
+
+/// Converts `fde` of `systemConfig`, if it is enabled.
+pub(super) fn encryption(system: &Place<'_>, origins: &Origins) -> Option<Encryption> {
+    let section = system.get(system::FDE)?;
+    if section.read(fde::ENABLED) != Some(true) {
+        return None;
+    }
+    Some(Encryption {
+        partitions: section.read(fde::PARTITIONS),
+        passphrase: file(&section, fde::PASSPHRASE_FILE, origins)?,
+        seed: file(&section, fde::SEED_FILE, origins),
+        unlock: section.read(fde::UNLOCK).unwrap_or(Unlock::Manual),
     })
 }
 

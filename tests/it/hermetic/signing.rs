@@ -33,7 +33,7 @@ impl Bench {
         let (key, certificate) = (bench.at("db.key"), bench.at("db.crt"));
         openssl(&format!("genpkey {algorithm} -out {key}"));
         openssl(&format!(
-            "req -new -x509 -key {key} -sha256 -days 3650 -subj /CN=oic/O=Größe/ -utf8 -out {certificate}"
+            "req -new -x509 -key {key} -sha256 -days 3650 -subj /CN=oic/O=Größe -utf8 -out {certificate}"
         ));
         bench
     }

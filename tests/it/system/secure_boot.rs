@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::support::program::{Oic, own_mounts};
 use oic::boot::{self, RootDevice, signed};
 use oic::cancel::Cancel;
 use oic::image::merged::Merged;
@@ -162,4 +163,45 @@ fn firmware_without_keys_gets_those_of_the_image() {
     // It starts again, and now verifies: the inner program of the image is not one that starts.
     machine.wait_for(STARTED, BOOT_LIMIT);
     drop(machine);
+}
+
+/// Debian's shim, systemd-boot and kernel, of which no key of the template has signed anything.
+#[test]
+fn the_signatures_of_the_distribution_are_enough() {
+    own_mounts();
+    let oic = Oic::new("distribution");
+    let template = |packages: &str| {
+        let path = oic.work_dir.join("distribution.yml");
+        let text = format!(
+            r#"
+image: {{name: distribution, version: "1.0"}}
+target: {{os: debian, dist: debian13, arch: x86_64, imageType: raw}}
+disk:
+  name: d
+  size: 1400MiB
+  partitions:
+    - {{id: boot, type: esp, start: 1MiB, end: 201MiB, fsType: fat32, mountPoint: /boot/efi}}
+    - {{id: rootfs, type: linux-root-amd64, start: 201MiB, end: "0", fsType: ext4, mountPoint: /}}
+systemConfig:
+  name: distribution
+  bootloader: {{bootType: efi, provider: systemd-boot, secureBoot: distribution}}
+  packages: [{packages}]
+  kernel:
+    cmdline: console=ttyS0,115200
+    packages: [linux-image-cloud-amd64]
+"#
+        );
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let refused = oic.run(&["build", template("openssh-client").to_str().unwrap()]);
+    let names = "shim-signed and systemd-boot-efi-amd64-signed";
+    refused.assert_fails(1, &["systemConfig.bootloader.secureBoot", names]);
+    let mut fetched = fs::read_dir(oic.package_cache()).into_iter().flatten();
+    assert!(!fetched.any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "deb")));
+    let path = template("shim-signed, systemd-boot-efi-amd64-signed");
+    let report = oic.run(&["build", path.to_str().unwrap(), "--format", "json"]).json();
+    let image = PathBuf::from(report["image"]["path"].as_str().unwrap());
+    let mut machine = Machine::boot_secure(&image, Keys::Microsoft);
+    machine.wait_for("Secure boot enabled", BOOT_LIMIT);
 }

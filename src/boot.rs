@@ -3,17 +3,22 @@
 //!
 //! Everything comes from the image's own tree; no file and no program of the host is used.
 
+pub mod authenticode;
+pub mod distribution;
 pub mod entry;
 pub mod grub;
 pub mod kernel;
 pub mod pe;
+pub mod signed;
 mod tree;
 pub mod uki;
+pub mod unlock;
 
 use std::path::{Path, PathBuf};
 
 use kernel::Found;
 use tree::Tree;
+use unlock::Unlocked;
 
 use crate::durable::PathError;
 use crate::hint::Hint;
@@ -22,6 +27,7 @@ use crate::image::merged::Merged;
 use crate::model::{BootProvider, BootType, Bootloader, Kernel, KernelForm, SystemConfig};
 use crate::package::Arch;
 use crate::sandbox::SandboxError;
+use crate::sign::SignError;
 
 /// The directory of systemd's EFI programs.
 const EFI_PROGRAMS: &str = "/usr/lib/systemd/boot/efi";
@@ -90,6 +96,26 @@ pub enum BootError {
         /// The defect.
         source: pe::PeError,
     },
+    /// A program could not be signed.
+    #[error("{}: {source}", path.display())]
+    Authenticode {
+        /// Its path on the EFI system partition.
+        path: PathBuf,
+        /// The cause.
+        source: authenticode::AuthenticodeError,
+    },
+    /// The image does not get the packages of signed programs.
+    #[error(
+        "systemConfig.bootloader.secureBoot: what the distribution has signed is in {}, which the image does not get",
+        .0.join(" and ")
+    )]
+    Packages(Vec<String>),
+    /// A program has no signature.
+    #[error("{}: the distribution has not signed it", .0.display())]
+    NotSigned(PathBuf),
+    /// Nothing could be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// Reading failed.
     #[error(transparent)]
     Io(#[from] PathError),
@@ -105,7 +131,16 @@ impl BootError {
             Self::Prefix(_) => Some("use a GRUB that its distribution has made for UEFI".into()),
             Self::NoCore(_) => Some("use the grub-mkimage and the modules of one version of GRUB".into()),
             Self::Room { .. } => Some("make room of 1 MiB for it in disk.partitions".into()),
+            Self::Packages(names) => Some(format!("add {} to systemConfig.packages", names.join(" and ")).into()),
+            Self::NotSigned(_) => {
+                Some("use the distribution's signed packages, such as linux-image-amd64 (Debian)".into())
+            }
             Self::Sandbox(error) => error.hint(),
+            Self::Sign(error)
+            | Self::Authenticode {
+                source: authenticode::AuthenticodeError::Sign(error),
+                ..
+            } => error.hint(),
             _ => None,
         }
     }
@@ -116,7 +151,9 @@ impl BootError {
 /// # Errors
 /// [`BootError`], naming the field.
 pub fn check(system: &SystemConfig, arch: Arch) -> Result<(), BootError> {
-    let Bootloader { boot_type, provider } = system.bootloader;
+    let Bootloader {
+        boot_type, provider, ..
+    } = system.bootloader;
     if boot_type == BootType::Legacy && (arch != Arch::X86_64 || provider == BootProvider::SystemdBoot) {
         return Err(BootError::Unsupported {
             field: "systemConfig.bootloader.bootType",
@@ -137,6 +174,8 @@ pub struct RootDevice {
     pub name: String,
     /// The root hash in hexadecimal digits, if the root is verified.
     pub hash: Option<Promise>,
+    /// The encrypted partitions that the initrd opens.
+    pub unlocked: Vec<Unlocked>,
 }
 
 impl RootDevice {
@@ -145,6 +184,7 @@ impl RootDevice {
         Self {
             name: format!("PARTUUID={partuuid}"),
             hash: None,
+            unlocked: Vec::new(),
         }
     }
 
@@ -154,7 +194,16 @@ impl RootDevice {
         Self {
             name: VERIFIED_ROOT.into(),
             hash: Some(hash.clone()),
+            unlocked: Vec::new(),
         }
+    }
+
+    /// Makes it one beside encrypted partitions, which the initrd opens; it may be one of them, of the id `id`.
+    #[must_use]
+    pub fn unlocking(self, id: &str, unlocked: Vec<Unlocked>) -> Self {
+        let own = unlocked.iter().find(|partition| partition.name == id);
+        let name = own.map_or(self.name, |own| format!("/dev/mapper/{}", own.name));
+        Self { name, unlocked, ..self }
     }
 }
 
@@ -206,14 +255,18 @@ pub fn prepare(
     files.extend(match kernel.form {
         KernelForm::Unified => {
             let command_line = with_hash(&command_line, device);
-            vec![(PathBuf::from(UKI_PATH), unified(root, arch, &found, command_line)?)]
+            let initrd = unlock::with_keys(root.file(&found.initrd)?, &device.unlocked);
+            vec![(
+                PathBuf::from(UKI_PATH),
+                unified(root, arch, (&found, initrd), command_line)?,
+            )]
         }
         KernelForm::Separate => entry::files(entry::Parts {
             os_release: os_release(root)?,
             version: found.version.clone(),
             command_line: command_line.clone(),
             linux: root.file(&found.image)?,
-            initrd: root.file(&found.initrd)?,
+            initrd: unlock::with_keys(root.file(&found.initrd)?, &device.unlocked),
         }),
     });
     let has_configuration = match esp {
@@ -221,7 +274,7 @@ pub fn prepare(
         None => false,
     };
     if !has_configuration {
-        files.push(("loader/loader.conf".into(), "timeout 0\n".into()));
+        files.push((signed::LOADER_CONFIGURATION.into(), "timeout 0\n".into()));
     }
     Ok(EspContents {
         files,
@@ -253,15 +306,20 @@ pub fn parts_without_initrd(
     })
 }
 
-/// Makes the unified kernel image of the kernel `found`.
-fn unified(root: &Merged, arch: Arch, found: &Found, command_line: Source) -> Result<Source, BootError> {
+/// Makes the unified kernel image of the kernel `found` and its initrd.
+fn unified(
+    root: &Merged,
+    arch: Arch,
+    (found, initrd): (&Found, Source),
+    command_line: Source,
+) -> Result<Source, BootError> {
     let (path, stub) = efi_program(root, &format!("linux{}.efi.stub", arch.efi()))?;
     let parts = uki::Parts {
         stub,
         os_release: os_release(root)?,
         command_line,
         uname: found.version.clone(),
-        initrd: root.file(&found.initrd)?,
+        initrd,
         linux: root.file(&found.image)?,
     };
     uki::build(arch, parts).map_err(|source| BootError::Program { path, source })
@@ -288,10 +346,11 @@ fn command_line(template: &str, device: &RootDevice) -> Result<String, BootError
     let has_root = template.split_ascii_whitespace().any(|word| word.starts_with("root="));
     let separator = if template.is_empty() { "" } else { " " };
     Ok(match has_root {
-        true => template.to_owned(),
+        true => format!("{}{template}", unlock::words(&device.unlocked)),
         false => {
             let read_only = if device.hash.is_some() { " ro" } else { "" };
-            format!("root={}{read_only}{separator}{template}", device.name)
+            let unlock = unlock::words(&device.unlocked);
+            format!("{unlock}root={}{read_only}{separator}{template}", device.name)
         }
     })
 }

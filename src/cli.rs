@@ -47,6 +47,7 @@ mod samples;
 mod sbom;
 mod schema;
 mod search;
+mod sign;
 mod templates;
 mod tree;
 mod trust;
@@ -161,6 +162,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Search(search::SearchArgs),
     Show(search::ShowArgs),
+    Sign(sign::SignArgs),
     Templates(samples::TemplatesArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
@@ -213,6 +215,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Schema(args) => schema::run(args),
         Command::Search(args) => search::search(&cli.global, args, interrupt),
         Command::Show(args) => search::show(&cli.global, args, interrupt),
+        Command::Sign(args) => sign::run(args),
         Command::Templates(args) => samples::run(args),
         Command::Validate(args) => validate::run(&cli.global, args),
         Command::Version(args) => version::run(args),

@@ -28,6 +28,7 @@ pub mod host;
 pub mod iso;
 mod kinds;
 pub mod labels;
+pub mod luks;
 pub(crate) mod mbr;
 pub mod merged;
 pub mod oci;

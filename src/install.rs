@@ -5,6 +5,7 @@
 //! [`rpm`]), the initrds ([`kernel`], [`initrd`]), [`mark_automatic`].
 
 pub mod apt;
+pub mod encrypted;
 pub mod initrd;
 pub mod inputs;
 pub mod kernel;
@@ -138,6 +139,20 @@ pub enum InstallError {
         /// Its package.
         package: &'static str,
     },
+    /// The image has nothing that makes an initrd for encrypted partitions.
+    #[error("systemConfig.fde.enabled: the initrd that opens the disk needs {file}, which the image does not have")]
+    NoCryptsetup {
+        /// The missing file.
+        file: &'static str,
+        /// The packages that have it.
+        package: &'static str,
+    },
+    /// The image has what makes initrds that cannot open encrypted partitions.
+    #[error("systemConfig.fde.enabled: the initrds of {package} do not open the disk")]
+    NotCryptsetup {
+        /// Its package.
+        package: &'static str,
+    },
     /// A kernel's hooks failed, for instance its initrd could not be made.
     #[error("cannot make the initrd of kernel {version}: {source}")]
     Kernel {
@@ -170,10 +185,10 @@ impl InstallError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NoProgram { package, .. } => Some(format!("add {package} to the provider's base packages").into()),
-            Self::NoVerity { package, .. } => {
+            Self::NoVerity { package, .. } | Self::NoCryptsetup { package, .. } => {
                 Some(format!("add the package {package} to systemConfig.packages").into())
             }
-            Self::NotVerity { package } => {
+            Self::NotVerity { package } | Self::NotCryptsetup { package } => {
                 Some(format!("use dracut: add \"-{package}\" and \"dracut\" to systemConfig.packages").into())
             }
             Self::Sandbox(error) => error.hint(),

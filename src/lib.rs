@@ -40,6 +40,7 @@ pub mod root;
 pub mod rpm;
 pub mod sandbox;
 pub mod secrets;
+pub mod sign;
 pub mod system;
 
 // The disk.

@@ -4,11 +4,13 @@ mod baseline;
 mod command;
 mod container;
 mod debconf;
+mod encryption;
 mod files;
 pub mod machine;
 mod network;
 mod partition;
 mod people;
+mod signing;
 mod stated;
 
 use std::ops::RangeInclusive;
@@ -21,11 +23,13 @@ pub use baseline::*;
 pub use command::{Configuration, When};
 pub use container::Container;
 pub use debconf::{DebconfAnswer, QuestionType};
+pub use encryption::Encryption;
 pub use files::{AdditionalFile, FileSource, mode_in_image};
 pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileCompression, FileSystem, PartitionFlag, PartitionType};
 pub use people::{Group, HashMethod, Password, User};
+pub use signing::{Enrollment, PassphraseSource, SecureBoot, Signing};
 pub use stated::StatedPackage;
 
 /// A template after merge and validation.
@@ -346,6 +350,10 @@ pub struct SystemConfig {
     pub users: Vec<User>,
     /// `bootloader`.
     pub bootloader: Bootloader,
+    /// `fde`, if it is enabled.
+    pub encryption: Option<Encryption>,
+    /// `signing`, or the keys of `immutability`.
+    pub signing: Option<Signing>,
     /// `packages`: the packages that the template names.
     pub packages: Vec<String>,
     /// Names of the packages that the image must not have: `removePackages`, and those of `packages` with a `-`.
@@ -410,6 +418,8 @@ pub struct Bootloader {
     pub boot_type: BootType,
     /// `provider`.
     pub provider: BootProvider,
+    /// `secureBoot`.
+    pub secure_boot: SecureBoot,
 }
 
 /// `bootloader.bootType`.

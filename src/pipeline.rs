@@ -9,6 +9,7 @@ mod build;
 pub mod check;
 mod context;
 mod damaged;
+mod encryption;
 mod error;
 mod finish;
 mod full;
@@ -23,6 +24,7 @@ mod reused;
 mod select;
 mod several;
 mod shared;
+mod signing;
 
 pub use build::build;
 pub use error::BuildError;
@@ -31,6 +33,7 @@ pub use request::{BuildRequest, Selecting};
 pub use resolved::{Resolved, catalogue, resolve};
 pub use select::mirrors;
 pub use several::build_all;
+pub use signing::SigningMeans;
 
 #[cfg(test)]
 mod tests;

@@ -286,6 +286,16 @@ impl ImageBuild {
         self.directory.join(".image-record")
     }
 
+    /// Returns the signatures of the build, which the next one takes for what did not change.
+    pub fn signatures(&self) -> PathBuf {
+        self.directory.join(".signatures")
+    }
+
+    /// Returns the seed of the keys of encrypted partitions, if it came from chance.
+    pub fn disk_seed(&self) -> PathBuf {
+        self.directory.join(".disk-seed")
+    }
+
     /// Returns the record of the delivered artifacts, from which the next build takes what did not change.
     pub fn artifact_record(&self) -> PathBuf {
         self.directory.join(".artifact-record")

@@ -98,8 +98,10 @@ struct Headers {
     section_alignment: u64,
     file_alignment: u64,
     headers_bytes: u64,
-    /// The length of the certificate table.
-    signature_bytes: u64,
+    /// The place of the directory entry of the certificate table, if there is one.
+    certificates: Option<usize>,
+    /// The start and the length of the certificate table.
+    signatures: (u64, u64),
 }
 
 impl Headers {
@@ -134,9 +136,10 @@ impl Headers {
             section_alignment: u64::from(optional.section_alignment),
             file_alignment: u64::from(optional.file_alignment),
             headers_bytes: u64::from(optional.headers_bytes),
-            signature_bytes: match has_certificates {
-                true => u32_at(directories + 4 + 36)?.into(),
-                false => 0,
+            certificates: has_certificates.then_some(directories + 36),
+            signatures: match has_certificates {
+                true => (u32_at(directories + 36)?.into(), u32_at(directories + 4 + 36)?.into()),
+                false => (0, 0),
             },
         };
         let alignments = [headers.section_alignment, headers.file_alignment];
@@ -206,9 +209,54 @@ pub fn facts(image: &[u8]) -> Result<Facts, PeError> {
     }
     Ok(Facts {
         machine: headers.machine,
-        signature_bytes: headers.signature_bytes,
+        signature_bytes: headers.signatures.1,
         sections,
     })
+}
+
+/// The places of a program's headers that its signatures concern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignaturePlaces {
+    checksum: usize,
+    /// The directory entry of the certificate table: start and length.
+    entry: usize,
+    /// The start and the length of the table, if there is one.
+    pub table: Option<(u64, u64)>,
+}
+
+impl SignaturePlaces {
+    /// Returns offset and length of what an Authenticode digest leaves out of the headers, in order.
+    pub fn left_out(&self) -> [(u64, u64); 2] {
+        [(self.checksum as u64, 4), (self.entry as u64, 8)]
+    }
+}
+
+/// Finds the places of signatures in the headers of `image`.
+///
+/// # Errors
+/// [`PeError`] if it is no EFI program, or its headers have no room for a certificate table.
+pub fn signature_places(image: &[u8]) -> Result<SignaturePlaces, PeError> {
+    let headers = Headers::parse(image)?;
+    let checksum = headers.optional + std::mem::offset_of!(Optional, checksum);
+    let no_room = PeError::Invalid("its headers have no entry for signatures");
+    Ok(SignaturePlaces {
+        checksum,
+        entry: headers.certificates.ok_or(no_room)?,
+        table: Some(headers.signatures).filter(|(_, length)| *length != 0),
+    })
+}
+
+/// Makes the headers of `image` name a certificate table, by its start and its length, and no checksum, which no firmware
+/// compares.
+///
+/// # Errors
+/// [`PeError`] if the table lies behind 4 GiB.
+pub fn set_signatures(image: &mut [u8], places: &SignaturePlaces, (start, length): (u64, u64)) -> Result<(), PeError> {
+    *record_mut(image, places.checksum)? = U32::ZERO;
+    *record_mut(image, places.entry)? = U32::new(fit(start)?);
+    *record_mut(image, places.entry + 4)? = U32::new(fit(length)?);
+    fit(start + length)?;
+    Ok(())
 }
 
 /// Returns the bytes in the file of the first section `name` of `image`; `None` if it has no such section.
@@ -227,7 +275,7 @@ pub fn section<'a>(image: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, PeEr
 /// [`PeError`] if `image` is not valid, is signed, has such a section, or has no room.
 pub fn append(mut image: Vec<u8>, sections: Vec<(&'static str, Source)>) -> Result<Source, PeError> {
     let headers = Headers::parse(&image)?;
-    if headers.signature_bytes != 0 {
+    if headers.signatures.1 != 0 {
         return Err(PeError::Signed);
     }
     let mut layout = Layout::behind(&image, &headers, &sections)?;

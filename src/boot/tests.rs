@@ -201,7 +201,11 @@ fn the_esp_gets_loader_kernel_and_configuration() {
 fn what_is_not_supported_names_its_field() {
     let with = |boot_type, provider, command_line: &str| {
         let system = SystemConfig {
-            bootloader: Bootloader { boot_type, provider },
+            bootloader: Bootloader {
+                boot_type,
+                provider,
+                ..Bootloader::default()
+            },
             kernel: kernel(command_line),
             ..SystemConfig::default()
         };

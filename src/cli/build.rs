@@ -321,6 +321,7 @@ fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Res
     };
     Ok(BuildRequest {
         selecting,
+        signing: environment.signing(),
         lock: lock.map(super::lock::read).transpose()?,
         from_scratch: args.from_scratch || args.no_cache,
         sha256: args.sha256 || environment.wants_sha256(),

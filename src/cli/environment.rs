@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::{Config, Layers, Origin as Setter, RawDigest};
 use crate::date;
 use crate::fetch::{Network, Proxies};
+use crate::pipeline::SigningMeans;
 use crate::provider::mirror::{Mirrors, Origin};
 use crate::repo::sources;
 
@@ -127,6 +128,16 @@ impl Environment {
     /// Returns whether a long build notifies the desktop at its end.
     pub fn wants_notification(&self) -> bool {
         self.config.notify.value
+    }
+
+    /// Gives what a build can sign with: the sign command, and the credentials of the service manager (systemd.exec(5),
+    /// "CREDENTIALS_DIRECTORY").
+    pub fn signing(&self) -> SigningMeans {
+        let directory = env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
+        SigningMeans {
+            command: self.config.sign_command.value.clone(),
+            credentials: directory.map(PathBuf::from),
+        }
     }
 
     /// Gives the number of parallel downloads.

@@ -74,6 +74,20 @@ impl Parse for Option<PathBuf> {
     }
 }
 
+impl Parse for Vec<String> {
+    fn parse(text: &OsStr, _: &Shape) -> Result<Self, String> {
+        let text = text.to_str().ok_or_else(|| format!("{text:?} is not a text"))?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn show(&self) -> String {
+        match self.is_empty() {
+            true => "none".to_owned(),
+            false => self.join(" "),
+        }
+    }
+}
+
 impl Parse for bool {
     fn parse(text: &OsStr, _: &Shape) -> Result<Self, String> {
         match &*text.to_string_lossy() {
@@ -269,6 +283,15 @@ settings! {
         shape: Shape::Text(Text::ANY.one_of(RawDigest::CHOICES)),
         default: RawDigest::Tree,
         doc: "The digests of a delivered raw image: its tree alone, or SHA-256 too, which hashes holes byte by byte.",
+    }
+    sign_command: Vec<String> {
+        section: None,
+        key: "sign_command",
+        variable: "OIC_SIGN_COMMAND",
+        flag: None,
+        shape: Shape::Text(Text::ANY.examples(&["/usr/local/bin/sign-with-kms edge-2026"])),
+        default: Vec::new(),
+        doc: "A program that signs for templates whose systemConfig.signing has no key, and its arguments, with spaces between them.",
     }
     notify: bool {
         section: None,

@@ -67,6 +67,7 @@ pub fn volume(directory: &Path, user_data: &[u8], cancel: &Cancel) -> Result<Pat
         uuid,
         hash_seed: uuid,
         label: Some(LABEL),
+        compression: None,
         epoch_seconds: 0,
     };
     let files = Files {

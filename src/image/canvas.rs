@@ -161,6 +161,15 @@ impl<'a> Canvas<'a> {
         }
     }
 
+    /// Says whether something was put into the range (start and end in bytes).
+    pub(super) fn is_put(&self, range: (u64, u64)) -> bool {
+        let drawn = lock(&self.drawn);
+        drawn
+            .ranges
+            .iter()
+            .any(|(start, end)| *start < range.1 && range.0 < *end)
+    }
+
     /// Returns the number of bytes written so far.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes.load(Ordering::Relaxed)

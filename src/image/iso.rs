@@ -196,6 +196,7 @@ impl Layout {
             uuid: boot::esp_uuid(inputs.uuid),
             hash_seed: inputs.uuid,
             label: None,
+            compression: None,
             epoch_seconds: inputs.epoch_seconds,
         };
         let files = Files {

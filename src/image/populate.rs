@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode};
 use super::content::{Promise, Source};
 use super::file_system::FileSystem;
 use super::kinds;
+use super::luks::Encryption;
 use super::plan::{DiskPlan, FixedRoot, PlanError, PlannedPartition};
 use super::verity::{Identity, RootHash};
 use crate::durable::PathError;
@@ -32,6 +33,13 @@ pub enum Content {
         file_system: &'static dyn FileSystem,
         /// Its files. Of two files for one place the later one counts.
         grafts: Vec<Graft>,
+    },
+    /// Another content, encrypted.
+    Encrypted {
+        /// The keys.
+        encryption: Encryption,
+        /// That content.
+        inner: Box<Content>,
     },
     /// The hash tree of another partition.
     HashTree {
@@ -66,6 +74,7 @@ impl Content {
         match self {
             Self::Nothing => Rank::Independent,
             Self::HashTree { .. } => Rank::Computed,
+            Self::Encrypted { inner, .. } => inner.rank(),
             Self::Files { grafts, .. } => {
                 let is_promised = |graft: &Graft| matches!(&graft.from, Origin::File(source) if source.is_promised());
                 match grafts.iter().any(is_promised) {
@@ -138,7 +147,7 @@ pub fn contents(plan: &DiskPlan) -> Vec<Content> {
 pub fn root_hash(contents: &[Content]) -> Option<&Promise> {
     contents.iter().find_map(|content| match content {
         Content::HashTree { root, .. } => Some(root),
-        Content::Nothing | Content::Files { .. } => None,
+        Content::Nothing | Content::Files { .. } | Content::Encrypted { .. } => None,
     })
 }
 
@@ -220,6 +229,12 @@ pub fn add_to_esp(contents: &mut [Content], plan: &DiskPlan, files: Vec<(PathBuf
         }));
     }
     Ok(())
+}
+
+/// Encrypts `content`.
+pub fn encrypt(content: &mut Content, encryption: Encryption) {
+    let inner = Box::new(std::mem::replace(content, Content::Nothing));
+    *content = Content::Encrypted { encryption, inner };
 }
 
 /// Empties the partition of `plan` at the sector `lba`, if there is one: something else will lie there.

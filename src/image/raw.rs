@@ -21,7 +21,7 @@ use super::populate::{Content, Graft, Origin, Rank};
 use super::region::Region;
 use super::tree::{self, Tree};
 use super::verity::{self, Identity, RootHash, VerityError};
-use super::{gpt, mbr};
+use super::{gpt, luks, mbr};
 use crate::durable::{self, AtomicFile, PathError};
 use crate::parallel;
 use crate::progress::Unit;
@@ -216,8 +216,22 @@ impl Job<'_> {
         match content {
             Content::Nothing => Ok(()),
             Content::Files { file_system, grafts } => self
-                .files(planned, *file_system, grafts)
+                .files(planned, self.region(planned), *file_system, grafts)
                 .map_err(|source| ImageError::FileSystem { id: id(), source }),
+            Content::Encrypted { encryption, inner } => {
+                for (offset_bytes, bytes) in encryption.head() {
+                    self.region(planned).put(offset_bytes, &bytes)?;
+                }
+                let cipher = encryption.cipher();
+                let inside = self.region(planned).encrypted(luks::SEGMENT_OFFSET_BYTES, &cipher);
+                match &**inner {
+                    Content::Files { file_system, grafts } => self
+                        .files(planned, inside, *file_system, grafts)
+                        .map_err(|source| ImageError::FileSystem { id: id(), source }),
+                    // Nothing else is encrypted.
+                    _ => Ok(()),
+                }
+            }
             Content::HashTree { of, identity, root } => {
                 let of = self.inputs.plan.partitions.get(*of);
                 let hash = of.map(|of| self.hash_tree(of, planned, *identity)).transpose();
@@ -248,6 +262,7 @@ impl Job<'_> {
     fn files(
         &self,
         planned: &PlannedPartition,
+        region: Region<'_>,
         file_system: &dyn FileSystem,
         grafts: &[Graft],
     ) -> Result<(), FileSystemError> {
@@ -276,7 +291,6 @@ impl Job<'_> {
             compression: planned.partition.compression,
             epoch_seconds: self.inputs.epoch_seconds,
         };
-        let region = self.region(planned);
         let files = Files {
             tree: &tree,
             added: &added,

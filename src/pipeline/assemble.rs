@@ -17,9 +17,9 @@ use crate::configure::{self, ConfigureRequest, Part};
 use crate::dpkg;
 use crate::image::plan::DiskPlan;
 use crate::image::populate;
-use crate::install::{InitrdRequest, InstallRequest, Marks, inputs, verity};
+use crate::install::{InitrdRequest, InstallRequest, Marks, encrypted, inputs, verity};
 use crate::layer::{KeyBuilder, Layer};
-use crate::model::{DebconfAnswer, FileSource, FileSystem, When};
+use crate::model::{DebconfAnswer, Encryption, FileSource, FileSystem, When};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::{Checksum, ForeignArch, ResolvedPackage, Sha256};
 use crate::pool::POOL_DIRECTORY;
@@ -238,6 +238,9 @@ impl Assembly<'_> {
                 "",
             );
         }
+        if self.encryption().is_some() {
+            key.add("encrypted", "");
+        }
         let step = Step {
             name: "initrd",
             key: key.with("epoch", self.dates.scripts.to_le_bytes()).finish(),
@@ -261,6 +264,9 @@ impl Assembly<'_> {
         {
             return Ok(Vec::new());
         }
+        if self.encryption().is_some() && !encrypted::prepare(&Root::open(root)?)? {
+            return Ok(Vec::new());
+        }
         let request = InitrdRequest {
             root,
             modules: self.modules(),
@@ -270,6 +276,16 @@ impl Assembly<'_> {
         };
         let Context { system, work, .. } = *self.context;
         Ok(system.make_initrds(&request, work)?)
+    }
+
+    /// Gives the encryption of the disk, if the template asks for it.
+    fn encryption(&self) -> Option<&Encryption> {
+        let template = &self.context.loaded().template;
+        template
+            .system
+            .encryption
+            .as_ref()
+            .filter(|_| template.target.image_type.has_disk())
     }
 
     fn modules(&self) -> &[String] {
@@ -305,7 +321,7 @@ impl Assembly<'_> {
 
     /// Applies the template's settings.
     pub fn configure(&self, steps: &mut Steps<'_>) -> Result<(), BuildError> {
-        let fstab = fstab::entries(self.plan);
+        let fstab = fstab::entries(self.plan, self.encryption());
         let system = self.context.system;
         let (env, policy) = (system.environment(self.dates.image), system.policy());
         let selecting = &self.context.request.selecting;
@@ -384,6 +400,9 @@ impl Assembly<'_> {
         dpkg::add_architectures(root, self.context.loader().options.targets())?;
         if let Some(fixed) = &self.plan.fixed {
             verity::check(root, fixed.hash_tree.is_some())?;
+        }
+        if self.encryption().is_some() {
+            encrypted::check(root)?;
         }
         self.mark(root)
     }

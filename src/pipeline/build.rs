@@ -2,11 +2,12 @@
 
 use std::thread;
 
-use crate::boot;
+use crate::boot::{self, distribution};
 use crate::durable;
 use crate::image::plan::{self, DiskPlan};
 use crate::image::seed::ImageSeed;
-use crate::install::verity;
+use crate::install::{encrypted, verity};
+use crate::model::SecureBoot;
 use crate::mount::upper;
 use crate::package::{ResolvedPackage, Sha256};
 use crate::pipeline::assemble::Assembly;
@@ -14,6 +15,7 @@ use crate::pipeline::assemble::base::{self, BaseState};
 use crate::pipeline::assemble::dates::{self, Dates};
 use crate::pipeline::assemble::steps::Steps;
 use crate::pipeline::context::Context;
+use crate::pipeline::encryption::Keys;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::finish::claim::Claim;
 use crate::pipeline::finish::handover;
@@ -28,6 +30,8 @@ use crate::pipeline::request::BuildRequest;
 use crate::pipeline::select;
 use crate::pipeline::select::selection::Selection;
 use crate::pipeline::shared::Shared;
+use crate::pipeline::signing;
+use crate::provider::PackageSystem;
 use crate::resolve::lockfile::Newest;
 use crate::store::InUse;
 use crate::work::Work;
@@ -59,19 +63,26 @@ pub fn build_one(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Res
 fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<BuildReport, BuildError> {
     let clock = Timeline::new();
     check(request)?;
+    let signer = signing::open(request, work.cancel)?;
+    let keys = Keys::open(request)?;
     let output = request.image_build();
     let _in_use = use_workspace(request, work)?;
     let mut claim = Claim::take(&output, &request.earlier_raws(), work)?;
     let log = BuildLog::create(&output.log(), work.progress)?;
     handover::open_way(request, work.progress);
     handover::give(request, &output.log(), work.progress);
-    let context = Context::new(request, shared, Work { progress: &log, ..work }, clock.clone())?;
+    let mut context = Context::new(request, shared, Work { progress: &log, ..work }, clock.clone())?;
+    (context.signer, context.keys) = (signer, keys);
     clock.lap("Configuration");
     let selection = select(&context)?;
     let template = &request.loaded().template;
     if template.system.immutable || template.disk.has_fixed_root() {
         verity::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
     }
+    if context.keys.is_some() {
+        encrypted::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
+    }
+    check_signed(&context, &selection)?;
     clock.lap("Resolution");
     let packages = Packages::new(&context, &selection)?;
     let (base, newest) = base(&context, &selection, &packages)?;
@@ -90,6 +101,12 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let told_by_image = written.warnings.clone();
     let finished = image::finish(&context, &output, (tree.merged(), dates.image), written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
+    if let Some(signer) = &context.signer {
+        signer.save()?;
+    }
+    if let Some(keys) = &context.keys {
+        keys.save(&output.disk_seed())?;
+    }
     durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
     handover::give(request, &lockfile, work.progress);
     clock.lap("Convert and hash");
@@ -113,6 +130,18 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
         warnings: [plan.warnings, selection.warnings, told, told_by_image].concat(),
         package_list: selection.image.packages.iter().map(reported).collect(),
     })
+}
+
+/// Checks that the packages of `selection` bring what the distribution has signed, if the image starts with that.
+fn check_signed(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+    let loaded = context.loaded();
+    let system = &loaded.template.system;
+    let is_wanted = system.bootloader.secure_boot == SecureBoot::Distribution;
+    if is_wanted && loaded.provider.packages.system == PackageSystem::Deb {
+        let names = selection.image.packages.iter().map(|package| package.name.as_str());
+        distribution::check_names(system, loaded.template.target.arch, names)?;
+    }
+    Ok(())
 }
 
 /// Keeps other processes from removing what the build uses, until the result is dropped.

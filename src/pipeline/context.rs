@@ -1,12 +1,16 @@
 //! What the stages of a build share.
 
+use std::sync::Arc;
+
 use crate::fetch::{FetchError, FetchOptions, Fetcher, Network};
+use crate::pipeline::encryption::Keys;
 use crate::pipeline::error::BuildError;
 use crate::pipeline::report::Timeline;
 use crate::pipeline::request::BuildRequest;
 use crate::pipeline::reused::Reused;
 use crate::pipeline::shared::Shared;
 use crate::repo::{LoadOptions, Loader};
+use crate::sign::remembered::Remembering;
 use crate::system::{self, System};
 use crate::template::Loaded;
 use crate::work::Work;
@@ -30,6 +34,10 @@ pub struct Context<'a> {
     pub timeline: Timeline,
     /// The layers of earlier builds that this one uses.
     pub reused: Reused,
+    /// The signer of what the firmware starts, if the template has one.
+    pub signer: Option<Arc<Remembering>>,
+    /// The keys of the encrypted partitions, if the template has some.
+    pub keys: Option<Keys>,
 }
 
 impl<'a> Context<'a> {
@@ -53,6 +61,8 @@ impl<'a> Context<'a> {
             work,
             timeline,
             reused: Reused::default(),
+            signer: None,
+            keys: None,
         })
     }
 

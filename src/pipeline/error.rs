@@ -100,6 +100,11 @@ pub enum BuildError {
     Plan(#[from] crate::image::plan::PlanError),
     #[error(transparent)]
     Boot(#[from] crate::boot::BootError),
+    /// A seed file is too short to be a secret.
+    #[error("{}: has fewer than 32 bytes", .0.display())]
+    Seed(std::path::PathBuf),
+    #[error(transparent)]
+    Sign(#[from] crate::sign::SignError),
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
     #[error("the packages of the image cannot be listed: {0}")]
@@ -136,6 +141,8 @@ impl BuildError {
             Self::Configure(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Boot(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
+            Self::Seed(_) => Some("make a seed: `head -c 32 /dev/urandom > FILE`".into()),
             Self::Image(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::ForeignLock { .. } | Self::LockWithoutBase => Some(Hint::new("make it anew").by(Means::UpdateLock)),

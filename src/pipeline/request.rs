@@ -8,6 +8,7 @@ use crate::fetch::Network;
 use crate::image::artifacts;
 use crate::model::{Artifact, ArtifactFormat, Compression};
 use crate::mount::Engine;
+use crate::pipeline::signing::SigningMeans;
 use crate::provider::mirror::Mirrors;
 use crate::resolve::lockfile::Lockfile;
 use crate::template::Loaded;
@@ -55,6 +56,8 @@ pub struct BuildRequest {
     pub source_date_epoch: Option<u64>,
     /// The user that gets the delivered files; by default they are the caller's.
     pub owner: Option<Owner>,
+    /// What the build host signs with.
+    pub signing: SigningMeans,
 }
 
 impl BuildRequest {
@@ -70,6 +73,7 @@ impl BuildRequest {
             system_packages_only: false,
             source_date_epoch: None,
             owner: None,
+            signing: SigningMeans::default(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What this version cannot build is refused before any work, with the field that asks for it.
 
+mod encrypted;
 mod immutable;
 mod packages;
+mod signing;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,9 +11,7 @@ use std::path::Path;
 use super::Loaded;
 use super::rules::is_overlay;
 use super::schema::checks::is_placeholder;
-use super::schema::{
-    SECURE_BOOT, additional_file, baseline, disk, fde, immutability, partition, repository, system, target, template,
-};
+use super::schema::{SECURE_BOOT, additional_file, baseline, disk, partition, repository, system, target, template};
 use crate::durable;
 use crate::model::{FileSource, FileSystem, ImageType, PartitionFlag};
 use crate::package::Arch;
@@ -44,6 +44,8 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     if let Some(system) = &system {
         self::system(system, &mut findings);
         immutable::check(&loaded.merged, system, &mut findings);
+        signing::check(loaded, system, &mut findings);
+        encrypted::check(loaded, system, &mut findings);
     }
     repositories(loaded, &root, &mut findings);
     packages::check(loaded, &root, &mut findings);
@@ -132,7 +134,7 @@ fn built_flags() -> String {
     built.join(", ")
 }
 
-/// Refuses encryption and signed loaders.
+/// Refuses keys whose paths have variables that are not set.
 fn system(system: &Place<'_>, findings: &mut Findings) {
     if let Some(section) = system.get(system::IMMUTABILITY) {
         for path in SECURE_BOOT.iter().filter_map(|field| section.get(*field)) {
@@ -141,20 +143,6 @@ fn system(system: &Place<'_>, findings: &mut Findings) {
                 findings.push(finding.hint("give it a value, as NAME=VALUE"));
             }
         }
-        if let Some(key) = section.get(immutability::KEY) {
-            refuse(findings, &key, "a signed loader is", "unsigned images");
-        }
-    }
-    if let Some(section) = system
-        .get(system::FDE)
-        .filter(|section| section.read(fde::ENABLED) == Some(true))
-    {
-        refuse(
-            findings,
-            &section.at(fde::ENABLED),
-            "an encrypted disk is",
-            "enabled: false",
-        );
     }
 }
 

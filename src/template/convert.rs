@@ -1,6 +1,8 @@
 //! From a valid merged tree to typed values. What the table or the rules refuse cannot come
 //! here, so a value that does not convert is left out rather than reported twice.
 
+mod signing;
+
 use super::additional::Files;
 use super::files::Origins;
 use super::rules::{hash_partition, is_hashed};
@@ -149,6 +151,8 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
         groups: system.read(system::GROUPS).iter().filter_map(group).collect(),
         users: system.read(system::USERS).iter().filter_map(user).collect(),
         bootloader: bootloader(system.read(system::BOOTLOADER)),
+        encryption: signing::encryption(system, files.origins),
+        signing: signing::convert(system, files.origins),
         packages: super::packages(system.node),
         removed_packages: super::removed_packages(system.node),
         recommends: system.read(system::RECOMMENDS) == Some(true),
@@ -161,7 +165,10 @@ fn system(system: &Place<'_>, files: &Files<'_>, findings: &mut Findings) -> Opt
             .collect(),
         commands: system.read(system::CONFIGURATIONS).iter().filter_map(command).collect(),
         allow_secrets: system.read(system::ALLOW_SECRETS),
-        kernel: kernel(system.read(system::KERNEL)),
+        kernel: kernel(
+            system.read(system::KERNEL),
+            bootloader(system.read(system::BOOTLOADER)).secure_boot,
+        ),
     })
 }
 
@@ -292,11 +299,14 @@ fn bootloader(node: Option<&Node>) -> Bootloader {
     Bootloader {
         boot_type: boot_type.unwrap_or_default(),
         provider: provider.unwrap_or_default(),
+        secure_boot: node
+            .and_then(|loader| loader.read(bootloader::SECURE_BOOT))
+            .unwrap_or_default(),
     }
 }
 
-/// Converts `systemConfig.kernel`.
-fn kernel(node: Option<&Node>) -> Kernel {
+/// Converts `systemConfig.kernel`. Nobody has signed a unified kernel image of `secure_boot` by the distribution.
+fn kernel(node: Option<&Node>, secure_boot: SecureBoot) -> Kernel {
     let text = |field: Field<str>| node.and_then(|kernel| kernel.read(field));
     let words = |field: Field<str>| text(field).unwrap_or_default().split_whitespace();
     Kernel {
@@ -307,6 +317,7 @@ fn kernel(node: Option<&Node>) -> Kernel {
         packages: node.map_or_else(Vec::new, |kernel| kernel.read(kernel::PACKAGES)),
         form: match node.and_then(|kernel| kernel.read(kernel::UKI)) {
             Some(false) => KernelForm::Separate,
+            None if secure_boot == SecureBoot::Distribution => KernelForm::Separate,
             _ => KernelForm::Unified,
         },
     }

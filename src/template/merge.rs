@@ -143,6 +143,7 @@ fn merge_system(merged: &mut Node, child: &Node) {
         system::INITRAMFS,
         system::IMMUTABILITY,
         system::BOOTLOADER,
+        system::SIGNING,
         system::KERNEL,
         system::SYSCTL,
     ] {

@@ -4,6 +4,7 @@ mod answers;
 pub(super) mod checks;
 mod contents;
 mod interfaces;
+mod keys;
 mod machine;
 mod on_image;
 mod people;
@@ -14,6 +15,7 @@ mod storage;
 pub(super) use answers::debconf;
 pub(super) use contents::{additional_file, configuration};
 pub(super) use interfaces::{interface, network, route};
+pub(super) use keys::signing;
 pub(super) use machine::{UNIT_LISTS, services};
 pub(super) use on_image::{WITHOUT_EFFECT, baseline, overlay_policy, source};
 pub(super) use people::{group, user};
@@ -23,7 +25,7 @@ pub(super) use storage::{fde, selection_policy};
 
 use crate::model::{
     ArtifactFormat, BootProvider, BootType, Compression, FileCompression, FileSystem, ImageType, PartitionFlag,
-    PartitionTable, PartitionType,
+    PartitionTable, PartitionType, SecureBoot,
 };
 use crate::package::{Arch, ForeignArch};
 use crate::words::Words as _;
@@ -295,6 +297,11 @@ fields! {
             immutability::ALL,
             "A root file system that is verified and never written.",
         );
+        SIGNING: Node = Field::map(
+            "signing",
+            signing::ALL,
+            "The key that signs what the firmware starts, for Secure Boot with keys of your own.",
+        );
         FDE: Node = Field::map("fde", fde::ALL, "Partitions that are encrypted.");
         GROUPS: [Node] = Field::maps(
             "groups",
@@ -414,6 +421,10 @@ fields! {
     mod bootloader {
         BOOT_TYPE: BootType = Field::word("bootType", "UEFI or BIOS.");
         PROVIDER: BootProvider = Field::word("provider", "Boot loader.");
+        SECURE_BOOT: SecureBoot = Field::word(
+            "secureBoot",
+            "Whose signatures the firmware verifies: own for those of systemConfig.signing (if absent), distribution for the shim, boot loader and kernel that the distribution has signed.",
+        );
     }
 }
 

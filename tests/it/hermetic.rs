@@ -15,6 +15,7 @@ mod rpm_oracle;
 mod schema;
 mod semantics;
 pub mod signals;
+mod signing;
 mod sweeping;
 mod template_commands;
 mod templates;

@@ -3,19 +3,23 @@
 use crate::boot::VERIFIED_ROOT;
 use crate::configure::FstabEntry;
 use crate::image::plan::{DiskPlan, FixedRoot, PlannedPartition};
-use crate::model::FileSystem;
+use crate::model::{Encryption, FileSystem};
 
 /// Mounts it in the initrd, so that it is there before systemd reads anything in it (systemd.mount(5)).
 const IN_INITRD: &str = "x-initrd.mount";
 
-/// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)); beside a root that is never written, also what makes
-/// directories of it writable.
-pub fn entries(plan: &DiskPlan) -> Vec<FstabEntry> {
+/// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)), or by the device that the initrd makes of it
+/// if `encryption` has it; beside a root that is never written, also what makes directories of it writable.
+pub fn entries(plan: &DiskPlan, encryption: Option<&Encryption>) -> Vec<FstabEntry> {
     let fixed = plan.fixed.as_ref();
     let partitions = plan.partitions.iter().enumerate();
     let mut entries: Vec<FstabEntry> = partitions
         .filter_map(|(place, planned)| {
-            let entry = of_partition(planned)?;
+            let mut entry = of_partition(planned)?;
+            let partition = &planned.partition;
+            if encryption.is_some_and(|encryption| encryption.has(&partition.id, partition.mount_point.as_deref())) {
+                entry.source = format!("/dev/mapper/{}", partition.id);
+            }
             Some(match fixed {
                 Some(fixed) if place == fixed.data => of_fixed(entry, fixed),
                 Some(fixed) if place == fixed.store => FstabEntry {
@@ -137,7 +141,7 @@ mod tests {
             ..Disk::default()
         };
         let plan = plan::plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("x"))).unwrap();
-        let mut text = fstab_text(&entries(&plan)).unwrap();
+        let mut text = fstab_text(&entries(&plan, None)).unwrap();
         for planned in &plan.partitions {
             text = text.replace(&planned.partuuid, &planned.partition.id);
         }

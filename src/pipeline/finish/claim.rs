@@ -64,7 +64,10 @@ impl Claim {
 
     /// Removes what a failed build leaves.
     fn clear(&self) -> Result<(), PathError> {
-        empty(&self.output, &[self.output.log()])
+        empty(
+            &self.output,
+            &[self.output.log(), self.output.signatures(), self.output.disk_seed()],
+        )
     }
 }
 
@@ -105,7 +108,7 @@ fn put_aside(output: &ImageBuild) -> Result<(), PathError> {
             }
         }
     }
-    empty(output, &[])
+    empty(output, &[output.signatures(), output.disk_seed()])
 }
 
 impl Drop for Claim {

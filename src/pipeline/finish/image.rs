@@ -1,8 +1,9 @@
 //! The disk of one image: written from the layers, hashed, and delivered in all formats.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::boot::{self, RootDevice, grub};
+use crate::boot::{self, RootDevice, distribution, grub};
 use crate::durable;
 use crate::image::artifacts::Order;
 use crate::image::digest;
@@ -11,7 +12,7 @@ use crate::image::merged::Merged;
 use crate::image::plan::DiskPlan;
 use crate::image::raw::{self, Inputs};
 use crate::image::{artifacts, populate};
-use crate::model::{BootProvider, Bootloader, Template};
+use crate::model::{BootProvider, Bootloader, SecureBoot, Template};
 use crate::package::Sha256;
 use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
@@ -20,6 +21,7 @@ use crate::pipeline::error::BuildError;
 use crate::pipeline::finish::written::Written;
 use crate::pipeline::finish::{archive, bills, container, handover};
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
+use crate::sign::Signer;
 use crate::workspace::ImageBuild;
 
 /// The tree as the image will have it: read-only, and mounted nowhere.
@@ -59,22 +61,35 @@ impl Frozen {
         if !template.target.image_type.has_disk() {
             return archive::write(context, &self.done.merged, (plan.uuid, epoch_seconds), earlier);
         }
-        let (mut contents, mut boot_code) = (populate::contents(plan), None);
+        let (mut contents, mut boot_code, mut warnings) = (populate::contents(plan), None, Vec::new());
         if let Some(partition) = plan.root() {
-            let device = match populate::root_hash(&contents) {
+            let mut device = match populate::root_hash(&contents) {
                 Some(hash) => RootDevice::verified(hash),
                 None => RootDevice::partition(&partition.partuuid),
             };
+            if let (Some(keys), Some(encryption)) = (&context.keys, &template.system.encryption) {
+                warnings.extend(keys.warning());
+                device = device.unlocking(&partition.partition.id, keys.encrypt(encryption, plan, &mut contents));
+            }
             let esp = plan.find_esp();
             let esp = esp.and_then(|esp| esp.partition.mount_point.as_deref()).map(Path::new);
             let arch = template.target.arch;
             let (tree, system) = (&self.done.merged, &template.system);
-            let Bootloader { boot_type, provider } = system.bootloader;
+            let Bootloader {
+                boot_type, provider, ..
+            } = system.bootloader;
             let mut files = match provider {
                 BootProvider::Grub => grub::prepare(tree, arch, plan, boot_type)?,
                 BootProvider::SystemdBoot => boot::prepare(tree, arch, &system.kernel, &device, esp)?.files,
             };
             files.retain(|(path, _)| !esp.is_some_and(|esp| is_given(template, &esp.join(path))));
+            if system.bootloader.secure_boot == SecureBoot::Distribution && provider == BootProvider::SystemdBoot {
+                distribution::replace(tree, arch, &mut files)?;
+            }
+            if let (Some(signing), Some(signer)) = (&system.signing, &context.signer) {
+                let signer: Arc<dyn Signer> = signer.clone();
+                boot::signed::sign(&mut files, signing, &signer)?;
+            }
             if !files.is_empty() {
                 populate::add_to_esp(&mut contents, plan, files)?;
             }
@@ -98,7 +113,7 @@ impl Frozen {
             path: target,
             summary,
             beside: Vec::new(),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 

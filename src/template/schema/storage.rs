@@ -29,6 +29,11 @@ fields! {
             Text::ANY.check(checks::ONE_LINE).secret(),
             "File on the build host with the passphrase, relative to the template that names it; needed if enabled.",
         );
+        SEED_FILE: str = Field::text(
+            "seedFile",
+            Text::ANY.check(checks::ONE_LINE).secret(),
+            "File on the build host with 32 bytes or more that nobody knows, from which the keys of the disk are drawn; if absent, they are drawn by chance, and another host builds another image.",
+        );
         PARTITIONS: [String] = Field::texts(
             "partitions",
             &Shape::Text(Text::ANY.filled()),

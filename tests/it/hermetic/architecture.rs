@@ -42,6 +42,7 @@ const ORDER: &[&str] = &[
     "mount",
     "root",
     "secrets",
+    "sign",
     "sandbox",
     "dpkg",
     "rpm",

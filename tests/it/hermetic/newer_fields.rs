@@ -470,7 +470,7 @@ fn encryption() {
     .unwrap();
     let refused = template::check_buildable(&loaded).to_string();
     assert!(
-        refused.contains("systemConfig.fde.enabled: an encrypted disk is not built by this version"),
+        refused.contains("systemConfig.fde.passphraseFile: ") && refused.contains("p cannot be used"),
         "{refused}"
     );
     let shown = loaded.resolved(template::Scope::Full, false).unwrap();

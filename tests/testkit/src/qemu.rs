@@ -9,6 +9,30 @@ use std::time::{Duration, Instant};
 const FIRMWARE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
+/// The firmware that verifies signatures, which keeps its variables from the running system.
+const SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+
+/// The keys that a firmware has.
+#[derive(Debug, Clone, Copy)]
+pub enum Keys {
+    /// None: it verifies nothing, and takes the first ones that it gets.
+    None,
+    /// Those of Microsoft.
+    Microsoft,
+    /// That of the package ovmf, `/usr/share/ovmf/PkKek-1-snakeoil.key`.
+    Snakeoil,
+}
+
+impl Keys {
+    const fn variables(self) -> &'static str {
+        match self {
+            Self::None => FIRMWARE_VARIABLES,
+            Self::Microsoft => "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+            Self::Snakeoil => "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd",
+        }
+    }
+}
+
 /// A running QEMU; ended when dropped.
 pub struct Machine {
     child: Child,
@@ -42,6 +66,28 @@ impl Machine {
         ];
         let drives = drives.into_iter().flat_map(|drive| ["-drive".to_owned(), drive]);
         Self::start(drives.chain(["-m".into(), "1024".into()]), Some(variables))
+    }
+
+    /// Boots the raw image `image` with UEFI firmware that verifies signatures with `keys`, and starts again when the
+    /// system asks for it.
+    pub fn boot_secure(image: &Path, keys: Keys) -> Self {
+        let variables = tempfile::NamedTempFile::new().unwrap();
+        std::fs::copy(keys.variables(), variables.path()).expect("the package ovmf is needed");
+        let options = [
+            ("-machine", "q35,smm=on".to_owned()),
+            ("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned()),
+            ("-action", "reboot=reset".to_owned()),
+            ("-drive", format!("if=pflash,format=raw,readonly=on,file={SECURE_CODE}")),
+            // Not a snapshot: keys that were enrolled stay.
+            (
+                "-drive",
+                format!("if=pflash,format=raw,snapshot=off,file={}", variables.path().display()),
+            ),
+            ("-drive", format!("if=virtio,format=raw,file={}", image.display())),
+            ("-m", "1024".to_owned()),
+        ];
+        let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        Self::start(options, Some(variables))
     }
 
     /// Boots the kernel with the initrd and the command line, without firmware and disk, under emulation.

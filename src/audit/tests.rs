@@ -86,6 +86,7 @@ fn the_source_of_a_locked_package_is_that_of_its_directory() {
     assert_eq!(without_rebuild("1.2-3+b4"), "1.2-3");
     assert_eq!(without_rebuild("1.2+beta"), "1.2+beta");
     let mut lockfile = Lockfile {
+        recommended: Vec::new(),
         provider: "azure-linux-azl3-x86_64".into(),
         repositories: Vec::new(),
         requested: Vec::new(),

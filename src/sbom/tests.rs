@@ -159,6 +159,7 @@ fn what_the_lockfile_does_not_have_was_installed_behind_the_build() {
         stanza: String::new(),
     };
     let lockfile = Lockfile {
+        recommended: Vec::new(),
         provider: "debian-debian13-x86_64".into(),
         repositories: Vec::new(),
         requested: Vec::new(),

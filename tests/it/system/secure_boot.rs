@@ -39,6 +39,7 @@ fn partition(id: &str, kind: PartitionType, file_system: FileSystem, start_mib: 
         type_uuid: None,
         file_system: Some(file_system),
         label: None,
+        compression: None,
         start_bytes: start_mib << 20,
         end_bytes: Some((start_mib + 40) << 20),
         mount_point: Some(mount_point.into()),

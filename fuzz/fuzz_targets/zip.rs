@@ -23,9 +23,9 @@ fn zip_of(data: &[u8], method: u8, size: u32) -> Vec<u8> {
     fields.extend(packed);
     fields.extend(size.to_le_bytes());
     fields.extend([NAME.len() as u8, 0, 0, 0]);
-    let mut zip = [b"PK\x03\x04", &fields[..], NAME, data].concat();
+    let mut zip = [&b"PK\x03\x04"[..], &fields, NAME, data].concat();
     let directory = zip.len() as u32;
-    zip.extend([b"PK\x01\x02", &[20, 0][..], &fields, &[0; 14], NAME].concat());
+    zip.extend([&b"PK\x01\x02"[..], &[20, 0], &fields, &[0; 14], NAME].concat());
     let length = zip.len() as u32 - directory;
     zip.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
     zip.extend(length.to_le_bytes());
@@ -40,7 +40,11 @@ fn read(zip: &[u8]) -> Vec<Packed> {
     file.rewind().unwrap();
     let mut found = Vec::new();
     let mut each = |packed: Packed| {
-        assert!(packed.name.split('/').all(|part| part != ".." && !part.is_empty()), "{:?}", packed.name);
+        assert!(
+            packed.name.split('/').all(|part| part != ".." && !part.is_empty()),
+            "{:?}",
+            packed.name
+        );
         found.push(packed);
         Ok::<(), ArchiveError>(())
     };

@@ -44,7 +44,8 @@ pub fn mark_automatic(root: &Root, marks: &Marks<'_>) -> Result<(), PathError> {
         let key = (package.name.clone(), architecture.to_owned());
         if requested.contains(package.name.as_str()) {
             automatic.remove(&key);
-        } else if !before.contains(&package.name) {
+        } else if architecture != arch.deb() || !before.contains(&package.name) {
+            // What was installed before is of the image's own architecture.
             automatic.insert(key);
         }
     }

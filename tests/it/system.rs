@@ -27,6 +27,7 @@ mod mount_ends;
 mod mount_private;
 mod mount_scale;
 mod new_template;
+mod no_cache;
 mod package_files;
 mod privacy;
 mod raw_state;

@@ -206,6 +206,28 @@ fn the_childs_word_on_a_package_counts() {
 }
 
 #[test]
+fn recommendations_add_up_and_another_architecture_is_another_package() {
+    let base = "systemConfig: {recommends: true, recommendsOf: [a, b], foreignArchitectures: [i386],
+      packages: [libc6, wine32:i386, vim:amd64]}";
+    let child = "systemConfig: {recommends: false, recommendsOf: [c, a], foreignArchitectures: [i386],
+      packages: [libc6:i386, wine32:i386=9, vim=2]}";
+    insta::assert_snapshot!(merged(base, child, &["systemConfig"]), @r"
+    recommends: false
+    recommendsOf:
+    - a
+    - b
+    - c
+    foreignArchitectures:
+    - i386
+    packages:
+    - libc6
+    - wine32:i386=9
+    - vim=2
+    - libc6:i386
+    ");
+}
+
+#[test]
 fn the_childs_word_on_a_unit_counts() {
     let base =
         "{systemConfig: {services: {enable: [a, b.timer], mask: [c]}, sysctl: {x: 1, z: 2}, kernelModules: [m]}}";

@@ -8,7 +8,7 @@ use super::archive::{Archive, BASE, Cache, DIST, Memory, PACKAGES, SIGNED, stanz
 use super::*;
 use crate::archive::compression::{Compression, tests::compress};
 use crate::fetch::FetchError;
-use crate::package::{PackageFilter, Sha256};
+use crate::package::{ForeignArch, PackageFilter, Sha256};
 use crate::repo::RepoError;
 use crate::repo::deb::{DebProblem, LoadedIndex};
 use crate::verify::VerifyError;
@@ -170,6 +170,29 @@ fn asks_by_hash_when_the_release_file_says_so() {
     memory.remove(&by_hash);
     memory.put("main/binary-amd64/Packages.xz", xz.clone());
     load_fresh(&archive, &memory).unwrap();
+}
+
+#[test]
+fn loads_the_packages_of_foreign_architectures() {
+    let mut archive = Archive::new();
+    let foreign = format!("{}\n{}", stanza("hello", "1.0-1", "i386"), stanza("of-all", "1", "all"));
+    let without = archive.publish();
+    archive.index("main/binary-i386/Packages", &foreign, &[Compression::Gzip]);
+    let load = |memory: &Memory| {
+        let mut cache = Cache::new();
+        cache.options.foreign = vec![ForeignArch::I386];
+        cache.load(&archive.repository(), memory).unwrap()
+    };
+    let loaded = load(&archive.publish());
+    assert_eq!(names(&loaded), ["hello", "hello-data", "hello"]);
+    assert_eq!(loaded.notes, [""; 0]);
+    let loaded = load(&without);
+    assert_eq!(names(&loaded), ["hello", "hello-data"]);
+    assert!(
+        loaded.notes[0].ends_with("lists no packages for i386"),
+        "{:?}",
+        loaded.notes
+    );
 }
 
 #[test]

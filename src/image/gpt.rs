@@ -3,22 +3,18 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use super::plan::{ALIGNMENT_BYTES, DiskPlan, Entry, SECTOR_BYTES};
-
-/// Bytes at the start of the disk: the MBR, a header, 128 entries of 128 bytes.
-const START_BYTES: usize = 34 * SECTOR_BYTES as usize;
-/// Bytes at the end of the disk: the same without an MBR.
-const END_BYTES: usize = 33 * SECTOR_BYTES as usize;
+use super::plan::{ALIGNMENT_BYTES, DiskPlan, Entry, gpt_bytes};
 
 /// Makes the tables of `plan`: the bytes at the start and at the end of the disk, each with its offset in bytes.
 ///
 /// # Errors
 /// If GPT cannot describe the plan.
 pub fn tables(plan: &DiskPlan) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let [start, end] = gpt_bytes(plan.sector_bytes).map(|bytes| vec![0; bytes as usize]);
     let mut disk = Ends {
         size_bytes: plan.size_bytes,
-        start: vec![0; START_BYTES],
-        end: vec![0; END_BYTES],
+        start,
+        end,
         position: 0,
     };
     write_tables(&mut disk, plan).map_err(|error| match error {
@@ -39,7 +35,7 @@ struct Ends {
 
 impl Ends {
     fn end_offset(&self) -> u64 {
-        self.size_bytes.saturating_sub(END_BYTES as u64)
+        self.size_bytes.saturating_sub(self.end.len() as u64)
     }
 
     /// Returns the bytes from the position to the end of its part.
@@ -87,8 +83,8 @@ impl Seek for Ends {
 }
 
 fn write_tables(file: &mut Ends, plan: &DiskPlan) -> Result<(), gptman::Error> {
-    let mut table = gptman::GPT::new_from(file, SECTOR_BYTES, plan.uuid.to_bytes_le())?;
-    table.align = ALIGNMENT_BYTES / SECTOR_BYTES;
+    let mut table = gptman::GPT::new_from(file, plan.sector_bytes, plan.uuid.to_bytes_le())?;
+    table.align = ALIGNMENT_BYTES / plan.sector_bytes;
     for planned in &plan.partitions {
         // A plan with this table has no other entries.
         let Entry::Gpt {
@@ -108,7 +104,7 @@ fn write_tables(file: &mut Ends, plan: &DiskPlan) -> Result<(), gptman::Error> {
             partition_name: planned.partition.name.as_str().into(),
         };
     }
-    gptman::GPT::write_protective_mbr_into(file, SECTOR_BYTES)?;
+    gptman::GPT::write_protective_mbr_into(file, plan.sector_bytes)?;
     table.write_into(file)?;
     Ok(())
 }

@@ -22,7 +22,7 @@ struct Made {
 impl Made {
     fn of(kind: Kind, size_mib: u64, tree: &Tree) -> Result<Self, FileSystemError> {
         Self::by(size_mib, |region, volume| {
-            write_tree(kind, region, volume, tree, &Cancel::default())
+            write_tree((kind, SECTOR_BYTES), region, volume, tree, &Cancel::default())
         })
     }
 

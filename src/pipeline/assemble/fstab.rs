@@ -8,6 +8,9 @@ use crate::model::FileSystem;
 /// Mounts it in the initrd, so that it is there before systemd reads anything in it (systemd.mount(5)).
 const IN_INITRD: &str = "x-initrd.mount";
 
+/// Grows the file system to the size of its partition (systemd.mount(5)).
+const GROWS: &str = "x-systemd.growfs";
+
 /// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)); beside a verified root, also what makes
 /// directories of it writable.
 pub fn entries(plan: &DiskPlan) -> Vec<FstabEntry> {
@@ -15,7 +18,10 @@ pub fn entries(plan: &DiskPlan) -> Vec<FstabEntry> {
     let partitions = plan.partitions.iter().enumerate();
     let mut entries: Vec<FstabEntry> = partitions
         .filter_map(|(place, planned)| {
-            let entry = of_partition(planned)?;
+            let mut entry = of_partition(planned)?;
+            if plan.growing == Some(place) {
+                entry.options = format!("{},{GROWS}", entry.options);
+            }
             Some(match verified {
                 Some(verified) if place == verified.data => of_verified(entry),
                 Some(verified) if place == verified.store => FstabEntry {
@@ -137,6 +143,25 @@ mod tests {
             text = text.replace(&planned.partuuid, &planned.partition.id);
         }
         text.lines().skip(1).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_file_system_grows_with_its_partition() {
+        let root = partition(
+            "root",
+            PartitionType::RootAmd64,
+            Some(FileSystem::Ext4),
+            [1, 65],
+            Some("/"),
+        );
+        let disk = Disk {
+            size_bytes: Some(100 << 20),
+            partitions: vec![root],
+            growing: Some(0),
+            ..Disk::default()
+        };
+        let plan = plan::plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("x"))).unwrap();
+        assert_eq!(entries(&plan)[0].options, "defaults,x-systemd.growfs");
     }
 
     #[test]

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::image::plan::tests::{disk, partition, plan_of};
     use crate::image::tool::tests::run;
-    use crate::model::{FileSystem, PartitionFlag, PartitionType};
+    use crate::model::{FileSystem, PartitionFlag, PartitionType, SectorSize};
 
     /// sgdisk (package gdisk) finds no problem and reads back what was asked for.
     #[test]
@@ -159,5 +159,33 @@ mod tests {
         );
         let unique = plan.partitions[1].partuuid.to_uppercase();
         assert!(second.contains(&unique), "{second}");
+    }
+
+    /// fdisk (package fdisk) reads a table in sectors of 4096 bytes, and finds both copies where they belong.
+    #[test]
+    fn fdisk_agrees_on_large_sectors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.raw");
+        let esp = partition("boot", PartitionType::Esp, Some(FileSystem::Fat32), 1, Some(301));
+        let mut root = partition("root", PartitionType::RootAmd64, Some(FileSystem::Ext4), 301, None);
+        root.mount_point = Some("/".into());
+        let mut disk = disk(Some(400), vec![esp, root]);
+        disk.sector_size = SectorSize::Bytes4096;
+        let plan = plan_of(&disk);
+        let file = File::create_new(&path).unwrap();
+        file.set_len(plan.size_bytes).unwrap();
+        for (offset_bytes, bytes) in tables(&plan).unwrap() {
+            file.write_all_at(&bytes, offset_bytes).unwrap();
+        }
+        let told = run("fdisk", "fdisk", &["-b", "4096", "-l", path.to_str().unwrap()]);
+        assert!(told.contains("Disklabel type: gpt"), "{told}");
+        assert!(!told.contains("corrected") && !told.contains("corrupt"), "{told}");
+        // The first and the last sector, and their number.
+        let lines: Vec<String> = told
+            .lines()
+            .filter(|line| line.contains("disk.raw") && !line.starts_with("Disk "))
+            .map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(lines, ["256 77055 76800", "77056 102143 25088"], "{told}");
     }
 }

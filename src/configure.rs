@@ -15,6 +15,7 @@ mod fstab;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod groups;
+mod growth;
 mod home;
 mod identity;
 mod inputs;
@@ -121,6 +122,7 @@ impl Part {
                 machine::write,
                 network::enable,
                 first_boot::write,
+                growth::write,
                 machine::switch_services,
                 commands::run,
                 finish::finish,

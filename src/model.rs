@@ -129,6 +129,39 @@ pub struct Disk {
     pub table: PartitionTable,
     /// The partitions, in order.
     pub partitions: Vec<Partition>,
+    /// The size of its sectors.
+    pub sector_size: SectorSize,
+    /// The place among them of the one that grows to the end of the disk when the machine boots.
+    pub growing: Option<usize>,
+}
+
+/// `disk.sectorSize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SectorSize {
+    /// 512 bytes.
+    #[default]
+    Bytes512,
+    /// 4,096 bytes.
+    Bytes4096,
+}
+
+impl SectorSize {
+    /// Returns the size in bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes512 => 512,
+            Self::Bytes4096 => 4096,
+        }
+    }
+
+    /// Returns the size of `bytes`, if there is such.
+    pub fn of(bytes: i64) -> Option<Self> {
+        match bytes {
+            512 => Some(Self::Bytes512),
+            4096 => Some(Self::Bytes4096),
+            _ => None,
+        }
+    }
 }
 
 /// `disk.artifacts[]`.

@@ -27,6 +27,16 @@ pub enum ConfigureError {
     /// There are commands for the first boot, and nothing in the image runs them.
     #[error("systemConfig.configurations has commands for the first boot, and the image has no systemd that runs them")]
     NoSystemd,
+    /// A partition is to grow, and nothing in the image can do it.
+    #[error("the partition {id} is to grow when the machine boots, and the image has {missing}")]
+    NoGrowth {
+        /// The id of the partition.
+        id: String,
+        /// What is missing.
+        missing: &'static str,
+        /// What the author of the template can do.
+        hint: &'static str,
+    },
     /// A user could not be made.
     #[error("user {user}: {source}")]
     User {
@@ -194,6 +204,7 @@ impl ConfigureError {
             Self::NoNetwork { .. } => {
                 Some("build online once; later builds use the result while its inputs stay".into())
             }
+            Self::NoGrowth { hint, .. } => Some((*hint).into()),
             Self::NoSystemd => Some("add the package systemd to systemConfig.packages".into()),
             Self::TakenId { .. } => Some("leave out the id, or give the one that it has".into()),
             Self::NoHome { .. } => Some("give the user home".into()),

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::files::EMBEDDED_MODE;
 use super::password::hash;
-use super::{ConfigureError, ConfigureRequest, Part};
+use super::{ConfigureError, ConfigureRequest, Part, growth};
 use crate::durable::{self, PathError};
 use crate::layer::KeyBuilder;
 use crate::model::{FileSource, Password};
@@ -74,6 +74,9 @@ impl ConfigureRequest<'_> {
         key.add("machine", format!("{:?}", template.system.machine));
         key.add("interfaces", format!("{:?}", template.system.network));
         key.add("fstab", format!("{:?}", self.fstab));
+        if template.disk.growing.is_some() {
+            key.add("growth", format!("{:?}", growth::inputs(&template.disk)));
+        }
         key.add("sources", format!("{:?}", self.sources));
         template
             .system

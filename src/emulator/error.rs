@@ -22,6 +22,14 @@ pub enum EmulatorError {
         /// The cause.
         source: DiskError,
     },
+    /// The part of the disk that says how it starts is damaged.
+    #[error("{}: {problem}", path.display())]
+    Damaged {
+        /// The file of the disk.
+        path: PathBuf,
+        /// What is damaged.
+        problem: String,
+    },
     /// The file is nothing that a machine starts from.
     #[error("{} is neither a disk image nor a CD, nor an initrd with its kernel beside it", .0.display())]
     Unknown(PathBuf),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use uuid::{Uuid, uuid};
 
@@ -11,9 +12,9 @@ use crate::disk::container::Format;
 use crate::disk::image::{Image, Volume};
 use crate::disk::medium::{Medium as _, RawFile};
 use crate::disk::probe::FileSystem;
-use crate::disk::table::{PartitionKind, Table};
+use crate::disk::table::PartitionKind;
 use crate::disk::walk;
-use crate::overlay::layer::Layer;
+use crate::overlay::layer::{Errno, Layer};
 use crate::package::Arch;
 
 /// The type of an EFI system partition (UEFI specification 2.10, section 5.3.3), and its code in an MBR.
@@ -87,7 +88,7 @@ impl Subject {
         };
         let file = RawFile::open(path).map_err(failed)?;
         let size_bytes = file.size_bytes();
-        let area = Area::whole(std::sync::Arc::new(file));
+        let area = Area::whole(Arc::new(file));
         let bytes = |offset, length| area.bytes("the file", offset, length).unwrap_or_default();
         if bytes(ISO.0, ISO.1.len()) == ISO.1 {
             return Ok(Self::new(path, Arch::X86_64, Kind::Cd));
@@ -102,7 +103,10 @@ impl Subject {
         if image.volumes.is_empty() {
             return Err(EmulatorError::Unknown(path.clone()));
         }
-        let (firmware, arch) = firmware(&image);
+        let (firmware, arch) = firmware(&image).map_err(|problem| EmulatorError::Damaged {
+            path: path.clone(),
+            problem,
+        })?;
         let kind = Kind::Disk {
             format: word(image.format),
             size_bytes: image.disk.size_bytes(),
@@ -161,7 +165,7 @@ fn initrd(path: &Path, size_bytes: u64) -> Option<Subject> {
 /// Recognizes the architecture of the kernel at `path` by its header (Linux, `Documentation/arch`: `x86/boot.rst`,
 /// `arm64/booting.rst`).
 fn kernel_arch(path: &Path) -> Option<Arch> {
-    let area = Area::whole(std::sync::Arc::new(RawFile::open(path).ok()?));
+    let area = Area::whole(Arc::new(RawFile::open(path).ok()?));
     let start = area.bytes("the kernel", 0, 1024).ok()?;
     if start.get(0x202..0x206) == Some(b"HdrS") {
         return Some(Arch::X86_64);
@@ -170,40 +174,61 @@ fn kernel_arch(path: &Path) -> Option<Arch> {
 }
 
 /// Returns what `image` can be started by, UEFI before a BIOS, and the architecture of its programs.
-fn firmware(image: &Image) -> (Option<Firmware>, Arch) {
-    if let Some(layer) = image
-        .volumes
-        .iter()
-        .find_map(|volume| esp(image.table.as_ref(), volume))
-    {
-        let has = |name: &str| walk::find(&*layer, &Path::new("EFI/BOOT").join(name), true).is_ok();
-        let arch = match has("BOOTX64.EFI") {
-            true => Arch::X86_64,
-            false if has("BOOTAA64.EFI") => Arch::Aarch64,
-            false if has("BOOTARM.EFI") => Arch::Armv7hl,
-            false => Arch::X86_64,
-        };
-        return (Some(Firmware::Uefi), arch);
+///
+/// # Errors
+/// If what would say so is damaged; the text names it.
+fn firmware(image: &Image) -> Result<(Option<Firmware>, Arch), String> {
+    for volume in &image.volumes {
+        if let Some(layer) = esp(volume)? {
+            let programs = [
+                ("BOOTX64.EFI", Arch::X86_64),
+                ("BOOTAA64.EFI", Arch::Aarch64),
+                ("BOOTARM.EFI", Arch::Armv7hl),
+            ];
+            for (name, arch) in programs {
+                if has(&*layer, &Path::new("EFI/BOOT").join(name))? {
+                    return Ok((Some(Firmware::Uefi), arch));
+                }
+            }
+            return Ok((Some(Firmware::Uefi), Arch::X86_64));
+        }
     }
-    let code = image.disk.bytes("the MBR", 0, CODE_BYTES).unwrap_or_default();
+    let code = image
+        .disk
+        .bytes("the MBR", 0, CODE_BYTES)
+        .map_err(|error| error.to_string())?;
     let has_code = code.iter().any(|byte| *byte != 0);
-    (has_code.then_some(Firmware::Bios), Arch::X86_64)
+    Ok((has_code.then_some(Firmware::Bios), Arch::X86_64))
 }
 
-/// Returns the files of `volume` if it is an EFI system partition, or is one but for its type.
-fn esp(table: Option<&Table>, volume: &Volume) -> Option<std::sync::Arc<dyn Layer>> {
-    let Some(system @ FileSystem::Fat(..)) = volume.contents.as_ref().ok().and_then(|own| own.file_system.as_ref())
-    else {
-        return None;
-    };
-    let layer = system.layer();
+/// Returns the files of `volume` if it is an EFI system partition, or has programs as one.
+fn esp(volume: &Volume) -> Result<Option<Arc<dyn Layer>>, String> {
     let is_typed = match volume.partition.as_ref().map(|partition| &partition.kind) {
         Some(PartitionKind::Gpt { type_uuid, .. }) => *type_uuid == ESP,
         Some(PartitionKind::Mbr { code, .. }) => *code == ESP_CODE,
         None => false,
     };
-    let has_programs = || walk::find(&*layer, Path::new("EFI/BOOT"), true).is_ok();
-    (is_typed && table.is_some() || has_programs()).then_some(layer)
+    let contents = match &volume.contents {
+        Ok(contents) => contents,
+        Err(error) if is_typed => return Err(error.to_string()),
+        // Nothing starts from it.
+        Err(_) => return Ok(None),
+    };
+    let Some(system @ FileSystem::Fat(..)) = &contents.file_system else {
+        return Ok(None);
+    };
+    let layer = system.layer();
+    let is_one = is_typed || has(&*layer, Path::new("EFI/BOOT"))?;
+    Ok(is_one.then_some(layer))
+}
+
+/// Says whether `layer` has `path`.
+fn has(layer: &dyn Layer, path: &Path) -> Result<bool, String> {
+    match walk::find(layer, path, true) {
+        Ok(_) => Ok(true),
+        Err(error) if [Errno::NOENT, Errno::NOTDIR].contains(&error.errno) => Ok(false),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use uuid::Uuid;
 
-use super::plan::{ALIGNMENT_BYTES, DiskPlan, Entry, SECTOR_BYTES};
-
-/// Bytes at the start of the disk: the MBR, a header, 128 entries of 128 bytes.
-const START_BYTES: usize = 34 * SECTOR_BYTES as usize;
-/// Bytes at the end of the disk: the same without an MBR.
-const END_BYTES: usize = 33 * SECTOR_BYTES as usize;
+use super::plan::{ALIGNMENT_BYTES, DiskPlan, Entry, gpt_bytes};
 
 /// A partition, as its entry describes it.
 #[derive(Debug, Clone)]
@@ -53,21 +48,30 @@ pub fn tables(plan: &DiskPlan) -> io::Result<Vec<(u64, Vec<u8>)>> {
             name: planned.partition.name.clone(),
         })
     });
-    tables_of((plan.size_bytes, plan.uuid), &slots.collect::<Vec<_>>())
+    tables_of(
+        (plan.size_bytes, plan.sector_bytes),
+        plan.uuid,
+        &slots.collect::<Vec<_>>(),
+    )
 }
 
-/// Makes the tables of a disk (size in bytes, GUID) with the partitions `slots`, as [`tables`] does.
+/// Makes the tables of a disk (its size and that of its sectors, in bytes) with the partitions `slots`, as [`tables`] does.
 ///
 /// # Errors
 /// If GPT cannot describe them.
-pub fn tables_of((size_bytes, uuid): (u64, Uuid), slots: &[Slot]) -> io::Result<Vec<(u64, Vec<u8>)>> {
+pub fn tables_of(
+    (size_bytes, sector_bytes): (u64, u64),
+    uuid: Uuid,
+    slots: &[Slot],
+) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let [start, end] = gpt_bytes(sector_bytes).map(|bytes| vec![0; bytes as usize]);
     let mut disk = Ends {
         size_bytes,
-        start: vec![0; START_BYTES],
-        end: vec![0; END_BYTES],
+        start,
+        end,
         position: 0,
     };
-    write_tables(&mut disk, uuid, slots).map_err(|error| match error {
+    write_tables(&mut disk, sector_bytes, uuid, slots).map_err(|error| match error {
         gptman::Error::Io(error) => error,
         other => io::Error::other(other.to_string()),
     })?;
@@ -85,7 +89,7 @@ struct Ends {
 
 impl Ends {
     fn end_offset(&self) -> u64 {
-        self.size_bytes.saturating_sub(END_BYTES as u64)
+        self.size_bytes.saturating_sub(self.end.len() as u64)
     }
 
     /// Returns the bytes from the position to the end of its part.
@@ -132,9 +136,9 @@ impl Seek for Ends {
     }
 }
 
-fn write_tables(file: &mut Ends, uuid: Uuid, slots: &[Slot]) -> Result<(), gptman::Error> {
-    let mut table = gptman::GPT::new_from(file, SECTOR_BYTES, uuid.to_bytes_le())?;
-    table.align = ALIGNMENT_BYTES / SECTOR_BYTES;
+fn write_tables(file: &mut Ends, sector_bytes: u64, uuid: Uuid, slots: &[Slot]) -> Result<(), gptman::Error> {
+    let mut table = gptman::GPT::new_from(file, sector_bytes, uuid.to_bytes_le())?;
+    table.align = ALIGNMENT_BYTES / sector_bytes;
     for slot in slots {
         table[slot.number] = gptman::GPTPartitionEntry {
             partition_type_guid: slot.type_uuid.to_bytes_le(),
@@ -145,7 +149,7 @@ fn write_tables(file: &mut Ends, uuid: Uuid, slots: &[Slot]) -> Result<(), gptma
             partition_name: slot.name.as_str().into(),
         };
     }
-    gptman::GPT::write_protective_mbr_into(file, SECTOR_BYTES)?;
+    gptman::GPT::write_protective_mbr_into(file, sector_bytes)?;
     table.write_into(file)?;
     Ok(())
 }
@@ -158,7 +162,7 @@ mod tests {
     use super::*;
     use crate::image::plan::tests::{disk, partition, plan_of};
     use crate::image::tool::tests::run;
-    use crate::model::{FileSystem, PartitionFlag, PartitionType};
+    use crate::model::{FileSystem, PartitionFlag, PartitionType, SectorSize};
 
     /// sgdisk (package gdisk) finds no problem and reads back what was asked for.
     #[test]
@@ -200,5 +204,33 @@ mod tests {
         );
         let unique = plan.partitions[1].partuuid.to_uppercase();
         assert!(second.contains(&unique), "{second}");
+    }
+
+    /// fdisk (package fdisk) reads a table in sectors of 4096 bytes, and finds both copies where they belong.
+    #[test]
+    fn fdisk_agrees_on_large_sectors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.raw");
+        let esp = partition("boot", PartitionType::Esp, Some(FileSystem::Fat32), 1, Some(301));
+        let mut root = partition("root", PartitionType::RootAmd64, Some(FileSystem::Ext4), 301, None);
+        root.mount_point = Some("/".into());
+        let mut disk = disk(Some(400), vec![esp, root]);
+        disk.sector_size = SectorSize::Bytes4096;
+        let plan = plan_of(&disk);
+        let file = File::create_new(&path).unwrap();
+        file.set_len(plan.size_bytes).unwrap();
+        for (offset_bytes, bytes) in tables(&plan).unwrap() {
+            file.write_all_at(&bytes, offset_bytes).unwrap();
+        }
+        let told = run("fdisk", "fdisk", &["-b", "4096", "-l", path.to_str().unwrap()]);
+        assert!(told.contains("Disklabel type: gpt"), "{told}");
+        assert!(!told.contains("corrected") && !told.contains("corrupt"), "{told}");
+        // The first and the last sector, and their number.
+        let lines: Vec<String> = told
+            .lines()
+            .filter(|line| line.contains("disk.raw") && !line.starts_with("Disk "))
+            .map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(lines, ["256 77055 76800", "77056 102143 25088"], "{told}");
     }
 }

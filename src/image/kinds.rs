@@ -4,6 +4,15 @@ use super::file_system::FileSystem;
 use super::{erofs, ext4, fat, swap};
 use crate::model;
 
+/// Returns the writer of `kind` for a disk with sectors of `sector_bytes`, 512 or 4,096; `None` if this version has none.
+pub fn for_sectors(kind: model::FileSystem, sector_bytes: u64) -> Option<&'static dyn FileSystem> {
+    match (kind, sector_bytes) {
+        (model::FileSystem::Fat16, 4096) => Some(&fat::LargeSectors(fat::Kind::Fat16)),
+        (model::FileSystem::Fat32, 4096) => Some(&fat::LargeSectors(fat::Kind::Fat32)),
+        _ => of(kind),
+    }
+}
+
 /// Returns the writer of `kind`; `None` if this version has none.
 pub fn of(kind: model::FileSystem) -> Option<&'static dyn FileSystem> {
     Some(match kind {

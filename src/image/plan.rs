@@ -16,21 +16,21 @@ pub use fixed::{FixedRoot, HashTree};
 
 use super::seed::ImageSeed;
 use crate::hint::Hint;
-use crate::model::{BootType, Disk, Partition, PartitionTable};
+use crate::model::{BootType, Disk, Partition, PartitionTable, PartitionType, SectorSize};
 use crate::package::{Arch, Sha256};
 
 /// Bytes of a logical sector.
 pub const SECTOR_BYTES: u64 = 512;
 /// The alignment that partitions should have.
 pub const ALIGNMENT_BYTES: u64 = 1 << 20;
-/// Sectors that GPT takes at the start (MBR, header, 128 entries) and, less one, at the end.
-const TABLE_SECTORS: u64 = 34;
 
 /// A disk, laid out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiskPlan {
     /// Size of the whole disk in bytes.
     pub size_bytes: u64,
+    /// The size of its sectors in bytes: 512, or 4,096 with a GPT.
+    pub sector_bytes: u64,
     /// Identifier of the disk; the GUID of a GPT.
     pub uuid: Uuid,
     /// The kind of its table.
@@ -39,6 +39,8 @@ pub struct DiskPlan {
     pub partitions: Vec<PlannedPartition>,
     /// The root, if it is one that is never written.
     pub fixed: Option<FixedRoot>,
+    /// The place in the list of the partition that grows to the end of the disk when the machine boots.
+    pub growing: Option<usize>,
     /// Warnings about values that work but are probably not meant, each one naming its field.
     pub warnings: Vec<String>,
 }
@@ -62,6 +64,8 @@ pub struct PlannedPartition {
     pub number: u32,
     /// The partition in the template.
     pub partition: Partition,
+    /// The size of the disk's sectors in bytes.
+    pub sector_bytes: u64,
     /// First sector.
     pub first_lba: u64,
     /// Last sector, inclusive.
@@ -80,12 +84,12 @@ pub struct PlannedPartition {
 impl PlannedPartition {
     /// Returns its size in bytes.
     pub fn size_bytes(&self) -> u64 {
-        (self.last_lba - self.first_lba + 1) * SECTOR_BYTES
+        (self.last_lba - self.first_lba + 1) * self.sector_bytes
     }
 
     /// Returns its start on the disk in bytes.
     pub fn offset_bytes(&self) -> u64 {
-        self.first_lba * SECTOR_BYTES
+        self.first_lba * self.sector_bytes
     }
 
     /// Says whether it is mounted at `path`.
@@ -230,18 +234,21 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
     let asked_bytes = disk_size_bytes(disk)?;
     let mut warnings = Vec::new();
     let size_bytes = check::fit_artifacts(disk, asked_bytes, &mut warnings)?;
-    let usable = usable(disk.table, size_bytes)?;
+    check_sectors(disk)?;
+    let sector_bytes = disk.sector_size.bytes();
+    let usable = usable(disk.table, sector_bytes, size_bytes)?;
     let table = table(disk.table, seed);
     let mut partitions = Vec::new();
     for (index, partition) in disk.partitions.iter().enumerate() {
         let field = |name: &str| format!("disk.partitions[{index}].{name} (id {:?})", partition.id);
-        let (first_lba, last_lba) = extent(partition, &usable, &field, &mut warnings)?;
+        let (first_lba, last_lba) = extent(partition, (&usable, sector_bytes), &field, &mut warnings)?;
         let number = entry::number(disk.table, index, disk.partitions.len());
         entry::check_arch(partition, arch, &field)?;
         let entry = entry::of(disk.table, partition, (number, first_lba), seed, &field)?;
         let planned = PlannedPartition {
             number,
             partition: partition.clone(),
+            sector_bytes,
             first_lba,
             last_lba,
             entry,
@@ -259,10 +266,12 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
     }
     Ok(DiskPlan {
         size_bytes,
+        sector_bytes,
         uuid: seed.uuid("disk"),
         table,
         partitions,
         fixed,
+        growing: disk.growing,
         warnings,
     })
 }
@@ -271,10 +280,12 @@ pub fn plan(disk: &Disk, arch: Arch, seed: &ImageSeed) -> Result<DiskPlan, PlanE
 pub fn none(seed: &ImageSeed) -> DiskPlan {
     DiskPlan {
         size_bytes: 0,
+        sector_bytes: SECTOR_BYTES,
         uuid: seed.uuid("archive"),
         table: Table::Gpt,
         partitions: Vec::new(),
         fixed: None,
+        growing: None,
         warnings: Vec::new(),
     }
 }
@@ -301,10 +312,29 @@ fn partuuid(table: Table, entry: Entry, number: u32) -> String {
     }
 }
 
+/// Checks that a disk with its size of sectors can be described and started.
+fn check_sectors(disk: &Disk) -> Result<(), PlanError> {
+    let reason = match (disk.sector_size, disk.table) {
+        (SectorSize::Bytes512, _) => return Ok(()),
+        (SectorSize::Bytes4096, PartitionTable::Gpt)
+            if !disk.partitions.iter().any(|own| own.kind == PartitionType::Bios) =>
+        {
+            return Ok(());
+        }
+        (SectorSize::Bytes4096, PartitionTable::Gpt) => "no BIOS starts from a disk with sectors of 4096 bytes",
+        (SectorSize::Bytes4096, PartitionTable::Mbr) => "a disk with sectors of 4096 bytes has a GPT",
+    };
+    Err(PlanError::field("disk.sectorSize", reason)
+        .with_hint("use `partitionTableType: gpt` and start by UEFI, or sectors of 512 bytes"))
+}
+
 /// Returns the bytes of a disk of `size_bytes` that partitions can have.
-fn usable(table: PartitionTable, size_bytes: u64) -> Result<Range<u64>, PlanError> {
+fn usable(table: PartitionTable, sector_bytes: u64, size_bytes: u64) -> Result<Range<u64>, PlanError> {
     match table {
-        PartitionTable::Gpt => Ok(TABLE_SECTORS * SECTOR_BYTES..size_bytes - (TABLE_SECTORS - 1) * SECTOR_BYTES),
+        PartitionTable::Gpt => {
+            let [start, end] = gpt_bytes(sector_bytes);
+            Ok(start..size_bytes - end)
+        }
         PartitionTable::Mbr if size_bytes / SECTOR_BYTES > u64::from(u32::MAX) => {
             let reason = "an MBR describes a disk of less than 2 TiB";
             Err(PlanError::field("disk.size", reason).with_hint("use `partitionTableType: gpt`"))
@@ -328,10 +358,11 @@ fn disk_size_bytes(disk: &Disk) -> Result<u64, PlanError> {
             end.saturating_add(ALIGNMENT_BYTES)
         }
     };
-    if !size_bytes.is_multiple_of(SECTOR_BYTES) {
+    let unit = disk.sector_size.bytes();
+    if !size_bytes.is_multiple_of(unit) {
         return Err(PlanError::field(
             "disk.size",
-            format!("{size_bytes} bytes is not a multiple of {SECTOR_BYTES}"),
+            format!("{size_bytes} bytes is not a multiple of {unit}"),
         ));
     }
     if size_bytes < 3 * ALIGNMENT_BYTES || i64::try_from(size_bytes).is_err() {
@@ -343,10 +374,17 @@ fn disk_size_bytes(disk: &Disk) -> Result<u64, PlanError> {
     Ok(size_bytes)
 }
 
+/// Returns the bytes that a GPT takes at the start and at the end of a disk: a sector for an MBR, one for the header, and
+/// 128 entries of 128 bytes (UEFI specification 2.10, section 5.3.1).
+pub fn gpt_bytes(sector_bytes: u64) -> [u64; 2] {
+    let entries = 128 * 128;
+    [2 * sector_bytes + entries, sector_bytes + entries]
+}
+
 /// Returns the first and the last sector of a partition, and adds to `warnings`.
 fn extent(
     partition: &Partition,
-    usable: &Range<u64>,
+    (usable, sector_bytes): (&Range<u64>, u64),
     field: &dyn Fn(&str) -> String,
     warnings: &mut Vec<String>,
 ) -> Result<(u64, u64), PlanError> {
@@ -356,8 +394,8 @@ fn extent(
         None => usable.end / ALIGNMENT_BYTES * ALIGNMENT_BYTES,
     };
     for (name, value) in [("start", start), ("end", end)] {
-        if !value.is_multiple_of(SECTOR_BYTES) {
-            let reason = format!("byte {value} is not on a sector ({SECTOR_BYTES} bytes)");
+        if !value.is_multiple_of(sector_bytes) {
+            let reason = format!("byte {value} is not on a sector ({sector_bytes} bytes)");
             return Err(PlanError::field(field(name), reason).with_hint("use a multiple of 1MiB"));
         }
         if !value.is_multiple_of(ALIGNMENT_BYTES) {
@@ -389,7 +427,7 @@ fn extent(
         };
         return Err(PlanError::field(field(name), reason));
     }
-    Ok((start / SECTOR_BYTES, end / SECTOR_BYTES - 1))
+    Ok((start / sector_bytes, end / sector_bytes - 1))
 }
 
 #[cfg(test)]

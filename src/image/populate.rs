@@ -127,7 +127,11 @@ pub fn contents(plan: &DiskPlan) -> Vec<Content> {
             };
         }
         // The plan has refused kinds without a writer.
-        let Some(file_system) = planned.partition.file_system.and_then(kinds::of) else {
+        let Some(file_system) = planned
+            .partition
+            .file_system
+            .and_then(|kind| kinds::for_sectors(kind, planned.sector_bytes))
+        else {
             return Content::Nothing;
         };
         let own = mount_point(planned).map(|path| part(path, Path::new("/"), &mount_points));

@@ -99,19 +99,8 @@ fn repositories(loaded: &Loaded, root: &Place<'_>, findings: &mut Findings) {
     }
 }
 
-/// Refuses growth, file systems and flags that are not built.
+/// Refuses file systems and flags that are not built.
 fn disk(disk: &Place<'_>, findings: &mut Findings) {
-    if let Some(flag) = disk
-        .get(disk::EXTEND_LAST)
-        .filter(|flag| flag.node.bool() == Some(true))
-    {
-        refuse(
-            findings,
-            &flag,
-            "a disk that grows at the first boot is",
-            "extendLastPartitionToFillDisk: false",
-        );
-    }
     for partition in disk.items(disk::PARTITIONS) {
         if partition.read(partition::FS_TYPE) == Some(Some(FileSystem::Xfs)) {
             let at = partition.at(partition::FS_TYPE);

@@ -56,16 +56,26 @@ fn disk(node: Option<&Node>, is_immutable: bool) -> Disk {
     let text = |field: Field<str>| node.and_then(|disk| disk.read(field));
     let maps = |field: Field<[Node]>| node.map_or(&[][..], |disk| disk.read(field));
     let hashes = hash_partition(maps(disk::PARTITIONS)).filter(|_| is_immutable);
+    let table = node.and_then(|disk| disk.read(disk::TABLE)).unwrap_or_default();
+    let growing = node.and_then(growing);
     Disk {
+        growing,
+        sector_size: node
+            .and_then(|disk| disk.read(disk::SECTOR_SIZE))
+            .and_then(SectorSize::of)
+            .unwrap_or_default(),
         name: text(disk::NAME).unwrap_or_default().to_owned(),
         artifacts: maps(disk::ARTIFACTS).iter().filter_map(artifact).collect(),
         size_bytes: text(disk::SIZE).and_then(|size| size::parse(size).ok()),
-        table: node.and_then(|disk| disk.read(disk::TABLE)).unwrap_or_default(),
+        table,
         partitions: maps(disk::PARTITIONS)
             .iter()
             .enumerate()
             .filter_map(|(i, node)| {
-                let partition = partition(i, node)?;
+                let mut partition = partition(i, node)?;
+                if growing == Some(i) && table == PartitionTable::Gpt {
+                    partition.flags.push(PartitionFlag::GrowFileSystem);
+                }
                 Some(if hashes == Some(i) {
                     of_hashes(partition)
                 } else {
@@ -74,6 +84,19 @@ fn disk(node: Option<&Node>, is_immutable: bool) -> Disk {
             })
             .collect(),
     }
+}
+
+/// Finds the partition of `disk` that grows.
+fn growing(disk: &Node) -> Option<usize> {
+    let partitions = disk.read(disk::PARTITIONS);
+    let grows = |node: &Node| node.read(partition::GROW) == Some(true);
+    let last = || {
+        partitions
+            .len()
+            .checked_sub(1)
+            .filter(|_| disk.read(disk::EXTEND_LAST) == Some(true))
+    };
+    partitions.iter().position(grows).or_else(last)
 }
 
 /// Converts `container`.

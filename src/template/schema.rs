@@ -181,6 +181,12 @@ fields! {
             "Output files; an uncompressed raw image if there are none.",
         );
         SIZE: str = Field::text("size", TEXT.check(checks::SIZE), "Size of the disk, such as 4GiB.");
+        SECTOR_SIZE: i64 = Field::int(
+            "sectorSize",
+            512,
+            4096,
+            "Size of the disk's sectors in bytes: 512, or 4096 for disks that have no smaller ones (they need a GPT and UEFI); 512 if absent.",
+        );
         TABLE: PartitionTable = Field::word("partitionTableType", "Kind of partition table; gpt if absent.");
         PARTITIONS: [Node] = Field::maps(
             "partitions",
@@ -242,6 +248,10 @@ fields! {
             &Shape::Text(TEXT.one_of(PartitionFlag::CHOICES)),
             Unique::No,
             "Flags as parted(8) and systemd.repart name them.",
+        );
+        GROW: bool = Field::bool(
+            "grow",
+            "Whether the partition, the last one on the disk, and its file system grow to the end of the disk when the machine boots; false if absent.",
         );
     }
 }

@@ -13,6 +13,7 @@ mod failures;
 mod fields;
 mod firmware;
 mod full_disks;
+mod growing;
 mod grub;
 mod hostile_archives;
 mod image;

@@ -6,9 +6,9 @@ use super::name;
 use super::tree::{Directory, Node, Tree};
 
 /// Returns the size in MiB of the smallest partition of `kind` that takes `tree`, a label included; `None` if none does.
-pub(super) fn least_mib(tree: &Tree, kind: Kind) -> Option<u64> {
+pub(super) fn least_mib(tree: &Tree, kind: Kind, sector_bytes: u64) -> Option<u64> {
     let fits = |mib: &u64| {
-        Geometry::of(kind, mib << 20).is_ok_and(|geometry| {
+        Geometry::with_sectors(kind, sector_bytes, mib << 20).is_ok_and(|geometry| {
             let has_root = geometry.is_fat32 || slots(&tree.root) < u64::from(geometry.root_entries);
             let root_bytes = if geometry.is_fat32 {
                 (slots(&tree.root) + 1) * ENTRY_BYTES

@@ -22,7 +22,7 @@ struct Made {
 impl Made {
     fn of(kind: Kind, size_mib: u64, tree: &Tree) -> Result<Self, FileSystemError> {
         Self::by(size_mib, |region, volume| {
-            write_tree(kind, region, volume, tree, &Cancel::default())
+            write_tree((kind, SECTOR_BYTES), region, volume, tree, &Cancel::default())
         })
     }
 
@@ -227,4 +227,38 @@ fn trees_are_taken_in_without_links() {
     assert!(error.contains("/link cannot be stored"), "{error}");
     let (ok, _) = run_any("mtools", "mdir", &["-i", &good.at(), "::nothing"]);
     assert!(!ok);
+}
+
+#[test]
+fn sectors_may_have_4096_bytes() {
+    for (kind, size_mib) in [(Kind::Fat16, 40), (Kind::Fat32, 300)] {
+        let mut tree = Tree::default();
+        let content = vec![7; 10_000];
+        tree.add_file(Path::new("EFI/Linux/a long name.efi"), Source::Bytes(content))
+            .unwrap();
+        let made = Made::by(size_mib, |region, volume| {
+            write_tree((kind, LargeSectors::BYTES), region, volume, &tree, &Cancel::default())
+        })
+        .unwrap();
+        made.check();
+        let partition = made.directory.path().join("partition");
+        let partition = partition.to_str().unwrap();
+        let told = run("dosfstools", "fsck.fat", &["-nv", partition]);
+        assert!(told.contains("4096 bytes per logical sector"), "{told}");
+        // A partition that takes the files in large clusters: they are counted in these.
+        let error = Made::by(17, |region, volume| {
+            let mut tree = Tree::default();
+            tree.add_file(Path::new("a"), Source::Zeros(60 << 20)).unwrap();
+            write_tree(
+                (Kind::Fat16, LargeSectors::BYTES),
+                region,
+                volume,
+                &tree,
+                &Cancel::default(),
+            )
+        })
+        .err()
+        .unwrap();
+        assert!(error.to_string().contains("they need at least 6"), "{error}");
+    }
 }

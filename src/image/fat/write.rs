@@ -8,7 +8,7 @@ use zerocopy::little_endian::{U16, U32};
 
 use super::disk::{BootSector16, BootSector32, Extended, Fat32, InfoSector, Parameters, SECTOR_END, ShortEntry};
 use super::fit::slots;
-use super::geometry::{ENTRY_BYTES, SECTOR_BYTES};
+use super::geometry::ENTRY_BYTES;
 use super::tree::{Directory, Entry, Node};
 use super::{Geometry, Tree, name};
 use crate::cancel::Cancel;
@@ -212,10 +212,10 @@ impl Writer<'_> {
         let boot = self.boot_sector(root);
         self.put(0, &boot)?;
         if self.spec.geometry.is_fat32 {
-            let info = self.info_sector();
-            self.put(SECTOR_BYTES, &info)?;
-            self.put(BACKUP_SECTOR * SECTOR_BYTES, &boot)?;
-            self.put((BACKUP_SECTOR + 1) * SECTOR_BYTES, &info)?;
+            let (info, sector_bytes) = (self.info_sector(), self.spec.geometry.sector_bytes);
+            self.put(sector_bytes, &info)?;
+            self.put(BACKUP_SECTOR * sector_bytes, &boot)?;
+            self.put((BACKUP_SECTOR + 1) * sector_bytes, &info)?;
         }
         Ok(())
     }
@@ -230,7 +230,7 @@ impl Writer<'_> {
         Parameters {
             jump: [0xeb, code, 0x90],
             oem_name: *b"MSWIN4.1",
-            sector_bytes: U16::new(SECTOR_BYTES as u16),
+            sector_bytes: U16::new(g.sector_bytes as u16),
             cluster_sectors: g.cluster_sectors as u8,
             reserved_sectors: U16::new(g.reserved_sectors as u16),
             tables: 2,
@@ -240,7 +240,7 @@ impl Writer<'_> {
             table_sectors_16: U16::new(table_sectors_16),
             track_sectors: U16::new(63),
             heads: U16::new(255),
-            hidden_sectors: U32::new(u32::try_from(self.region.offset_bytes() / SECTOR_BYTES).unwrap_or(0)),
+            hidden_sectors: U32::new(u32::try_from(self.region.offset_bytes() / g.sector_bytes).unwrap_or(0)),
             total_sectors_32: U32::new(total_sectors_16.map_or(g.total_sectors, |_| 0)),
         }
     }

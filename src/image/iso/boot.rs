@@ -153,7 +153,7 @@ pub(super) fn tables(
         sectors: (first_sector, first_sector + u64::from(blocks) * BLOCK_SECTORS - 1),
         name: "EFI".into(),
     });
-    let mut tables = gpt::tables_of((size_bytes, uuid), esp.as_slice())?;
+    let mut tables = gpt::tables_of((size_bytes, SECTOR_BYTES), uuid, esp.as_slice())?;
     let start = tables.first_mut().filter(|(offset_bytes, _)| *offset_bytes == 0);
     if let (Some((_, start)), Some((bios, block))) = (start, core)
         && let Some(code) = bios.hybrid.as_ref().and_then(|hybrid| hybrid.get(..CODE_BYTES))

@@ -75,7 +75,7 @@ fn file_system(planned: &PlannedPartition, field: &dyn Fn(&str) -> String) -> Re
             None => Ok(()),
         };
     };
-    let Some(writer) = kinds::of(kind) else {
+    let Some(writer) = kinds::for_sectors(kind, planned.sector_bytes) else {
         return Err(PlanError::Unsupported {
             field: field("fsType"),
             what: Some(kind).word().into(),

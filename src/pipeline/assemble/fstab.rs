@@ -8,6 +8,9 @@ use crate::model::{Encryption, FileSystem};
 /// Mounts it in the initrd, so that it is there before systemd reads anything in it (systemd.mount(5)).
 const IN_INITRD: &str = "x-initrd.mount";
 
+/// Grows the file system to the size of its partition (systemd.mount(5)).
+const GROWS: &str = "x-systemd.growfs";
+
 /// Lists every partition that is mounted or swapped to, by PARTUUID (fstab(5)), or by the device that the initrd makes of it
 /// if `encryption` has it; beside a root that is never written, also what makes directories of it writable.
 pub fn entries(plan: &DiskPlan, encryption: Option<&Encryption>) -> Vec<FstabEntry> {
@@ -19,6 +22,9 @@ pub fn entries(plan: &DiskPlan, encryption: Option<&Encryption>) -> Vec<FstabEnt
             let partition = &planned.partition;
             if encryption.is_some_and(|encryption| encryption.has(&partition.id, partition.mount_point.as_deref())) {
                 entry.source = format!("/dev/mapper/{}", partition.id);
+            }
+            if plan.growing == Some(place) {
+                entry.options = format!("{},{GROWS}", entry.options);
             }
             Some(match fixed {
                 Some(fixed) if place == fixed.data => of_fixed(entry, fixed),
@@ -146,6 +152,25 @@ mod tests {
             text = text.replace(&planned.partuuid, &planned.partition.id);
         }
         text.lines().skip(1).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_file_system_grows_with_its_partition() {
+        let root = partition(
+            "root",
+            PartitionType::RootAmd64,
+            Some(FileSystem::Ext4),
+            [1, 65],
+            Some("/"),
+        );
+        let disk = Disk {
+            size_bytes: Some(100 << 20),
+            partitions: vec![root],
+            growing: Some(0),
+            ..Disk::default()
+        };
+        let plan = plan::plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("x"))).unwrap();
+        assert_eq!(entries(&plan)[0].options, "defaults,x-systemd.growfs");
     }
 
     #[test]

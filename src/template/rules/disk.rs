@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::model::{BootType, FileSystem, PartitionType};
+use crate::model::{BootType, FileSystem, PartitionType, SectorSize};
 use crate::template::schema::{artifact, bootloader, disk, partition, system, template};
 use crate::template::size;
 use crate::words::Words as _;
@@ -23,6 +23,11 @@ pub(super) fn check(disk: &Place<'_>, findings: &mut Findings) {
     for artifact in disk.items(disk::ARTIFACTS) {
         compression(&artifact, findings);
         level(&artifact, findings);
+    }
+    if let Some(bytes) = disk.read(disk::SECTOR_SIZE)
+        && SectorSize::of(bytes).is_none()
+    {
+        findings.push(disk.at(disk::SECTOR_SIZE).error("has to be 512 or 4096"));
     }
     let mut mounted: HashMap<&str, Place<'_>> = HashMap::new();
     let mut extents = Vec::new();

@@ -1,7 +1,8 @@
 //! Growth, encryption, and disks of images that have none.
 
-use crate::model::{ArtifactFormat, BootProvider, Compression, FileSystem, ImageType, PartitionType};
+use crate::model::{ArtifactFormat, BootProvider, Compression, FileSystem, ImageType, PartitionTable, PartitionType};
 use crate::template::schema::{artifact, bootloader, disk, fde, immutability, partition, system, target, template};
+use crate::template::size;
 use crate::words::Words as _;
 use crate::yaml::{Findings, Node, Place};
 
@@ -106,6 +107,7 @@ pub(super) fn check_merged(root: &Node, findings: &mut Findings) {
     let system = place.get(template::SYSTEM);
     if let Some(disk) = &disk {
         check_growth(disk, &place, findings);
+        check_growing(disk, &place, findings);
     }
     let section = system.as_ref().and_then(|system| system.get(system::FDE));
     if let Some(section) = section.filter(|section| section.read(fde::ENABLED) == Some(true)) {
@@ -154,6 +156,45 @@ fn check_growth(disk: &Place<'_>, root: &Place<'_>, findings: &mut Findings) {
         );
     }
 }
+
+/// Checks `disk.partitions[].grow`: only what lies at the end of a disk can grow, and a verified root never changes.
+fn check_growing(disk: &Place<'_>, root: &Place<'_>, findings: &mut Findings) {
+    let partitions: Vec<Place<'_>> = disk.items(disk::PARTITIONS).collect();
+    let start = |partition: &Place<'_>| partition.read(partition::START).and_then(|text| size::parse(text).ok());
+    let last = partitions.iter().max_by_key(|partition| start(partition));
+    let is_mbr = disk.read(disk::TABLE) == Some(PartitionTable::Mbr);
+    let system = root.read(template::SYSTEM);
+    let section = system.and_then(|system| system.read(system::IMMUTABILITY));
+    let is_immutable = section.and_then(|section| section.read(immutability::ENABLED)) == Some(true);
+    for partition in partitions
+        .iter()
+        .filter(|partition| partition.read(partition::GROW) == Some(true))
+    {
+        let flag = partition.at(partition::GROW);
+        if let Some(last) = last.filter(|last| last.path != partition.path) {
+            let message = format!("cannot be true: {} lies behind this partition", last.path);
+            findings.push(
+                flag.error(message)
+                    .hint("only the last partition on a disk has room to grow"),
+            );
+        } else if is_immutable && partition.read(partition::MOUNT_POINT) == Some("/") {
+            findings.push(flag.error("cannot be true with immutability.enabled: a verified root never changes"));
+        } else if is_mbr && partitions.len() > PRIMARY_MAX {
+            findings.push(
+                flag.error("cannot be true: a logical partition of an MBR lies in another one")
+                    .hint("use `partitionTableType: gpt`"),
+            );
+        } else if matches!(
+            partition.read(partition::FS_TYPE),
+            Some(Some(FileSystem::Fat32 | FileSystem::Fat16 | FileSystem::Swap))
+        ) {
+            findings.push(flag.error("cannot be true: this file system does not grow while it is used"));
+        }
+    }
+}
+
+/// The most partitions of an MBR of which none is logical.
+const PRIMARY_MAX: usize = 4;
 
 /// Checks the partitions that are to be encrypted.
 fn check_encrypted(section: &Place<'_>, disk: Option<&Place<'_>>, findings: &mut Findings) {

@@ -412,13 +412,26 @@ fn disks() {
             "disk: {name: d, extendLastPartitionToFillDisk: true}\nsystemConfig: {immutability: {enabled: true}}",
             "disk.extendLastPartitionToFillDisk: cannot be true with immutability.enabled",
         ),
+        (&disk("sectorSize: 4096"), ""),
+        (&disk("sectorSize: 1024"), "disk.sectorSize: has to be 512 or 4096"),
+        (
+            "disk: {name: d, size: 9GiB, partitions: [\n\
+             {id: boot, type: esp, start: 1MiB, end: 513MiB, fsType: fat32, mountPoint: /boot/efi},\n\
+             {id: root, start: 513MiB, end: 4GiB, fsType: ext4, mountPoint: /, grow: true},\n\
+             {id: data, start: 4GiB, end: '0', fsType: ext4, mountPoint: /srv}]}\n",
+            "disk.partitions[1].grow: cannot be true: disk.partitions[2] lies behind this partition",
+        ),
+        (
+            "disk: {name: d, size: 9GiB, partitions: [\n\
+             {id: root, start: 513MiB, end: '0', fsType: ext4, mountPoint: /, grow: true},\n\
+             {id: boot, type: esp, start: 1MiB, end: 513MiB, fsType: fat32, mountPoint: /boot/efi}]}\n",
+            "",
+        ),
     ]);
     let loaded = load(&format!("{HEAD}disk: {{name: d, extendLastPartitionToFillDisk: true}}")).unwrap();
-    let refused = template::check_buildable(&loaded).to_string();
-    assert!(
-        refused.contains("a disk that grows at the first boot is not built by this version"),
-        "{refused}"
-    );
+    assert_eq!(template::check_buildable(&loaded).to_string(), "");
+    let last = loaded.template.disk.partitions.len() - 1;
+    assert_eq!(loaded.template.disk.growing, Some(last));
     let iso = format!(
         "{}disk: {{name: d, extendLastPartitionToFillDisk: true}}",
         HEAD.replace("raw", "iso")

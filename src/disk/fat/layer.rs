@@ -1,6 +1,6 @@
 //! The file system as a layer of the overlay. A node's id says where its entry lies; the root has none.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use super::directory::File;
 use super::{ENTRY_BYTES, Fat};

@@ -5,7 +5,7 @@
 //! bytes; nothing is ever written.
 //!
 //! The flow: a [`medium::Medium`] (the bytes of a disk, out of a [`container`]) → [`table`] (its partitions) → an [`area::Area`] (the bytes of one)
-//! → a file system ([`ext4`], [`fat`], [`erofs`]), which is a [`Layer`](crate::overlay::layer::Layer). [`image::Image`] does all of this,
+//! → a file system ([`ext4`], [`fat`], [`erofs`], [`squashfs`]), which is a [`Layer`](crate::overlay::layer::Layer). [`image::Image`] does all of this,
 //! and [`system`] puts the file systems together.
 
 pub mod area;
@@ -20,6 +20,7 @@ pub mod listing;
 mod lz4;
 pub mod medium;
 pub mod probe;
+pub mod squashfs;
 pub mod system;
 pub mod table;
 pub mod walk;

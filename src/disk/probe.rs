@@ -10,6 +10,7 @@ use super::area::Area;
 use super::erofs::{self, Erofs};
 use super::ext4::{self, Ext};
 use super::fat::{self, Fat};
+use super::squashfs::{self, Squashfs};
 use crate::overlay::layer::Layer;
 
 const SIGNATURE: &str = "the start of a partition";
@@ -34,6 +35,8 @@ pub enum FileSystem {
     Ext(Arc<Ext>, ext4::Facts),
     /// erofs, and its facts.
     Erofs(Arc<Erofs>, erofs::Facts),
+    /// squashfs, and its facts.
+    Squashfs(Arc<Squashfs>, squashfs::Facts),
     /// FAT, and its facts.
     Fat(Arc<Fat>, fat::Facts),
 }
@@ -44,6 +47,7 @@ impl FileSystem {
         match self {
             Self::Ext(ext, _) => Arc::clone(ext) as Arc<dyn Layer>,
             Self::Erofs(erofs, _) => Arc::clone(erofs) as Arc<dyn Layer>,
+            Self::Squashfs(squashfs, _) => Arc::clone(squashfs) as Arc<dyn Layer>,
             Self::Fat(fat, _) => Arc::clone(fat) as Arc<dyn Layer>,
         }
     }
@@ -63,7 +67,6 @@ struct Known {
 const KNOWN: &[Known] = &[
     known("crypto_LUKS", (0, b"LUKS\xba\xbe"), None, None),
     known("DM_verity_hash", (0, b"verity\0\0"), Some(16), None),
-    known("squashfs", (0, b"hsqs"), None, None),
     known("xfs", (0, b"XFSB"), Some(32), Some((108, 12))),
     known("btrfs", (0x1_0040, b"_BHRfS_M"), Some(0x1_0020), Some((0x1_012b, 256))),
     known("iso9660", (0x8001, b"CD001"), None, Some((0x8028, 32))),
@@ -111,6 +114,16 @@ impl Contents {
                 label: facts.label.clone(),
                 uuid: uuid(&facts.uuid),
                 file_system: Some(FileSystem::Erofs(Arc::new(erofs), facts)),
+            });
+        }
+        if Squashfs::is_at(area)? {
+            let squashfs = Squashfs::open(area.clone())?;
+            let facts = squashfs.facts();
+            return Ok(Self {
+                kind: "squashfs",
+                label: String::new(),
+                uuid: String::new(),
+                file_system: Some(FileSystem::Squashfs(Arc::new(squashfs), facts)),
             });
         }
         if let Some(known) = KNOWN

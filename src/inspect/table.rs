@@ -320,6 +320,7 @@ impl FileSystemReport {
                 }
             }
             Some(FileSystem::Erofs(_, facts)) => self.block_size = facts.block_bytes,
+            Some(FileSystem::Squashfs(_, facts)) => self.block_size = facts.block_bytes,
             Some(FileSystem::Fat(fat, facts)) => {
                 self.fat_type = match facts.kind {
                     fat::Kind::Fat12 => "FAT12",

@@ -278,7 +278,7 @@ impl Erofs {
         let first = map.place + size_of::<MapHeader>() as u64;
         let total = inode.size_bytes.div_ceil(1 << map.bits);
         // The packs of small records are aligned to their length of 32 bytes.
-        let before = (32 - first % 32) / 4 & 7;
+        let before = ((32 - first % 32) / 4) % 8;
         let small = match map.advise & SMALL_RECORDS != 0 && before < total {
             true => (total - before) / 16 * 16,
             false => 0,

@@ -25,7 +25,7 @@ fn source(directory: &Path) -> PathBuf {
     tricky(&source);
     for size in [5000, 70_000, 300_001] {
         let text: Vec<u8> = (0..size).map(|at| b"abcdefgh"[at / 7 % 8]).collect();
-        let mixed: Vec<u8> = (0..size).map(|at| (at * at >> (at >> 14)) as u8).collect();
+        let mixed: Vec<u8> = (0..size).map(|at| ((at * at) >> (at >> 14)) as u8).collect();
         fs::write(source.join(format!("text{size}")), text).unwrap();
         fs::write(source.join(format!("mixed{size}")), mixed).unwrap();
     }
@@ -68,8 +68,9 @@ fn what_we_write_is_read() {
 fn what_mkfs_erofs_writes_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let source = source(directory.path());
-    // mkfs.erofs of this age cannot read a file with a hole of 300 MiB in time.
+    // mkfs.erofs 1.5 takes minutes for a file with a hole of 300 MiB, and fails at the longest names.
     fs::remove_file(source.join("sparse")).unwrap();
+    fs::remove_file(source.join("names").join("x".repeat(255))).unwrap();
     let expected = support::listing(&source);
     let path = directory.path().join("image");
     let sets: &[&[&str]] = &[

@@ -172,7 +172,7 @@ fn repeated(compression: Option<FileCompression>) {
     fs::create_dir_all(at("base/etc")).unwrap();
     fs::create_dir_all(at("upper/etc")).unwrap();
     for i in 0..300_usize {
-        let words: Vec<u8> = (0..i * 211).map(|at| (at * at >> (i % 7)) as u8).collect();
+        let words: Vec<u8> = (0..i * 211).map(|at| ((at * at) >> (i % 7)) as u8).collect();
         fs::write(at(&format!("base/etc/{i}")), words).unwrap();
     }
     fs::write(at("upper/etc/large"), [b'a', b'b', b'c'].repeat(300_000)).unwrap();

@@ -50,6 +50,7 @@ mod templates;
 mod tree;
 mod trust;
 mod validate;
+mod verify_image;
 mod version;
 mod why;
 mod words;
@@ -160,6 +161,7 @@ enum Command {
     Show(search::ShowArgs),
     Templates(samples::TemplatesArgs),
     Validate(validate::ValidateArgs),
+    VerifyImage(verify_image::VerifyImageArgs),
     Version(version::VersionArgs),
     Why(why::WhyArgs),
 }
@@ -211,6 +213,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Show(args) => search::show(&cli.global, args, interrupt),
         Command::Templates(args) => samples::run(args),
         Command::Validate(args) => validate::run(&cli.global, args),
+        Command::VerifyImage(args) => verify_image::run(args, interrupt),
         Command::Version(args) => version::run(args),
         Command::Why(args) => why::run(&cli.global, args, interrupt),
     }

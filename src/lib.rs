@@ -53,6 +53,7 @@ pub mod compare;
 pub mod diff;
 pub mod inspect;
 pub mod installed;
+pub mod manifest;
 pub mod sbom;
 pub mod store;
 

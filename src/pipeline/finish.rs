@@ -7,4 +7,6 @@ pub mod container;
 pub mod handover;
 pub mod image;
 pub mod log;
+pub mod manifest;
+pub mod provenance;
 pub mod written;

@@ -59,6 +59,7 @@ const ORDER: &[&str] = &[
     "inspect",
     "compare",
     "audit",
+    "manifest",
     "store",
     "pipeline",
     "cli",

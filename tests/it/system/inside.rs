@@ -51,6 +51,8 @@ fn pack(root: &Path, image: &Path) {
         "600M",
     ];
     tool("mke2fs", &words);
+    // Of the file system, not of the tree.
+    tool("debugfs", &["-w", "-R", "rmdir lost+found", image.to_str().unwrap()]);
 }
 
 #[test]
@@ -158,7 +160,7 @@ fn one_changed_file_is_found(foreign: &Foreign) {
     fs::copy(&foreign.image, &other).unwrap();
     let name = foreign.oic.work_dir.join("hostname");
     fs::write(&name, "changed\n").unwrap();
-    let script = format!("rm /etc/debian_version\nwrite {} /etc/debian_version\n", name.display());
+    let script = format!("cd /etc\nrm debian_version\nwrite {} debian_version\n", name.display());
     let commands = foreign.oic.work_dir.join("commands");
     fs::write(&commands, script).unwrap();
     tool(
@@ -410,17 +412,72 @@ fn a_build_writes_its_bill_and_tells_what_commands_have_installed() {
         .find(|path| path.to_string_lossy().ends_with(".tar.gz"))
         .unwrap();
     let name = spdx.file_name().unwrap().to_str().unwrap();
-    let inside = tool(
-        "tar",
-        &["-xzOf", archive.to_str().unwrap(), &format!("./usr/share/sbom/{name}")],
-    );
+    let wanted = format!("*usr/share/sbom/{name}");
+    let inside = tool("tar", &["-xzOf", archive.to_str().unwrap(), "--wildcards", &wanted]);
     assert_eq!(inside.as_bytes(), fs::read(&spdx).unwrap());
     let times = [&spdx, &cyclone].map(|path| fs::metadata(path).unwrap().modified().unwrap());
+    manifest_vouches(&tiny, &beside(".manifest.json"), &archive);
+    let provenance: Value = serde_json::from_slice(&fs::read(beside(".provenance.json")).unwrap()).unwrap();
+    let subjects = provenance["subject"].as_array().unwrap();
+    let sum = |path: &Path| tool("sha256sum", &[path]).split(' ').next().unwrap().to_owned();
+    let archive_subject = subjects
+        .iter()
+        .find(|one| archive.ends_with(one["name"].as_str().unwrap()))
+        .unwrap();
+    assert_eq!(archive_subject["digest"]["sha256"], sum(&archive));
     let again = build();
     let stages = again["stages"].to_string();
     assert!(!stages.contains("bill of materials"), "{stages}");
     assert_eq!(
         [&spdx, &cyclone].map(|path| fs::metadata(path).unwrap().modified().unwrap()),
         times
+    );
+}
+
+/// The manifest is that of the unpacked archive, and says what nobody vouches for.
+fn manifest_vouches(tiny: &Tiny, path: &Path, archive: &Path) {
+    let manifest: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let files = manifest["files"].as_array().unwrap();
+    let by = |wanted: &str| {
+        &files
+            .iter()
+            .find(|file| file["path"] == wanted)
+            .unwrap_or_else(|| panic!("{wanted}"))["by"]
+    };
+    assert_eq!(by("/usr/bin/dpkg")["package"], "dpkg");
+    assert_eq!(by("/etc/hostname")["template"], "systemConfig");
+    // A command has changed it.
+    assert_eq!(*by("/var/lib/dpkg/status"), Value::Null);
+    let root = tiny.oic.work_dir.join("unpacked");
+    fs::create_dir_all(&root).unwrap();
+    let words = [
+        "-xpzf",
+        archive.to_str().unwrap(),
+        "-C",
+        root.to_str().unwrap(),
+        "--xattrs",
+        "--xattrs-include=*",
+        "--numeric-owner",
+    ];
+    tool("tar", &words);
+    let directories = [tiny.oic.cache_dir.as_path(), tiny.oic.work_dir.as_path()];
+    let verify = |more: &[&str]| {
+        let words = ["verify-image", root.to_str().unwrap(), path.to_str().unwrap()];
+        tiny.run(&[&words[..], more].concat(), directories)
+    };
+    let finished = verify(&["--unvouched"]);
+    assert_eq!(finished.code, Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert!(
+        finished.stdout.contains("/var/lib/dpkg/status: nothing vouches for it"),
+        "{}",
+        finished.stdout
+    );
+    fs::write(root.join("usr/bin/dpkg"), "changed").unwrap();
+    let finished = verify(&[]);
+    assert_eq!(finished.code, Some(1));
+    assert!(
+        finished.stdout.contains("/usr/bin/dpkg: another content"),
+        "{}",
+        finished.stdout
     );
 }

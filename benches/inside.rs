@@ -64,28 +64,31 @@ fn main() {
     };
     show("sbom, both forms", median(|| drop(documents())), read);
     let against = System::of(&Image::open(&other).unwrap()).unwrap();
-    let compared = median(|| {
-        let databases = [Database::read(&layer).unwrap(), Database::read(&against).unwrap()];
-        let owners = [
-            Owners::read(&layer, &databases[0]).unwrap(),
-            Owners::read(&against, &databases[1]).unwrap(),
-        ];
-        let listings = [visit::list(&layer, threads), visit::list(&against, threads)];
-        let from = Side {
-            layer: &layer,
-            listing: &listings[0],
-            database: &databases[0],
-            owners: &owners[0],
-        };
-        let to = Side {
-            layer: &against,
-            listing: &listings[1],
-            database: &databases[1],
-            owners: &owners[1],
-        };
-        drop(compare_files(&from, &to, threads, &cancel).unwrap());
-    });
+    let compared = median(|| compare(&layer, &against, threads));
     show("compare, file by file", compared, read * 2.0);
+}
+
+/// Compares two systems file by file.
+fn compare(one: &System, other: &System, threads: usize) {
+    let read = |layer: &System| {
+        let database = Database::read(layer).unwrap();
+        let owners = Owners::read(layer, &database).unwrap();
+        (visit::list(layer, threads), database, owners)
+    };
+    let (before, after) = (read(one), read(other));
+    let from = Side {
+        layer: one,
+        listing: &before.0,
+        database: &before.1,
+        owners: &before.2,
+    };
+    let to = Side {
+        layer: other,
+        listing: &after.0,
+        database: &after.1,
+        owners: &after.2,
+    };
+    drop(compare_files(&from, &to, threads, &Cancel::default()).unwrap());
 }
 
 /// Runs `work` and returns the median of its times in seconds.

@@ -54,8 +54,17 @@ pub fn expression(text: &str, full_text: &dyn Fn(&str) -> Option<String>, refere
 pub fn all_of<'a>(expressions: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for expression in expressions {
-        if !parts.contains(&expression) {
-            parts.push(expression);
+        // Where all of it must hold anyway, each part is told once.
+        let is_flat = !expression.contains(" OR ");
+        let own: Vec<&str> = if is_flat {
+            expression.split(" AND ").collect()
+        } else {
+            vec![expression]
+        };
+        for part in own {
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
         }
     }
     let bracketed = |part: &&str| match parts.len() > 1 && part.contains(" OR ") {

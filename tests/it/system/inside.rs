@@ -247,14 +247,15 @@ fn vulnerabilities_are_found(foreign: &Foreign) {
     assert_eq!(foreign.oic.run(&words).code, Some(0));
 }
 
-/// rpm makes its database in each of its forms, and oic reads what it wrote.
+/// rpm makes its database, Berkeley DB's own program one of the older form, and oic reads what they wrote.
 #[test]
-fn the_packages_of_each_database_of_rpm_are_those_that_rpm_lists() {
+fn the_packages_of_a_database_of_rpm_are_those_that_rpm_lists() {
     let oic = Oic::new("inside-rpm");
     let fixture = oic_testkit::rpm_fixture::directory();
     let packages: Vec<PathBuf> = rpms(&fixture).into_iter().take(40).collect();
     assert!(packages.len() > 10, "{packages:?}");
-    for (backend, path) in [("sqlite", "usr/lib/sysimage/rpm"), ("ndb", "var/lib/rpm")] {
+    // Debian's rpm writes no other form; the headers go on into a database of older versions.
+    for (backend, path) in [("sqlite", "usr/lib/sysimage/rpm")] {
         let root = oic.work_dir.join(backend);
         fs::create_dir_all(root.join(path)).unwrap();
         fs::create_dir_all(root.join("etc")).unwrap();

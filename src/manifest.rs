@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::cancel::{Cancel, Cancelled};
+use crate::durable;
 use crate::installed::visit::{self, Seen};
 use crate::overlay::layer::{FileKind, Layer, LayerError, LayerResult};
 use crate::package::Sha256;
@@ -281,7 +282,8 @@ fn describe(layer: &dyn Layer, file: &Seen, known: Option<Sha256>) -> LayerResul
     };
     let mut xattrs = BTreeMap::new();
     for name in layer.xattr_names(file.node)? {
-        let is_own = COMPUTED.iter().all(|computed| name != OsStr::new(computed));
+        let is_computed = COMPUTED.iter().any(|computed| name == OsStr::new(computed));
+        let is_own = durable::is_of_image(name.as_bytes()) && !is_computed;
         if let Some(value) = layer.xattr(file.node, &name)?.filter(|_| is_own) {
             xattrs.insert(shown(name.as_bytes()), hex::encode(value));
         }

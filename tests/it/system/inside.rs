@@ -73,7 +73,7 @@ fn a_foreign_image_of_debian_is_told_as_its_own_programs_tell_it() {
 fn packages_are_those_of_dpkg(foreign: &Foreign, report: &Value) {
     let admin = format!("--admindir={}/var/lib/dpkg", foreign.root.display());
     let format = "${db:Status-Status} ${Package} ${Version} ${Architecture} ${source:Package}\\n";
-    let shown = tool("dpkg-query", &[&admin, "-W", "-f", format]);
+    let shown = tool("dpkg-query", &[admin.as_str(), "-W", "-f", format]);
     let expected: BTreeSet<String> = shown
         .lines()
         .filter_map(|line| Some(line.strip_prefix("installed ")?.to_owned()))
@@ -254,37 +254,31 @@ fn the_packages_of_a_database_of_rpm_are_those_that_rpm_lists() {
     let fixture = oic_testkit::rpm_fixture::directory();
     let packages: Vec<PathBuf> = rpms(&fixture).into_iter().take(40).collect();
     assert!(packages.len() > 10, "{packages:?}");
-    // Debian's rpm writes no other form; the headers go on into a database of older versions.
-    for (backend, path) in [("sqlite", "usr/lib/sysimage/rpm")] {
-        let root = oic.work_dir.join(backend);
-        fs::create_dir_all(root.join(path)).unwrap();
-        fs::create_dir_all(root.join("etc")).unwrap();
-        fs::write(root.join("etc/os-release"), "ID=azurelinux\nVERSION_ID=3.0\n").unwrap();
-        let rpm = |words: &[&str]| {
-            let mut command = Command::new("rpm");
-            command.args(["--define", &format!("_db_backend {backend}")]);
-            command.arg("--dbpath").arg(root.join(path)).args(words);
-            command
-        };
-        let mut install = rpm(&[
-            "-i",
-            "--justdb",
-            "--nodeps",
-            "--noscripts",
-            "--nosignature",
-            "--ignorearch",
-            "--ignoreos",
-        ]);
-        debian::run(install.args(&packages), "rpm");
-        let format = "%{NAME} %|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE} %{ARCH}\n";
-        let shown = debian::run(&mut rpm(&["-qa", "--qf", format]), "rpm");
-        let expected: BTreeSet<String> = shown.lines().map(|line| line.replace(" 0:", " ")).collect();
-        assert_eq!(expected.len(), packages.len());
-        assert_eq!(of_oic(&oic, &root), expected, "{backend}");
-        if backend == "sqlite" {
-            in_berkeley_db(&oic, &root.join(path).join("rpmdb.sqlite"), &expected);
-        }
-    }
+    let (root, path) = (oic.work_dir.join("sqlite"), "usr/lib/sysimage/rpm");
+    fs::create_dir_all(root.join(path)).unwrap();
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/os-release"), "ID=azurelinux\nVERSION_ID=3.0\n").unwrap();
+    let rpm = |words: &[&str]| {
+        let mut command = Command::new("rpm");
+        command.arg("--dbpath").arg(root.join(path)).args(words);
+        command
+    };
+    let mut install = rpm(&[
+        "-i",
+        "--justdb",
+        "--nodeps",
+        "--noscripts",
+        "--nosignature",
+        "--ignorearch",
+        "--ignoreos",
+    ]);
+    debian::run(install.args(&packages), "rpm");
+    let format = "%{NAME} %|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE} %{ARCH}\n";
+    let shown = debian::run(&mut rpm(&["-qa", "--qf", format]), "rpm");
+    let expected: BTreeSet<String> = shown.lines().map(|line| line.replace(" 0:", " ")).collect();
+    assert_eq!(expected.len(), packages.len());
+    assert_eq!(of_oic(&oic, &root), expected);
+    in_berkeley_db(&oic, &root.join(path).join("rpmdb.sqlite"), &expected);
 }
 
 /// Returns the packages of a tree as oic lists them in its bill.
@@ -407,11 +401,7 @@ fn a_build_writes_its_bill_and_tells_what_commands_have_installed() {
     let dpkg = named("dpkg");
     assert_eq!(dpkg["checksums"][0]["algorithm"], "SHA256");
     assert!(dpkg["sourceInfo"].as_str().unwrap().starts_with("from the repository"));
-    let archive = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
-    let archive = archive
-        .into_iter()
-        .find(|path| path.to_string_lossy().ends_with(".tar.gz"))
-        .unwrap();
+    let archive = beside(".tar.gz");
     let name = spdx.file_name().unwrap().to_str().unwrap();
     let wanted = format!("*usr/share/sbom/{name}");
     let inside = tool("tar", &["-xzOf", archive.to_str().unwrap(), "--wildcards", &wanted]);

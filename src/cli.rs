@@ -52,6 +52,7 @@ mod templates;
 mod tree;
 mod trust;
 mod validate;
+mod verify_image;
 mod version;
 mod why;
 mod words;
@@ -165,6 +166,7 @@ enum Command {
     Sign(sign::SignArgs),
     Templates(samples::TemplatesArgs),
     Validate(validate::ValidateArgs),
+    VerifyImage(verify_image::VerifyImageArgs),
     Version(version::VersionArgs),
     Why(why::WhyArgs),
 }
@@ -218,6 +220,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Sign(args) => sign::run(args),
         Command::Templates(args) => samples::run(args),
         Command::Validate(args) => validate::run(&cli.global, args),
+        Command::VerifyImage(args) => verify_image::run(args, interrupt),
         Command::Version(args) => version::run(args),
         Command::Why(args) => why::run(&cli.global, args, interrupt),
     }

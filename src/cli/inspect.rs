@@ -169,6 +169,27 @@ fn system_text(system: &SystemReport) -> Result<(), CommandError> {
         };
         print_line(&format!("kernel: {} {}, {initrd}", kernel.version, kernel.image))?;
     }
+    access_text(system)?;
+    if let Some(sizes) = &system.sizes {
+        print_line(&format!("size of all files: {}", words::size(sizes.total_bytes)))?;
+        print_line(&format!("  {} belongs to no package", words::size(sizes.unowned_bytes)))?;
+        for size in sizes.packages.iter().chain(&sizes.directories) {
+            print_line(&format!("  {:>12} {}", words::size(size.size_bytes), size.name))?;
+        }
+    }
+    if let Some(count) = system.package_count {
+        print_line(&format!("packages: {count} ({})", system.package_system))?;
+    }
+    system.packages.iter().try_for_each(|package| {
+        print_line(&format!(
+            "  {} {} {}",
+            package.name, package.version, package.architecture
+        ))
+    })
+}
+
+/// Prints who and what has rights in the system.
+fn access_text(system: &SystemReport) -> Result<(), CommandError> {
     for user in &system.users {
         let password = match user.password {
             Password::Empty => "no password is asked",
@@ -203,22 +224,7 @@ fn system_text(system: &SystemReport) -> Result<(), CommandError> {
             secret.path, secret.kind
         ))?;
     }
-    if let Some(sizes) = &system.sizes {
-        print_line(&format!("size of all files: {}", words::size(sizes.total_bytes)))?;
-        print_line(&format!("  {} belongs to no package", words::size(sizes.unowned_bytes)))?;
-        for size in sizes.packages.iter().chain(&sizes.directories) {
-            print_line(&format!("  {:>12} {}", words::size(size.size_bytes), size.name))?;
-        }
-    }
-    if let Some(count) = system.package_count {
-        print_line(&format!("packages: {count} ({})", system.package_system))?;
-    }
-    system.packages.iter().try_for_each(|package| {
-        print_line(&format!(
-            "  {} {} {}",
-            package.name, package.version, package.architecture
-        ))
-    })
+    Ok(())
 }
 
 fn partition(partition: &PartitionReport) -> Result<(), CommandError> {

@@ -113,6 +113,7 @@ fn outputs(report: &BuildReport) -> Vec<Line<'_>> {
         }));
     }
     lines.extend(report.artifacts.iter().map(|path| Line::Path("Artifact", path)));
+    lines.extend(report.documents.iter().map(|path| Line::Path("Document", path)));
     lines.extend(report.sums.iter().map(|path| Line::Path("Checksums", path)));
     lines.push(Line::Path("Lockfile", &report.lockfile));
     lines

@@ -99,7 +99,8 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let written = write(&assembly, &packages, base.key, &mut claim);
     let (tree, written) = written.map_err(|error| heal::explain(error, &context, &output, base))?;
     let told_by_image = written.warnings.clone();
-    let finished = image::finish(&context, &output, (tree.merged(), dates.image), written)?;
+    let lock = selection.lockfile_with(newest);
+    let finished = image::finish(&context, &output, (&tree, dates.image, &lock), written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
     if let Some(signer) = &context.signer {
         signer.save()?;
@@ -107,7 +108,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     if let Some(keys) = &context.keys {
         keys.save(&output.disk_seed())?;
     }
-    durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
+    durable::write_file(&lockfile, lock.to_json())?;
     handover::give(request, &lockfile, work.progress);
     clock.lap("Convert and hash");
     let (layers, told) = (tree.layers(), tree.warnings());
@@ -125,6 +126,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
         layers,
         image: finished.image,
         artifacts: finished.artifacts,
+        documents: finished.documents,
         sums: finished.sums,
         lockfile,
         warnings: [plan.warnings, selection.warnings, told, told_by_image].concat(),

@@ -7,5 +7,7 @@ pub mod container;
 pub mod handover;
 pub mod image;
 pub mod log;
+pub mod manifest;
+pub mod provenance;
 pub mod unified;
 pub mod written;

@@ -36,6 +36,8 @@ pub struct BuildReport {
     pub image: ImageFile,
     /// Paths of its other forms.
     pub artifacts: Vec<PathBuf>,
+    /// Paths of what tells about the image: bills of materials, the manifest, the provenance.
+    pub documents: Vec<PathBuf>,
     /// Path of `SHA256SUMS`, the digests of the delivered files, if there are any.
     pub sums: Option<PathBuf>,
     /// The lockfile.

@@ -24,7 +24,11 @@ const GROUPS: &[&str] = &[
 
 /// Returns the package URL (purl-spec, types `deb` and `rpm`) of `package` in the tree of `bill`.
 pub fn package_url(bill: &Bill, package: &Package) -> String {
-    url(bill, &package.name, &package.version, &package.architecture)
+    match package.architecture.is_empty() {
+        // No package manager has it.
+        true => generic_url(&package.name, &package.version),
+        false => url(bill, &package.name, &package.version, &package.architecture),
+    }
 }
 
 /// Returns the package URL of the source of `package`; `None` if the database does not name one.
@@ -41,7 +45,7 @@ pub(super) fn source_url(bill: &Bill, package: &Package) -> Option<String> {
 fn url(bill: &Bill, name: &str, version: &str, architecture: &str) -> String {
     let kind = bill.manager.package_word();
     if kind.is_empty() {
-        return format!("pkg:generic/{}@{}", escaped(name), escaped(version));
+        return generic_url(name, version);
     }
     let vendor = if bill.os.id.is_empty() { "unknown" } else { &bill.os.id };
     let (epoch, plain) = match (bill.manager, version.split_once(':')) {
@@ -67,6 +71,14 @@ fn url(bill: &Bill, name: &str, version: &str, architecture: &str) -> String {
         url.push_str(&format!("{before}{key}={}", escaped(value)));
     }
     url
+}
+
+/// Returns the package URL of something that no package manager has.
+pub(super) fn generic_url(name: &str, version: &str) -> String {
+    match version.is_empty() {
+        true => format!("pkg:generic/{}", escaped(name)),
+        false => format!("pkg:generic/{}@{}", escaped(name), escaped(version)),
+    }
 }
 
 /// Escapes all letters but those that a package URL may have.

@@ -54,11 +54,20 @@ pub fn expression(text: &str, full_text: &dyn Fn(&str) -> Option<String>, refere
 pub fn all_of<'a>(expressions: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for expression in expressions {
-        if !parts.contains(&expression) {
-            parts.push(expression);
+        // Where all of it must hold anyway, each part is told once.
+        let is_flat = !expression.contains(" OR ");
+        let own: Vec<&str> = if is_flat {
+            expression.split(" AND ").collect()
+        } else {
+            vec![expression]
+        };
+        for part in own {
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
         }
     }
-    let bracketed = |part: &&str| match parts.len() > 1 && part.contains(" OR ") && !part.starts_with('(') {
+    let bracketed = |part: &&str| match parts.len() > 1 && part.contains(" OR ") {
         true => format!("({part})"),
         false => (*part).to_owned(),
     };
@@ -121,16 +130,23 @@ fn known(name: &str) -> Option<String> {
                 .map(|(_, id)| (*id).to_owned())
         })
         .or_else(|| listed(&lower))
-        .or_else(|| Some(format!("{}+", listed(lower.strip_suffix('+')?)?)))
+        .or_else(|| or_later(&lower))
 }
 
-/// Returns the identifier that is `lower` in any case.
+/// Returns the expression for a licence that is not of GNU, or any later version of it.
+fn or_later(lower: &str) -> Option<String> {
+    let id = listed(lower.strip_suffix('+')?)?;
+    let is_of_gnu = spdx::license_id(&id).is_none_or(spdx::LicenseId::is_gnu);
+    (!is_of_gnu).then(|| format!("{id}+"))
+}
+
+/// Returns the identifier that is `lower` in any case, unless it is out of use.
 fn listed(lower: &str) -> Option<String> {
     static LISTED: OnceLock<HashMap<String, &'static str>> = OnceLock::new();
     let listed = LISTED.get_or_init(|| {
-        let all = spdx::identifiers::LICENSES.iter();
-        all.map(|licence| (licence.name.to_ascii_lowercase(), licence.name))
-            .collect()
+        let names = spdx::identifiers::LICENSES.iter().map(|licence| licence.name);
+        let current = names.filter(|name| spdx::license_id(name).is_some_and(|id| !id.is_deprecated()));
+        current.map(|name| (name.to_ascii_lowercase(), name)).collect()
     });
     listed.get(lower).map(|id| (*id).to_owned())
 }
@@ -141,7 +157,9 @@ fn exception(lower: &str) -> Option<&'static str> {
         .find(|(own, _)| *own == lower)
         .map(|(_, id)| *id);
     let all = spdx::identifiers::EXCEPTIONS.iter();
-    let mut listed = all.map(|exception| exception.name);
+    let mut listed = all
+        .map(|exception| exception.name)
+        .filter(|name| spdx::exception_id(name).is_some_and(|id| !id.is_deprecated()));
     known.or_else(|| listed.find(|name| name.eq_ignore_ascii_case(lower)))
 }
 

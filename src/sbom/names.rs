@@ -47,7 +47,7 @@ pub(super) const LICENCES: &[(&str, &str)] = &[
     ("ofl", "OFL-1.1"),
     ("openldap", "OLDAP-2.8"),
     ("openldap-2.8", "OLDAP-2.8"),
-    ("perl", "Artistic-1.0-Perl OR GPL-1.0-or-later"),
+    ("perl", "(Artistic-1.0-Perl OR GPL-1.0-or-later)"),
     ("php", "PHP-3.01"),
     ("psf", "PSF-2.0"),
     ("psf-2", "PSF-2.0"),

@@ -232,11 +232,7 @@ fn image(bill: &Bill) -> Package<'_> {
     let mut refs = vec![external(
         "PACKAGE-MANAGER",
         "purl",
-        format!(
-            "pkg:generic/{}@{}",
-            identity::escaped(&bill.name),
-            identity::escaped(if bill.version.is_empty() { "0" } else { &bill.version })
-        ),
+        identity::generic_url(&bill.name, &bill.version),
     )];
     if bill.os.cpe.starts_with("cpe:2.3:o:") {
         refs.push(external("SECURITY", "cpe23Type", bill.os.cpe.clone()));

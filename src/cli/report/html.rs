@@ -53,6 +53,8 @@ fn image(page: &mut String, report: &BuildReport) {
             .iter()
             .map(|path| ("Artifact", path.display().to_string())),
     );
+    let documents = report.documents.iter();
+    rows.extend(documents.map(|path| ("Document", path.display().to_string())));
     rows.extend(report.warnings.iter().map(|warning| ("Warning", warning.clone())));
     page.push_str("<table>");
     for (name, value) in rows {
@@ -203,6 +205,7 @@ mod tests {
                 root_hash: None,
             },
             artifacts: vec![],
+            documents: vec![],
             sums: None,
             lockfile: "/w/edge.lock.json".into(),
             warnings: vec!["a & b".into()],

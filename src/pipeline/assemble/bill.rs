@@ -1,8 +1,10 @@
 //! The bill of materials of the image, which the last step writes into it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::{Assembly, BuildError, KeyBuilder};
+use crate::durable::PathError;
 use crate::image::merged::Merged;
 use crate::root::Root;
 use crate::sbom::{self, Build, Form, Subject};
@@ -32,6 +34,9 @@ impl Assembly<'_> {
 
     /// Writes the bill of `tree` to `root`, the same tree mounted. What the template or a command has put there stays.
     pub(super) fn write_bill(&self, root: &Root, tree: &Merged) -> Result<(), BuildError> {
+        // What the mount still keeps to itself would be missing in the tree.
+        let mounted = File::open(root.path()).map_err(PathError::on("open", root.path()))?;
+        rustix::fs::syncfs(&mounted).map_err(|errno| PathError::on("sync", root.path())(errno.into()))?;
         let request = self.context.request;
         let template = &request.loaded().template;
         let stem = request.output_name();

@@ -18,6 +18,7 @@ use crate::layer::{
     self, Below, Draft, Facts, KeyBuilder, Layer, LayerError, LayerStore, Manifest, Secret, Sums, Times,
 };
 use crate::layers::{LayerStats, PoolRequest};
+use crate::manifest::ManifestLayer;
 use crate::mount::kernel::Upper;
 use crate::overlay::{self, directory::DirectoryLayer};
 use crate::package::{Checksum, ResolvedPackage, Sha256};
@@ -332,6 +333,7 @@ impl<'a> Steps<'a> {
             layers: self.keys(),
         }
         .write(&self.output.below())?;
+        let layers_told = self.told_layers();
         let merged = Merged::new(layers)?;
         let told = self.told_secrets(&merged)?;
         self.warnings.extend(told);
@@ -340,10 +342,25 @@ impl<'a> Steps<'a> {
             base: self.snapshot,
             stats: self.stats,
             uses: self.uses,
+            layers: layers_told,
             warnings: self.warnings,
             own,
             _kept: self.kept,
         })
+    }
+
+    /// Lists the layers with their keys, the topmost first. Each was placed when its use was noted.
+    fn told_layers(&self) -> Vec<ManifestLayer> {
+        let placed = self.stack.iter().zip(self.uses.iter().rev());
+        let base = ManifestLayer {
+            step: "base".to_owned(),
+            key: Some(self.base),
+        };
+        let told = placed.map(|(placed, used)| ManifestLayer {
+            step: used.step.clone(),
+            key: placed.key,
+        });
+        told.chain([base]).collect()
     }
 
     /// Opens the layers so far, the topmost first.
@@ -471,6 +488,8 @@ pub struct Done {
     pub stats: LayerStats,
     /// The layers, and how each came to be.
     pub uses: Vec<LayerUse>,
+    /// The layers with their keys, the topmost first.
+    pub layers: Vec<ManifestLayer>,
     /// What the user should know.
     pub warnings: Vec<String>,
     own: Option<Sealing<()>>,

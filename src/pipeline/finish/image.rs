@@ -18,9 +18,13 @@ use crate::pipeline::assemble::base::BaseState;
 use crate::pipeline::assemble::steps::{Done, Steps};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
+use crate::pipeline::finish::manifest::{self, Making};
+use crate::pipeline::finish::provenance::{self, Stated};
 use crate::pipeline::finish::written::Written;
 use crate::pipeline::finish::{archive, bills, container, handover};
 use crate::pipeline::report::{BaseUse, ImageFile, LayerUse};
+use crate::resolve::lockfile::Lockfile;
+use crate::sbom::Form;
 use crate::sign::Signer;
 use crate::workspace::ImageBuild;
 
@@ -159,6 +163,8 @@ pub struct Finished {
     pub image: ImageFile,
     /// The paths of its other forms.
     pub artifacts: Vec<PathBuf>,
+    /// The paths of what tells about the image.
+    pub documents: Vec<PathBuf>,
     /// The path of the list of digests, if there is one.
     pub sums: Option<PathBuf>,
 }
@@ -166,26 +172,41 @@ pub struct Finished {
 /// Makes the other forms of the image, and its SHA-256 if it is asked for, both at once; records its contents for the
 /// next build.
 pub fn finish<'a>(
-    context: &Context<'a>,
+    context: &'a Context<'a>,
     output: &ImageBuild,
-    (merged, epoch_seconds): (&'a Merged, u64),
+    (tree, epoch_seconds, lockfile): (&'a Frozen, u64, &'a Lockfile),
     mut written: Written<'a>,
 ) -> Result<Finished, BuildError> {
-    let content = written.summary.tree.digest().to_string();
+    let (merged, content) = (tree.merged(), written.summary.tree.digest().to_string());
     let images = container::images(context, merged, (&content, epoch_seconds));
     written.beside.extend(images);
     written.beside.extend(bills::of(context, merged)?);
+    let making = Making {
+        context,
+        merged,
+        layers: tree.done.layers.clone(),
+        lockfile,
+        epoch_seconds,
+        raw: written.path.clone(),
+    };
+    written.beside.push(manifest::beside(making, &content));
     let (made, sha256) = other_forms(context, output, &written)?;
     let Written { path, summary, .. } = written;
     let is_delivered = context.request.delivers_raw();
-    let sums = made.iter().filter_map(|made| Some((made.path.as_path(), made.sha256?)));
-    let sums = sums.chain(sha256.map(|sha256| (path.as_path(), sha256)));
-    let sums = artifacts::write_sums(output.directory(), sums)?;
+    let digests = made.iter().filter_map(|made| Some((made.path.as_path(), made.sha256?)));
+    let digests: Vec<_> = digests.chain(sha256.map(|sha256| (path.as_path(), sha256))).collect();
+    let sums = artifacts::write_sums(output.directory(), digests.iter().copied())?;
+    let stated = Stated {
+        lockfile,
+        merged,
+        files: &digests,
+    };
+    let provenance = provenance::write(context, output.directory(), stated)?;
     // Before the records below: a file with another owner has another time of change.
     if let Some(owner) = context.request.owner {
         handover::note(artifacts::give(&output.artifact_record(), owner), context.work.progress);
     }
-    for given in sums.iter().chain(is_delivered.then_some(&path)) {
+    for given in sums.iter().chain(&provenance).chain(is_delivered.then_some(&path)) {
         handover::give(context.request, given, context.work.progress);
     }
     let image = ImageFile {
@@ -199,11 +220,22 @@ pub fn finish<'a>(
         root_hash: summary.root_hash.map(|root| root.to_string()),
     };
     earlier::remember(&image.path, &summary.drawn, &summary.tree, &output.image_record())?;
+    let paths = made.into_iter().map(|made| made.path);
+    let (mut documents, artifacts): (Vec<_>, Vec<_>) = paths.partition(|path| is_document(path));
+    documents.extend(provenance);
     Ok(Finished {
         image,
-        artifacts: made.into_iter().map(|made| made.path).collect(),
+        artifacts,
+        documents,
         sums,
     })
+}
+
+/// Says whether the delivered file `path` tells about the image, rather than being a form of it.
+fn is_document(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut ends = Form::ALL.iter().map(|form| form.suffix()).chain([manifest::SUFFIX]);
+    ends.any(|end| name.ends_with(end))
 }
 
 /// Makes the other forms of the image and, where it is asked for, the SHA-256 of the image itself, both at once.

@@ -61,6 +61,7 @@ const ORDER: &[&str] = &[
     "compare",
     "audit",
     "emulator",
+    "manifest",
     "store",
     "pipeline",
     "cli",

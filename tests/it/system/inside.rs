@@ -51,6 +51,8 @@ fn pack(root: &Path, image: &Path) {
         "600M",
     ];
     tool("mke2fs", &words);
+    // Of the file system, not of the tree.
+    tool("debugfs", &["-w", "-R", "rmdir lost+found", image.to_str().unwrap()]);
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn a_foreign_image_of_debian_is_told_as_its_own_programs_tell_it() {
 fn packages_are_those_of_dpkg(foreign: &Foreign, report: &Value) {
     let admin = format!("--admindir={}/var/lib/dpkg", foreign.root.display());
     let format = "${db:Status-Status} ${Package} ${Version} ${Architecture} ${source:Package}\\n";
-    let shown = tool("dpkg-query", &[&admin, "-W", "-f", format]);
+    let shown = tool("dpkg-query", &[admin.as_str(), "-W", "-f", format]);
     let expected: BTreeSet<String> = shown
         .lines()
         .filter_map(|line| Some(line.strip_prefix("installed ")?.to_owned()))
@@ -158,7 +160,7 @@ fn one_changed_file_is_found(foreign: &Foreign) {
     fs::copy(&foreign.image, &other).unwrap();
     let name = foreign.oic.work_dir.join("hostname");
     fs::write(&name, "changed\n").unwrap();
-    let script = format!("rm /etc/debian_version\nwrite {} /etc/debian_version\n", name.display());
+    let script = format!("cd /etc\nrm debian_version\nwrite {} debian_version\n", name.display());
     let commands = foreign.oic.work_dir.join("commands");
     fs::write(&commands, script).unwrap();
     tool(
@@ -245,43 +247,38 @@ fn vulnerabilities_are_found(foreign: &Foreign) {
     assert_eq!(foreign.oic.run(&words).code, Some(0));
 }
 
-/// rpm makes its database in each of its forms, and oic reads what it wrote.
+/// rpm makes its database, Berkeley DB's own program one of the older form, and oic reads what they wrote.
 #[test]
-fn the_packages_of_each_database_of_rpm_are_those_that_rpm_lists() {
+fn the_packages_of_a_database_of_rpm_are_those_that_rpm_lists() {
     let oic = Oic::new("inside-rpm");
     let fixture = oic_testkit::rpm_fixture::directory();
     let packages: Vec<PathBuf> = rpms(&fixture).into_iter().take(40).collect();
     assert!(packages.len() > 10, "{packages:?}");
-    for (backend, path) in [("sqlite", "usr/lib/sysimage/rpm"), ("ndb", "var/lib/rpm")] {
-        let root = oic.work_dir.join(backend);
-        fs::create_dir_all(root.join(path)).unwrap();
-        fs::create_dir_all(root.join("etc")).unwrap();
-        fs::write(root.join("etc/os-release"), "ID=azurelinux\nVERSION_ID=3.0\n").unwrap();
-        let rpm = |words: &[&str]| {
-            let mut command = Command::new("rpm");
-            command.args(["--define", &format!("_db_backend {backend}")]);
-            command.arg("--dbpath").arg(root.join(path)).args(words);
-            command
-        };
-        let mut install = rpm(&[
-            "-i",
-            "--justdb",
-            "--nodeps",
-            "--noscripts",
-            "--nosignature",
-            "--ignorearch",
-            "--ignoreos",
-        ]);
-        debian::run(install.args(&packages), "rpm");
-        let format = "%{NAME} %|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE} %{ARCH}\n";
-        let shown = debian::run(&mut rpm(&["-qa", "--qf", format]), "rpm");
-        let expected: BTreeSet<String> = shown.lines().map(|line| line.replace(" 0:", " ")).collect();
-        assert_eq!(expected.len(), packages.len());
-        assert_eq!(of_oic(&oic, &root), expected, "{backend}");
-        if backend == "sqlite" {
-            in_berkeley_db(&oic, &root.join(path).join("rpmdb.sqlite"), &expected);
-        }
-    }
+    let (root, path) = (oic.work_dir.join("sqlite"), "usr/lib/sysimage/rpm");
+    fs::create_dir_all(root.join(path)).unwrap();
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/os-release"), "ID=azurelinux\nVERSION_ID=3.0\n").unwrap();
+    let rpm = |words: &[&str]| {
+        let mut command = Command::new("rpm");
+        command.arg("--dbpath").arg(root.join(path)).args(words);
+        command
+    };
+    let mut install = rpm(&[
+        "-i",
+        "--justdb",
+        "--nodeps",
+        "--noscripts",
+        "--nosignature",
+        "--ignorearch",
+        "--ignoreos",
+    ]);
+    debian::run(install.args(&packages), "rpm");
+    let format = "%{NAME} %|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE} %{ARCH}\n";
+    let shown = debian::run(&mut rpm(&["-qa", "--qf", format]), "rpm");
+    let expected: BTreeSet<String> = shown.lines().map(|line| line.replace(" 0:", " ")).collect();
+    assert_eq!(expected.len(), packages.len());
+    assert_eq!(of_oic(&oic, &root), expected);
+    in_berkeley_db(&oic, &root.join(path).join("rpmdb.sqlite"), &expected);
 }
 
 /// Returns the packages of a tree as oic lists them in its bill.
@@ -404,23 +401,74 @@ fn a_build_writes_its_bill_and_tells_what_commands_have_installed() {
     let dpkg = named("dpkg");
     assert_eq!(dpkg["checksums"][0]["algorithm"], "SHA256");
     assert!(dpkg["sourceInfo"].as_str().unwrap().starts_with("from the repository"));
-    let archive = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
-    let archive = archive
-        .into_iter()
-        .find(|path| path.to_string_lossy().ends_with(".tar.gz"))
-        .unwrap();
+    let archive = beside(".tar.gz");
     let name = spdx.file_name().unwrap().to_str().unwrap();
-    let inside = tool(
-        "tar",
-        &["-xzOf", archive.to_str().unwrap(), &format!("./usr/share/sbom/{name}")],
-    );
+    let wanted = format!("*usr/share/sbom/{name}");
+    let inside = tool("tar", &["-xzOf", archive.to_str().unwrap(), "--wildcards", &wanted]);
     assert_eq!(inside.as_bytes(), fs::read(&spdx).unwrap());
     let times = [&spdx, &cyclone].map(|path| fs::metadata(path).unwrap().modified().unwrap());
+    manifest_vouches(&tiny, &beside(".manifest.json"), &archive);
+    let provenance: Value = serde_json::from_slice(&fs::read(beside(".provenance.json")).unwrap()).unwrap();
+    let subjects = provenance["subject"].as_array().unwrap();
+    let sum = |path: &Path| tool("sha256sum", &[path]).split(' ').next().unwrap().to_owned();
+    let archive_subject = subjects
+        .iter()
+        .find(|one| archive.ends_with(one["name"].as_str().unwrap()))
+        .unwrap();
+    assert_eq!(archive_subject["digest"]["sha256"], sum(&archive));
     let again = build();
     let stages = again["stages"].to_string();
     assert!(!stages.contains("bill of materials"), "{stages}");
     assert_eq!(
         [&spdx, &cyclone].map(|path| fs::metadata(path).unwrap().modified().unwrap()),
         times
+    );
+}
+
+/// The manifest is that of the unpacked archive, and says what nobody vouches for.
+fn manifest_vouches(tiny: &Tiny, path: &Path, archive: &Path) {
+    let manifest: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let files = manifest["files"].as_array().unwrap();
+    let by = |wanted: &str| {
+        &files
+            .iter()
+            .find(|file| file["path"] == wanted)
+            .unwrap_or_else(|| panic!("{wanted}"))["by"]
+    };
+    assert_eq!(by("/usr/bin/dpkg")["package"], "dpkg");
+    assert_eq!(by("/etc/hostname")["template"], "systemConfig");
+    // A command has changed it.
+    assert_eq!(*by("/var/lib/dpkg/status"), Value::Null);
+    let root = tiny.oic.work_dir.join("unpacked");
+    fs::create_dir_all(&root).unwrap();
+    let words = [
+        "-xpzf",
+        archive.to_str().unwrap(),
+        "-C",
+        root.to_str().unwrap(),
+        "--xattrs",
+        "--xattrs-include=*",
+        "--numeric-owner",
+    ];
+    tool("tar", &words);
+    let directories = [tiny.oic.cache_dir.as_path(), tiny.oic.work_dir.as_path()];
+    let verify = |more: &[&str]| {
+        let words = ["verify-image", root.to_str().unwrap(), path.to_str().unwrap()];
+        tiny.run(&[&words[..], more].concat(), directories)
+    };
+    let finished = verify(&["--unvouched"]);
+    assert_eq!(finished.code, Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert!(
+        finished.stdout.contains("/var/lib/dpkg/status: nothing vouches for it"),
+        "{}",
+        finished.stdout
+    );
+    fs::write(root.join("usr/bin/dpkg"), "changed").unwrap();
+    let finished = verify(&[]);
+    assert_eq!(finished.code, Some(1));
+    assert!(
+        finished.stdout.contains("/usr/bin/dpkg: another content"),
+        "{}",
+        finished.stdout
     );
 }

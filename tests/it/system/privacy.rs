@@ -236,9 +236,11 @@ fn given_to_the_user_behind_sudo(oic: &Oic, template: &Path, room: &Path) {
         delivered("private.lock.json"),
         delivered("SHA256SUMS"),
     ];
-    let artifacts = report["artifacts"].as_array().unwrap();
-    expected.extend(artifacts.iter().map(|path| PathBuf::from(path.as_str().unwrap())));
-    assert_eq!(expected.len(), 6);
+    for list in ["artifacts", "documents"] {
+        let paths = report[list].as_array().unwrap().iter();
+        expected.extend(paths.map(|path| PathBuf::from(path.as_str().unwrap())));
+    }
+    assert_eq!(expected.len(), 10);
     let kept = all_below(&oic.provider_dir());
     let paths = [kept.clone(), vec![room.join("page.html")]].concat();
     let mut found: Vec<PathBuf> = Vec::new();

@@ -5,6 +5,7 @@ mod command;
 mod container;
 mod debconf;
 mod files;
+mod installation;
 pub mod machine;
 mod network;
 mod partition;
@@ -21,6 +22,7 @@ pub use command::{Configuration, When};
 pub use container::Container;
 pub use debconf::{DebconfAnswer, QuestionType};
 pub use files::{AdditionalFile, FileSource, mode_in_image};
+pub use installation::{Installation, Selection};
 pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileSystem, PartitionFlag, PartitionType};
@@ -41,6 +43,14 @@ pub struct Template {
     pub system: SystemConfig,
     /// `packageRepositories`.
     pub repositories: Vec<PackageRepository>,
+}
+
+impl Template {
+    /// Says whether the image is a medium that installs something: one whose disk has partitions. Without them it is a live
+    /// system.
+    pub fn installs(&self) -> bool {
+        self.target.image_type == ImageType::Iso && !self.disk.partitions.is_empty()
+    }
 }
 
 /// `image`: the names of the output.
@@ -86,16 +96,16 @@ pub enum ImageType {
 }
 
 impl ImageType {
-    /// Says whether the image is a disk, or makes one; the others are archives of the tree.
+    /// Says whether the image is a disk; the others are archives of the tree, or have one.
     pub const fn has_disk(self) -> bool {
-        matches!(self, Self::Raw | Self::Iso)
+        matches!(self, Self::Raw)
     }
 
-    /// Returns the artifact that an image without a disk consists of.
+    /// Returns the artifact that an image without a disk consists of, or begins with.
     pub const fn archive(self) -> Option<ArtifactFormat> {
         match self {
-            Self::Raw | Self::Iso => None,
-            Self::Img => Some(ArtifactFormat::Img),
+            Self::Raw => None,
+            Self::Img | Self::Iso => Some(ArtifactFormat::Img),
             Self::Wsl2 => Some(ArtifactFormat::Tar),
         }
     }
@@ -121,6 +131,8 @@ pub struct Disk {
     pub table: PartitionTable,
     /// The partitions, in order.
     pub partitions: Vec<Partition>,
+    /// The disk that an installer takes.
+    pub installation: Installation,
 }
 
 /// `disk.artifacts[]`.

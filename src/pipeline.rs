@@ -13,6 +13,7 @@ mod error;
 mod finish;
 mod full;
 mod heal;
+mod medium;
 mod obstacles;
 mod package_files;
 mod packages;
@@ -24,8 +25,8 @@ mod select;
 mod several;
 mod shared;
 
-pub use build::build;
 pub use error::BuildError;
+pub use medium::build;
 pub use obstacles::obstacles;
 pub use request::{BuildRequest, Selecting};
 pub use resolved::{Resolved, catalogue, resolve};

@@ -6,5 +6,6 @@ pub mod container;
 pub mod handover;
 pub mod image;
 pub mod log;
+pub mod medium;
 pub mod unified;
 pub mod written;

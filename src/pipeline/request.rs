@@ -55,6 +55,19 @@ pub struct BuildRequest {
     pub source_date_epoch: Option<u64>,
     /// The user that gets the delivered files; by default they are the caller's.
     pub owner: Option<Owner>,
+    /// What a medium installs.
+    pub payload: Option<Payload>,
+}
+
+/// A finished disk image that a medium installs.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// The image, compressed with zstd.
+    pub image: PathBuf,
+    /// Its size in bytes when it is unpacked.
+    pub size_bytes: u64,
+    /// Tells its contents from others.
+    pub digest: String,
 }
 
 impl BuildRequest {
@@ -70,6 +83,7 @@ impl BuildRequest {
             system_packages_only: false,
             source_date_epoch: None,
             owner: None,
+            payload: None,
         }
     }
 

@@ -17,6 +17,7 @@ mod image;
 mod img;
 mod install;
 mod io_errors;
+mod iso;
 mod layer_errors;
 mod layers;
 mod mount_command;

@@ -50,6 +50,7 @@ pub mod image;
 // The results of builds.
 pub mod diff;
 pub mod inspect;
+pub mod installer;
 pub mod store;
 
 // The whole build, and the command line.

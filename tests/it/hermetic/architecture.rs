@@ -55,6 +55,7 @@ const ORDER: &[&str] = &[
     "layers",
     "diff",
     "inspect",
+    "installer",
     "store",
     "pipeline",
     "cli",

@@ -299,7 +299,7 @@ pub fn parts_without_initrd(
     Ok(uki::Parts {
         stub,
         os_release: os_release(root)?,
-        command_line: one_line(command_line)?.into(),
+        command_line: in_memory(one_line(command_line)?).as_str().into(),
         uname: version.to_owned(),
         initrd: Source::Bytes(Vec::new()),
         linux: root.file(image)?,
@@ -353,6 +353,18 @@ fn command_line(template: &str, device: &RootDevice) -> Result<String, BootError
             format!("{unlock}root={}{read_only}{separator}{template}", device.name)
         }
     })
+}
+
+/// Returns `command_line` for a tree that is an initrd itself: its root may take all of the memory, unless the line names
+/// another one (kernel, `Documentation/filesystems/ramfs-rootfs-initramfs.rst`).
+fn in_memory(command_line: &str) -> String {
+    match command_line
+        .split_ascii_whitespace()
+        .any(|word| word.starts_with("root="))
+    {
+        true => command_line.to_owned(),
+        false => format!("root=ramfs {command_line}").trim_end().to_owned(),
+    }
 }
 
 /// Returns the template's command line without space around it.

@@ -28,6 +28,7 @@ mod events;
 mod fmt;
 mod full_disk;
 mod inspect;
+mod install;
 mod interrupt;
 pub mod limits;
 mod lock;
@@ -151,6 +152,7 @@ enum Command {
     Digest(digest::DigestArgs),
     Fmt(fmt::FmtArgs),
     Inspect(inspect::InspectArgs),
+    Install(install::InstallArgs),
     Lock(lock::LockArgs),
     Ls(ls::LsArgs),
     Man(man::ManArgs),
@@ -205,6 +207,7 @@ fn run(cli: &Cli, interrupt: &Interrupt) -> Result<(), CommandError> {
         Command::Digest(args) => digest::run(args, interrupt),
         Command::Fmt(args) => fmt::run(args, interrupt),
         Command::Inspect(args) => inspect::run(args, interrupt),
+        Command::Install(args) => install::run(args, interrupt),
         Command::Lock(args) => lock::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Man(args) => man::run(args),

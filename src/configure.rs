@@ -21,7 +21,7 @@ mod identity;
 mod inputs;
 mod interfaces;
 mod keys;
-mod kind;
+pub mod kind;
 mod machine;
 mod network;
 mod ownership;

@@ -55,6 +55,7 @@ pub mod diff;
 pub mod emulator;
 pub mod inspect;
 pub mod installed;
+pub mod installer;
 pub mod manifest;
 pub mod sbom;
 pub mod store;

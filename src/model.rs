@@ -6,6 +6,7 @@ mod container;
 mod debconf;
 mod encryption;
 mod files;
+mod installation;
 pub mod machine;
 mod network;
 mod partition;
@@ -25,6 +26,7 @@ pub use container::Container;
 pub use debconf::{DebconfAnswer, QuestionType};
 pub use encryption::Encryption;
 pub use files::{AdditionalFile, FileSource, mode_in_image};
+pub use installation::{Installation, Selection};
 pub use machine::{Machine, Services};
 pub use network::{Interface, Network, NetworkBackend, Route};
 pub use partition::{FileCompression, FileSystem, PartitionFlag, PartitionType};
@@ -49,6 +51,14 @@ pub struct Template {
     pub repositories: Vec<PackageRepository>,
     /// `sbomPackageMetadata`.
     pub stated: Vec<StatedPackage>,
+}
+
+impl Template {
+    /// Says whether the image is a medium that installs something: one whose disk has partitions. Without them it is a live
+    /// system.
+    pub fn installs(&self) -> bool {
+        self.target.image_type == ImageType::Iso && !self.disk.partitions.is_empty()
+    }
 }
 
 /// `image`: the names of the output.
@@ -94,16 +104,16 @@ pub enum ImageType {
 }
 
 impl ImageType {
-    /// Says whether the image is a disk, or makes one; the others are archives of the tree.
+    /// Says whether the image is a disk; the others are archives of the tree, or have one.
     pub const fn has_disk(self) -> bool {
-        matches!(self, Self::Raw | Self::Iso)
+        matches!(self, Self::Raw)
     }
 
-    /// Returns the artifact that an image without a disk consists of.
+    /// Returns the artifact that an image without a disk consists of, or begins with.
     pub const fn archive(self) -> Option<ArtifactFormat> {
         match self {
-            Self::Raw | Self::Iso => None,
-            Self::Img => Some(ArtifactFormat::Img),
+            Self::Raw => None,
+            Self::Img | Self::Iso => Some(ArtifactFormat::Img),
             Self::Wsl2 => Some(ArtifactFormat::Tar),
         }
     }
@@ -133,6 +143,8 @@ pub struct Disk {
     pub sector_size: SectorSize,
     /// The place among them of the one that grows to the end of the disk when the machine boots.
     pub growing: Option<usize>,
+    /// The disk that an installer takes.
+    pub installation: Installation,
 }
 
 /// `disk.sectorSize`.

@@ -14,6 +14,7 @@ mod error;
 mod finish;
 mod full;
 mod heal;
+mod medium;
 mod obstacles;
 mod package_files;
 mod packages;
@@ -26,8 +27,8 @@ mod several;
 mod shared;
 mod signing;
 
-pub use build::build;
 pub use error::BuildError;
+pub use medium::build;
 pub use obstacles::obstacles;
 pub use request::{BuildRequest, Selecting};
 pub use resolved::{Resolved, catalogue, resolve};

@@ -7,6 +7,7 @@ pub mod bios;
 mod core;
 mod defaults;
 mod entries;
+pub mod medium;
 mod menu;
 mod place;
 mod prefix;

@@ -330,5 +330,6 @@ fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Res
         system_packages_only: args.system_packages_only,
         source_date_epoch: environment.source_date_epoch()?,
         owner: Receiver::find(args.owner.as_deref())?.and_then(|receiver| receiver.of(&environment.work_dir())),
+        payload: None,
     })
 }

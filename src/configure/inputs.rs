@@ -64,6 +64,8 @@ impl ConfigureRequest<'_> {
         key.add("os", &template.target.os);
         if !template.target.image_type.has_disk() {
             key.add("kind", format!("{:?}", template.target.image_type));
+            let installer = (template.installs(), template.disk.installation.is_unattended());
+            key.add("installer", format!("{installer:?}"));
         }
         key.add(
             "image",

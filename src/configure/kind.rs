@@ -10,6 +10,9 @@ const INIT: &str = "/init";
 const WSL_SETTINGS: &str = "/etc/wsl.conf";
 /// What WSL reads when it installs the system.
 const WSL_DISTRIBUTION: &str = "/etc/wsl-distribution.conf";
+/// The label of a medium, and where its own system mounts it.
+pub const MEDIUM_LABEL: &str = "ICT_CDROM";
+const MEDIUM_MOUNT: &str = "/run/oic-medium";
 /// The first process of a system.
 const SYSTEM_INIT: &str = "/sbin/init";
 
@@ -18,7 +21,11 @@ pub(super) fn write(context: &Context<'_>) -> Result<(), ConfigureError> {
     match context.request.template.target.image_type {
         ImageType::Img => link_init(context),
         ImageType::Wsl2 => write_wsl(context),
-        ImageType::Raw | ImageType::Iso => Ok(()),
+        ImageType::Iso => {
+            link_init(context)?;
+            write_installer(context)
+        }
+        ImageType::Raw => Ok(()),
     }
 }
 
@@ -42,6 +49,53 @@ fn wsl_settings(has_systemd: bool, users: &[&str]) -> String {
         // With several users the template does not say which one is meant.
         _ => boot,
     }
+}
+
+/// Writes the service that installs from the medium, if the medium installs something.
+fn write_installer(context: &Context<'_>) -> Result<(), ConfigureError> {
+    let template = context.request.template;
+    if !template.installs() {
+        return Ok(());
+    }
+    let (name, unit) = (
+        "oic-install.service",
+        installer(template.disk.installation.is_unattended()),
+    );
+    context.provide(&format!("/etc/systemd/system/{name}"), unit, 0o644)?;
+    let wanted = format!("/etc/systemd/system/multi-user.target.wants/{name}");
+    Ok(context.root.symlink(format!("../{name}"), wanted)?)
+}
+
+/// Returns the unit of the installer (systemd.service(5), systemd.exec(5)).
+fn installer(is_unattended: bool) -> String {
+    let (input, success) = match is_unattended {
+        true => ("null", "SuccessAction=reboot\n"),
+        false => ("tty", ""),
+    };
+    format!(
+        "[Unit]
+Description=Installation from the medium
+Wants=dev-disk-by\\x2dlabel-{label}.device
+After=dev-disk-by\\x2dlabel-{label}.device systemd-user-sessions.service
+Before=getty.target getty@tty1.service serial-getty@ttyS0.service
+{success}
+[Service]
+Type=oneshot
+ExecStartPre=/bin/mkdir -p {at}
+ExecStartPre=/bin/mount -t iso9660 -o ro /dev/disk/by-label/{label} {at}
+ExecStart={at}/installer/oic install --plan {at}/installer/plan.json
+StandardInput={input}
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/console
+TimeoutStartSec=infinity
+
+[Install]
+WantedBy=multi-user.target
+",
+        label = MEDIUM_LABEL,
+        at = MEDIUM_MOUNT,
+    )
 }
 
 /// Makes the system's init the first program, unless the image has one of its own.

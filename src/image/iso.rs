@@ -158,9 +158,13 @@ impl Layout {
             canvas.put(offset_bytes, &bytes)?;
         }
         put(FIRST_DESCRIPTOR, &volume::primary(inputs, self))?;
-        put(FIRST_DESCRIPTOR + 1, &volume::boot_record(CATALOG))?;
-        put(FIRST_DESCRIPTOR + 2, &volume::terminator())?;
-        put(CATALOG, &catalog.bytes())?;
+        // What cannot be started has no catalog.
+        let is_bootable = catalog.bios.is_some() || catalog.esp.is_some();
+        if is_bootable {
+            put(FIRST_DESCRIPTOR + 1, &volume::boot_record(CATALOG))?;
+            put(CATALOG, &catalog.bytes())?;
+        }
+        put(FIRST_DESCRIPTOR + 1 + u32::from(is_bootable), &volume::terminator())?;
         let [little, big] = directory::path_tables(&self.tree, &self.places);
         put(self.tables[0], &little)?;
         put(self.tables[1], &big)?;

@@ -1,4 +1,4 @@
-//! One build, from a template to an image: [`build`] reads as the product's flow.
+//! One build, from a template to an image: [`build_image`] reads as the product's flow.
 
 use std::thread;
 
@@ -36,21 +36,13 @@ use crate::resolve::lockfile::Newest;
 use crate::store::InUse;
 use crate::work::Work;
 
-/// Builds the image of `request`. The caller is root, and in a mount namespace
+/// Builds one image, with what other builds of the same call have found out. The caller is root, and in a mount namespace
 /// of its own ([`crate::mount::namespace::enter_private`]).
 ///
 /// # Errors
 /// [`BuildError`]; nothing stays mounted, no temporary file stays, and the raw image
 /// of an earlier build is gone if the build has begun to change it.
-pub fn build(request: &BuildRequest, work: Work<'_>) -> Result<BuildReport, BuildError> {
-    build_one(request, &Shared::among(1), work)
-}
-
-/// Does the same as [`build`], with what other builds of the same call have found out.
-///
-/// # Errors
-/// As there.
-pub fn build_one(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<BuildReport, BuildError> {
+pub fn build_image(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<BuildReport, BuildError> {
     let workspace = request.workspace();
     let places = [request.selecting.cache_dir.as_path(), workspace.provider()];
     heal::healed(|| attempt(request, shared, work).map_err(|error| full::explain(error, &places)))

@@ -16,8 +16,9 @@ use crate::mount::session::{self, MountRequest, Session, View};
 use crate::resolve::lockfile::Lockfile;
 use crate::snapshot::SnapshotPaths;
 
-use crate::pipeline::build::{build, disk_plan};
+use crate::pipeline::build::disk_plan;
 use crate::pipeline::error::BuildError;
+use crate::pipeline::medium::build;
 use crate::pipeline::report::BuildReport;
 use crate::pipeline::request::{BuildRequest, Selecting};
 use crate::work::Work;

@@ -8,6 +8,7 @@ pub mod handover;
 pub mod image;
 pub mod log;
 pub mod manifest;
+pub mod medium;
 pub mod provenance;
 pub mod unified;
 pub mod written;

@@ -58,6 +58,19 @@ pub struct BuildRequest {
     pub owner: Option<Owner>,
     /// What the build host signs with.
     pub signing: SigningMeans,
+    /// What a medium installs.
+    pub payload: Option<Payload>,
+}
+
+/// A finished disk image that a medium installs.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// The image, compressed with zstd.
+    pub image: PathBuf,
+    /// Its size in bytes when it is unpacked.
+    pub size_bytes: u64,
+    /// Tells its contents from others.
+    pub digest: String,
 }
 
 impl BuildRequest {
@@ -74,6 +87,7 @@ impl BuildRequest {
             source_date_epoch: None,
             owner: None,
             signing: SigningMeans::default(),
+            payload: None,
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::progress::{Progress, TaskId, Unit};
 
-use crate::pipeline::build::{build, build_one};
 use crate::pipeline::error::BuildError;
+use crate::pipeline::medium::{build, build_one};
 use crate::pipeline::report::BuildReport;
 use crate::pipeline::request::BuildRequest;
 use crate::pipeline::shared::Shared;

@@ -24,10 +24,11 @@ pub fn check_buildable(loaded: &Loaded) -> Findings {
     let root = Place::root(&loaded.merged);
     let system = root.get(template::SYSTEM);
     let image_type = loaded.template.target.image_type;
-    if image_type == ImageType::Iso {
+    let arch = loaded.template.target.arch;
+    if image_type == ImageType::Iso && arch != Arch::X86_64 {
         let at = root.at(template::TARGET).at(target::IMAGE_TYPE);
-        let what = format!("{} is", image_type.word());
-        refuse(&mut findings, &at, &what, "raw, img and wsl2 images");
+        let what = format!("{} for {arch} is", image_type.word());
+        refuse(&mut findings, &at, &what, "iso for x86_64");
     }
     if let Some(mode) = root.get(template::BASELINE).filter(|_| is_overlay(&loaded.merged)) {
         refuse(

@@ -9,7 +9,7 @@ use super::rules::{hash_partition, is_hashed};
 use super::schema::checks::{TRUSTED, is_placeholder};
 use super::schema::{
     artifact, bootloader, configuration, container, debconf, disk, group, image, immutability, interface, kernel,
-    network, partition, repository, route, services, system, target, template, user,
+    network, partition, repository, route, selection_policy, services, system, target, template, user,
 };
 use super::{size, stated};
 use crate::date;
@@ -83,6 +83,12 @@ fn disk(node: Option<&Node>, is_immutable: bool) -> Disk {
                 })
             })
             .collect(),
+        installation: Installation {
+            path: text(disk::PATH).filter(|path| !path.is_empty()).map(Into::into),
+            selection: node
+                .and_then(|disk| disk.read(disk::SELECTION_POLICY))
+                .and_then(selection),
+        },
     }
 }
 
@@ -97,6 +103,15 @@ fn growing(disk: &Node) -> Option<usize> {
             .filter(|_| disk.read(disk::EXTEND_LAST) == Some(true))
     };
     partitions.iter().position(grows).or_else(last)
+}
+
+/// Converts `disk.selectionPolicy`.
+fn selection(node: &Node) -> Option<Selection> {
+    Some(Selection {
+        strategy: node.read(selection_policy::STRATEGY)?,
+        exclude_removable: node.read(selection_policy::EXCLUDE_REMOVABLE).unwrap_or(true),
+        require_empty: node.read(selection_policy::REQUIRE_EMPTY).unwrap_or(true),
+    })
 }
 
 /// Converts `container`.

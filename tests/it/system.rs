@@ -21,6 +21,7 @@ mod img;
 mod inside;
 mod install;
 mod io_errors;
+mod iso;
 mod layer_errors;
 mod layers;
 mod mount_command;

@@ -21,8 +21,10 @@ const COMMANDS: &str = "/run/oic-grub.cfg";
 /// A firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// BIOS.
+    /// BIOS, from a disk.
     Bios,
+    /// BIOS, from an optical medium, which may be a disk.
+    Medium,
     /// UEFI.
     Efi(Arch),
 }
@@ -42,8 +44,16 @@ impl Target {
     /// Returns GRUB's name of the firmware.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Bios => "i386-pc",
+            Self::Bios | Self::Medium => "i386-pc",
             Self::Efi(arch) => efi_target(arch),
+        }
+    }
+
+    /// Returns GRUB's name of the format of the core image.
+    fn format(self) -> &'static str {
+        match self {
+            Self::Medium => "i386-pc-eltorito",
+            other => other.name(),
         }
     }
 
@@ -54,6 +64,7 @@ impl Target {
     pub fn core(self, tree: &dyn Tree) -> Result<PathBuf, BootError> {
         let name = match self {
             Self::Bios => "core.img",
+            Self::Medium => "eltorito.img",
             Self::Efi(_) => "core.efi",
         };
         Ok(self.home(tree)?.join(name))
@@ -95,13 +106,13 @@ impl Target {
             }
         }
         let maker = maker(request.root)?.unwrap_or(PROGRAMS[0]);
-        let mut command = Command::new([maker, "--format", self.name(), "--directory"]);
+        let mut command = Command::new([maker, "--format", self.format(), "--directory"]);
         command
             .argv
             .extend([from.into(), "--output".into(), self.core(request.root)?.into()]);
         command.argv.push("--prefix".into());
         match self {
-            Self::Bios => {
+            Self::Bios | Self::Medium => {
                 let text = format!("search.fs_uuid {} root\nset prefix=($root){}\n", home.uuid, home.path);
                 spec.files.push(SandboxFile {
                     target: COMMANDS.into(),

@@ -108,8 +108,13 @@ fn entry(sectors: u16, block: u32) -> Vec<u8> {
 /// Returns the image `core` for BIOS with what it wants to know, as it lies at `block`.
 pub(super) fn with_places(core: &[u8], block: u32) -> Vec<u8> {
     let mut bytes = core.to_owned();
+    let rest = u64::from(block) * BLOCK_SECTORS + REST_SECTOR;
+    if let Some(place) = bytes.get_mut(REST..REST + 8) {
+        place.copy_from_slice(&rest.to_le_bytes());
+    }
     let length = u32::try_from(core.len()).unwrap_or(u32::MAX);
-    let words = core.get(INFO_END..).unwrap_or_default().chunks(4);
+    // The checksum is that of the image as it lies there.
+    let words = bytes.get(INFO_END..).unwrap_or_default().chunks(4);
     let sum = words.fold(0_u32, |sum, word| {
         let mut bytes = [0; 4];
         bytes.iter_mut().zip(word).for_each(|(byte, value)| *byte = *value);
@@ -121,10 +126,6 @@ pub(super) fn with_places(core: &[u8], block: u32) -> Vec<u8> {
         info.iter_mut()
             .zip(numbers.concat())
             .for_each(|(byte, value)| *byte = value);
-    }
-    let rest = u64::from(block) * BLOCK_SECTORS + REST_SECTOR;
-    if let Some(place) = bytes.get_mut(REST..REST + 8) {
-        place.copy_from_slice(&rest.to_le_bytes());
     }
     bytes
 }

@@ -123,7 +123,7 @@ impl Writer<'_> {
                     return Vec::new();
                 };
                 let serial = tree.nodes.len() + content;
-                let entries = named(self.attributes(0o100_444, file.links, serial));
+                let entries = named(self.attributes(0o100_000 | file.permissions, file.links, serial));
                 let first = self.places.contents.get(*content).copied().unwrap_or_default();
                 let extents = extents(first, file.source.size_bytes());
                 let last = extents.len() - 1;

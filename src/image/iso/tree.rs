@@ -31,6 +31,8 @@ pub enum Entry {
     Link(Vec<u8>),
     /// A regular file, and the SHA-256 of its bytes if it is known.
     File(Source, Option<Sha256>),
+    /// A regular file that can be executed.
+    Program(Source),
     /// Another name of the regular file at this path.
     Same(PathBuf),
 }
@@ -89,6 +91,7 @@ pub(super) struct Content {
     pub(super) path: PathBuf,
     pub(super) source: Source,
     pub(super) digest: Option<Sha256>,
+    pub(super) permissions: u32,
     /// The number of its names.
     pub(super) links: u32,
 }
@@ -110,16 +113,18 @@ impl Tree {
             directories: Vec::new(),
         };
         let files = medium.entries.iter().filter_map(|(path, entry)| match entry {
-            Entry::File(source, digest) => Some((path, source, digest)),
+            Entry::File(source, digest) => Some((path, source, *digest, 0o444)),
+            Entry::Program(source) => Some((path, source, None, 0o555)),
             _ => None,
         });
         let mut indices = HashMap::new();
-        for (path, source, digest) in files {
+        for (path, source, digest, permissions) in files {
             indices.insert(path.as_path(), tree.contents.len());
             tree.contents.push(Content {
                 path: path.clone(),
                 source: source.clone(),
-                digest: *digest,
+                digest,
+                permissions,
                 links: 0,
             });
         }
@@ -158,7 +163,7 @@ impl Tree {
                 return refuse("the target of a link has 1 to 1024 bytes");
             }
             Entry::Link(target) => Kind::Link(target.clone()),
-            Entry::File(..) | Entry::Same(_) => {
+            Entry::File(..) | Entry::Program(_) | Entry::Same(_) => {
                 let of = match entry {
                     Entry::Same(other) => other.strip_prefix("/").unwrap_or(other),
                     _ => path,

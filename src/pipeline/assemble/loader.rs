@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::Assembly;
 use crate::boot::grub;
+use crate::image::iso;
 use crate::layer::KeyBuilder;
-use crate::model::BootProvider;
+use crate::model::{BootProvider, ImageType};
 use crate::mount::session::THIS_PROGRAM;
 use crate::pipeline::error::BuildError;
 use crate::root::Root;
@@ -18,10 +19,18 @@ impl Assembly<'_> {
         template.target.image_type.has_disk() && template.system.bootloader.provider == BootProvider::Grub
     }
 
+    /// Says whether the image is an optical medium.
+    fn is_medium(&self) -> bool {
+        self.context.loaded().template.target.image_type == ImageType::Iso
+    }
+
     /// Adds to `key` what the step takes from the disk: its mount points, and what GRUB's files depend on.
     pub(super) fn add_disk(&self, key: &mut KeyBuilder) {
         for partition in &self.plan.partitions {
             key.add("mount point", format!("{:?}", partition.partition.mount_point));
+        }
+        if self.is_medium() {
+            key.add("medium", format!("{} {}", grub::VERSION, self.dates.image));
         }
         if self.has_grub() {
             let system = &self.context.loaded().template.system;
@@ -43,6 +52,10 @@ impl Assembly<'_> {
 
     /// Writes the loader's menu to the tree `root`, when kernels and initrds are complete.
     pub(super) fn install_loader(&self, root: &Root, env: &[(OsString, OsString)]) -> Result<(), BuildError> {
+        if self.is_medium() {
+            let (request, uuid) = (self.of_grub(root, env), iso::modified(self.dates.image));
+            return Ok(grub::medium::install(&request, &uuid, self.context.work)?);
+        }
         match self.has_grub() {
             true => Ok(grub::install(
                 &self.of_grub(&self.spared(root), env),

@@ -9,6 +9,7 @@ use crate::model::ImageType;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::BuildError;
 
+use super::medium;
 use super::unified;
 use super::written::Written;
 
@@ -27,7 +28,7 @@ pub fn write(
     earlier: Option<Earlier>,
 ) -> Result<Written<'static>, BuildError> {
     let template = &context.loaded().template;
-    let is_initrd = template.target.image_type == ImageType::Img;
+    let is_initrd = matches!(template.target.image_type, ImageType::Img | ImageType::Iso);
     let (mut beside, mut kernel) = (Vec::new(), None);
     if is_initrd {
         let wanted = template.system.kernel.version.as_deref();
@@ -49,6 +50,12 @@ pub fn write(
     if let Some((version, image)) = &kernel {
         let content = summary.tree.digest().to_string();
         beside.extend(unified::images(context, merged, (version, image), &content)?);
+        if template.target.image_type == ImageType::Iso {
+            let identity = (identifier, epoch_seconds, content.as_str());
+            let (medium, told) = medium::image(context, merged, image, identity)?;
+            beside.push(medium);
+            warnings.extend(told);
+        }
     }
     if is_initrd && summary.size_bytes > LARGE_BYTES {
         warnings.push(format!(

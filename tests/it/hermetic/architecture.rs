@@ -62,6 +62,7 @@ const ORDER: &[&str] = &[
     "audit",
     "emulator",
     "manifest",
+    "installer",
     "store",
     "pipeline",
     "cli",

@@ -381,9 +381,9 @@ fn what_a_build_would_refuse_is_told() {
             "cannot be built",
         ),
         (
-            template("debian", "debian13", "x86_64", "iso"),
+            template("debian", "debian13", "aarch64", "iso"),
             0,
-            "target.imageType: iso is not built by this version",
+            "target.imageType: iso for aarch64 is not built by this version",
             "cannot be built",
         ),
         (

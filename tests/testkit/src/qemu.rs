@@ -33,6 +33,17 @@ impl Keys {
     }
 }
 
+/// An optical medium.
+#[derive(Debug, Clone, Copy)]
+pub struct Medium<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Whether UEFI starts it; a BIOS otherwise.
+    pub is_uefi: bool,
+    /// Whether it is in a drive for CDs; a disk otherwise.
+    pub is_cd: bool,
+}
+
 /// A running QEMU; ended when dropped.
 pub struct Machine {
     child: Child,
@@ -88,6 +99,38 @@ impl Machine {
         ];
         let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
         Self::start(options, Some(variables))
+    }
+
+    /// Boots from `medium`; the raw image `disk` is a further disk, and is changed.
+    pub fn boot_medium(medium: Medium<'_>, disk: Option<&Path>) -> Self {
+        let (kind, path) = (
+            if medium.is_cd {
+                "if=ide,media=cdrom"
+            } else {
+                "if=virtio"
+            },
+            medium.path.display(),
+        );
+        let mut drives = vec![format!("{kind},format=raw,readonly=on,file={path}")];
+        let variables = medium.is_uefi.then(|| {
+            let variables = tempfile::NamedTempFile::new().unwrap();
+            std::fs::copy(FIRMWARE_VARIABLES, variables.path()).expect("the package ovmf is needed");
+            drives.insert(0, format!("if=pflash,format=raw,readonly=on,file={FIRMWARE_CODE}"));
+            drives.insert(1, format!("if=pflash,format=raw,file={}", variables.path().display()));
+            variables
+        });
+        drives.extend(disk.map(|disk| format!("if=virtio,format=raw,snapshot=off,file={}", disk.display())));
+        let drives = drives.into_iter().flat_map(|drive| ["-drive".to_owned(), drive]);
+        Self::start(drives.chain(["-m".into(), "3072".into()]), variables)
+    }
+
+    /// Waits until the machine ends: it has been switched off, or has restarted.
+    pub fn wait_for_end(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "the machine still runs after {limit:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Boots the kernel with the initrd and the command line, without firmware and disk, under emulation.

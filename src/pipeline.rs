@@ -29,11 +29,10 @@ mod signing;
 pub use build::build;
 pub use error::BuildError;
 pub use obstacles::obstacles;
-pub use request::{BuildRequest, Selecting};
+pub use request::{BuildRequest, Selecting, SigningMeans};
 pub use resolved::{Resolved, catalogue, resolve};
 pub use select::mirrors;
 pub use several::build_all;
-pub use signing::SigningMeans;
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,7 @@ use crate::provider::PackageSystem;
 use crate::resolve::lockfile::Newest;
 use crate::store::InUse;
 use crate::work::Work;
+use crate::workspace::ImageBuild;
 
 /// Builds the image of `request`. The caller is root, and in a mount namespace
 /// of its own ([`crate::mount::namespace::enter_private`]).
@@ -75,13 +76,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     (context.signer, context.keys) = (signer, keys);
     clock.lap("Configuration");
     let selection = select(&context)?;
-    if request.loaded().template.system.immutable {
-        verity::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
-    }
-    if context.keys.is_some() {
-        encrypted::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
-    }
-    check_signed(&context, &selection)?;
+    check_names(&context, &selection)?;
     clock.lap("Resolution");
     let packages = Packages::new(&context, &selection)?;
     let (base, newest) = base(&context, &selection, &packages)?;
@@ -100,12 +95,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let told_by_image = written.warnings.clone();
     let finished = image::finish(&context, &output, (tree.merged(), dates.image), written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
-    if let Some(signer) = &context.signer {
-        signer.save()?;
-    }
-    if let Some(keys) = &context.keys {
-        keys.save(&output.disk_seed())?;
-    }
+    save(&context, &output)?;
     durable::write_file(&lockfile, selection.lockfile_with(newest).to_json())?;
     handover::give(request, &lockfile, work.progress);
     clock.lap("Convert and hash");
@@ -131,14 +121,32 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     })
 }
 
-/// Checks that the packages of `selection` bring what the distribution has signed, if the image starts with that.
-fn check_signed(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+/// Checks that the packages of `selection` bring what the image starts with: an initrd for a verified or encrypted root, and
+/// what the distribution has signed.
+fn check_names(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
     let loaded = context.loaded();
     let system = &loaded.template.system;
-    let is_wanted = system.bootloader.secure_boot == SecureBoot::Distribution;
-    if is_wanted && loaded.provider.packages.system == PackageSystem::Deb {
-        let names = selection.image.packages.iter().map(|package| package.name.as_str());
-        distribution::check_names(system, loaded.template.target.arch, names)?;
+    let names = || selection.image.packages.iter().map(|package| package.name.as_str());
+    if system.immutable {
+        verity::check_names(names())?;
+    }
+    if context.keys.is_some() {
+        encrypted::check_names(names())?;
+    }
+    let is_signed = system.bootloader.secure_boot == SecureBoot::Distribution;
+    if is_signed && loaded.provider.packages.system == PackageSystem::Deb {
+        distribution::check_names(system, loaded.template.target.arch, names())?;
+    }
+    Ok(())
+}
+
+/// Keeps for the next build what this one has signed, and drawn by chance.
+fn save(context: &Context<'_>, output: &ImageBuild) -> Result<(), BuildError> {
+    if let Some(signer) = &context.signer {
+        signer.save()?;
+    }
+    if let Some(keys) = &context.keys {
+        keys.save(&output.disk_seed())?;
     }
     Ok(())
 }

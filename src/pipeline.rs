@@ -30,11 +30,10 @@ mod signing;
 pub use error::BuildError;
 pub use medium::build;
 pub use obstacles::obstacles;
-pub use request::{BuildRequest, Selecting};
+pub use request::{BuildRequest, Selecting, SigningMeans};
 pub use resolved::{Resolved, catalogue, resolve};
 pub use select::mirrors;
 pub use several::build_all;
-pub use signing::SigningMeans;
 
 #[cfg(test)]
 mod tests;

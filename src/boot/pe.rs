@@ -50,7 +50,9 @@ pub enum PeError {
 struct Coff {
     machine: U16,
     section_count: U16,
-    unused: [u8; 12],
+    timestamp: U32,
+    /// Start and length of the symbols, which no firmware reads.
+    symbols: [U32; 2],
     optional_bytes: U16,
     characteristics: U16,
 }
@@ -153,6 +155,22 @@ impl Headers {
     }
 }
 
+impl Headers {
+    /// Returns the number of bytes that headers and sections have in the file of `image`, and the end of the last one.
+    fn hashed(&self, image: &[u8]) -> Result<(u64, u64), PeError> {
+        let (mut sum, mut end) = (self.headers_bytes, self.headers_bytes);
+        for index in 0..usize::from(self.section_count) {
+            let section: &Section = record(image, self.section_table + index * SECTION_BYTES)?;
+            let (size, offset) = (u64::from(section.file_size), u64::from(section.file_offset));
+            if size > 0 {
+                sum += size;
+                end = end.max(offset + size);
+            }
+        }
+        Ok((sum, end))
+    }
+}
+
 /// Checks that `image` is a PE image for `arch`.
 ///
 /// # Errors
@@ -237,6 +255,12 @@ impl SignaturePlaces {
 /// [`PeError`] if it is no EFI program, or its headers have no room for a certificate table.
 pub fn signature_places(image: &[u8]) -> Result<SignaturePlaces, PeError> {
     let headers = Headers::parse(image)?;
+    let (sum, end) = headers.hashed(image)?;
+    if sum != end {
+        return Err(PeError::Invalid(
+            "a gap between its sections, which firmware leaves out of the digest",
+        ));
+    }
     let checksum = headers.optional + std::mem::offset_of!(Optional, checksum);
     let no_room = PeError::Invalid("its headers have no entry for signatures");
     Ok(SignaturePlaces {
@@ -278,6 +302,10 @@ pub fn append(mut image: Vec<u8>, sections: Vec<(&'static str, Source)>) -> Resu
     if headers.signatures.1 != 0 {
         return Err(PeError::Signed);
     }
+    // Symbols behind the sections would lie between them now: firmware leaves such gaps out of the digest, and others do not.
+    let (_, end) = headers.hashed(&image)?;
+    image.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+    record_mut::<Coff>(&mut image, headers.coff)?.symbols = [U32::ZERO; 2];
     let mut layout = Layout::behind(&image, &headers, &sections)?;
     let first = headers.section_table + usize::from(headers.section_count) * SECTION_BYTES;
     let new_bytes = sections.len() * SECTION_BYTES;

@@ -35,6 +35,7 @@ use crate::provider::PackageSystem;
 use crate::resolve::lockfile::Newest;
 use crate::store::InUse;
 use crate::work::Work;
+use crate::workspace::ImageBuild;
 
 /// Builds one image, with what other builds of the same call have found out. The caller is root, and in a mount namespace
 /// of its own ([`crate::mount::namespace::enter_private`]).
@@ -67,14 +68,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     (context.signer, context.keys) = (signer, keys);
     clock.lap("Configuration");
     let selection = select(&context)?;
-    let template = &request.loaded().template;
-    if template.system.immutable || template.disk.has_fixed_root() {
-        verity::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
-    }
-    if context.keys.is_some() {
-        encrypted::check_names(selection.image.packages.iter().map(|package| package.name.as_str()))?;
-    }
-    check_signed(&context, &selection)?;
+    check_names(&context, &selection)?;
     clock.lap("Resolution");
     let packages = Packages::new(&context, &selection)?;
     let (base, newest) = base(&context, &selection, &packages)?;
@@ -94,12 +88,7 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     let lock = selection.lockfile_with(newest);
     let finished = image::finish(&context, &output, (&tree, dates.image, &lock), written)?;
     let lockfile = output.lockfile(&request.loaded().template.image.name);
-    if let Some(signer) = &context.signer {
-        signer.save()?;
-    }
-    if let Some(keys) = &context.keys {
-        keys.save(&output.disk_seed())?;
-    }
+    save(&context, &output)?;
     durable::write_file(&lockfile, lock.to_json())?;
     handover::give(request, &lockfile, work.progress);
     clock.lap("Convert and hash");
@@ -126,14 +115,32 @@ fn attempt(request: &BuildRequest, shared: &Shared, work: Work<'_>) -> Result<Bu
     })
 }
 
-/// Checks that the packages of `selection` bring what the distribution has signed, if the image starts with that.
-fn check_signed(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
+/// Checks that the packages of `selection` bring what the image starts with: an initrd for a verified or encrypted root, and
+/// what the distribution has signed.
+fn check_names(context: &Context<'_>, selection: &Selection) -> Result<(), BuildError> {
     let loaded = context.loaded();
     let system = &loaded.template.system;
-    let is_wanted = system.bootloader.secure_boot == SecureBoot::Distribution;
-    if is_wanted && loaded.provider.packages.system == PackageSystem::Deb {
-        let names = selection.image.packages.iter().map(|package| package.name.as_str());
-        distribution::check_names(system, loaded.template.target.arch, names)?;
+    let names = || selection.image.packages.iter().map(|package| package.name.as_str());
+    if system.immutable || loaded.template.disk.has_fixed_root() {
+        verity::check_names(names())?;
+    }
+    if context.keys.is_some() {
+        encrypted::check_names(names())?;
+    }
+    let is_signed = system.bootloader.secure_boot == SecureBoot::Distribution;
+    if is_signed && loaded.provider.packages.system == PackageSystem::Deb {
+        distribution::check_names(system, loaded.template.target.arch, names())?;
+    }
+    Ok(())
+}
+
+/// Keeps for the next build what this one has signed, and drawn by chance.
+fn save(context: &Context<'_>, output: &ImageBuild) -> Result<(), BuildError> {
+    if let Some(signer) = &context.signer {
+        signer.save()?;
+    }
+    if let Some(keys) = &context.keys {
+        keys.save(&output.disk_seed())?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use crate::fetch::Network;
 use crate::image::artifacts;
 use crate::model::{Artifact, ArtifactFormat, Compression};
 use crate::mount::Engine;
-use crate::pipeline::signing::SigningMeans;
 use crate::provider::mirror::Mirrors;
 use crate::resolve::lockfile::Lockfile;
 use crate::template::Loaded;
@@ -33,6 +32,15 @@ pub struct Selecting {
     pub offline: bool,
     /// The time that `Valid-Until` is compared with.
     pub now: SystemTime,
+}
+
+/// What the build host gives a build to sign with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SigningMeans {
+    /// The program that signs, with its arguments; empty for none.
+    pub command: Vec<String>,
+    /// The directory of the credentials of this process, if it has some (systemd.exec(5)).
+    pub credentials: Option<PathBuf>,
 }
 
 /// What to build, and with what.

@@ -1,6 +1,5 @@
 //! The signer of a build.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
@@ -10,15 +9,6 @@ use crate::sign::command::CommandSigner;
 use crate::sign::key::{FileSigner, Passphrase};
 use crate::sign::remembered::Remembering;
 use crate::sign::{Certificate, SignError, Signer};
-
-/// What the build host gives a build to sign with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SigningMeans {
-    /// The program that signs, with its arguments; empty for none.
-    pub command: Vec<String>,
-    /// The directory of the credentials of this process, if it has some (systemd.exec(5)).
-    pub credentials: Option<PathBuf>,
-}
 
 /// Opens the key that the template of `request` names, and checks it; None if the template signs nothing.
 ///

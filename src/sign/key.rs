@@ -137,7 +137,7 @@ impl PrivateKey {
             problem,
         };
         let found = certificate::pem(contents, |label| label.ends_with("PRIVATE KEY"));
-        let (label, der) = found.map_or_else(|| (String::new(), contents.to_owned()), |found| found);
+        let (label, der) = found.unwrap_or_else(|| (String::new(), contents.to_owned()));
         let der = Zeroizing::new(der);
         let is_encrypted = label.is_empty() || label == "ENCRYPTED PRIVATE KEY";
         if is_encrypted && let Ok(encrypted) = pkcs8::EncryptedPrivateKeyInfo::try_from(der.as_slice()) {

@@ -52,9 +52,7 @@ mod tests {
 
     #[test]
     fn what_another_program_compressed_is_read_and_damage_is_found() {
-        let text: Vec<u8> = (0..100_000_u32)
-            .map(|at| (at.wrapping_mul(at) >> 9) as u8 % 50)
-            .collect();
+        let text: Vec<u8> = (0..100_000).map(|at| b"abcdefgh"[at / 7 % 8]).collect();
         let packed = lz4_flex::block::compress(&text);
         assert!(packed.len() < text.len() / 2);
         for length in [1, 5000, text.len()] {

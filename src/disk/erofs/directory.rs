@@ -40,9 +40,8 @@ impl Erofs {
             let start = block * block_bytes;
             let mut bytes = vec![0; (directory.size_bytes - start).min(block_bytes) as usize];
             self.read_content(directory, start, &mut bytes)?;
-            let mut cookie = block * per_block;
-            for entry in self.entries_in(directory, &bytes)? {
-                cookie += 1;
+            let cookies = block * per_block + 1..;
+            for (cookie, entry) in cookies.zip(self.entries_in(directory, &bytes)?) {
                 let (name, entry) = entry?;
                 if skip > 0 {
                     skip -= 1;

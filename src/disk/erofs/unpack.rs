@@ -21,8 +21,11 @@ const WINDOW_BITS_MAX: u32 = 20;
 /// The most ends of files in ends of files.
 const DEPTH_MAX: u32 = 1;
 
-/// The pieces that were decompressed last, by the number of the inode and the offset in its data.
-pub(super) struct Pieces(Mutex<LruCache<(u64, u64), Arc<Vec<u8>>>>);
+/// The pieces that were decompressed last.
+pub(super) struct Pieces(Mutex<LruCache<Key, Arc<Vec<u8>>>>);
+
+/// The number of an inode, and an offset in its data.
+type Key = (u64, u64);
 
 impl Default for Pieces {
     fn default() -> Self {

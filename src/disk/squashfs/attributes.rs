@@ -16,9 +16,12 @@ const ELSEWHERE: u16 = 0x100;
 const COUNT_MAX: u32 = 1 << 12;
 const VALUE_BYTES_MAX: u32 = 64 << 10;
 
+/// An attribute: its name and its value.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 impl Squashfs {
     /// Reads the extended attributes of `inode`: names and values.
-    pub(super) fn attributes_of(&self, inode: &Inode<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DiskError> {
+    pub(super) fn attributes_of(&self, inode: &Inode<'_>) -> Result<Vec<Attribute>, DiskError> {
         let table_at = self.superblock.xattr_id_table.get();
         if inode.xattr == NONE || table_at == u64::MAX {
             return Ok(Vec::new());

@@ -13,6 +13,8 @@ const CONTENTS: &str = "the contents of a file";
 const FRAGMENTS: &str = "the table of ends of files";
 /// The bit of a block's length that says that it is not compressed.
 const PLAIN: u32 = 1 << 24;
+/// The number of lengths of blocks that are read at once.
+const LENGTHS_AT_ONCE: u64 = 4096;
 
 impl Squashfs {
     /// Fills `buffer` from `offset` of a file of `size_bytes` with these `contents`; the range lies within its size.
@@ -28,8 +30,9 @@ impl Squashfs {
             NONE => size_bytes.div_ceil(block_bytes),
             _ => size_bytes / block_bytes,
         };
-        let mut place = contents.start;
-        let (mut rest, mut number) = (buffer, 0);
+        let mut number = (offset / block_bytes).min(blocks);
+        let mut place = contents.start.saturating_add(skipped_bytes(contents, number)?);
+        let mut rest = buffer;
         while !rest.is_empty() {
             let start = number * block_bytes;
             let end = (start + block_bytes).min(size_bytes);
@@ -44,7 +47,7 @@ impl Squashfs {
                 let (part, behind) = rest.split_at_mut(length);
                 match stored {
                     Some(0) => part.fill(0),
-                    Some(length) => self.copy(&*self.stored(place, length)?, within, part)?,
+                    Some(length) => self.copy(&self.stored(place, length)?, within, part)?,
                     None => self.end(contents.fragment, within, part)?,
                 }
                 rest = behind;
@@ -86,4 +89,19 @@ impl Squashfs {
         part.copy_from_slice(found);
         Ok(())
     }
+}
+
+/// Goes over the next `count` blocks of a file; returns their length on disk in bytes.
+fn skipped_bytes(contents: &mut Contents<'_>, count: u64) -> Result<u64, DiskError> {
+    let (mut left, mut bytes) = (count, 0_u64);
+    while left > 0 {
+        let now = left.min(LENGTHS_AT_ONCE);
+        let lengths = contents.lengths.bytes(now as usize * size_of::<u32>())?;
+        let lengths = lengths.as_chunks::<4>().0.iter();
+        let sum: u64 = lengths
+            .map(|length| u64::from(u32::from_le_bytes(*length) & (PLAIN - 1)))
+            .sum();
+        (left, bytes) = (left - now, bytes.saturating_add(sum));
+    }
+    Ok(bytes)
 }

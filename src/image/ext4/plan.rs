@@ -238,7 +238,7 @@ impl<'a> Planner<'a> {
                 })
             })
             .collect();
-        files.sort_by(|a, b| a.order.cmp(&b.order));
+        files.sort_by_key(|file| file.order);
         files
     }
 

@@ -186,6 +186,7 @@ mod tests {
             type_uuid: None,
             file_system: Some(FileSystem::Ext4),
             label: None,
+            compression: None,
             start_bytes: mib[0] << 20,
             end_bytes: Some(mib[1] << 20),
             mount_point: mount_point.map(str::to_owned),

@@ -170,7 +170,7 @@ fn an_image_is_written_and_its_last_partition_grows() {
         sectors: (2048, 8191),
         name: "root".into(),
     };
-    for (offset, bytes) in gpt::tables_of((size_bytes, uuid::Uuid::from_u128(2)), &[slot]).unwrap() {
+    for (offset, bytes) in gpt::tables_of((size_bytes, 512), uuid::Uuid::from_u128(2), &[slot]).unwrap() {
         raw.write_all_at(&bytes, offset).unwrap();
     }
     raw.write_all_at(b"content", 3 << 20).unwrap();

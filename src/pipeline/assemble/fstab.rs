@@ -170,7 +170,7 @@ mod tests {
             ..Disk::default()
         };
         let plan = plan::plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("x"))).unwrap();
-        assert_eq!(entries(&plan)[0].options, "defaults,x-systemd.growfs");
+        assert_eq!(entries(&plan, None)[0].options, "defaults,x-systemd.growfs");
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn template() -> Template {
             ..SystemConfig::default()
         },
         repositories: Vec::new(),
+        stated: Vec::new(),
     }
 }
 

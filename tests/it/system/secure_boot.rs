@@ -25,7 +25,7 @@ use oic_testkit::qemu::{Keys, Machine};
 use oic_testkit::tool;
 
 /// Generous: emulation on a loaded machine takes minutes.
-const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const BOOT_LIMIT: Duration = Duration::from_secs(1200);
 /// Debian's systemd-boot and stub of the build host.
 const PROGRAMS: &str = "usr/lib/systemd/boot/efi";
 /// What the stub says that stands for the kernel: it has been started.

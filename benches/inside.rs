@@ -62,7 +62,11 @@ fn main() {
         let bill = bill(&layer, &subject).unwrap();
         Form::ALL.map(|form| bill.document(form).len())
     };
-    show("sbom, both forms", median(|| assert!(documents().iter().all(|bytes| *bytes > 0))), read);
+    show(
+        "sbom, both forms",
+        median(|| assert!(documents().iter().all(|bytes| *bytes > 0))),
+        read,
+    );
     let against = System::of(&Image::open(&other).unwrap()).unwrap();
     let compared = median(|| compare(&layer, &against, threads));
     show("compare, file by file", compared, read * 2.0);

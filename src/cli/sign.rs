@@ -40,6 +40,10 @@ enum SignCommand {
 
 /// The arguments of `sign prepare`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic sign prepare linux.efi --output to-sign.bin
+  openssl dgst -sha256 -sign db.key -out signature.bin to-sign.bin      (where the key is)")]
 struct PrepareArgs {
     /// EFI program, such as a unified kernel image
     #[arg(value_hint = ValueHint::FilePath)]
@@ -51,6 +55,9 @@ struct PrepareArgs {
 
 /// The arguments of `sign attach`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oic sign attach linux.efi --certificate db.crt --signature signature.bin --output linux.signed.efi")]
 struct AttachArgs {
     /// EFI program, the same as for prepare
     #[arg(value_hint = ValueHint::FilePath)]

@@ -66,6 +66,9 @@ fn write_installer(context: &Context<'_>) -> Result<(), ConfigureError> {
     Ok(context.root.symlink(format!("../{name}"), wanted)?)
 }
 
+/// The option of `oic install` that names the plan of the medium.
+const PLAN: &str = "--plan";
+
 /// Returns the unit of the installer (systemd.service(5), systemd.exec(5)).
 fn installer(is_unattended: bool) -> String {
     let (input, success) = match is_unattended {
@@ -83,7 +86,7 @@ Before=getty.target getty@tty1.service serial-getty@ttyS0.service
 Type=oneshot
 ExecStartPre=/bin/mkdir -p {at}
 ExecStartPre=/bin/mount -t iso9660 -o ro /dev/disk/by-label/{label} {at}
-ExecStart={at}/installer/oic install --plan {at}/installer/plan.json
+ExecStart={at}/installer/oic install {PLAN} {at}/installer/plan.json
 StandardInput={input}
 StandardOutput=tty
 StandardError=tty

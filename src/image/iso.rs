@@ -13,6 +13,7 @@ mod directory;
 mod identifier;
 mod number;
 mod rock_ridge;
+mod time;
 mod tree;
 mod volume;
 
@@ -39,8 +40,8 @@ use directory::{Places, Records};
 use tree::Tree;
 
 pub use boot::{Bios, Boot};
+pub use time::modified;
 pub use tree::{Entry, Medium};
-pub use volume::modified;
 
 /// Bytes of a block.
 const BLOCK_BYTES: u64 = 2048;

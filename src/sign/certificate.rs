@@ -222,11 +222,3 @@ impl PublicKey {
         }
     }
 }
-
-#[cfg(test)]
-impl Certificate {
-    /// Parses a certificate for tests.
-    pub(crate) fn of(contents: &[u8]) -> Self {
-        Self::parse(Path::new("test.crt"), contents.to_owned()).unwrap()
-    }
-}

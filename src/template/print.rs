@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::embedded;
 use super::files::Origins;
-use super::schema::{TEMPLATE, additional_file, repository, system, template};
+use super::schema::{SECURE_BOOT, TEMPLATE, additional_file, fde, repository, signing, system, template};
 use crate::data;
 use crate::model::FileSource;
 use crate::yaml::schema::{Field, Shape};
@@ -24,12 +24,39 @@ pub(super) fn portable(root: &Node, origins: &Origins) -> Node {
     };
     if let Some(mut files) = system.get(system::ADDITIONAL_FILES).cloned() {
         if let Value::List(items) = &mut files.value {
-            items.iter_mut().for_each(|item| rename(item, origins));
+            items
+                .iter_mut()
+                .for_each(|item| rename(item, additional_file::LOCAL, origins));
         }
         system.set(system::ADDITIONAL_FILES.name, files);
-        root.set(template::SYSTEM.name, system);
     }
+    rename_keys(&mut system, origins);
+    root.set(template::SYSTEM.name, system);
     root
+}
+
+/// Gives the files of keys, certificates and passphrases absolute names.
+fn rename_keys(system: &mut Node, origins: &Origins) {
+    let sections = [
+        (
+            system::SIGNING.name,
+            &[signing::KEY, signing::CERTIFICATE, signing::PASSPHRASE_FILE][..],
+        ),
+        (system::IMMUTABILITY.name, &SECURE_BOOT[..]),
+        (system::FDE.name, &[fde::PASSPHRASE_FILE, fde::SEED_FILE][..]),
+    ];
+    for (name, fields) in sections {
+        let entries = system.entries().iter();
+        let Some(mut section) = entries
+            .clone()
+            .find(|(key, _)| key.text == name)
+            .map(|(_, value)| value.clone())
+        else {
+            continue;
+        };
+        fields.iter().for_each(|field| rename(&mut section, *field, origins));
+        system.set(name, section);
+    }
 }
 
 /// Gives the entries of each map in the order of its fields, without those that have no value.
@@ -51,8 +78,9 @@ fn ordered(node: &Node, shape: &Shape) -> Node {
     }
 }
 
-fn rename(item: &mut Node, origins: &Origins) {
-    let Some(local) = item.get(additional_file::LOCAL).cloned() else {
+/// Gives the file that `field` of `item` names a name that is found from anywhere.
+fn rename(item: &mut Node, field: Field<str>, origins: &Origins) {
+    let Some(local) = item.get(field).cloned() else {
         return;
     };
     let Some(name) = local.text() else { return };
@@ -63,7 +91,7 @@ fn rename(item: &mut Node, origins: &Origins) {
     };
     if let Some(renamed) = renamed {
         item.set(
-            additional_file::LOCAL.name,
+            field.name,
             Node {
                 span: local.span.clone(),
                 value: Value::Text(renamed),

@@ -112,16 +112,20 @@ pub fn prepare(root: &Merged, arch: Arch, uuid: &str) -> Result<Loader, BootErro
     Ok(loader)
 }
 
+/// The first serial port, for GRUB's command `serial`.
+const SERIAL: [&str; 2] = ["--unit=0", "--speed=115200"];
+
 /// Writes the menu of a medium with this title.
 ///
 /// # Errors
 /// [`BootError`] if GRUB cannot hand on the command line.
 pub fn menu(title: &str, kernel: &Kernel) -> Result<String, BootError> {
     let line = quote::command_line(&crate::boot::in_memory(&kernel.command_line))?;
-    let mut text = "set default=0\nset timeout=5\nif [ \"$grub_platform\" = pc ]; then\n  insmod serial\n  \
-                    if serial --unit=0 --speed=115200; then\n    terminal_input console serial\n    \
-                    terminal_output console serial\n  fi\nfi\n"
-        .to_owned();
+    let mut text = format!(
+        "set default=0\nset timeout=5\nif [ \"$grub_platform\" = pc ]; then\n  insmod serial\n  if serial {}; then\n    \
+         terminal_input console serial\n    terminal_output console serial\n  fi\nfi\n",
+        SERIAL.join(" ")
+    );
     for (title, first) in [(title.to_owned(), ""), (format!("{title} (shell)"), "rdinit=/bin/sh ")] {
         let title = quote::single(&title);
         // Writing to a String cannot fail.

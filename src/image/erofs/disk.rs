@@ -239,6 +239,20 @@ pub(crate) struct ZstdSettings {
     pub(crate) unused: [u8; 4],
 }
 
+/// Bytes between the header of a map and its first record.
+pub(crate) const MAP_UNUSED_BYTES: usize = 8;
+
+/// Returns the offset of the map of an inode that has `fixed` bytes with its attributes.
+pub(crate) fn map_start(fixed: usize) -> usize {
+    fixed.next_multiple_of(8)
+}
+
+/// Returns the length in bytes of the map of a file of `size_bytes`.
+pub(crate) fn map_bytes(size_bytes: u64) -> usize {
+    let blocks = size_bytes.div_ceil(BLOCK_BYTES as u64) as usize;
+    size_of::<MapHeader>() + MAP_UNUSED_BYTES + blocks * size_of::<ClusterIndex>()
+}
+
 /// Returns the checksum of the superblock, which is at the start of `block` with zeros for the checksum: CRC-32C as the
 /// kernel computes it, without the last inversion.
 pub(crate) fn checksum(block: &[u8]) -> u32 {

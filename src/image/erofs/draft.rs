@@ -6,7 +6,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use super::directory;
 use super::disk::{BLOCK_BITS, BLOCK_BYTES, CompactInode, ExtendedInode, FORMAT_EXTENDED, Layout};
 use super::xattr::{self, Shared};
-use super::{FileSystemError, Spec, packed};
+use super::{FileSystemError, Spec, disk};
 use crate::image::order::Order;
 use crate::image::tree::{self, Content, Index, Node, Tree};
 use crate::overlay::layer::{FileKind, Timestamp};
@@ -49,7 +49,7 @@ impl Draft {
         match self.layout {
             Layout::Plain | Layout::Inline => fixed,
             Layout::Chunks => fixed + self.chunks() * size_of::<u32>(),
-            Layout::Packed | Layout::PackedCompact => packed::map_start(fixed) + packed::map_bytes(self.size_bytes),
+            Layout::Packed | Layout::PackedCompact => disk::map_start(fixed) + disk::map_bytes(self.size_bytes),
         }
     }
 

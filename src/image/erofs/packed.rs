@@ -11,7 +11,8 @@ use zerocopy::IntoBytes as _;
 use zerocopy::little_endian::{U16, U32};
 
 use super::disk::{
-    BLOCK_BYTES, CLUSTER_BLOCKS, CLUSTER_HEAD, CLUSTER_INNER, CLUSTER_PLAIN, ClusterIndex, MAP_BIG_PCLUSTER, MapHeader,
+    BLOCK_BYTES, CLUSTER_BLOCKS, CLUSTER_HEAD, CLUSTER_INNER, CLUSTER_PLAIN, ClusterIndex, MAP_BIG_PCLUSTER,
+    MAP_UNUSED_BYTES, MapHeader,
 };
 use super::plan::{Contents, Plan};
 use super::{FileSystemError, full, size_blocks};
@@ -38,8 +39,6 @@ const BATCH_BYTES: u64 = 64 << 20;
 const UNIT_BYTES: usize = 4 << 20;
 /// The level of Zstandard.
 const ZSTD_LEVEL: i32 = 6;
-/// Bytes between the header of a map and its first record.
-pub(crate) const UNUSED_BYTES: usize = 8;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// Returns the number of `algorithm` in the file system.
@@ -58,17 +57,6 @@ fn compress(algorithm: FileCompression, bytes: &[u8]) -> std::io::Result<Vec<u8>
     }
 }
 
-/// Returns the offset of the map of an inode that has `fixed` bytes with its attributes.
-pub(super) fn map_start(fixed: usize) -> usize {
-    fixed.next_multiple_of(8)
-}
-
-/// Returns the length in bytes of the map of a file of `size_bytes`.
-pub(super) fn map_bytes(size_bytes: u64) -> usize {
-    let blocks = size_bytes.div_ceil(BLOCK) as usize;
-    size_of::<MapHeader>() + UNUSED_BYTES + blocks * size_of::<ClusterIndex>()
-}
-
 /// Makes the map of a file of `size_bytes` whose segments lie from block `first` on and have these `lengths` (blocks).
 pub(super) fn map(algorithm: FileCompression, size_bytes: u64, first: u32, lengths: &[u8]) -> Vec<u8> {
     let header = MapHeader {
@@ -77,7 +65,7 @@ pub(super) fn map(algorithm: FileCompression, size_bytes: u64, first: u32, lengt
         algorithmtype: number(algorithm),
         clusterbits: 0,
     };
-    let mut bytes = [header.as_bytes(), &[0; UNUSED_BYTES]].concat();
+    let mut bytes = [header.as_bytes(), &[0; MAP_UNUSED_BYTES]].concat();
     let (mut at, mut rest) = (first, size_bytes);
     for length in lengths {
         let segment = rest.min(SEGMENT_BYTES as u64);

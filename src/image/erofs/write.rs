@@ -12,7 +12,7 @@ use super::disk::{
 };
 use super::draft::{chunk_format, device};
 use super::plan::{Data, Placed, ROOT_BYTES};
-use super::{FileSystemError, Spec, packed};
+use super::{FileSystemError, Spec, disk, packed};
 use crate::image::region::Region;
 use crate::image::tree::Content;
 use crate::model::FileCompression;
@@ -99,7 +99,7 @@ impl Writer<'_> {
                     .iter()
                     .for_each(|chunk| bytes.extend_from_slice(&chunk.to_le_bytes())),
                 Data::Packed(first, lengths) => {
-                    bytes.resize(packed::map_start(bytes.len()), 0);
+                    bytes.resize(disk::map_start(bytes.len()), 0);
                     let algorithm = self.compression.unwrap_or(FileCompression::Zstd);
                     bytes.extend(packed::map(algorithm, draft.size_bytes, *first, lengths));
                 }

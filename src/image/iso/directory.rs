@@ -3,7 +3,7 @@
 use super::number::{both16, both32};
 use super::rock_ridge::{self, Posix};
 use super::tree::{Kind, Node, Tree};
-use super::{BLOCK_BYTES, EXTENT_MAX_BYTES, volume};
+use super::{BLOCK_BYTES, EXTENT_MAX_BYTES, time};
 
 /// The most bytes of a record: an even number below 256.
 const RECORD_MAX: usize = 254;
@@ -51,7 +51,7 @@ pub(super) fn records(tree: &Tree, places: &Places, epoch_seconds: u64) -> Recor
     let mut writer = Writer {
         tree,
         places,
-        time: volume::record_time(epoch_seconds),
+        time: time::record_time(epoch_seconds),
         continuation: Vec::new(),
     };
     let directories = tree.directories.iter().map(|node| writer.directory(*node)).collect();

@@ -166,8 +166,8 @@ fn what_firmware_starts_is_found() {
     ];
     let report = run("xorriso", "xorriso", &report);
     for expected in [
-        "El Torito img :   1  BIOS  y   none  0x0000  0x00      4",
-        "El Torito img :   2  UEFI  y   none  0x0000  0x00",
+        "El Torito boot img :   1  BIOS  y   none  0x0000  0x00      4",
+        "El Torito boot img :   2  UEFI  y   none  0x0000  0x00",
         "El Torito img path :   1  /boot/grub/i386-pc/eltorito.img",
         "El Torito img opts :   1  boot-info-table grub2-boot-info",
         "protective-msdos-label grub2-mbr",

@@ -236,6 +236,7 @@ fn config_show_says_where_each_value_comes_from() {
     temp_dir        /tmp                     default
     config_dir      none                     default
     digest          tree                     default
+    sign_command    none                     default
     notify          false                    default
     mirrors.debian  http://m.example/debian  c.yml
     logging.level   info                     default

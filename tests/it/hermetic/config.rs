@@ -108,6 +108,7 @@ fn flags_beat_the_environment_beats_the_file_beats_the_default() {
     temp_dir = /tmp (default)
     config_dir = none (default)
     digest = tree (default)
+    sign_command = none (default)
     notify = false (default)
     mirrors.a = file:///srv (FILE)
     mirrors.debian = http://m.example/debian (FILE)

@@ -645,12 +645,12 @@ fn findings_are_shown_like_a_compilers() {
     t.yml:6:39: error: disk.partitions[0].fsType: "etx4" is not a known value
       6 |     - {start: 1MiB, end: '0', fsType: etx4}
         |                                       ^^^^
-      allowed: fat32, vfat, fat16, ext2, ext3, ext4, xfs, linux-swap, swap, none
+      allowed: fat32, vfat, fat16, ext2, ext3, ext4, erofs, xfs, linux-swap, swap, none
       hint: did you mean "ext4"?
     t.yml:8:3: error: systemConfig.hostnam: there is no such field
       8 |   hostnam: x
         |   ^^^^^^^
-      allowed: name, description, hostname, machineId, services, timezone, locale, keymap, sysctl, kernelModules, network, initramfs, immutability, fde, groups, users, bootloader, packages, removePackages, debconf, additionalFiles, configurations, allowSecrets, kernel
+      allowed: name, description, hostname, machineId, services, timezone, locale, keymap, sysctl, kernelModules, network, initramfs, immutability, signing, fde, groups, users, bootloader, packages, removePackages, debconf, additionalFiles, configurations, allowSecrets, kernel
       hint: did you mean "hostname"?
     t.yml:11:7: error: systemConfig.users[0].pass: there is no such field
       11 |       pass: …

@@ -650,7 +650,7 @@ fn findings_are_shown_like_a_compilers() {
     t.yml:8:3: error: systemConfig.hostnam: there is no such field
       8 |   hostnam: x
         |   ^^^^^^^
-      allowed: name, description, hostname, machineId, services, timezone, locale, keymap, sysctl, kernelModules, network, initramfs, immutability, signing, fde, groups, users, bootloader, packages, removePackages, debconf, additionalFiles, configurations, allowSecrets, kernel
+      allowed: name, description, hostname, machineId, services, timezone, locale, keymap, sysctl, kernelModules, network, initramfs, immutability, signing, fde, groups, users, bootloader, packages, removePackages, recommends, recommendsOf, foreignArchitectures, debconf, additionalFiles, configurations, allowSecrets, kernel
       hint: did you mean "hostname"?
     t.yml:11:7: error: systemConfig.users[0].pass: there is no such field
       11 |       pass: …

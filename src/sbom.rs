@@ -204,14 +204,11 @@ impl Bill {
 
     /// Adds what the template states about a package where nothing else says it.
     fn state(&mut self, stated: &StatedPackage) {
-        let is_same = |component: &&mut Component| {
+        let is_same = |component: &Component| {
             let package = &component.package;
             package.name == stated.name && (stated.version.is_empty() || stated.version == package.version)
         };
-        let index = self
-            .components
-            .iter_mut()
-            .position(|mut component| is_same(&&mut component));
+        let index = self.components.iter().position(is_same);
         let index = index.unwrap_or_else(|| {
             let package = Package {
                 name: stated.name.clone(),

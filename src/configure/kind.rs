@@ -61,7 +61,7 @@ fn write_installer(context: &Context<'_>) -> Result<(), ConfigureError> {
         "oic-install.service",
         installer(template.disk.installation.is_unattended()),
     );
-    context.provide(&format!("/etc/systemd/system/{name}"), unit, 0o644)?;
+    context.provide(format!("/etc/systemd/system/{name}"), unit, 0o644)?;
     let wanted = format!("/etc/systemd/system/multi-user.target.wants/{name}");
     Ok(context.root.symlink(format!("../{name}"), wanted)?)
 }

@@ -270,11 +270,7 @@ impl<'a> Parser<'a, '_, '_> {
             return found.filter(|_| self.take(")"));
         }
         let ends = |word: &&str| ["(", ")", ",", "|", "&"].contains(word) || is_operator(word);
-        let length = self
-            .words
-            .iter()
-            .position(|word| ends(word))
-            .unwrap_or(self.words.len());
+        let length = self.words.iter().position(ends).unwrap_or(self.words.len());
         let (name, rest): (&'a [&'a str], _) = self.words.split_at(length);
         self.words = rest;
         (!name.is_empty()).then(|| self.names.one(&name.join(" ")))

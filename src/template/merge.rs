@@ -126,15 +126,22 @@ fn merge_system(merged: &mut Node, child: &Node) {
     };
     let section = &section;
     system.span = section.span.clone();
-    for field in [system::NAME, system::DESCRIPTION, system::HOSTNAME] {
-        take(&mut system, section, field);
-    }
-    for field in [system::MACHINE_ID, system::TIMEZONE, system::LOCALE, system::KEYMAP] {
+    for field in [
+        system::NAME,
+        system::DESCRIPTION,
+        system::HOSTNAME,
+        system::MACHINE_ID,
+        system::TIMEZONE,
+        system::LOCALE,
+        system::KEYMAP,
+    ] {
         take(&mut system, section, field);
     }
     take(&mut system, section, system::RECOMMENDS);
-    merge_list(&mut system, section, system::RECOMMENDS_OF, text, replace);
     merge_list(&mut system, section, system::FOREIGN_ARCHITECTURES, text, replace);
+    for field in [system::RECOMMENDS_OF, system::ALLOW_SECRETS, system::KERNEL_MODULES] {
+        merge_list(&mut system, section, field, text, replace);
+    }
     merge_services(&mut system, section);
     // Taken whole: what of it is said decides on the rest.
     take(&mut system, section, system::FDE);
@@ -150,20 +157,7 @@ fn merge_system(merged: &mut Node, child: &Node) {
         merge_fields(&mut system, section, field);
     }
     merge_list(&mut system, section, system::PACKAGES, package, replace);
-    merge_list(
-        &mut system,
-        section,
-        system::GROUPS,
-        |node| node.read(group::NAME).map(str::to_owned),
-        merge_entry,
-    );
-    merge_list(
-        &mut system,
-        section,
-        system::USERS,
-        |node| node.read(user::NAME).map(str::to_owned),
-        merge_user,
-    );
+    merge_people(&mut system, section);
     merge_list(
         &mut system,
         section,
@@ -173,9 +167,25 @@ fn merge_system(merged: &mut Node, child: &Node) {
     );
     merge_list(&mut system, section, system::DEBCONF, question, replace);
     merge_list(&mut system, section, system::CONFIGURATIONS, |_| None, replace);
-    merge_list(&mut system, section, system::ALLOW_SECRETS, text, replace);
-    merge_list(&mut system, section, system::KERNEL_MODULES, text, replace);
     merged.set(template::SYSTEM.name, system);
+}
+
+/// Merges `groups` and `users`, by name.
+fn merge_people(system: &mut Node, section: &Node) {
+    merge_list(
+        system,
+        section,
+        system::GROUPS,
+        |node| node.read(group::NAME).map(str::to_owned),
+        merge_entry,
+    );
+    merge_list(
+        system,
+        section,
+        system::USERS,
+        |node| node.read(user::NAME).map(str::to_owned),
+        merge_user,
+    );
 }
 
 /// Merges `services`. A unit that the child names in one list leaves all lists of the base.

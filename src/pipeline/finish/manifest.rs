@@ -132,8 +132,10 @@ impl Making<'_> {
             threads: work.threads,
             cancel: work.cancel,
         };
-        let has_disk = self.context.loaded().template.target.image_type.has_disk();
-        let files = match has_disk {
+        let template = &self.context.loaded().template;
+        // What is encrypted cannot be read back; the tree is what was written.
+        let is_readable = template.target.image_type.has_disk() && template.system.encryption.is_none();
+        let files = match is_readable {
             true => {
                 let image = Image::open(raw).map_err(|error| failed(&error))?;
                 let system = System::of(&image).map_err(|error| failed(&error))?;

@@ -22,6 +22,7 @@ mod error;
 pub mod ext4;
 pub mod fat;
 pub mod file_system;
+pub(crate) mod file_type;
 pub mod gpt;
 mod holes;
 pub mod host;

@@ -5,6 +5,7 @@
 //! [`rpm`]), the initrds ([`kernel`], [`initrd`]), [`mark_automatic`].
 
 pub mod apt;
+mod dracut;
 pub mod encrypted;
 pub mod initrd;
 pub mod inputs;

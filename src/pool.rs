@@ -286,18 +286,6 @@ impl Layer for PoolLayer {
         Ok(())
     }
 
-    fn read_link(&self, _node: NodeId) -> LayerResult<Vec<u8>> {
-        Err(Errno::INVAL.into())
-    }
-
-    fn xattr(&self, _node: NodeId, _name: &OsStr) -> LayerResult<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn xattr_names(&self, _node: NodeId) -> LayerResult<Vec<OsString>> {
-        Ok(Vec::new())
-    }
-
     fn is_ready(&self, node: NodeId, _offset: u64, _length: usize) -> bool {
         match self.file(node) {
             Some((index, file)) => matches!(file.content, Content::Text(_)) || self.opened(index).is_some(),

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{env, fs};
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -19,7 +19,7 @@ use crate::emulator::subject::{self, Kind, Subject};
 use crate::emulator::{self, EmulatorError, acceleration, guest};
 use crate::mount::session::THIS_PROGRAM;
 use crate::package::Arch;
-use crate::pipeline::{BuildRequest, Selecting};
+use crate::pipeline::BuildRequest;
 use crate::store::sweep;
 
 use super::environment::{Environment, processors};
@@ -198,16 +198,7 @@ fn find(environment: &Environment, args: &BootArgs) -> Result<PathBuf, CommandEr
     }
     let loaded = templates::load(environment, &args.subject, &args.values)?;
     let mirrors = environment.mirrors(&[])?;
-    let request = BuildRequest::new(Selecting {
-        loaded,
-        cache_dir: environment.cache_dir(),
-        work_dir: environment.work_dir(),
-        workers: environment.workers(),
-        network: environment.network(&mirrors),
-        mirrors,
-        offline: true,
-        now: SystemTime::now(),
-    });
+    let request = BuildRequest::new(templates::selecting(environment, loaded, mirrors, true));
     let places = request.bootable();
     places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
         let name = &request.loaded().template.system.name;

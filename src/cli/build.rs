@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use clap::{Args, ValueHint};
 
 use crate::durable::{self, PathError, ScratchDir};
 use crate::pipeline::report::BuildReport;
-use crate::pipeline::{self, BuildError, BuildRequest, Selecting, check};
+use crate::pipeline::{self, BuildError, BuildRequest, check};
 use crate::progress::Progress;
 use crate::work::Work;
 
@@ -309,16 +309,7 @@ fn request(environment: &Environment, args: &BuildArgs, template: &OsStr) -> Res
     }
     let lock = args.lock.as_deref().filter(|_| !args.update_lock);
     let mirrors = environment.mirrors(&args.mirror)?;
-    let selecting = Selecting {
-        loaded,
-        cache_dir: environment.cache_dir(),
-        work_dir: environment.work_dir(),
-        workers: environment.workers(),
-        network: environment.network(&mirrors),
-        mirrors,
-        offline: args.offline,
-        now: SystemTime::now(),
-    };
+    let selecting = templates::selecting(environment, loaded, mirrors, args.offline);
     Ok(BuildRequest {
         selecting,
         signing: environment.signing(),

@@ -9,6 +9,7 @@ use clap::{Args, ValueHint};
 
 use crate::durable::PathError;
 use crate::pipeline::{BuildError, Selecting};
+use crate::provider::mirror::Mirrors;
 use crate::provider::{Provider, Providers};
 use crate::store::sweep;
 use crate::template::{self, Loaded, Override, TemplateSource, Variables};
@@ -72,16 +73,22 @@ impl RepositoryArgs {
 
     fn selecting(&self, environment: &Environment, subject: &OsStr) -> Result<Selecting, CommandError> {
         let mirrors = environment.mirrors(&self.mirror)?;
-        Ok(Selecting {
-            loaded: load_subject(environment, subject, &self.values)?,
-            cache_dir: environment.cache_dir(),
-            work_dir: environment.work_dir(),
-            workers: environment.workers(),
-            network: environment.network(&mirrors),
-            mirrors,
-            offline: self.offline,
-            now: SystemTime::now(),
-        })
+        let loaded = load_subject(environment, subject, &self.values)?;
+        Ok(selecting(environment, loaded, mirrors, self.offline))
+    }
+}
+
+/// Puts together what packages are chosen by: the template and what the environment says, with packages from `mirrors`.
+pub fn selecting(environment: &Environment, loaded: Loaded, mirrors: Mirrors, offline: bool) -> Selecting {
+    Selecting {
+        loaded,
+        cache_dir: environment.cache_dir(),
+        work_dir: environment.work_dir(),
+        workers: environment.workers(),
+        network: environment.network(&mirrors),
+        mirrors,
+        offline,
+        now: SystemTime::now(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use serde::Serialize;
 
 use crate::cancel::{Cancel, Cancelled};
+use crate::diff::Aspect;
 use crate::installed::visit::{Listing, Seen};
 use crate::installed::{Database, Owners};
 use crate::overlay::layer::{FileKind, Layer, LayerResult, NodeId};
@@ -28,35 +29,15 @@ pub struct Side<'a> {
     pub owners: &'a Owners,
 }
 
-/// A property in which a file differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Aspect {
-    /// The kind of file.
-    Kind,
-    /// A file's bytes, a link's target, a device's numbers.
-    Content,
-    /// Permission bits.
-    Mode,
-    /// User or group.
-    Owner,
-    /// Extended attributes, ACLs and capabilities among them.
-    Xattrs,
-    /// The time of last modification.
-    Time,
-}
-
-impl Aspect {
-    /// Returns the word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Kind => "kind",
-            Self::Content => "content",
-            Self::Mode => "mode",
-            Self::Owner => "owner",
-            Self::Xattrs => "xattrs",
-            Self::Time => "time",
-        }
+/// Returns the word for a property in which a file differs.
+pub fn word(aspect: Aspect) -> &'static str {
+    match aspect {
+        Aspect::Kind => "kind",
+        Aspect::Content => "content",
+        Aspect::Mode => "mode",
+        Aspect::Owner => "owner",
+        Aspect::Xattrs => "xattrs",
+        Aspect::Time => "time",
     }
 }
 
@@ -84,7 +65,7 @@ pub struct FileChange {
 impl FileChange {
     /// Says in words what has changed.
     pub fn words(&self) -> String {
-        let aspects: Vec<&str> = self.aspects.iter().map(|aspect| aspect.word()).collect();
+        let aspects: Vec<&str> = self.aspects.iter().map(|aspect| word(*aspect)).collect();
         match aspects.is_empty() {
             true => self.action.to_owned(),
             false => aspects.join(", "),

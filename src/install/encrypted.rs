@@ -4,6 +4,7 @@ use crate::durable::PathError;
 use crate::root::Root;
 
 use super::InstallError;
+use super::dracut::{self, MAKER, UNFIT};
 
 /// The file of dracut.conf(5) that asks for them, also when the image itself makes an initrd.
 const DRACUT: &str = "/etc/dracut.conf.d/92-encrypted.conf";
@@ -11,7 +12,7 @@ const SETTINGS: &str = "add_dracutmodules+=\" crypt \"\n";
 
 /// What such an initrd is made of and by: files that do the same, and the packages that have them.
 const NEEDED: [(&[&str], &str); 4] = [
-    (&["/usr/bin/dracut"], "dracut"),
+    (&[MAKER.0], MAKER.1),
     (
         &["/usr/bin/systemd-cryptsetup", "/usr/lib/systemd/systemd-cryptsetup"],
         "systemd-cryptsetup (Debian 13 and later; elsewhere systemd or systemd-udev)",
@@ -22,8 +23,6 @@ const NEEDED: [(&[&str], &str); 4] = [
     ),
     (&["/usr/sbin/dmsetup"], "dmsetup (Debian; elsewhere device-mapper)"),
 ];
-/// A program that makes initrds which do not open what oic has encrypted, and its package.
-const UNFIT: (&str, &str) = ("/usr/sbin/mkinitramfs", "initramfs-tools");
 
 /// Asks dracut for initrds that fit, if the image `root` has all that they need. Says whether it has.
 ///
@@ -56,20 +55,9 @@ pub fn check(root: &Root) -> Result<(), InstallError> {
 /// # Errors
 /// As there.
 pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), InstallError> {
-    let mut has_dracut = false;
-    for name in names {
-        has_dracut |= matches!(name, "dracut" | "dracut-core");
-        if name == UNFIT.1 {
-            return Err(InstallError::NotCryptsetup { package: UNFIT.1 });
-        }
-    }
-    match has_dracut {
-        true => Ok(()),
-        false => Err(InstallError::NoCryptsetup {
-            file: "/usr/bin/dracut",
-            package: "dracut",
-        }),
-    }
+    let (file, package) = MAKER;
+    let missing = InstallError::NoCryptsetup { file, package };
+    dracut::check_names(names, missing, InstallError::NotCryptsetup { package: UNFIT.1 })
 }
 
 /// Returns the first file that the image lacks, with its packages.

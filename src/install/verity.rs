@@ -4,6 +4,7 @@ use crate::durable::PathError;
 use crate::root::Root;
 
 use super::InstallError;
+use super::dracut::{self, MAKER, UNFIT};
 
 /// The file of dracut.conf(5) that asks for them, also when the image itself makes an initrd.
 const DRACUT: &str = "/etc/dracut.conf.d/91-verified-root.conf";
@@ -15,7 +16,7 @@ const OF_VERIFIED: &str = "add_dracutmodules+=\" systemd-veritysetup \"\n";
 /// What such an initrd is made of and by: files, each with the packages that have it. The first one makes it, the others
 /// are for verified roots.
 const NEEDED: [(&str, &str); 4] = [
-    ("/usr/bin/dracut", "dracut"),
+    MAKER,
     (
         "/usr/lib/systemd/systemd-veritysetup",
         "systemd-cryptsetup (Debian 13 and later; elsewhere systemd, systemd-udev or veritysetup)",
@@ -26,8 +27,6 @@ const NEEDED: [(&str, &str); 4] = [
     ),
     ("/usr/sbin/dmsetup", "dmsetup (Debian; elsewhere device-mapper)"),
 ];
-/// Programs that make initrds without support for verified roots, each with its package.
-const UNFIT: [(&str, &str); 1] = [("/usr/sbin/mkinitramfs", "initramfs-tools")];
 
 /// Asks dracut for initrds that fit, verified root or not, if the image `root` has all that they need. Says whether it has.
 ///
@@ -47,10 +46,8 @@ pub fn prepare(root: &Root, is_verified: bool) -> Result<bool, PathError> {
 /// # Errors
 /// [`InstallError::NoVerity`], [`InstallError::NotVerity`].
 pub fn check(root: &Root, is_verified: bool) -> Result<(), InstallError> {
-    for (file, package) in UNFIT {
-        if root.exists(file)? {
-            return Err(InstallError::NotVerity { package });
-        }
+    if root.exists(UNFIT.0)? {
+        return Err(InstallError::NotVerity { package: UNFIT.1 });
     }
     match missing(root, is_verified)? {
         Some((file, package)) => Err(InstallError::NoVerity { file, package }),
@@ -63,18 +60,9 @@ pub fn check(root: &Root, is_verified: bool) -> Result<(), InstallError> {
 /// # Errors
 /// As there.
 pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), InstallError> {
-    let mut has_dracut = false;
-    for name in names {
-        has_dracut |= matches!(name, "dracut" | "dracut-core");
-        if let Some((_, package)) = UNFIT.iter().find(|(_, package)| *package == name) {
-            return Err(InstallError::NotVerity { package });
-        }
-    }
-    let [(file, package), ..] = NEEDED;
-    match has_dracut {
-        true => Ok(()),
-        false => Err(InstallError::NoVerity { file, package }),
-    }
+    let (file, package) = MAKER;
+    let missing = InstallError::NoVerity { file, package };
+    dracut::check_names(names, missing, InstallError::NotVerity { package: UNFIT.1 })
 }
 
 /// Returns the first file that the image lacks, with its package.

@@ -6,6 +6,7 @@ use super::super::DiskError;
 use super::Erofs;
 use super::inode::Inode;
 use crate::image::erofs::disk::DirectoryEntry;
+use crate::image::file_type;
 use crate::overlay::layer::FileKind;
 
 const ENTRY_BYTES: usize = size_of::<DirectoryEntry>();
@@ -51,7 +52,7 @@ impl Erofs {
                     continue;
                 }
                 let nid = entry.nid.get();
-                let kind = match kind_of(entry.file_type) {
+                let kind = match file_type::kind(entry.file_type) {
                     Some(kind) => kind,
                     None => self.inode(nid)?.kind,
                 };
@@ -103,18 +104,4 @@ impl Erofs {
             }
         }))
     }
-}
-
-/// Returns the kind that `number` stands for in directories.
-fn kind_of(number: u8) -> Option<FileKind> {
-    Some(match number {
-        1 => FileKind::Regular,
-        2 => FileKind::Directory,
-        3 => FileKind::CharDevice,
-        4 => FileKind::BlockDevice,
-        5 => FileKind::Fifo,
-        6 => FileKind::Socket,
-        7 => FileKind::Symlink,
-        _ => return None,
-    })
 }

@@ -8,6 +8,7 @@ use super::inode::Inode;
 use super::{Ext, IS_CHECKED};
 use crate::image::ext4::disk::DirectoryEntry;
 use crate::image::ext4::inode::FLAG_INDEX;
+use crate::image::file_type;
 use crate::overlay::layer::FileKind;
 
 const BLOCK: &str = "a block of a directory";
@@ -126,7 +127,11 @@ impl Ext {
             let Some(name) = name.filter(|name| is_sound(name)) else {
                 return Err(damaged("a name is impossible"));
             };
-            let kind = self.head.has_file_types().then(|| kind(entry.file_type)).flatten();
+            let kind = self
+                .head
+                .has_file_types()
+                .then(|| file_type::kind(entry.file_type))
+                .flatten();
             let found = Name {
                 name,
                 inode: entry.inode.get(),
@@ -158,18 +163,4 @@ fn is_index(block: &[u8]) -> bool {
 
 fn is_sound(name: &[u8]) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.contains(&b'/') && !name.contains(&0)
-}
-
-/// Returns the kind that the number in a directory stands for.
-fn kind(number: u8) -> Option<FileKind> {
-    Some(match number {
-        1 => FileKind::Regular,
-        2 => FileKind::Directory,
-        3 => FileKind::CharDevice,
-        4 => FileKind::BlockDevice,
-        5 => FileKind::Fifo,
-        6 => FileKind::Socket,
-        7 => FileKind::Symlink,
-        _ => return None,
-    })
 }

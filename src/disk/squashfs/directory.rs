@@ -75,8 +75,8 @@ impl Squashfs {
     }
 }
 
-/// Returns the kind that `number` stands for in directories.
-fn kind_of(number: u16) -> Option<FileKind> {
+/// Returns the kind that `number` stands for in directories, and in inodes of the shorter form.
+pub(super) fn kind_of(number: u16) -> Option<FileKind> {
     Some(match number {
         1 => FileKind::Directory,
         2 => FileKind::Regular,

@@ -4,6 +4,7 @@ use zerocopy::little_endian::U32;
 
 use super::super::DiskError;
 use super::Squashfs;
+use super::directory::kind_of;
 use super::disk::{BaseInode, Directory, File, LinksAnd, LongDirectory, LongFile};
 use super::metadata::Cursor;
 use crate::overlay::layer::{Attributes, FileKind, Timestamp};
@@ -60,16 +61,8 @@ impl Squashfs {
         let base: BaseInode = cursor.record()?;
         let number = base.kind.get();
         let is_long = number > LONGER;
-        let kind = match if is_long { number - LONGER } else { number } {
-            1 => FileKind::Directory,
-            2 => FileKind::Regular,
-            3 => FileKind::Symlink,
-            4 => FileKind::BlockDevice,
-            5 => FileKind::CharDevice,
-            6 => FileKind::Fifo,
-            7 => FileKind::Socket,
-            _ => return Err(cursor.damaged("its kind is unknown")),
-        };
+        let number = if is_long { number - LONGER } else { number };
+        let kind = kind_of(number).ok_or_else(|| cursor.damaged("its kind is unknown"))?;
         let id = |number: u16| -> Result<u32, DiskError> {
             let id: U32 = self.in_table(IDS, self.superblock.id_table.get(), number.into())?;
             Ok(id.get())

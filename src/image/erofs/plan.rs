@@ -11,7 +11,7 @@ use super::draft::{CHUNK_BITS, Draft, drafts, with_dots};
 use super::slots::Slots;
 use super::xattr::Shared;
 use super::{FileSystemError, Spec};
-use crate::image::ext4::draft::file_type;
+use crate::image::file_type;
 use crate::image::stream::Piece;
 use crate::image::tree::{Content, FileContent, Index, Tree};
 
@@ -295,7 +295,7 @@ impl Placed<'_> {
             Name {
                 bytes,
                 nid: self.nid(index),
-                file_type: file_type(kind),
+                file_type: file_type::number(kind),
             }
         });
         directory::encode(&named.collect::<Vec<_>>())

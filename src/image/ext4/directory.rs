@@ -9,6 +9,8 @@ use super::checksum::Seed;
 use super::disk::DirectoryEntry;
 use super::geometry::BLOCK_BYTES;
 use super::hash::half_md4;
+use crate::image::file_type;
+use crate::overlay::layer::FileKind;
 
 const BLOCK: usize = BLOCK_BYTES as usize;
 const ENTRY_HEADER_BYTES: usize = 8;
@@ -21,8 +23,6 @@ const ROOT_INFO_BYTES: usize = 8;
 const INDEX_ENTRY_BYTES: usize = 8;
 const INDEX_TAIL_BYTES: usize = 8;
 const HASH_HALF_MD4: u8 = 1;
-/// The type of an entry that names a directory.
-pub(super) const DIRECTORY_TYPE: u8 = 2;
 
 /// A name in a directory.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ impl Directory<'_> {
         [(&b"."[..], self.inode), (b"..", self.parent)].map(|(name, inode)| Name {
             name,
             inode,
-            file_type: DIRECTORY_TYPE,
+            file_type: file_type::number(FileKind::Directory),
         })
     }
 

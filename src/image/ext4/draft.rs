@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 
 use super::checksum::Seed;
-use super::directory::{Blocks, DIRECTORY_TYPE, Directory, Name};
+use super::directory::{Blocks, Directory, Name};
 use super::disk::ROOT_BYTES;
 use super::geometry::{BLOCK_BYTES, FIRST_INODE};
 use super::inode::{FLAG_INDEX, Inode};
 use super::xattr::{Attributes, Refusal};
 use super::{FileSystemError, Spec, bytes};
+use crate::image::file_type;
 use crate::image::tree::{Content, FileContent, Index, Node, Tree};
 use crate::overlay::layer::FileKind;
 
@@ -238,14 +239,14 @@ impl Maker<'_> {
             list.push(Name {
                 name,
                 inode: self.numbers.of_node(*child),
-                file_type: file_type(node.attributes.kind),
+                file_type: file_type::number(node.attributes.kind),
             });
         }
         if index == 0 && self.numbers.lost_found.is_none() {
             list.push(Name {
                 name: LOST_FOUND,
                 inode: FIRST_INODE,
-                file_type: DIRECTORY_TYPE,
+                file_type: file_type::number(FileKind::Directory),
             });
         }
         let directory = self.named(inode.number, parent, &list);
@@ -316,17 +317,4 @@ fn device_place((major, minor): (u32, u32)) -> [u8; ROOT_BYTES] {
         bytes::put_u32(&mut place, 4, minor & 0xff | major << 8 | (minor & !0xff) << 12);
     }
     place
-}
-
-/// Returns the number of a kind in directories (`linux/fs_types.h`).
-pub(in crate::image) fn file_type(kind: FileKind) -> u8 {
-    match kind {
-        FileKind::Regular => 1,
-        FileKind::Directory => DIRECTORY_TYPE,
-        FileKind::CharDevice => 3,
-        FileKind::BlockDevice => 4,
-        FileKind::Fifo => 5,
-        FileKind::Socket => 6,
-        FileKind::Symlink => 7,
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use oic::boot::{self, RootDevice};
 use oic::cancel::Cancel;
+use oic::image::content::Source;
 use oic::image::merged::Merged;
 use oic::image::plan;
 use oic::image::populate;
@@ -45,8 +46,9 @@ fn tree(at: &Path) -> Merged {
         fs::create_dir_all(at.join(directory)).unwrap();
     }
     let program = |name: &str| Path::new("/").join(PROGRAMS).join(name);
-    let loader = "systemd-bootx64.efi";
-    fs::copy(program(loader), at.join(PROGRAMS).join(loader)).expect("the package systemd-boot-efi is needed");
+    for name in ["systemd-bootx64.efi", "linuxx64.efi.stub"] {
+        fs::copy(program(name), at.join(PROGRAMS).join(name)).expect("the package systemd-boot-efi is needed");
+    }
     fs::copy(program("linuxx64.efi.stub"), at.join("boot/vmlinuz-1.0-tiny")).unwrap();
     fs::write(at.join("boot/initrd.img-1.0-tiny"), "none").unwrap();
     fs::write(at.join("etc/os-release"), "ID=tiny\nPRETTY_NAME='Tiny one'\n").unwrap();
@@ -55,6 +57,16 @@ fn tree(at: &Path) -> Merged {
 
 /// Makes the disk with a table of the kind `table` in `directory`.
 pub fn make(directory: &Path, table: PartitionTable) -> PathBuf {
+    make_with(directory, table, KernelForm::Separate, |_| {})
+}
+
+/// Makes the disk as [`make`] does, with a kernel of this form; `change` changes the files for the loader's partition.
+pub fn make_with(
+    directory: &Path,
+    table: PartitionTable,
+    form: KernelForm,
+    change: impl FnOnce(&mut Vec<(PathBuf, Source)>),
+) -> PathBuf {
     let merged = tree(&directory.join("tree"));
     let mut esp = partition("esp", FileSystem::Fat32, 1, "/boot/efi");
     esp.kind = PartitionType::Esp;
@@ -65,14 +77,17 @@ pub fn make(directory: &Path, table: PartitionTable) -> PathBuf {
     };
     let plan = plan::plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("firmware"))).unwrap();
     let kernel = Kernel {
-        form: KernelForm::Separate,
+        form,
         ..Kernel::default()
     };
     let esp = Some(Path::new("/boot/efi"));
     let device = RootDevice::partition(&plan.root().unwrap().partuuid);
-    let prepared = boot::prepare(&merged, Arch::X86_64, &kernel, &device, esp).unwrap();
+    let mut files = boot::prepare(&merged, Arch::X86_64, &kernel, &device, esp)
+        .unwrap()
+        .files;
+    change(&mut files);
     let mut contents = populate::contents(&plan);
-    populate::add_to_esp(&mut contents, &plan, prepared.files).unwrap();
+    populate::add_to_esp(&mut contents, &plan, files).unwrap();
     let image = directory.join("image.raw");
     let cancel = Cancel::default();
     let inputs = Inputs {

@@ -7,99 +7,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::support::boot_disk::{self, COMPLAINT};
 use crate::support::program::{Oic, own_mounts};
-use oic::boot::{self, RootDevice, signed};
-use oic::cancel::Cancel;
-use oic::image::merged::Merged;
-use oic::image::plan;
-use oic::image::populate;
-use oic::image::raw::{self, Inputs};
-use oic::image::seed::ImageSeed;
-use oic::model::{Disk, Enrollment, FileSystem, Kernel, KernelForm, Partition, PartitionType, Signing};
-use oic::overlay::directory::DirectoryLayer;
-use oic::package::{Arch, Sha256};
+use oic::boot::signed;
+use oic::model::{Enrollment, KernelForm, PartitionTable, Signing};
 use oic::sign::key::{FileSigner, Passphrase};
 use oic::sign::{Certificate, Signer};
-use oic::work::Work;
 use oic_testkit::qemu::{Keys, Machine};
 use oic_testkit::tool;
 
 /// Generous: emulation on a loaded machine takes minutes.
 const BOOT_LIMIT: Duration = Duration::from_secs(1200);
-/// Debian's systemd-boot and stub of the build host.
-const PROGRAMS: &str = "usr/lib/systemd/boot/efi";
-/// What the stub says that stands for the kernel: it has been started.
-const STARTED: &str = "Unable to locate embedded .linux section";
-
-fn partition(id: &str, kind: PartitionType, file_system: FileSystem, start_mib: u64, mount_point: &str) -> Partition {
-    Partition {
-        id: id.into(),
-        name: id.into(),
-        kind,
-        type_uuid: None,
-        file_system: Some(file_system),
-        label: None,
-        compression: None,
-        start_bytes: start_mib << 20,
-        end_bytes: Some((start_mib + 40) << 20),
-        mount_point: Some(mount_point.into()),
-        mount_options: "defaults".into(),
-        flags: Vec::new(),
-        is_hash_tree: false,
-    }
-}
-
-/// Makes a tree with systemd-boot, and its stub, which starts nothing without a kernel, as kernel.
-fn tree(at: &Path) -> Merged {
-    for directory in ["boot/efi", "etc", PROGRAMS] {
-        fs::create_dir_all(at.join(directory)).unwrap();
-    }
-    let program = |name: &str| Path::new("/").join(PROGRAMS).join(name);
-    for name in ["systemd-bootx64.efi", "linuxx64.efi.stub"] {
-        fs::copy(program(name), at.join(PROGRAMS).join(name)).expect("the package systemd-boot-efi is needed");
-    }
-    fs::copy(program("linuxx64.efi.stub"), at.join("boot/vmlinuz-1.0-tiny")).unwrap();
-    fs::write(at.join("boot/initrd.img-1.0-tiny"), "none").unwrap();
-    fs::write(at.join("etc/os-release"), "ID=tiny\nPRETTY_NAME='Tiny one'\n").unwrap();
-    Merged::new(vec![Arc::new(DirectoryLayer::open(at).unwrap())]).unwrap()
-}
 
 /// Makes an image whose kernel has this form, signed by `signer`, if there is one.
 fn image(directory: &Path, form: KernelForm, signer: Option<(&Signing, Arc<dyn Signer>)>) -> PathBuf {
-    let merged = tree(&directory.join("tree"));
-    let disk = Disk {
-        partitions: vec![
-            partition("esp", PartitionType::Esp, FileSystem::Fat32, 1, "/boot/efi"),
-            partition("root", PartitionType::Linux, FileSystem::Ext4, 41, "/"),
-        ],
-        ..Disk::default()
-    };
-    let plan = plan::plan(&disk, Arch::X86_64, &ImageSeed(Sha256::of("secure"))).unwrap();
-    let kernel = Kernel {
-        form,
-        ..Kernel::default()
-    };
-    let device = RootDevice::partition(&plan.root().unwrap().partuuid);
-    let esp = Some(Path::new("/boot/efi"));
-    let mut files = boot::prepare(&merged, Arch::X86_64, &kernel, &device, esp)
-        .unwrap()
-        .files;
-    if let Some((signing, signer)) = signer {
-        signed::sign(&mut files, signing, &signer).unwrap();
-    }
-    let mut contents = populate::contents(&plan);
-    populate::add_to_esp(&mut contents, &plan, files).unwrap();
-    let image = directory.join("image.raw");
-    let cancel = Cancel::default();
-    let inputs = Inputs {
-        plan: &plan,
-        merged: &merged,
-        contents: &contents,
-        boot_code: None,
-        epoch_seconds: 1_700_000_000,
-    };
-    raw::write(&image, inputs, None, Work::quiet(&cancel)).unwrap();
-    image
+    boot_disk::make_with(directory, PartitionTable::Gpt, form, |files| {
+        if let Some((signing, signer)) = signer {
+            signed::sign(files, signing, &signer).unwrap();
+        }
+    })
 }
 
 fn scratch() -> tempfile::TempDir {
@@ -142,7 +68,7 @@ fn firmware_refuses_what_is_not_signed_and_starts_what_is() {
     let signing = signing(certificate.into(), None);
     let image = image(directory.path(), KernelForm::Separate, Some((&signing, signer)));
     let mut machine = Machine::boot_secure(&image, Keys::Snakeoil);
-    machine.wait_for(STARTED, BOOT_LIMIT);
+    machine.wait_for(COMPLAINT, BOOT_LIMIT);
 }
 
 #[test]
@@ -162,7 +88,7 @@ fn firmware_without_keys_gets_those_of_the_image() {
     let mut machine = Machine::boot_secure(&image, Keys::None);
     machine.wait_for("Enrolling secure boot keys", BOOT_LIMIT);
     // It starts again, and now verifies: the inner program of the image is not one that starts.
-    machine.wait_for(STARTED, BOOT_LIMIT);
+    machine.wait_for(COMPLAINT, BOOT_LIMIT);
     drop(machine);
 }
 

@@ -27,8 +27,7 @@ pub fn file_path(directory: &Path, sha256: Sha256) -> PathBuf {
 /// [`FetchError::WrongDigest`] if the server has another file; [`FetchError::Offline`] if it is missing and no download
 /// is allowed; [`FetchError::Path`] if it cannot be read or written.
 pub fn obtain_file(directory: &Path, url: &str, sha256: Sha256, fetcher: &Fetcher) -> Result<(), FetchError> {
-    // For the record of use, too.
-    durable::public_directory(&directory.join("metadata"))?;
+    durable::public_directory(directory)?;
     let path = file_path(directory, sha256);
     if digest(&path)? != Some(sha256) {
         let bytes = match fetcher.get(url, FILE_MAX_BYTES, None)? {
@@ -108,6 +107,7 @@ pub fn keep_file(directory: &Path, content: &[u8]) -> Result<Sha256, PathError> 
     let sha256 = Sha256::of(content);
     let path = file_path(directory, sha256);
     if digest(&path)? != Some(sha256) {
+        durable::public_directory(directory)?;
         durable::write_public_file(&path, content)?;
     }
     Ok(sha256)
@@ -118,6 +118,7 @@ pub fn keep_file(directory: &Path, content: &[u8]) -> Result<Sha256, PathError> 
 /// # Errors
 /// If the record of use cannot be written.
 pub fn note_files(directory: &Path, files: impl Iterator<Item = Sha256>) -> Result<(), PathError> {
+    durable::public_directory(&directory.join("metadata"))?;
     usage::note(directory, files.map(|sha256| format!("{sha256}{FILE_SUFFIX}")))
 }
 

@@ -311,7 +311,8 @@ fn users(read: &dyn Fn(&str) -> String) {
     let has = |group: &str| {
         groups
             .lines()
-            .any(|line| line.starts_with(group) && line.ends_with(":bea"))
+            .filter_map(|line| line.strip_prefix(group)?.rsplit(':').next())
+            .any(|members| members.split(',').any(|member| member == "bea"))
     };
     assert!(has("sudo:") && has("video:") && has("lab:x:1500:"), "{groups}");
     assert!(passwd.contains("bea:x:1300:"), "{passwd}");
@@ -511,13 +512,13 @@ fn running(machine: &mut Machine) {
         ("sudo -n passwd -S gone | cut -d' ' -f2", "L"),
         ("stat -c '%U %G %a' /etc/filled", "bea lab 640"),
         ("sudo -n cat /etc/filled", "who test"),
-        ("stat -c '%U %G %a %F' /srv/empty", "web web 750 directory"),
+        ("stat -c '%U %G %a %F' /srv/empty", "web web 750 Verzeichnis"),
         ("sudo -n stat -c '%U %a' /srv/bea/.ssh/authorized_keys", "bea 600"),
         (
             "cat /sys/class/net/lo/operstate; findmnt -n -o FSTYPE /srv/data",
             "unknown\next4",
         ),
-        ("swapon --noheadings --show=TYPE", "partition"),
+        ("/sbin/swapon --noheadings --show=TYPE", "partition"),
         ("ls /etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ed25519_key"),
         ("systemctl is-active ssh.service", "active"),
         ("systemctl --failed --no-legend --plain --no-pager", ""),

@@ -266,6 +266,7 @@ fn the_packages_of_a_database_of_rpm_are_those_that_rpm_lists() {
     let mut install = rpm(&[
         "-i",
         "--justdb",
+        "--replacefiles",
         "--nodeps",
         "--noscripts",
         "--nosignature",

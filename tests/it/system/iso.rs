@@ -13,7 +13,7 @@ use oic_testkit::qemu::{Machine, Medium};
 use oic_testkit::{Steps, tool};
 
 /// Generous: emulation on a loaded machine takes minutes.
-const BOOT_LIMIT: Duration = Duration::from_secs(1200);
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
 /// What the kernel of the medium says first.
 const KERNEL: &str = "Command line: BOOT_IMAGE=/images/vmlinuz";
 

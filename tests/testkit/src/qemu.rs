@@ -251,7 +251,8 @@ impl Machine {
         const SETTLED: Duration = Duration::from_millis(500);
         std::thread::sleep(SETTLED);
         self.type_line(user);
-        if self.appears("Password: ", Duration::from_secs(20)).is_none() {
+        // "Password: ", or "Passwort: " where the machine speaks German.
+        if self.appears("Passwor", Duration::from_secs(20)).is_none() {
             return false;
         }
         std::thread::sleep(SETTLED);

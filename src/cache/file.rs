@@ -139,6 +139,15 @@ mod tests {
     use crate::fetch::testing::{Server, fetcher, fetcher_with};
 
     #[test]
+    fn a_cache_without_a_directory_gets_one() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = place.path().join("pkgCache/new");
+        let sha256 = keep_file(&cache, b"content").unwrap();
+        note_files(&cache, [sha256].into_iter()).unwrap();
+        assert_eq!(std::fs::read(file_path(&cache, sha256)).unwrap(), b"content");
+    }
+
+    #[test]
     fn what_a_url_serves_is_asked_for_again_and_found_offline() {
         let cache = tempfile::tempdir().unwrap();
         let server = Server::start();

@@ -12,7 +12,7 @@ use oic::disk::area::Area;
 use oic::disk::ext4::Ext;
 use oic::disk::medium::RawFile;
 use oic::overlay::layer::{FileKind, Layer, NodeId};
-use oic_testkit::{sha256, tool};
+use oic_testkit::{sha256, soon, tool};
 use rustix::fs::{CWD, Mode, XattrFlags, lsetxattr, makedev, mknodat};
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -41,7 +41,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        unmount(&self.0, UnmountFlags::empty()).unwrap();
+        // A program that another test starts has, for a moment, the files that are open here.
+        assert!(soon(|| unmount(&self.0, UnmountFlags::empty()).is_ok()));
     }
 }
 

@@ -236,7 +236,6 @@ const REQUESTS: &[&str] = &[
     // Patterns.
     "fonts-dejavu-* gcc-1[34]-base",
     // No solution.
-    "build-essential:i386",
     "postfix exim4-daemon-light",
     "systemd-sysv sysvinit-core",
     "apt no-such-package-oic",

@@ -118,7 +118,6 @@ pub fn keep_file(directory: &Path, content: &[u8]) -> Result<Sha256, PathError> 
 /// # Errors
 /// If the record of use cannot be written.
 pub fn note_files(directory: &Path, files: impl Iterator<Item = Sha256>) -> Result<(), PathError> {
-    durable::public_directory(&directory.join("metadata"))?;
     usage::note(directory, files.map(|sha256| format!("{sha256}{FILE_SUFFIX}")))
 }
 

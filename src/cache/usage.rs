@@ -36,7 +36,9 @@ pub(super) fn note(directory: &Path, names: impl Iterator<Item = String>) -> Res
     let now = SystemTime::now();
     used.extend(names.map(|name| (name, now)));
     used.retain(|name, _| directory.join(name).exists());
-    durable::write_public_file(file(directory), render(&used))
+    let file = file(directory);
+    durable::public_directory(file.parent().unwrap_or(directory))?;
+    durable::write_public_file(file, render(&used))
 }
 
 fn render(used: &BTreeMap<String, SystemTime>) -> String {

@@ -98,14 +98,12 @@ pub fn prepare(root: &Merged, arch: Arch, uuid: &str) -> Result<Loader, BootErro
     }
     if let Some(program) = Program::find(root, arch, None)? {
         let stub = format!("search.fs_uuid {uuid} root\nset prefix=($root){HOME}\nconfigfile $prefix/grub.cfg\n");
-        loader.esp = program.files(arch, &stub);
         // In a drive for CDs, GRUB takes the medium itself for the file system that its prefix is on.
-        let mut stubs = loader.esp.iter().filter(|(path, _)| path.ends_with("grub.cfg"));
-        let stub = stubs
-            .next()
-            .map(|(path, stub)| (Path::new("/").join(path), stub.clone()));
-        let is_menu = |path: &Path| path.parent() == Some(Path::new(HOME));
-        loader.files.extend(stub.filter(|(path, _)| !is_menu(path)));
+        let beside = Path::new("/").join(program.stub());
+        if beside.parent() != Some(Path::new(HOME)) {
+            loader.files.push((beside, stub.as_str().into()));
+        }
+        loader.esp = program.files(arch, &stub);
     }
     if loader.bios.is_none() && loader.esp.is_empty() {
         return Err(BootError::Missing {

@@ -87,6 +87,16 @@ impl Program {
         self.bytes.windows(COMMAND.len()).any(|window| window == COMMAND)
     }
 
+    /// Returns the path, on the file system that it starts from, of the stub that it reads first.
+    pub fn stub(&self) -> PathBuf {
+        self.home().join("grub.cfg")
+    }
+
+    /// Returns the directory that its prefix names, without the slash in front.
+    fn home(&self) -> PathBuf {
+        PathBuf::from(self.prefix.trim_start_matches('/'))
+    }
+
     /// Returns its files on the EFI system partition by their path: the programs as the default loader of the medium
     /// (UEFI 2.10, 3.5.1.1) and in the directory of their distribution, and `stub`, which leads to the menu.
     ///
@@ -95,8 +105,8 @@ impl Program {
         let name = arch.efi();
         let (fallback, grub) = (Path::new("EFI/BOOT"), format!("grub{name}.efi"));
         let default = fallback.join(default_name(arch));
-        let home = PathBuf::from(self.prefix.trim_start_matches('/'));
-        let mut files = vec![(home.join("grub.cfg"), stub.into())];
+        let home = self.home();
+        let mut files = vec![(self.stub(), stub.into())];
         let program = Source::Bytes(self.bytes);
         if let Some(has_default) = self.installed {
             // What packages have put there comes from the tree.
